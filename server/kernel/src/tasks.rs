@@ -1,0 +1,93 @@
+//! Supervised background tasks: each has a name, ends with the process in an orderly way, and
+//! never dies in silence.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Starts tasks and waits for them at shutdown. Clones share one set.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Tasks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts `task`. A panic inside ends this task only and is logged with `name`.
+    ///
+    /// The task is not cancelled by force: it watches [`Tasks::cancelled`] and drains.
+    #[expect(clippy::disallowed_methods, reason = "the one place where tasks are started")]
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(async move {
+            let caught = CatchUnwind(Box::pin(task)).await;
+            if let Err(message) = caught {
+                tracing::error!(task = name, panic = message, "background task panicked");
+            }
+        });
+    }
+
+    /// Completes when the process begins to stop. Cancel-safe.
+    pub async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Tells every task to end and waits for them, at most `grace`. Returns how many were left.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        self.cancel.cancel();
+        self.tracker.close();
+        let _ = tokio::time::timeout(grace, self.tracker.wait()).await;
+        self.tracker.len()
+    }
+}
+
+/// Turns a panic of the inner future into `Err(message)`.
+struct CatchUnwind(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Future for CatchUnwind {
+    type Output = Result<(), String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let inner = self.0.as_mut();
+        match std::panic::catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => {
+                let message = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                    .unwrap_or_else(|| "panic without a message".to_owned());
+                Poll::Ready(Err(message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panicking_task_leaves_the_others_running() {
+        let tasks = Tasks::new();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        tasks.spawn("bad", async { panic!("on purpose") });
+        tasks.spawn("good", async move {
+            let _ = sender.send(1);
+        });
+        assert_eq!(receiver.await, Ok(1));
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+    }
+}

@@ -1,0 +1,4 @@
+//! (being written)
+pub mod ports;
+pub mod rule;
+pub mod run;
