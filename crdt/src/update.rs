@@ -1,0 +1,327 @@
+//! What is checked before a client's update reaches `yrs`.
+//!
+//! yrs 0.28 can be made to diverge, abort, hang and read freed memory by updates that arrive out of
+//! causal order or break the format's rules. So an update passes two doors. [`parse`] reads it
+//! strictly (format v1, `yjs/src/utils/UpdateEncoder.js`) and refuses what is malformed or what yrs
+//! is known to handle wrongly. [`Parsed::verdict`] then plays the integration through on clocks
+//! alone: only an update whose every struct and deletion can take effect now may be applied.
+//!
+//! It does not keep updates that come too early: the sender is asked for what is missing instead.
+
+use std::collections::{HashMap, HashSet};
+
+use yrs::StateVector;
+use yrs::block::ClientID;
+
+use crate::Malformed;
+use crate::lib0::Reader;
+
+/// Deepest nesting of a JSON-like value. yrs decodes recursively and would overflow its stack.
+const MAX_ANY_DEPTH: u32 = 64;
+
+/// Clocks at or above this are refused: yrs computes with 32-bit clocks.
+const MAX_CLOCK: u64 = 1 << 31;
+
+/// The id of one element: who made it, and its number among those.
+type Id = (u64, u64);
+
+/// One struct of an update: `len` elements of one client from `clock` on.
+#[derive(Debug)]
+struct Struct {
+    clock: u64,
+    len: u64,
+    /// Left neighbour, right neighbour, parent: what must be known before this can be placed.
+    needs: [Option<Id>; 3],
+}
+
+/// A well-formed update, reduced to what its order depends on.
+#[derive(Debug)]
+pub struct Parsed {
+    structs: Vec<(u64, Vec<Struct>)>,
+    deletes: Vec<(u64, Vec<(u64, u64)>)>,
+}
+
+/// What can be done with an update now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Everything in it can take effect.
+    Ready,
+    /// It builds on something that is not here: ask the sender with a SyncStep1.
+    Missing,
+}
+
+/// Reads an update and checks every rule that does not depend on a document.
+pub fn parse(update: &[u8]) -> Result<Parsed, Malformed> {
+    let mut reader = Reader::new(update);
+    let structs = parse_structs(&mut reader)?;
+    let deletes = parse_deletes(&mut reader)?;
+    if !reader.is_empty() {
+        return Err(Malformed("bytes after an update"));
+    }
+    Ok(Parsed { structs, deletes })
+}
+
+/// Checks a state vector: yrs would reserve memory for any count it claims.
+pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut seen = HashSet::new();
+    for _ in 0..reader.count(2)? {
+        if !seen.insert(reader.var_uint()?) {
+            return Err(Malformed("a client twice in a state vector"));
+        }
+        clock(&mut reader)?;
+    }
+    if !reader.is_empty() {
+        return Err(Malformed("bytes after a state vector"));
+    }
+    Ok(())
+}
+
+impl Parsed {
+    /// Can every struct be integrated, in some order, into a document with this state vector, and is
+    /// every deleted element known then?
+    pub fn verdict(&self, state: &StateVector) -> Verdict {
+        let mut clocks: HashMap<u64, u64> = HashMap::new();
+        let known = |clocks: &HashMap<u64, u64>, client: u64| {
+            clocks.get(&client).copied().unwrap_or_else(|| u64::from(state.get(&ClientID::new(client))))
+        };
+        let mut next = vec![0usize; self.structs.len()];
+        loop {
+            let (mut progress, mut left) = (false, false);
+            for ((client, structs), next) in self.structs.iter().zip(&mut next) {
+                while let Some(item) = structs.get(*next) {
+                    let clock = known(&clocks, *client);
+                    let end = item.clock + item.len;
+                    let placeable = item.clock <= clock
+                        && (end <= clock
+                            || item.needs.iter().flatten().all(|(of, at)| {
+                                if of == client { *at < item.clock } else { *at < known(&clocks, *of) }
+                            }));
+                    if !placeable {
+                        left = true;
+                        break;
+                    }
+                    clocks.insert(*client, clock.max(end));
+                    *next += 1;
+                    progress = true;
+                }
+            }
+            if !left {
+                break;
+            }
+            if !progress {
+                return Verdict::Missing;
+            }
+        }
+        let deletes_known = self
+            .deletes
+            .iter()
+            .all(|(client, ranges)| ranges.iter().all(|(at, len)| at + len <= known(&clocks, *client)));
+        if deletes_known { Verdict::Ready } else { Verdict::Missing }
+    }
+}
+
+fn parse_structs(reader: &mut Reader<'_>) -> Result<Vec<(u64, Vec<Struct>)>, Malformed> {
+    // A section takes a count, a client, a clock and at least one struct of two bytes.
+    let sections = reader.count(5)?;
+    let mut seen = HashSet::new();
+    let mut out = Vec::with_capacity(sections);
+    for _ in 0..sections {
+        let count = reader.count(2)?;
+        if count == 0 {
+            return Err(Malformed("a client without structs"));
+        }
+        let client = reader.var_uint()?;
+        if !seen.insert(client) {
+            return Err(Malformed("a client twice in an update"));
+        }
+        let mut at = clock(reader)?;
+        let mut structs = Vec::with_capacity(count);
+        for _ in 0..count {
+            let item = parse_struct(reader, at)?;
+            at += item.len;
+            if at >= MAX_CLOCK {
+                return Err(Malformed("a clock above 2^31"));
+            }
+            structs.push(item);
+        }
+        out.push((client, structs));
+    }
+    Ok(out)
+}
+
+fn parse_struct(reader: &mut Reader<'_>, at: u64) -> Result<Struct, Malformed> {
+    const HAS_LEFT: u8 = 0x80;
+    const HAS_RIGHT: u8 = 0x40;
+    const HAS_PARENT_KEY: u8 = 0x20;
+
+    let info = reader.u8()?;
+    let content = info & 0x1f;
+    let mut needs = [None; 3];
+    let len = match content {
+        0 if info == 0 => clock(reader)?,
+        0 => return Err(Malformed("a collected range with flags")),
+        10 => return Err(Malformed("an update with a gap (Skip)")),
+        _ => {
+            if info & HAS_LEFT != 0 {
+                needs[0] = Some(id(reader)?);
+            }
+            if info & HAS_RIGHT != 0 {
+                needs[1] = Some(id(reader)?);
+            }
+            if info & (HAS_LEFT | HAS_RIGHT) == 0 {
+                match reader.var_uint()? {
+                    1 => {
+                        reader.var_str()?;
+                    }
+                    0 => needs[2] = Some(id(reader)?),
+                    _ => return Err(Malformed("an unknown kind of parent")),
+                }
+                if info & HAS_PARENT_KEY != 0 {
+                    reader.var_str()?;
+                }
+            }
+            parse_content(reader, content)?
+        }
+    };
+    if len == 0 {
+        return Err(Malformed("a struct of no length"));
+    }
+    Ok(Struct { clock: at, len, needs })
+}
+
+/// Reads an item's content and returns its length in elements.
+fn parse_content(reader: &mut Reader<'_>, content: u8) -> Result<u64, Malformed> {
+    Ok(match content {
+        1 => clock(reader)?,
+        // yrs reads one string too many and then writes documents that nobody can decode.
+        2 => return Err(Malformed("legacy JSON content, which this server does not take")),
+        3 => {
+            reader.var_bytes()?;
+            1
+        }
+        4 => reader.var_str()?.encode_utf16().count() as u64,
+        5 => {
+            json(reader)?;
+            1
+        }
+        6 => {
+            reader.var_str()?;
+            json(reader)?;
+            1
+        }
+        7 => {
+            match reader.var_uint()? {
+                0 | 1 | 2 | 4 | 6 => {}
+                3 => {
+                    reader.var_str()?;
+                }
+                // yrs does not read the key that follows and loses its place.
+                5 => return Err(Malformed("an XML hook, which this server does not take")),
+                _ => return Err(Malformed("an unknown shared type")),
+            }
+            1
+        }
+        8 => {
+            let count = reader.count(1)?;
+            for _ in 0..count {
+                any(reader, 0)?;
+            }
+            count as u64
+        }
+        9 => {
+            // yrs never frees a document that contains a subdocument, but the format allows it.
+            reader.var_str()?;
+            any(reader, 0)?;
+            1
+        }
+        _ => return Err(Malformed("an unknown kind of content")),
+    })
+}
+
+fn parse_deletes(reader: &mut Reader<'_>) -> Result<Vec<(u64, Vec<(u64, u64)>)>, Malformed> {
+    let clients = reader.count(2)?;
+    let mut seen = HashSet::new();
+    let mut out = Vec::with_capacity(clients);
+    for _ in 0..clients {
+        let client = reader.var_uint()?;
+        if !seen.insert(client) {
+            return Err(Malformed("a client twice in a delete set"));
+        }
+        let count = reader.count(2)?;
+        let mut ranges = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (at, len) = (clock(reader)?, clock(reader)?);
+            if len == 0 || at + len >= MAX_CLOCK {
+                return Err(Malformed("an impossible range in a delete set"));
+            }
+            ranges.push((at, len));
+        }
+        out.push((client, ranges));
+    }
+    Ok(out)
+}
+
+fn id(reader: &mut Reader<'_>) -> Result<Id, Malformed> {
+    Ok((reader.var_uint()?, clock(reader)?))
+}
+
+fn clock(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    let value = reader.var_uint()?;
+    if value < MAX_CLOCK { Ok(value) } else { Err(Malformed("a clock above 2^31")) }
+}
+
+/// Embeds and formatting values are JSON text. yrs parses it recursively.
+fn json(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    let text = reader.var_str()?;
+    let mut depth = 0u32;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_ANY_DEPTH {
+            return Err(Malformed("JSON nested more than 64 deep"));
+        }
+    }
+    Ok(())
+}
+
+fn any(reader: &mut Reader<'_>, depth: u32) -> Result<(), Malformed> {
+    if depth > MAX_ANY_DEPTH {
+        return Err(Malformed("a value nested more than 64 deep"));
+    }
+    match reader.u8()? {
+        127 | 126 | 121 | 120 => {}
+        125 => reader.skip_var_int()?,
+        124 => {
+            reader.take(4)?;
+        }
+        123 | 122 => {
+            reader.take(8)?;
+        }
+        119 => {
+            reader.var_str()?;
+        }
+        118 => {
+            for _ in 0..reader.count(2)? {
+                reader.var_str()?;
+                any(reader, depth + 1)?;
+            }
+        }
+        117 => {
+            for _ in 0..reader.count(1)? {
+                any(reader, depth + 1)?;
+            }
+        }
+        116 => {
+            reader.var_bytes()?;
+        }
+        _ => return Err(Malformed("an unknown kind of value")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
