@@ -10,6 +10,7 @@
 //! Start with [`diff`].
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use yrs::{Text, TextRef, TransactionMut};
@@ -20,6 +21,10 @@ pub const ROOT: &str = "text";
 /// Largest product of line counts that a region without a common unique line may have to be
 /// compared line by line. Above it the region is replaced as a whole.
 const MAX_LINE_WORK: usize = 1 << 20;
+
+/// How many times, on average, a line may be looked at in search of unique lines. Texts made to
+/// divide badly end as few large hunks.
+const MAX_DIVISIONS: usize = 32;
 
 /// Largest product of token counts that a changed hunk may have to be compared character by
 /// character. Above it everything between the common head and tail of the hunk is replaced.
@@ -86,8 +91,8 @@ pub fn apply(text: &TextRef, txn: &mut TransactionMut<'_>, edits: &[Edit]) {
 
 /// A region of lines that differ.
 struct Hunk {
-    old: std::ops::Range<usize>,
-    new: std::ops::Range<usize>,
+    old: Range<usize>,
+    new: Range<usize>,
 }
 
 fn units(text: &str) -> u32 {
@@ -100,7 +105,7 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 /// The part of `text` that a range of its lines covers.
-fn join<'t>(text: &'t str, lines: &[&'t str], range: &std::ops::Range<usize>) -> &'t str {
+fn join<'t>(text: &'t str, lines: &[&'t str], range: &Range<usize>) -> &'t str {
     let start = lines.get(range.start).map_or(text.len(), |line| offset_in(text, line));
     let end = lines.get(range.end).map_or(text.len(), |line| offset_in(text, line));
     &text[start..end]
@@ -124,8 +129,9 @@ fn intern<'t>(lines: &[&'t str], ids: &mut HashMap<&'t str, u32>) -> Vec<u32> {
 /// occur exactly once on both sides divide the rest, and what lies between them is compared by
 /// Myers' algorithm where it is small.
 fn line_hunks(old: &[u32], new: &[u32], hunks: &mut Vec<Hunk>) {
-    let mut regions = vec![(0..old.len(), 0..new.len(), true)];
-    while let Some((o, n, may_divide)) = regions.pop() {
+    let mut budget = (old.len() + new.len()).saturating_mul(MAX_DIVISIONS);
+    let mut regions = vec![(0..old.len(), 0..new.len())];
+    while let Some((o, n)) = regions.pop() {
         let (head, tail) = common_ends(&old[o.clone()], &new[n.clone()]);
         let (o, n) = (o.start + head..o.end - tail, n.start + head..n.end - tail);
         if o.is_empty() || n.is_empty() {
@@ -134,27 +140,22 @@ fn line_hunks(old: &[u32], new: &[u32], hunks: &mut Vec<Hunk>) {
             }
             continue;
         }
-        if may_divide {
+        if let Some(left) = budget.checked_sub(o.len() + n.len()) {
+            budget = left;
             let anchors = unique_anchors(&old[o.clone()], &new[n.clone()]);
             if !anchors.is_empty() {
                 let (mut from_old, mut from_new) = (o.start, n.start);
                 for (a, b) in anchors {
-                    regions.push((from_old..o.start + a, from_new..n.start + b, true));
+                    regions.push((from_old..o.start + a, from_new..n.start + b));
                     (from_old, from_new) = (o.start + a + 1, n.start + b + 1);
                 }
-                regions.push((from_old..o.end, from_new..n.end, true));
+                regions.push((from_old..o.end, from_new..n.end));
                 continue;
             }
         }
         if o.len().saturating_mul(n.len()) <= MAX_LINE_WORK {
-            for op in capture_diff_slices(Algorithm::Myers, &old[o.clone()], &new[n.clone()]) {
-                if !matches!(op, DiffOp::Equal { .. }) {
-                    let (p, q) = (op.old_range(), op.new_range());
-                    hunks.push(Hunk {
-                        old: o.start + p.start..o.start + p.end,
-                        new: n.start + q.start..n.start + q.end,
-                    });
-                }
+            for (p, q) in changed_ranges(&old[o.clone()], &new[n.clone()]) {
+                hunks.push(Hunk { old: o.start + p.start..o.start + p.end, new: n.start + q.start..n.start + q.end });
             }
         } else {
             hunks.push(Hunk { old: o, new: n });
@@ -234,22 +235,40 @@ fn token_edits(at: u32, removed: &str, inserted: &str, fine: bool, edits: &mut V
         return;
     }
     let (old, new) = (&old[o], &new[n]);
-    let mut position = start;
-    for op in capture_diff_slices(Algorithm::Myers, old, new) {
-        let gone = token_units(&old[op.old_range()]);
-        if !matches!(op, DiffOp::Equal { .. }) {
-            let insert = text_of(&new[op.new_range()]);
-            match edits.last_mut() {
-                // A deletion and an insertion at one place are one replacement.
-                Some(last) if last.at + last.delete == position && position > start => {
-                    last.delete += gone;
-                    last.insert.push_str(&insert);
-                }
-                _ => edits.push(Edit { at: position, delete: gone, insert }),
-            }
-        }
-        position += gone;
+    let (mut position, mut from) = (start, 0);
+    for (p, q) in changed_ranges(old, new) {
+        position += token_units(&old[from..p.start]);
+        let delete = token_units(&old[p.clone()]);
+        edits.push(Edit { at: position, delete, insert: text_of(&new[q]) });
+        position += delete;
+        from = p.end;
     }
+}
+
+/// The ranges in which two sequences differ by Myers' algorithm; neighbours are joined.
+///
+/// Only the lengths of the operations are used: where deletions and insertions were shifted, their
+/// recorded positions in the other sequence do not always follow.
+fn changed_ranges(old: &[u32], new: &[u32]) -> Vec<(Range<usize>, Range<usize>)> {
+    let mut ranges: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+    let (mut at_old, mut at_new) = (0, 0);
+    for op in capture_diff_slices(Algorithm::Myers, old, new) {
+        let (gone, came) = match op {
+            DiffOp::Equal { len, .. } => {
+                (at_old, at_new) = (at_old + len, at_new + len);
+                continue;
+            }
+            DiffOp::Delete { old_len, .. } => (old_len, 0),
+            DiffOp::Insert { new_len, .. } => (0, new_len),
+            DiffOp::Replace { old_len, new_len, .. } => (old_len, new_len),
+        };
+        match ranges.last_mut() {
+            Some((p, q)) if p.end == at_old && q.end == at_new => (p.end, q.end) = (at_old + gone, at_new + came),
+            _ => ranges.push((at_old..at_old + gone, at_new..at_new + came)),
+        }
+        (at_old, at_new) = (at_old + gone, at_new + came);
+    }
+    ranges
 }
 
 /// Code points, with each CRLF as one.
