@@ -1,44 +1,81 @@
-//! What plans need from outside: a durable store for runs and sandboxes to run steps in.
-//! Both have an in-memory implementation for tests and a real one (`storage`, `sandbox`).
+//! What plans need from outside: rooms to follow, a durable store for runs, and sandboxes to run steps in.
+//!
+//! Each has an in-memory implementation for tests (`memory`) and a real one (`rooms`, `storage`, `sandbox`).
+//! No decision is taken here. Read [`RunStore`] together with `contract`, which says what every store must do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use buildspaces_kernel::ids::{RoomId, RuleId, RunId};
 use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::ids::{NodeId, RoomId, RuleId, RunId};
+use buildspaces_rooms::{RoomEvent, RunsMap};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::run::Run;
 use crate::rule::Rule;
+use crate::run::Run;
 
 /// A store's answer was an error. The cause is in the text, for the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("run store: {0}")]
 pub struct StoreError(pub String);
 
 /// Rows of rules, runs and their steps. Every method is one transaction and durable on return.
 #[async_trait]
 pub trait RunStore: Send + Sync + 'static {
+    /// The room's rules in the order in which they were inserted.
     async fn rules(&self, room: &RoomId) -> Result<Vec<Rule>, StoreError>;
+    /// Inserts the rule, or replaces the one that has its id.
+    async fn insert_rule(&self, rule: &Rule) -> Result<(), StoreError>;
     /// Remembers since when a rule's files have been dirty, so that a crash does not forget it; `None` clears it.
     async fn set_dirty(&self, room: &RoomId, rule: &RuleId, since: Option<UnixMillis>) -> Result<(), StoreError>;
     /// Rules with `dirty_since` set, over all rooms: what a restart must look at.
     async fn dirty(&self) -> Result<Vec<(RoomId, RuleId)>, StoreError>;
-    /// Inserts a queued run; `false` if its (room, rule, trigger key) is there already.
+    /// Inserts a queued run; `false` if a run of the rule holds its trigger key
+    /// (see [`crate::run::RunState::holds_key`]). Finished runs beyond the newest [`KEPT_RUNS`] of the room are deleted.
     async fn insert(&self, run: &Run) -> Result<bool, StoreError>;
-    /// Writes `run` if the stored revision is `run.rev - 1`; `false` if it is not (somebody else was
-    /// first) or if the new trigger key is already taken by another run of the rule.
+    /// Writes `run` and its steps if the stored revision is `run.rev - 1`; `false` if it is not (somebody
+    /// else was first) or if the new trigger key is held by another run of the rule.
     async fn update(&self, run: &Run) -> Result<bool, StoreError>;
     async fn run(&self, room: &RoomId, run: &RunId) -> Result<Option<Run>, StoreError>;
     /// Newest first.
     async fn runs(&self, room: &RoomId, limit: u32) -> Result<Vec<Run>, StoreError>;
     /// Runs that are queued or running, over all rooms, oldest first: what a restart must look at.
     async fn unfinished(&self) -> Result<Vec<Run>, StoreError>;
-    /// Appends to the run's full log, which is capped (the store drops what is over the cap and says so at the end).
+    /// Appends to the run's full log, which is capped: see [`crate::log::admit`].
     async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError>;
+    /// How many bytes of the run's log are stored.
+    async fn log_len(&self, run: &RunId) -> Result<u64, StoreError>;
     async fn log(&self, run: &RunId) -> Result<Vec<u8>, StoreError>;
+}
+
+/// Runs a room keeps. When there are more, the oldest finished ones go, with their logs and trigger keys.
+pub const KEPT_RUNS: u32 = 200;
+
+/// Rooms as the engine sees them.
+#[async_trait]
+pub trait RoomViews: Send + Sync + 'static {
+    /// Opens the room if need be.
+    async fn room(&self, room: &RoomId) -> Result<Arc<dyn RoomView>, buildspaces_rooms::Error>;
+}
+
+/// One open room as the engine sees it.
+#[async_trait]
+pub trait RoomView: Send + Sync + 'static {
+    /// Path and node of every text file, by path.
+    fn text_files(&self) -> Vec<(String, NodeId)>;
+    /// Changes from now on.
+    fn events(&self) -> broadcast::Receiver<RoomEvent>;
+    /// The text of a text file, now. It holds every change whose event has been received.
+    async fn text(&self, node: &NodeId) -> Result<String, buildspaces_rooms::Error>;
+    /// Sets (`Some`) and removes (`None`) keys of a map of the projected `runs` document; durable when it returns.
+    async fn project_runs(
+        &self,
+        map: RunsMap,
+        entries: Vec<(String, Option<serde_json::Value>)>,
+    ) -> Result<(), buildspaces_rooms::Error>;
 }
 
 /// Whether steps can run at all, in words people read.
@@ -121,11 +158,12 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// out of it until the returned guard is dropped (they are written then). Returns each text
     /// file's path and the SHA-256 of its content, by path.
     async fn freeze(&self, room: &RoomId) -> Result<Frozen, SandboxError>;
-    /// Starts the container if there is none, then the step.
+    /// Starts the container if there is none, then the step. `phase` may be kept and told of later
+    /// phases too, such as `Idle` when the container is stopped.
     async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError>;
     /// After a restart of the server: the step under way (or ended) under `key`, if its container is
-    /// still there. Output that was not seen before is replayed as far as it is kept.
-    async fn resume(&self, room: &RoomId, key: &str) -> Result<Option<Step>, SandboxError>;
+    /// still there. Output is replayed from byte `seen` of the step's whole output on, as far as it is kept.
+    async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError>;
     /// Looks at the workspace for what the step wrote, until documents and tree show it.
     async fn absorb(&self, room: &RoomId) -> Result<(), SandboxError>;
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
