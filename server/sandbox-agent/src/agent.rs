@@ -1,0 +1,83 @@
+//! The agent itself: a handful of threads around one lock.
+//!
+//! The main thread keeps a connection to the server ([`link`]), one thread writes to it, one waits for children
+//! ([`processes`]), and while a step runs one thread watches it and one reads its output ([`step`]). All state is in
+//! [`State`]; every change of it wakes everybody, because there are few threads and seldom more than one has work.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+
+use crate::protocol::Key;
+use link::Connection;
+use step::Step;
+
+mod link;
+mod memory;
+mod processes;
+mod ring;
+mod step;
+
+/// What the agent needs to know; the rest comes from the server.
+#[derive(Debug)]
+pub struct Config {
+    pub socket: PathBuf,
+    /// Proves to the server that this is the agent and not the program under test.
+    pub token: String,
+}
+
+/// Serves until the process is killed.
+///
+/// # Errors
+/// The operating system refused what the agent cannot do without.
+pub fn run(config: Config) -> std::io::Result<Infallible> {
+    // A program under test has the same user id. It may neither read the token in /proc/1/environ nor attach a
+    // debugger to process 1, and both need the process to be dumpable.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // As process 1 the agent inherits orphans anyway; elsewhere (in tests) it has to ask for them.
+    set_child_subreaper(Some(getpid()))?;
+    let shared = Arc::new(Shared::default());
+    processes::spawn_reaper(Arc::clone(&shared))?;
+    link::serve(&shared, &config)
+}
+
+/// The state and its alarm bell.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In order of start; at most one runs, and the newest few that ended are kept for a server that comes back.
+    steps: VecDeque<Step>,
+    /// The connection that has been welcomed, if any.
+    connection: Option<Connection>,
+    /// Processes started so far, so that the reaper knows when there may be children again.
+    spawned: u64,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics with the state in hand")
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).expect("no thread panics with the state in hand")
+    }
+
+    fn wait_timeout<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, timeout).expect("no thread panics with the state in hand").0
+    }
+}
+
+impl State {
+    fn step(&mut self, key: &Key) -> Option<&mut Step> {
+        self.steps.iter_mut().find(|step| step.key() == key)
+    }
+}

@@ -1,0 +1,198 @@
+//! The connection to the server: dialled again for ever, one at a time.
+//!
+//! Steps do not depend on it. What a connection is owed (answers, output, results) is worked out from the state each
+//! time its writer has nothing to do, so a stuck server holds back its own connection and nothing else.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::step::Program;
+use super::{Config, Shared, State, step};
+use crate::protocol::{
+    Decoder, Event, Frame, Key, MAX_OUTPUT, PROTOCOL, Request, StepInfo, encode_control, encode_output,
+};
+
+/// Pauses between attempts to connect: short at first, because a server that was killed is often back at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the server may take to answer the hello before the agent hangs up and dials again.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers that wait to be written. A server that asks more than this without reading is cut off.
+const MAX_OUTBOX: usize = 256;
+
+/// Steps one connection follows at once. One more replaces the oldest.
+const MAX_FOLLOWED: usize = 8;
+
+/// What one connection is owed.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    outbox: VecDeque<Event>,
+    followed: VecDeque<Followed>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    key: Key,
+    next_offset: u64,
+}
+
+pub(super) fn serve(shared: &Arc<Shared>, config: &Config) -> ! {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let welcomed = UnixStream::connect(&config.socket).and_then(|stream| talk(shared, config, stream));
+        pause = if matches!(welcomed, Ok(true)) { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        thread::sleep(pause);
+    }
+}
+
+/// One connection from hello to end. True if the server welcomed it.
+fn talk(shared: &Arc<Shared>, config: &Config, mut stream: UnixStream) -> std::io::Result<bool> {
+    let mut decoder = Decoder::default();
+    let mut buffer = vec![0; 16 << 10];
+    stream.set_read_timeout(Some(HELLO_PATIENCE))?;
+    let hello =
+        Event::Hello { protocol: PROTOCOL, agent: env!("CARGO_PKG_VERSION").to_owned(), token: config.token.clone() };
+    stream.write_all(&encode_control(&hello).map_err(std::io::Error::other)?)?;
+    match read_request(&mut stream, &mut decoder, &mut buffer)? {
+        Some(Request::Welcome { .. }) => {}
+        Some(Request::Refused { reason }) => {
+            eprintln!("the server refuses this agent: {reason}");
+            return Ok(false);
+        }
+        _ => return Ok(false),
+    }
+    stream.set_read_timeout(None)?;
+
+    shared.lock().connection = Some(Connection::default());
+    let writer = {
+        let (shared, stream) = (Arc::clone(shared), stream.try_clone()?);
+        thread::Builder::new().name("writer".to_owned()).spawn(move || write_all_owed(&shared, stream))?
+    };
+    while let Ok(Some(request)) = read_request(&mut stream, &mut decoder, &mut buffer) {
+        if !handle(shared, request) {
+            break;
+        }
+    }
+    // Both ends, so that the writer wakes even if it is in the middle of a write.
+    let _ = stream.shutdown(Shutdown::Both);
+    shared.lock().connection = None;
+    shared.changed.notify_all();
+    let _ = writer.join();
+    Ok(true)
+}
+
+/// The next request; `None` when the server closed the connection. Output frames mean nothing to an agent.
+fn read_request(stream: &mut UnixStream, decoder: &mut Decoder, buffer: &mut [u8]) -> std::io::Result<Option<Request>> {
+    loop {
+        match decoder.decode().map_err(std::io::Error::other)? {
+            Some(Frame::Control(request)) => return Ok(Some(request)),
+            Some(Frame::Output(_)) => {}
+            None => match stream.read(buffer)? {
+                0 => return Ok(None),
+                n => decoder.push(&buffer[..n]),
+            },
+        }
+    }
+}
+
+/// Does what the server asks. False if the connection has to end.
+fn handle(shared: &Arc<Shared>, request: Request) -> bool {
+    let answer = match request {
+        Request::Start { key, argv, cwd, env, timeout_ms } => {
+            let program = Program { argv, cwd, env, timeout: Duration::from_millis(timeout_ms) };
+            Some(match step::start(shared, &key, program) {
+                Ok(()) => Event::Started { key },
+                Err(reason) => Event::Rejected { key, reason },
+            })
+        }
+        Request::Cancel { key } => {
+            if let Some(step) = shared.lock().step(&key) {
+                step.cancel();
+            }
+            None
+        }
+        Request::Attach { key, from_offset } => attach(&mut shared.lock(), key, from_offset),
+        Request::List => {
+            let state = shared.lock();
+            let steps =
+                state.steps.iter().map(|step| StepInfo { key: step.key().clone(), running: step.ended().is_none() });
+            Some(Event::Steps { steps: steps.collect() })
+        }
+        Request::Welcome { .. } | Request::Refused { .. } => return false,
+    };
+    let mut state = shared.lock();
+    let Some(connection) = &mut state.connection else { return false };
+    connection.outbox.extend(answer);
+    let room = connection.outbox.len() <= MAX_OUTBOX;
+    shared.changed.notify_all();
+    room
+}
+
+fn attach(state: &mut State, key: Key, from_offset: u64) -> Option<Event> {
+    if state.step(&key).is_none() {
+        return Some(Event::Unknown { key });
+    }
+    let followed = &mut state.connection.as_mut()?.followed;
+    followed.retain(|other| other.key != key);
+    if followed.len() == MAX_FOLLOWED {
+        followed.pop_front();
+    }
+    followed.push_back(Followed { key, next_offset: from_offset });
+    None
+}
+
+/// The writer: sends what is owed until the connection is gone.
+fn write_all_owed(shared: &Shared, mut stream: UnixStream) {
+    let mut state = shared.lock();
+    while state.connection.is_some() {
+        let Some(frame) = next_owed(&mut state) else {
+            state = shared.wait(state);
+            continue;
+        };
+        drop(state);
+        if stream.write_all(&frame).is_err() {
+            // Wakes the reader, which ends the connection.
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
+        state = shared.lock();
+    }
+}
+
+/// The next frame that the connection is owed, if any: answers first, then output, then results.
+fn next_owed(state: &mut State) -> Option<Vec<u8>> {
+    let State { steps, connection, .. } = state;
+    let connection = connection.as_mut()?;
+    if let Some(answer) = connection.outbox.pop_front() {
+        return Some(encode_control(&answer).expect("an agent's answers are short"));
+    }
+    for at in 0..connection.followed.len() {
+        let followed = &mut connection.followed[at];
+        let Some(step) = steps.iter().find(|step| *step.key() == followed.key) else {
+            let key = connection.followed.remove(at)?.key;
+            return Some(encode_control(&Event::Unknown { key }).expect("an agent's answers are short"));
+        };
+        let (offset, bytes) = step.output.read(followed.next_offset, MAX_OUTPUT);
+        if !bytes.is_empty() {
+            followed.next_offset = offset + bytes.len() as u64;
+            return Some(encode_output(&followed.key, offset, &bytes).expect("MAX_OUTPUT fits in a frame"));
+        }
+        if let Some(ended) = step.ended() {
+            let exited = Event::Exited {
+                key: connection.followed.remove(at)?.key,
+                exit: ended.exit.clone(),
+                duration_ms: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
+                oom: ended.oom,
+            };
+            return Some(encode_control(&exited).expect("an agent's answers are short"));
+        }
+    }
+    None
+}

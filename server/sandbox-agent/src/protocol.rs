@@ -1,0 +1,277 @@
+//! What the server and the agent say to each other: frames over a stream socket.
+//!
+//! A frame is a little-endian `u32` that counts the bytes after it, one kind byte, and the payload: JSON for control,
+//! raw bytes for a step's output. The agent speaks first ([`Event::Hello`]), the server answers
+//! [`Request::Welcome`] or [`Request::Refused`]; after that both send when they have something to say.
+//!
+//! Nothing here does input or output: [`Decoder`] takes bytes as they come. Both ends treat the other's bytes as
+//! hostile, the server with more reason: a program under test may have taken the agent's place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Rises whenever an older agent and a newer server would misunderstand each other.
+pub const PROTOCOL: u32 = 1;
+
+/// Where the agent dials unless its first argument says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/buildspaces/agent.sock";
+
+/// The agent's environment variable with the token that its hello must carry.
+pub const TOKEN_VARIABLE: &str = "BUILDSPACES_AGENT_TOKEN";
+
+/// Most bytes a frame may have after its length. A longer one ends the connection: no honest peer sends it.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// Most bytes of output in one frame, so that a control message never waits behind much output.
+pub const MAX_OUTPUT: usize = 64 << 10;
+
+/// Longest step key, in bytes. A longer one is an error of the sender.
+pub const MAX_KEY: usize = 128;
+
+const KIND_CONTROL: u8 = 1;
+const KIND_OUTPUT: u8 = 2;
+
+/// The name of a step, chosen by the server, stable over attempts: 1 to [`MAX_KEY`] printable ASCII characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Key(String);
+
+impl Key {
+    /// The key in `text`, or `None` if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = (1..=MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Self::parse(&text).ok_or("not a step key")
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> String {
+        key.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.0)
+    }
+}
+
+/// What the server asks of the agent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// The hello is accepted.
+    Welcome { protocol: u32 },
+    /// The hello is not accepted, for this reason; the server closes the connection.
+    Refused { reason: String },
+    /// Start a program, unless this key was started before: then nothing happens. Answered by
+    /// [`Event::Started`] in both cases, or by [`Event::Rejected`].
+    Start {
+        key: Key,
+        /// The program and its arguments. Never empty.
+        argv: Vec<String>,
+        /// An absolute path.
+        cwd: String,
+        /// Added to the agent's own environment.
+        env: BTreeMap<String, String>,
+        timeout_ms: u64,
+    },
+    /// SIGTERM to the step's process group, SIGKILL to everything 5 s later. No effect on a step that has ended.
+    Cancel { key: Key },
+    /// Send the step's output from this offset on, as far as it is kept, then its result. Answered by
+    /// [`Event::Unknown`] if the agent has no such step.
+    Attach { key: Key, from_offset: u64 },
+    /// Answered by [`Event::Steps`].
+    List,
+}
+
+/// What the agent tells the server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    Hello {
+        protocol: u32,
+        /// The agent's version, for the log.
+        agent: String,
+        token: String,
+    },
+    Started {
+        key: Key,
+    },
+    /// The step was not accepted, and the same key may be tried again: another step is running, or the request is
+    /// not one. A program that cannot be started is not rejected: it ends with [`Exit::NotStarted`].
+    Rejected {
+        key: Key,
+        reason: String,
+    },
+    Unknown {
+        key: Key,
+    },
+    /// The last word on an attached step; all its output has been sent before.
+    Exited {
+        key: Key,
+        exit: Exit,
+        duration_ms: u64,
+        /// The kernel killed at least one of the sandbox's processes for memory while the step ran.
+        oom: bool,
+    },
+    Steps {
+        steps: Vec<StepInfo>,
+    },
+}
+
+/// How a step ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    TimedOut,
+    Cancelled,
+    /// The program could not be started; the operating system's reason.
+    NotStarted(String),
+}
+
+/// One line of [`Event::Steps`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StepInfo {
+    pub key: Key,
+    pub running: bool,
+}
+
+/// What came in one frame; `M` is [`Request`] at the agent's end and [`Event`] at the server's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame<M> {
+    Control(M),
+    Output(Output),
+}
+
+/// A piece of a step's output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Output {
+    pub key: Key,
+    /// Bytes of output before this piece. More than was received so far means that the agent had to drop some.
+    pub offset: u64,
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({:?} at {}: {:?})", self.key, self.offset, String::from_utf8_lossy(&self.bytes))
+    }
+}
+
+/// The peer sent something that is not this protocol. The connection is of no further use.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a frame of {0} bytes is over the limit of {MAX_FRAME}")]
+    TooLong(u64),
+    #[error("an empty frame")]
+    Empty,
+    #[error("an unknown kind of frame: {0}")]
+    UnknownKind(u8),
+    #[error("a control message that cannot be read: {0}")]
+    Control(String),
+    #[error("an output frame that is cut short or has a bad key")]
+    Output,
+}
+
+/// Cuts a stream of bytes into frames. After an error it stays in error.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// **Invariant:** at most one frame that is not complete, plus what one [`Decoder::push`] brought.
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that were returned as frames already.
+    taken: usize,
+}
+
+impl Decoder {
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next complete frame, or `None` until more bytes are pushed.
+    pub fn decode<M: for<'de> Deserialize<'de>>(&mut self) -> Result<Option<Frame<M>>, Error> {
+        let rest = &self.buffer[self.taken..];
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > MAX_FRAME {
+            return Err(Error::TooLong(length as u64));
+        }
+        let Some(frame) = rest.get(..length) else { return Ok(None) };
+        let decoded = decode_frame(frame)?;
+        self.taken += 4 + length;
+        Ok(Some(decoded))
+    }
+}
+
+fn decode_frame<M: for<'de> Deserialize<'de>>(frame: &[u8]) -> Result<Frame<M>, Error> {
+    let (kind, payload) = frame.split_first().ok_or(Error::Empty)?;
+    match *kind {
+        KIND_CONTROL => match serde_json::from_slice(payload) {
+            Ok(message) => Ok(Frame::Control(message)),
+            Err(error) => Err(Error::Control(error.to_string())),
+        },
+        KIND_OUTPUT => decode_output(payload).map(Frame::Output).ok_or(Error::Output),
+        other => Err(Error::UnknownKind(other)),
+    }
+}
+
+/// `u8` length of the key, the key, `u64` offset, the bytes.
+fn decode_output(payload: &[u8]) -> Option<Output> {
+    let (key_length, rest) = payload.split_first()?;
+    let (key, rest) = rest.split_at_checked(usize::from(*key_length))?;
+    let (offset, bytes) = rest.split_first_chunk::<8>()?;
+    Some(Output {
+        key: Key::parse(std::str::from_utf8(key).ok()?)?,
+        offset: u64::from_le_bytes(*offset),
+        bytes: bytes.to_vec(),
+    })
+}
+
+/// The frame of a control message, length included; [`Error::TooLong`] if it would not be accepted.
+pub fn encode_control<M: Serialize>(message: &M) -> Result<Vec<u8>, Error> {
+    let mut frame = vec![0, 0, 0, 0, KIND_CONTROL];
+    serde_json::to_writer(&mut frame, message).map_err(|error| Error::Control(error.to_string()))?;
+    finish(frame)
+}
+
+/// The frame of a piece of output, length included. `bytes` are at most [`MAX_OUTPUT`].
+pub fn encode_output(key: &Key, offset: u64, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let key = key.as_str().as_bytes();
+    let mut frame = Vec::with_capacity(4 + 1 + 1 + key.len() + 8 + bytes.len());
+    frame.extend([0, 0, 0, 0, KIND_OUTPUT]);
+    frame.push(u8::try_from(key.len()).expect("a key has at most MAX_KEY bytes"));
+    frame.extend(key);
+    frame.extend(offset.to_le_bytes());
+    frame.extend(bytes);
+    finish(frame)
+}
+
+fn finish(mut frame: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let length = frame.len() - 4;
+    if length > MAX_FRAME {
+        return Err(Error::TooLong(length as u64));
+    }
+    let length = u32::try_from(length).expect("MAX_FRAME fits in a u32");
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! The agent as a program, on a Unix socket, without a container: the test plays the server.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use buildspaces_sandbox_agent::protocol::{
+    Decoder, Event, Exit, Frame, Key, Output, PROTOCOL, Request, TOKEN_VARIABLE, encode_control,
+};
+
+/// Nothing here takes that long; a test that hangs fails with the read's error.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Agent {
+    process: Child,
+    dir: tempfile::TempDir,
+    listener: Option<UnixListener>,
+}
+
+impl Agent {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let listener = Some(UnixListener::bind(dir.path().join("agent.sock")).expect("a socket"));
+        let process = Command::new(env!("CARGO_BIN_EXE_buildspaces-sandbox-agent"))
+            .arg(dir.path().join("agent.sock"))
+            .env(TOKEN_VARIABLE, "secret")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the agent starts");
+        Self { process, dir, listener }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The server's end of the agent's next connection, before any answer.
+    fn accept(&self) -> Server {
+        let (stream, _) = self.listener.as_ref().expect("the server is up").accept().expect("the agent dials");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        Server { stream, decoder: Decoder::default() }
+    }
+
+    fn connect(&self) -> Server {
+        let mut server = self.accept();
+        let Frame::Control(Event::Hello { protocol, token, .. }) = server.next() else { panic!("no hello") };
+        assert_eq!((protocol, token.as_str()), (PROTOCOL, "secret"));
+        server.send(&Request::Welcome { protocol: PROTOCOL });
+        server
+    }
+
+    fn server_goes_away(&mut self) {
+        self.listener = None;
+        std::fs::remove_file(self.path().join("agent.sock")).expect("the socket was there");
+    }
+
+    fn server_comes_back(&mut self) {
+        self.listener = Some(UnixListener::bind(self.path().join("agent.sock")).expect("a socket"));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Server {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+impl Server {
+    fn send(&mut self, request: &Request) {
+        self.stream.write_all(&encode_control(request).expect("short")).expect("the agent listens");
+    }
+
+    fn try_next(&mut self) -> Option<Frame<Event>> {
+        let mut buffer = [0; 64 << 10];
+        loop {
+            if let Some(frame) = self.decoder.decode().expect("the agent speaks the protocol") {
+                return Some(frame);
+            }
+            match self.stream.read(&mut buffer).expect("the agent answers in time") {
+                0 => return None,
+                n => self.decoder.push(&buffer[..n]),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Frame<Event> {
+        self.try_next().expect("the agent keeps the connection")
+    }
+
+    fn start(&mut self, name: &str, script: &str) {
+        self.start_with(name, &["sh", "-c", script], Duration::from_secs(60));
+        assert_eq!(self.next(), Frame::Control(Event::Started { key: key(name) }));
+        self.send(&Request::Attach { key: key(name), from_offset: 0 });
+    }
+
+    fn start_with(&mut self, name: &str, argv: &[&str], timeout: Duration) {
+        self.send(&Request::Start {
+            key: key(name),
+            argv: argv.iter().map(|&s| s.to_owned()).collect(),
+            cwd: "/".to_owned(),
+            env: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+            timeout_ms: timeout.as_millis() as u64,
+        });
+    }
+
+    /// All output of the step from here on, and its end.
+    fn finish(&mut self) -> (String, Exit) {
+        let mut text = Vec::new();
+        loop {
+            match self.next() {
+                Frame::Output(Output { bytes, .. }) => text.extend(bytes),
+                Frame::Control(Event::Exited { exit, .. }) => {
+                    return (String::from_utf8(text).expect("text"), exit);
+                }
+                Frame::Control(other) => panic!("not expected: {other:?}"),
+            }
+        }
+    }
+
+    /// Reads output until it holds `text`.
+    fn read_until(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            let Frame::Output(output) = self.next() else { panic!("the step ended after {seen:?}") };
+            seen += &String::from_utf8_lossy(&output.bytes);
+        }
+        seen
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::parse(name).expect("a valid key")
+}
+
+fn is_alive(pid: &str) -> bool {
+    // A process that has been killed but not yet collected still has its folder.
+    std::fs::read_to_string(PathBuf::from("/proc").join(pid).join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn output_comes_in_order_and_the_exit_code_is_the_programs() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start("a", "echo $GREETING; echo two >&2; echo three; exit 7");
+    assert_eq!(server.finish(), ("hello\ntwo\nthree\n".to_owned(), Exit::Code(7)));
+    server.start("b", "kill -KILL $$");
+    assert_eq!(server.finish(), (String::new(), Exit::Signal(9)));
+}
+
+#[test]
+fn a_program_that_is_not_there_gives_its_reason_and_leaves_the_agent_well() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    for name in ["a", "b", "c"] {
+        server.start_with(name, &["no-such-program"], PATIENCE);
+        assert_eq!(server.next(), Frame::Control(Event::Started { key: key(name) }));
+        server.send(&Request::Attach { key: key(name), from_offset: 0 });
+        let (_, exit) = server.finish();
+        assert_eq!(exit, Exit::NotStarted("No such file or directory (os error 2)".to_owned()));
+    }
+    server.start("d", "echo well");
+    assert_eq!(server.finish(), ("well\n".to_owned(), Exit::Code(0)));
+}
+
+#[test]
+fn the_same_key_never_starts_a_second_program() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    let script = format!("echo ran >> {}/count", agent.path().display());
+    server.start("a", &script);
+    assert_eq!(server.finish().1, Exit::Code(0));
+    server.start("a", &script);
+    assert_eq!(server.finish().1, Exit::Code(0));
+    assert_eq!(std::fs::read_to_string(agent.path().join("count")).expect("written"), "ran\n");
+}
+
+#[test]
+fn one_step_runs_at_a_time() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start("a", "sleep 600");
+    server.start_with("b", &["true"], PATIENCE);
+    let Frame::Control(Event::Rejected { key: rejected, .. }) = server.next() else { panic!("not rejected") };
+    assert_eq!(rejected, key("b"));
+    server.send(&Request::List);
+    let Frame::Control(Event::Steps { steps }) = server.next() else { panic!("no list") };
+    assert_eq!(steps.len(), 1);
+    assert!(steps[0].running);
+    server.send(&Request::Cancel { key: key("a") });
+    assert_eq!(server.finish().1, Exit::Cancelled);
+}
+
+#[test]
+fn cancelling_kills_grandchildren_and_those_that_left_the_group() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start("a", "sleep 601 & echo $!; setsid sleep 602 & echo $!; echo ready; sleep 603");
+    let seen = server.read_until("ready");
+    let pids: Vec<&str> = seen.lines().take(2).collect();
+    assert!(pids.iter().all(|pid| is_alive(pid)));
+    let asked = Instant::now();
+    server.send(&Request::Cancel { key: key("a") });
+    assert_eq!(server.finish().1, Exit::Cancelled);
+    assert!(asked.elapsed() < Duration::from_secs(3), "SIGTERM was enough");
+    assert!(!pids.iter().any(|pid| is_alive(pid)), "nothing of the step is left");
+}
+
+#[test]
+fn a_program_that_ignores_sigterm_is_killed() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start("a", "trap '' TERM; echo ready; while :; do sleep 604; done");
+    server.read_until("ready");
+    server.send(&Request::Cancel { key: key("a") });
+    assert_eq!(server.finish().1, Exit::Cancelled);
+}
+
+#[test]
+fn nothing_outlives_a_step_that_ends_by_itself() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start("a", "setsid sh -c 'setsid sleep 605 & echo $!' ; sleep 0.05");
+    let (seen, exit) = server.finish();
+    assert_eq!(exit, Exit::Code(0));
+    assert!(!is_alive(seen.trim()), "the daemon is gone");
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_ended() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start_with("a", &["sleep", "606"], Duration::from_millis(50));
+    assert_eq!(server.next(), Frame::Control(Event::Started { key: key("a") }));
+    server.send(&Request::Attach { key: key("a"), from_offset: 0 });
+    assert_eq!(server.finish().1, Exit::TimedOut);
+}
+
+#[test]
+fn a_server_that_was_away_gets_the_missing_output_and_the_true_exit() {
+    let mut agent = Agent::new();
+    let mut server = agent.connect();
+    let go = agent.path().join("go");
+    server.start("a", &format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two; exit 3", go.display()));
+    assert_eq!(server.read_until("one\n"), "one\n");
+    drop(server);
+    agent.server_goes_away();
+    std::fs::write(go, "").expect("a file");
+    agent.server_comes_back();
+    let mut server = agent.connect();
+    server.send(&Request::Attach { key: key("a"), from_offset: 4 });
+    assert_eq!(server.finish(), ("two\n".to_owned(), Exit::Code(3)));
+    server.send(&Request::Attach { key: key("b"), from_offset: 0 });
+    assert_eq!(server.next(), Frame::Control(Event::Unknown { key: key("b") }));
+}
+
+#[test]
+fn a_server_that_does_not_read_does_not_hold_up_the_program() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    let done = agent.path().join("done");
+    server.start("a", &format!("head -c 8000000 /dev/zero; touch {}; echo; echo end", done.display()));
+    let deadline = Instant::now() + PATIENCE;
+    while !done.exists() {
+        assert!(Instant::now() < deadline, "the program is stuck behind the server");
+        std::thread::yield_now();
+    }
+    let (mut expected, mut dropped, mut last) = (0, 0, Vec::new());
+    loop {
+        match server.next() {
+            Frame::Output(Output { offset, bytes, .. }) => {
+                dropped += offset - expected;
+                expected = offset + bytes.len() as u64;
+                last = bytes;
+            }
+            Frame::Control(Event::Exited { exit, .. }) => break assert_eq!(exit, Exit::Code(0)),
+            Frame::Control(other) => panic!("not expected: {other:?}"),
+        }
+    }
+    assert_eq!(expected, 8_000_005, "the offsets account for every byte");
+    assert!(dropped > 0, "what did not fit was dropped");
+    assert!(last.ends_with(b"\nend\n"), "the end is kept");
+}
+
+#[test]
+fn bytes_that_are_not_the_protocol_end_the_connection_and_nothing_else() {
+    let agent = Agent::new();
+    for garbage in [&b"\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x02\0\0\0\x01{", b"\0\0\0\0"] {
+        let mut server = agent.connect();
+        server.stream.write_all(garbage).expect("the agent listens");
+        assert_eq!(server.try_next(), None);
+    }
+    let mut server = agent.accept();
+    server.next();
+    server.send(&Request::Refused { reason: "an old protocol".to_owned() });
+    assert_eq!(server.try_next(), None, "a refused agent hangs up, and dials again");
+    let mut server = agent.connect();
+    server.start("a", "echo well");
+    assert_eq!(server.finish(), ("well\n".to_owned(), Exit::Code(0)));
+}
+
+#[test]
+fn the_program_under_test_does_not_get_the_token() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    server.start("a", &format!("echo \"<${TOKEN_VARIABLE}>\""));
+    assert_eq!(server.finish().0, "<>\n");
+}
