@@ -12,6 +12,7 @@ use yrs::{
 };
 
 use crate::Malformed;
+use crate::text;
 use crate::update::{self, Verdict};
 
 /// A document of this process.
@@ -92,6 +93,14 @@ impl Replica {
     pub fn text(&self, root: &str) -> String {
         let txn = self.doc.transact();
         txn.get_text(root).map_or_else(String::new, |text| text.get_string(&txn))
+    }
+
+    /// Turns the text at `root` into `wanted` by few edits. Returns the update, or `None` if it is that
+    /// already.
+    pub fn set_text(&mut self, root: &str, wanted: &str) -> Option<Vec<u8>> {
+        let edits = text::diff(&self.text(root), wanted);
+        let root = self.doc.get_or_insert_text(root);
+        self.edit(|txn| text::apply(&root, txn, &edits))
     }
 
     /// Runs a local edit and returns its update, or `None` if it changed nothing.

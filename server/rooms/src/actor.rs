@@ -1,0 +1,390 @@
+//! The task that owns one document and performs its effects.
+//!
+//! Loading is its first state: whoever opens the document meanwhile waits in the mailbox. It appends to
+//! the log with one request under way at a time; what gathers meanwhile is the next request, so the log's
+//! order is the document's order. It ends when nobody has used the document for a while, when the store
+//! fails (then clients connect again and bring what was not acknowledged), or at shutdown.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use buildspaces_crdt::protocol::Message;
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::{ConnectionId, NodeId};
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::{Authority, Principal};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::document::{Access, Document, Effect, Input, Refused, Ticket};
+use crate::outbox::{CloseReason, Outbox};
+use crate::ports::{Record, Store, StoreError};
+use crate::{Error, RoomEvent};
+
+/// Requests that wait for one document. When it is full, senders wait: a connection stops reading its socket.
+#[cfg(not(test))]
+pub(crate) const MAILBOX: usize = 256;
+#[cfg(test)]
+pub(crate) const MAILBOX: usize = 1;
+
+/// How long an unused document stays loaded.
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
+
+/// How often presence is looked through for what expired.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Updates after which the document's state is kept, so that loading stays fast.
+const SNAPSHOT_EVERY: u64 = 500;
+
+/// Updates that may wait for the log. Past it the actor takes no further input until the log moves.
+const MAX_UNSAVED: usize = 4096;
+
+/// A request to the actor.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Connect { peer: ConnectionId, authority: Authority, stamp: bool, outbox: Outbox },
+    Receive { peer: ConnectionId, messages: Vec<Message> },
+    Disconnect { peer: ConnectionId },
+    Submit { by: Principal, update: Bytes, reply: oneshot::Sender<Result<(), Error>> },
+    Project { map: &'static str, entries: Vec<(String, Option<Value>)>, reply: oneshot::Sender<Result<(), Error>> },
+    Diff { state_vector: Vec<u8>, reply: oneshot::Sender<Result<Vec<u8>, Error>> },
+    Text { reply: oneshot::Sender<Result<String, Error>> },
+    Map { map: &'static str, reply: oneshot::Sender<Result<Vec<(String, Value)>, Error>> },
+    Replace { by: Principal, text: String, reply: oneshot::Sender<Result<(), Error>> },
+    CloseAll { reason: CloseReason },
+}
+
+/// What an actor is made of.
+pub(crate) struct Setup {
+    pub(crate) name: DocumentName,
+    pub(crate) access: Access,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) mailbox: mpsc::Receiver<Command>,
+    /// Where edits of a room's text file are announced.
+    pub(crate) events: Option<(NodeId, broadcast::Sender<RoomEvent>)>,
+    pub(crate) tasks: Tasks,
+    /// Takes the document out of the registry if no handle is left; true if it did.
+    pub(crate) retire: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Runs until the document is unloaded.
+pub(crate) async fn run(mut setup: Setup) {
+    let stored = match setup.store.load(&setup.name).await {
+        Ok(stored) => stored,
+        Err(error) => return refuse_all(&mut setup, Error::Storage(error.0)).await,
+    };
+    let document = match Document::load(setup.access, &stored) {
+        Ok(document) => document,
+        Err(cause) => {
+            tracing::error!(document = %setup.name, cause, "a stored document cannot be read");
+            return refuse_all(&mut setup, Error::Storage(cause.into())).await;
+        }
+    };
+    metrics::gauge!("buildspaces_documents_open").increment(1.0);
+    let log_len = stored.updates.len() as u64;
+    let mut actor = Actor {
+        setup,
+        document,
+        peers: HashMap::new(),
+        effects: Vec::new(),
+        unsaved: Vec::new(),
+        append: None,
+        requests: HashMap::new(),
+        next_ticket: 0,
+        since_snapshot: log_len,
+        last_used: tokio::time::Instant::now(),
+    };
+    let end = actor.run().await;
+    tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
+    actor.end(end).await;
+    metrics::gauge!("buildspaces_documents_open").decrement(1.0);
+}
+
+/// Answers what waits when the document cannot be loaded, until no handle is left.
+async fn refuse_all(setup: &mut Setup, error: Error) {
+    tracing::error!(document = %setup.name, %error, "document not loaded");
+    while !(setup.retire)() {
+        let waited = tokio::time::timeout(Duration::from_millis(100), setup.mailbox.recv()).await;
+        match waited {
+            Ok(Some(Command::Connect { outbox, .. })) => outbox.close(CloseReason::Failed),
+            Ok(Some(Command::Submit { reply, .. } | Command::Project { reply, .. } | Command::Replace { reply, .. })) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Diff { reply, .. })) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Text { reply })) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Map { reply, .. })) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Receive { .. } | Command::Disconnect { .. } | Command::CloseAll { .. })) | Err(_) => {}
+            Ok(None) => return,
+        }
+        if setup.tasks.is_cancelled() {
+            return;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Idle,
+    Failed,
+    Stopping,
+}
+
+struct Actor {
+    setup: Setup,
+    document: Document,
+    peers: HashMap<ConnectionId, Outbox>,
+    effects: Vec<Effect>,
+    /// Updates for the next append.
+    unsaved: Vec<Record>,
+    /// The append under way, and the number it will have made durable.
+    append: Option<(u64, Instant, BoxFuture<'static, Result<(), StoreError>>)>,
+    requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
+    next_ticket: Ticket,
+    since_snapshot: u64,
+    last_used: tokio::time::Instant,
+}
+
+impl Actor {
+    async fn run(&mut self) -> End {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let tasks = self.setup.tasks.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => return self.stop().await,
+                saved = poll_append(&mut self.append) => match saved {
+                    Ok(seq) => self.handle(Input::Durable { seq }),
+                    Err(error) => {
+                        tracing::error!(document = %self.setup.name, %error, "an append failed");
+                        return End::Failed;
+                    }
+                },
+                command = self.setup.mailbox.recv(), if self.unsaved.len() < MAX_UNSAVED => match command {
+                    Some(command) => self.command(command),
+                    None => return End::Idle,
+                },
+                _ = tick.tick() => {
+                    self.handle(Input::Tick);
+                    if self.is_unused() && (self.setup.retire)() {
+                        return End::Idle;
+                    }
+                }
+            }
+            if !self.perform() {
+                return End::Failed;
+            }
+            self.start_append();
+            self.keep_snapshot();
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.document.is_idle() && self.append.is_none() && self.last_used.elapsed() >= IDLE
+    }
+
+    fn command(&mut self, command: Command) {
+        self.last_used = tokio::time::Instant::now();
+        match command {
+            Command::Connect { peer, authority, stamp, outbox } => {
+                self.peers.insert(peer, outbox);
+                self.handle(Input::Connected { peer, authority, stamp });
+            }
+            Command::Receive { peer, messages } => {
+                for message in messages {
+                    self.handle(Input::Received { peer, message });
+                }
+            }
+            Command::Disconnect { peer } => {
+                self.peers.remove(&peer);
+                self.handle(Input::Disconnected { peer });
+            }
+            Command::Submit { by, update, reply } => {
+                let ticket = self.ticket(reply);
+                self.handle(Input::Submitted { by, update, ticket });
+            }
+            Command::Project { map, entries, reply } => {
+                let ticket = self.ticket(reply);
+                self.handle(Input::Projected { map, entries, ticket });
+            }
+            Command::Diff { state_vector, reply } => {
+                let diff = self.document.replica().diff(&state_vector);
+                let _ = reply.send(diff.map_err(|error| Error::InvalidUpdate(error.to_string())));
+            }
+            Command::Text { reply } => {
+                let _ = reply.send(Ok(self.document.replica().text(buildspaces_crdt::text::ROOT)));
+            }
+            Command::Map { map, reply } => {
+                let _ = reply.send(Ok(self.document.replica().map(map)));
+            }
+            Command::Replace { by, text, reply } => {
+                let ticket = self.ticket(reply);
+                self.handle(Input::Replaced { by, text, ticket });
+            }
+            Command::CloseAll { reason } => {
+                let peers: Vec<ConnectionId> = self.peers.keys().copied().collect();
+                self.effects.extend(peers.into_iter().map(|peer| Effect::Close { peer, reason: reason.clone() }));
+            }
+        }
+    }
+
+    fn ticket(&mut self, reply: oneshot::Sender<Result<(), Error>>) -> Ticket {
+        self.next_ticket += 1;
+        self.requests.insert(self.next_ticket, reply);
+        self.next_ticket
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.document.handle(Instant::now(), input, &mut self.effects);
+    }
+
+    /// Performs what has gathered. False if the document must be loaded again.
+    fn perform(&mut self) -> bool {
+        let mut sound = true;
+        let mut slow = Vec::new();
+        // Closing a connection produces effects of its own, so this goes on until there are none.
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                match effect {
+                    Effect::Send { to, frame } => {
+                        if self.peers.get(&to).is_some_and(|outbox| outbox.push(frame).is_err()) {
+                            slow.push(to);
+                        }
+                    }
+                    Effect::Broadcast { except, frame } => {
+                        for (peer, outbox) in &self.peers {
+                            if Some(*peer) != except && outbox.push(frame.clone()).is_err() {
+                                slow.push(*peer);
+                            }
+                        }
+                    }
+                    Effect::Append { seq, by, update } => {
+                        self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
+                    }
+                    Effect::Close { peer, reason } => self.close(peer, reason),
+                    Effect::Edited { by } => {
+                        if let Some((node, events)) = &self.setup.events {
+                            // Nobody listening is fine: consumers look at everything when they begin.
+                            let _ = events.send(RoomEvent::Edited { node: node.clone(), by });
+                        }
+                    }
+                    Effect::Done { ticket, result } => {
+                        if let Some(reply) = self.requests.remove(&ticket) {
+                            let _ = reply.send(result.map_err(|refused| match refused {
+                                Refused::Malformed(reason) => Error::InvalidUpdate(reason),
+                                Refused::Missing => Error::InvalidUpdate("it builds on unknown changes".to_owned()),
+                            }));
+                        }
+                    }
+                    Effect::Broken { cause } => {
+                        tracing::error!(document = %self.setup.name, cause, "a document broke and is loaded again");
+                        sound = false;
+                    }
+                }
+            }
+            for peer in slow.drain(..) {
+                metrics::counter!("buildspaces_slow_readers_closed_total").increment(1);
+                self.close(peer, CloseReason::TooSlow);
+            }
+        }
+        sound
+    }
+
+    fn close(&mut self, peer: ConnectionId, reason: CloseReason) {
+        if let Some(outbox) = self.peers.remove(&peer) {
+            outbox.close(reason);
+            self.handle(Input::Disconnected { peer });
+        }
+    }
+
+    fn start_append(&mut self) {
+        if self.append.is_some() {
+            return;
+        }
+        let records = std::mem::take(&mut self.unsaved);
+        let Some(last) = records.last() else { return };
+        let seq = last.seq;
+        self.since_snapshot += records.len() as u64;
+        let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
+        let append = Box::pin(async move { store.append(&name, records).await });
+        self.append = Some((seq, Instant::now(), append));
+    }
+
+    /// Keeps the state when the log has grown. Losing this is harmless: the log has everything.
+    fn keep_snapshot(&mut self) {
+        if self.since_snapshot < SNAPSHOT_EVERY || self.append.is_some() || !self.unsaved.is_empty() {
+            return;
+        }
+        self.since_snapshot = 0;
+        let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
+        let (seq, state) = (self.document.seq(), self.document.replica().state());
+        self.setup.tasks.spawn("document snapshot", async move {
+            if let Err(error) = store.save_snapshot(&name, seq, state).await {
+                tracing::warn!(document = %name, %error, "a snapshot was not kept; loading will take longer");
+            }
+        });
+    }
+
+    /// Takes what is in the mailbox, saves it, and says goodbye.
+    async fn stop(&mut self) -> End {
+        self.setup.mailbox.close();
+        while let Ok(command) = self.setup.mailbox.try_recv() {
+            self.command(command);
+            self.perform();
+        }
+        self.start_append();
+        while self.append.is_some() {
+            match poll_append(&mut self.append).await {
+                Ok(seq) => self.handle(Input::Durable { seq }),
+                Err(error) => {
+                    tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
+                    return End::Failed;
+                }
+            }
+            self.perform();
+            self.start_append();
+        }
+        End::Stopping
+    }
+
+    async fn end(&mut self, end: End) {
+        let reason = match end {
+            End::Idle => return,
+            End::Failed => CloseReason::Failed,
+            End::Stopping => CloseReason::Stopping,
+        };
+        // What is still on its way into the log must be there before somebody loads the document again.
+        if self.append.is_some() {
+            let _ = poll_append(&mut self.append).await;
+        }
+        for (_, outbox) in self.peers.drain() {
+            outbox.close(reason.clone());
+        }
+        self.setup.mailbox.close();
+        for (_, reply) in self.requests.drain() {
+            let _ = reply.send(Err(Error::Closed));
+        }
+    }
+}
+
+/// Waits for the append under way; for ever if there is none. Cancel-safe: the append stays where it is.
+async fn poll_append(
+    append: &mut Option<(u64, Instant, BoxFuture<'static, Result<(), StoreError>>)>,
+) -> Result<u64, StoreError> {
+    let Some((seq, started, future)) = append else { return std::future::pending().await };
+    let (seq, started) = (*seq, *started);
+    let result = future.await;
+    *append = None;
+    metrics::histogram!("buildspaces_append_seconds").record(started.elapsed().as_secs_f64());
+    result.map(|()| seq)
+}

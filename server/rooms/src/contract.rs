@@ -1,0 +1,116 @@
+//! What every [`Store`] must do. Each implementation runs this suite on an empty store.
+
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_policy::{Principal, PrincipalKind};
+use bytes::Bytes;
+
+use crate::ports::{Record, RoomRecord, Store, TreeChange};
+use crate::tree::{Node, NodeKind};
+
+/// Runs the whole suite. Panics with the broken rule.
+pub async fn run(store: &dyn Store) {
+    a_log_is_read_back_in_order(store).await;
+    a_log_has_no_gaps_and_no_repeats(store).await;
+    a_snapshot_stands_for_what_came_before(store).await;
+    a_room_appears_with_its_tree_and_documents(store).await;
+    a_session_leads_to_its_person(store).await;
+}
+
+fn name(text: &str) -> DocumentName {
+    DocumentName::parse(text).expect("valid")
+}
+
+fn by(text: &str) -> PrincipalId {
+    PrincipalId::parse(text).expect("valid")
+}
+
+fn record(seq: u64, update: &'static [u8]) -> Record {
+    Record { seq, by: by("ada"), at: 1_700_000_000_000, update: Bytes::from_static(update) }
+}
+
+async fn a_log_is_read_back_in_order(store: &dyn Store) {
+    let document = name("log");
+    assert_eq!(store.load(&document).await.expect("load"), Default::default());
+    store.append(&document, vec![record(1, b"a"), record(2, b"b")]).await.expect("append");
+    store.append(&document, vec![record(3, b"c")]).await.expect("append");
+    let stored = store.load(&document).await.expect("load");
+    assert_eq!((stored.seq, stored.updates), (3, vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]));
+}
+
+async fn a_log_has_no_gaps_and_no_repeats(store: &dyn Store) {
+    let document = name("gaps");
+    store.append(&document, vec![record(1, b"a")]).await.expect("append");
+    assert!(store.append(&document, vec![record(1, b"again")]).await.is_err(), "a repeated number");
+    assert!(store.append(&document, vec![record(2, b"b"), record(2, b"b")]).await.is_err(), "a repeat within");
+    assert!(store.append(&document, vec![record(3, b"c")]).await.is_err(), "a gap");
+    assert_eq!(store.load(&document).await.expect("load").updates, vec![b"a".to_vec()]);
+}
+
+async fn a_snapshot_stands_for_what_came_before(store: &dyn Store) {
+    let document = name("snapshot");
+    store.append(&document, vec![record(1, b"a"), record(2, b"b"), record(3, b"c")]).await.expect("append");
+    store.save_snapshot(&document, 2, b"ab".to_vec()).await.expect("snapshot");
+    let stored = store.load(&document).await.expect("load");
+    assert_eq!(stored.snapshot, Some((2, b"ab".to_vec())));
+    assert_eq!((stored.seq, stored.updates), (3, vec![b"c".to_vec()]));
+}
+
+async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
+    let id = RoomId::random();
+    let room = RoomRecord {
+        id: id.clone(),
+        title: "Ä room".to_owned(),
+        template: "python".to_owned(),
+        created_at: 5,
+        created_by: by("ada"),
+    };
+    let node = |name: &str, parent: Option<&Node>, kind| Node {
+        id: NodeId::random(),
+        parent: parent.map(|node| node.id.clone()),
+        name: name.to_owned(),
+        kind,
+        size: if kind == NodeKind::Large { 100_000_000 } else { 0 },
+        rev: 1,
+    };
+    let folder = node("src", None, NodeKind::Folder);
+    let file = node("a.py", Some(&folder), NodeKind::Text);
+    let large = node("big", Some(&folder), NodeKind::Large);
+    let document = DocumentName::file(id.as_str(), file.id.as_str());
+    let first = TreeChange {
+        changed: vec![folder.clone(), file.clone(), large.clone()],
+        deleted: Vec::new(),
+        documents: vec![(document.clone(), Bytes::from_static(b"text"))],
+    };
+    assert_eq!(store.room(&id).await.expect("room"), None);
+    store.create_room(&room, first.clone()).await.expect("create");
+    assert_eq!(store.room(&id).await.expect("room"), Some(room));
+    assert_eq!(store.load(&document).await.expect("load").updates, vec![b"text".to_vec()]);
+    let mut expected = vec![folder.clone(), file.clone(), large.clone()];
+    expected.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(sorted(store.nodes(&id).await.expect("nodes")), expected);
+
+    // A later change renames one and deletes another; a document that exists is not begun again.
+    let renamed = Node { name: "b.py".to_owned(), rev: 2, ..file.clone() };
+    let change = TreeChange { changed: vec![renamed.clone()], deleted: vec![large.id.clone()], documents: first.documents };
+    store.change_tree(&id, &by("bo"), 6, change).await.expect("change");
+    let mut expected = vec![folder, renamed];
+    expected.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(sorted(store.nodes(&id).await.expect("nodes")), expected);
+    assert_eq!(store.load(&document).await.expect("load").seq, 1);
+}
+
+fn sorted(mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.sort_by(|a, b| a.id.cmp(&b.id));
+    nodes
+}
+
+async fn a_session_leads_to_its_person(store: &dyn Store) {
+    let person = Principal { id: PrincipalId::random(), kind: PrincipalKind::Person, name: "Ada".into() };
+    store.create_session([7; 32], &person, 1).await.expect("create");
+    assert_eq!(store.session([7; 32]).await.expect("session"), Some(person.clone()));
+    assert_eq!(store.session([8; 32]).await.expect("session"), None);
+    store.rename_person(&person.id, "Ada L.").await.expect("rename");
+    let renamed = store.session([7; 32]).await.expect("session").expect("still there");
+    assert_eq!(renamed.name.as_ref(), "Ada L.");
+}

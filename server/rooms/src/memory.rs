@@ -1,0 +1,140 @@
+//! A store that forgets everything with the process: for tests, and for nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_policy::Principal;
+
+use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
+use crate::tree::Node;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    logs: HashMap<DocumentName, Vec<Record>>,
+    snapshots: HashMap<DocumentName, (u64, Vec<u8>)>,
+    rooms: HashMap<RoomId, (RoomRecord, BTreeMap<NodeId, Node>)>,
+    sessions: HashMap<[u8; 32], PrincipalId>,
+    people: HashMap<PrincipalId, Principal>,
+    failing: bool,
+}
+
+impl MemoryStore {
+    /// From now on every append fails, or works again.
+    pub fn fail_appends(&self, failing: bool) {
+        self.lock().failing = failing;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no code panics while it holds the lock")
+    }
+}
+
+impl Inner {
+    fn change_tree(&mut self, room: &RoomId, by: &PrincipalId, at: UnixMillis, change: TreeChange) -> Result<(), StoreError> {
+        let (_, nodes) = self.rooms.get_mut(room).ok_or_else(|| StoreError("no such room".into()))?;
+        nodes.extend(change.changed.into_iter().map(|node| (node.id.clone(), node)));
+        nodes.retain(|id, _| !change.deleted.contains(id));
+        for (name, update) in change.documents {
+            let log = self.logs.entry(name).or_default();
+            if log.is_empty() {
+                log.push(Record { seq: 1, by: by.clone(), at, update });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError> {
+        let inner = self.lock();
+        let log = inner.logs.get(document).map(Vec::as_slice).unwrap_or_default();
+        let snapshot = inner.snapshots.get(document).cloned();
+        let from = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+        let updates = log.iter().filter(|record| record.seq > from).map(|record| record.update.to_vec()).collect();
+        Ok(StoredDocument { snapshot, updates, seq: log.last().map_or(0, |record| record.seq) })
+    }
+
+    async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        if inner.failing {
+            return Err(StoreError("told to fail".into()));
+        }
+        let log = inner.logs.entry(document.clone()).or_default();
+        let mut next = log.last().map_or(0, |record| record.seq);
+        for record in &records {
+            next += 1;
+            if record.seq != next {
+                return Err(StoreError(format!("update {} was expected, not {}", next, record.seq).into()));
+            }
+        }
+        log.extend(records);
+        Ok(())
+    }
+
+    async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
+        self.lock().snapshots.insert(document.clone(), (seq, state));
+        Ok(())
+    }
+
+    async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.rooms.insert(room.id.clone(), (room.clone(), BTreeMap::new()));
+        inner.change_tree(&room.id, &room.created_by, room.created_at, tree)
+    }
+
+    async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
+        Ok(self.lock().rooms.get(room).map(|(record, _)| record.clone()))
+    }
+
+    async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {
+        Ok(self.lock().rooms.get(room).map(|(_, nodes)| nodes.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn change_tree(
+        &self,
+        room: &RoomId,
+        by: &PrincipalId,
+        at: UnixMillis,
+        change: TreeChange,
+    ) -> Result<(), StoreError> {
+        self.lock().change_tree(room, by, at, change)
+    }
+
+    async fn create_session(&self, token_hash: [u8; 32], person: &Principal, _at: UnixMillis) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.people.insert(person.id.clone(), person.clone());
+        inner.sessions.insert(token_hash, person.id.clone());
+        Ok(())
+    }
+
+    async fn session(&self, token_hash: [u8; 32]) -> Result<Option<Principal>, StoreError> {
+        let inner = self.lock();
+        Ok(inner.sessions.get(&token_hash).and_then(|id| inner.people.get(id)).cloned())
+    }
+
+    async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError> {
+        if let Some(person) = self.lock().people.get_mut(person) {
+            person.name = name.into();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn it_keeps_the_contract() {
+        crate::contract::run(&super::MemoryStore::default()).await;
+    }
+}

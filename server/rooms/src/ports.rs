@@ -1,0 +1,98 @@
+//! What rooms need from a disk. Two implementations exist, [`crate::memory::MemoryStore`] and the one in
+//! `storage`; [`crate::contract`] is the suite that both run.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::ids::{PrincipalId, RoomId};
+use buildspaces_policy::Principal;
+use bytes::Bytes;
+
+use crate::tree::Node;
+
+/// The store failed; the text is for the log. Cheap to clone, because many may wait for one commit.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("store: {0}")]
+pub struct StoreError(pub Arc<str>);
+
+/// One update of a document's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// 1 for the document's first update, then rising by one without gaps.
+    pub seq: u64,
+    /// Who made it.
+    pub by: PrincipalId,
+    pub at: UnixMillis,
+    /// A v1 update.
+    pub update: Bytes,
+}
+
+/// What is kept of a document.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StoredDocument {
+    /// The document as it was after update number `.0`.
+    pub snapshot: Option<(u64, Vec<u8>)>,
+    /// The updates after the snapshot, in order.
+    pub updates: Vec<Vec<u8>>,
+    /// Number of the last update; 0 if there is none.
+    pub seq: u64,
+}
+
+/// A room as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoomRecord {
+    pub id: RoomId,
+    pub title: String,
+    /// The id of the template it began with.
+    pub template: String,
+    pub created_at: UnixMillis,
+    pub created_by: PrincipalId,
+}
+
+/// One accepted change of a tree.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TreeChange {
+    pub changed: Vec<Node>,
+    pub deleted: Vec<buildspaces_kernel::ids::NodeId>,
+    /// First updates of documents that this change creates. A document that has updates already
+    /// is left alone.
+    pub documents: Vec<(DocumentName, Bytes)>,
+}
+
+/// Rooms, trees, documents, and the people who were given sessions. Every method is one
+/// transaction, and what it wrote is durable when it returns.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError>;
+
+    /// Appends to a document's log. Appends of all documents that wait at the same moment are
+    /// committed together. An error means that none of `records` is in the log.
+    async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError>;
+
+    /// Keeps `state` so that loading need not read the updates up to `seq`. The updates stay.
+    async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError>;
+
+    async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError>;
+
+    async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError>;
+
+    async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError>;
+
+    /// Journals one change of the tree by `by`.
+    async fn change_tree(
+        &self,
+        room: &RoomId,
+        by: &PrincipalId,
+        at: UnixMillis,
+        change: TreeChange,
+    ) -> Result<(), StoreError>;
+
+    /// Remembers a person under the hash of the secret token they were given.
+    async fn create_session(&self, token_hash: [u8; 32], person: &Principal, at: UnixMillis) -> Result<(), StoreError>;
+
+    async fn session(&self, token_hash: [u8; 32]) -> Result<Option<Principal>, StoreError>;
+
+    async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError>;
+}

@@ -1,0 +1,234 @@
+//! One open room: its tree's authority, and the projections of its tree and runs.
+//!
+//! A task owns the [`Tree`], because a command must go from check to journal to projection even if the
+//! one who asked has gone. Others read the tree through a picture that is replaced with each change.
+
+use std::sync::{Arc, RwLock};
+
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::{NodeId, RoomId};
+use buildspaces_policy::{Principal, PrincipalKind};
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::outbox::CloseReason;
+use crate::ports::{RoomRecord, Store, TreeChange};
+use crate::rooms::Rooms;
+use crate::tree::{Node, NodeKind, Outcome, Tree, TreeCommand, TreeView};
+use crate::{DocumentHandle, Error, document_of};
+
+/// Tree commands that wait for one room. When it is full, those who ask wait.
+const MAILBOX: usize = 64;
+
+/// Events that a slow listener may be behind. Past it the listener is told that it missed some and
+/// looks at everything.
+const EVENTS: usize = 1024;
+
+/// Name of the map in the projected tree document.
+const NODES: &str = "nodes";
+
+/// What happened in a room. Consumers are level-triggered: after `Lagged`, look at everything.
+#[derive(Clone, Debug)]
+pub enum RoomEvent {
+    /// A text file's document changed.
+    Edited { node: NodeId, by: PrincipalKind },
+    /// Nodes were created, changed (as they are now) or deleted.
+    Tree { changed: Vec<Node>, deleted: Vec<NodeId>, by: PrincipalKind },
+}
+
+/// The maps of the projected `runs` document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsMap {
+    /// run id -> summary of the run
+    Runs,
+    /// run id -> the last lines of its output
+    Logs,
+    /// one key, `state` -> whether runs are possible and how the sandbox is
+    Sandbox,
+}
+
+impl RunsMap {
+    fn root(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Logs => "logs",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// A cheap handle to one open room.
+#[derive(Clone, Debug)]
+pub struct RoomHandle {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    record: RoomRecord,
+    rooms: Rooms,
+    view: RwLock<Arc<TreeView>>,
+    events: broadcast::Sender<RoomEvent>,
+    commands: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    by: Principal,
+    command: TreeCommand,
+    reply: oneshot::Sender<Result<Vec<Node>, Error>>,
+}
+
+impl RoomHandle {
+    /// Opens a stored room and starts its task. Boxed, because the task may open other documents and so
+    /// this function's own type again.
+    pub(crate) fn open(rooms: Rooms, id: RoomId) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            let store = rooms.store().clone();
+            let record = store.room(&id).await?.ok_or_else(|| Error::NoSuchRoom(id.clone()))?;
+            let tree = Tree::restore(store.nodes(&id).await?);
+            let (commands, mailbox) = mpsc::channel(MAILBOX);
+            let (events, _) = broadcast::channel(EVENTS);
+            let view = RwLock::new(Arc::new(tree.view().clone()));
+            let tasks = rooms.tasks().clone();
+            let handle = Self { inner: Arc::new(Inner { record, rooms, view, events, commands }) };
+            // The journal may be ahead of the projection after a crash.
+            let wanted = tree.view().nodes().cloned().collect();
+            handle.project_tree(wanted, true).await?;
+            tasks.spawn("room", own_tree(handle.clone(), store, tree, mailbox));
+            Ok(handle)
+        })
+    }
+
+    pub fn id(&self) -> &RoomId {
+        &self.inner.record.id
+    }
+
+    pub fn record(&self) -> &RoomRecord {
+        &self.inner.record
+    }
+
+    /// The tree as it is now.
+    pub fn tree(&self) -> Arc<TreeView> {
+        self.inner.view.read().expect("no code panics while it replaces the picture").clone()
+    }
+
+    /// Checks, journals and projects one command. Returns the created or changed nodes, once they are
+    /// durable. If the caller goes away the command still takes effect.
+    pub async fn command(&self, by: &Principal, command: TreeCommand) -> Result<Vec<Node>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { by: by.clone(), command, reply };
+        self.inner.commands.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Changes from now on.
+    pub fn events(&self) -> broadcast::Receiver<RoomEvent> {
+        self.inner.events.subscribe()
+    }
+
+    pub(crate) fn event_sender(&self) -> broadcast::Sender<RoomEvent> {
+        self.inner.events.clone()
+    }
+
+    /// The shared document of a text file.
+    pub async fn file(&self, node: &NodeId) -> Result<DocumentHandle, Error> {
+        self.inner.rooms.document(&DocumentName::file(self.id().as_str(), node.as_str())).await
+    }
+
+    /// The text of a text file, now.
+    pub async fn text(&self, node: &NodeId) -> Result<String, Error> {
+        loop {
+            match self.file(node).await?.text().await {
+                // It was unloading just then.
+                Err(Error::Closed) if !self.inner.rooms.tasks().is_cancelled() => tokio::task::yield_now().await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Sets (`Some`) and removes (`None`) keys of a map of the room's projected `runs` document. Values
+    /// equal to what is there are not written. Durable when it returns.
+    pub async fn project_runs(&self, map: RunsMap, entries: Vec<(String, Option<Value>)>) -> Result<(), Error> {
+        let document = self.inner.rooms.document(&DocumentName::runs(self.id().as_str())).await?;
+        document.project(map.root(), entries).await
+    }
+
+    /// The present keys of a map of the projected `runs` document.
+    pub async fn projected_runs(&self, map: RunsMap) -> Result<Vec<(String, Value)>, Error> {
+        let document = self.inner.rooms.document(&DocumentName::runs(self.id().as_str())).await?;
+        document.map(map.root()).await
+    }
+
+    /// Writes nodes into the projected tree; with `complete`, removes all others.
+    async fn project_tree(&self, nodes: Vec<Node>, complete: bool) -> Result<(), Error> {
+        let document = self.inner.rooms.document_of_open_room(self, &DocumentName::tree(self.id().as_str()));
+        let mut entries: Vec<(String, Option<Value>)> = Vec::with_capacity(nodes.len());
+        if complete {
+            let wanted: std::collections::HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+            let present = document.map(NODES).await?;
+            entries.extend(present.into_iter().filter(|(key, _)| !wanted.contains(key.as_str())).map(|(key, _)| (key, None)));
+        }
+        entries.extend(nodes.iter().map(|node| (node.id.to_string(), Some(to_value(node)))));
+        document.project(NODES, entries).await
+    }
+
+    async fn unproject(&self, deleted: &[NodeId]) -> Result<(), Error> {
+        let document = self.inner.rooms.document_of_open_room(self, &DocumentName::tree(self.id().as_str()));
+        document.project(NODES, deleted.iter().map(|id| (id.to_string(), None)).collect()).await
+    }
+}
+
+fn to_value(node: &Node) -> Value {
+    serde_json::to_value(node).expect("a node has only string keys")
+}
+
+/// The room's task: one command after the other.
+async fn own_tree(room: RoomHandle, store: Arc<dyn Store>, mut tree: Tree, mut mailbox: mpsc::Receiver<Request>) {
+    let tasks = room.inner.rooms.tasks().clone();
+    loop {
+        let request = tokio::select! {
+            () = tasks.cancelled() => return,
+            request = mailbox.recv() => request,
+        };
+        let Some(Request { by, command, reply }) = request else { return };
+        let result = perform(&room, store.as_ref(), &mut tree, &by, command).await;
+        let _ = reply.send(result);
+    }
+}
+
+async fn perform(
+    room: &RoomHandle,
+    store: &dyn Store,
+    tree: &mut Tree,
+    by: &Principal,
+    command: TreeCommand,
+) -> Result<Vec<Node>, Error> {
+    let retyped = matches!(command, TreeCommand::Retype { .. });
+    let mut next = tree.clone();
+    let Outcome { changed, deleted, text } = next.handle(&by.name, NodeId::random(), command)?;
+    let first = text.as_ref().filter(|(_, text)| !retyped && !text.is_empty());
+    let first = first.map(|(node, text)| document_of(room.id(), node, text));
+    let change = TreeChange { changed: changed.clone(), deleted: deleted.clone(), documents: Vec::from_iter(first) };
+    let unchanged = changed.iter().all(|node| tree.view().node(&node.id) == Some(node)) && deleted.is_empty();
+    if unchanged {
+        return Ok(changed);
+    }
+    store.change_tree(room.id(), &by.id, unix_millis(), change).await?;
+    *tree = next;
+    *room.inner.view.write().expect("no code panics while it reads the picture") = Arc::new(tree.view().clone());
+    room.project_tree(changed.clone(), false).await?;
+    room.unproject(&deleted).await?;
+    if let (true, Some((node, text))) = (retyped, text) {
+        room.file(&node).await?.replace_text(by, text).await?;
+    }
+    let gone = changed.iter().filter(|node| node.kind != NodeKind::Text).map(|node| &node.id);
+    for node in deleted.iter().chain(gone) {
+        room.inner.rooms.close_file(room.id(), node, CloseReason::Gone).await;
+    }
+    // Nobody listening is fine: consumers look at everything when they begin.
+    let _ = room.inner.events.send(RoomEvent::Tree { changed: changed.clone(), deleted, by: by.kind });
+    Ok(changed)
+}

@@ -1,0 +1,225 @@
+//! Every room and document of this process: opened once however many ask at the same moment.
+//!
+//! **Invariant:** at most one actor exists per document name. A document leaves the registry only while
+//! the registry's own handle is the last one, under the lock that gives handles out.
+
+use std::sync::Arc;
+
+use buildspaces_crdt::names::Kind;
+use buildspaces_crdt::{DocumentName, Replica};
+use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::{NodeId, RoomId};
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::Principal;
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::sync::{OnceCell, mpsc};
+
+use crate::actor::{self, MAILBOX};
+use crate::document::Access;
+use crate::outbox::CloseReason;
+use crate::ports::{RoomRecord, Store, TreeChange};
+use crate::tree::{NodeKind, Tree, TreeCommand};
+use crate::{DocumentHandle, Error, RoomHandle};
+
+/// Longest title of a room, in characters.
+pub const MAX_TITLE_CHARS: usize = 120;
+
+/// What a new room begins with.
+#[derive(Clone, Debug)]
+pub struct NewRoom {
+    pub title: String,
+    /// The id of the template, for the record.
+    pub template: String,
+    /// Paths from the workspace's root and their text.
+    pub files: Vec<(String, String)>,
+}
+
+/// See the module. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Rooms {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    tasks: Tasks,
+    rooms: DashMap<RoomId, Arc<OnceCell<RoomHandle>>>,
+    documents: DashMap<DocumentName, DocumentHandle>,
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rooms").field("open", &self.inner.rooms.len()).finish_non_exhaustive()
+    }
+}
+
+impl Rooms {
+    pub fn new(store: Arc<dyn Store>, tasks: Tasks) -> Self {
+        let inner = Inner { store, tasks, rooms: DashMap::new(), documents: DashMap::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Creates a room with its files in one transaction and opens it.
+    pub async fn create(&self, by: &Principal, new: NewRoom) -> Result<RoomHandle, Error> {
+        let title = check_title(&new.title)?;
+        let record = RoomRecord {
+            id: RoomId::random(),
+            title,
+            template: new.template,
+            created_at: unix_millis(),
+            created_by: by.id.clone(),
+        };
+        let change = first_tree(&record.id, by, new.files)?;
+        self.inner.store.create_room(&record, change).await?;
+        self.room(&record.id).await
+    }
+
+    /// Opens the room if need be.
+    pub async fn room(&self, id: &RoomId) -> Result<RoomHandle, Error> {
+        let cell = self.inner.rooms.entry(id.clone()).or_default().clone();
+        let opened = cell.get_or_try_init(|| RoomHandle::open(self.clone(), id.clone())).await.cloned();
+        if opened.is_err() {
+            // A room that does not exist must not stay here, or guesses would fill the memory.
+            self.inner.rooms.remove_if(id, |_, cell| cell.get().is_none());
+        }
+        opened
+    }
+
+    /// Opens the document if need be: one of a room's own, or a plain one.
+    pub async fn document(&self, name: &DocumentName) -> Result<DocumentHandle, Error> {
+        let room = match name.kind() {
+            Kind::Plain => return Ok(self.open(name, Access::Shared, None)),
+            Kind::File { room, .. } | Kind::Tree { room } | Kind::Runs { room } => room,
+        };
+        let id = RoomId::parse(room).ok_or_else(|| Error::NoSuchDocument(name.to_string()))?;
+        let room = self.room(&id).await?;
+        if let Kind::File { node, .. } = name.kind() {
+            let node = NodeId::parse(node).ok_or(Error::NoSuchNode)?;
+            let is_text = room.tree().node(&node).is_some_and(|node| node.kind == NodeKind::Text);
+            if !is_text {
+                return Err(Error::NoSuchNode);
+            }
+        }
+        Ok(self.document_of_open_room(&room, name))
+    }
+
+    pub(crate) fn document_of_open_room(&self, room: &RoomHandle, name: &DocumentName) -> DocumentHandle {
+        match name.kind() {
+            Kind::File { node, .. } => {
+                let events = NodeId::parse(node).map(|node| (node, room.event_sender()));
+                self.open(name, Access::Shared, events)
+            }
+            _ => self.open(name, Access::Projected, None),
+        }
+    }
+
+    fn open(
+        &self,
+        name: &DocumentName,
+        access: Access,
+        events: Option<(NodeId, tokio::sync::broadcast::Sender<crate::RoomEvent>)>,
+    ) -> DocumentHandle {
+        let vacant = match self.inner.documents.entry(name.clone()) {
+            Entry::Occupied(entry) if !entry.get().commands.is_closed() => return entry.get().clone(),
+            // Its actor failed or is stopping; a new one loads what the log has.
+            Entry::Occupied(entry) => entry.remove_entry().0,
+            Entry::Vacant(entry) => entry.into_key(),
+        };
+        let (commands, mailbox) = mpsc::channel(MAILBOX);
+        let handle = DocumentHandle { commands };
+        match self.inner.documents.entry(vacant) {
+            // Somebody else opened it in between.
+            Entry::Occupied(entry) if !entry.get().commands.is_closed() => return entry.get().clone(),
+            Entry::Occupied(mut entry) => {
+                entry.insert(handle.clone());
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(handle.clone());
+            }
+        }
+        let registry = Arc::downgrade(&self.inner);
+        let retire_name = name.clone();
+        let weak = handle.commands.downgrade();
+        let retire = Box::new(move || {
+            let (Some(registry), Some(own)) = (registry.upgrade(), weak.upgrade()) else { return true };
+            let last = |_: &DocumentName, entry: &DocumentHandle| {
+                // Two: the registry's and the one just upgraded here.
+                entry.commands.same_channel(&own) && own.strong_count() == 2
+            };
+            registry.documents.remove_if(&retire_name, last).is_some()
+        });
+        let setup = actor::Setup {
+            name: name.clone(),
+            access,
+            store: self.inner.store.clone(),
+            mailbox,
+            events,
+            tasks: self.inner.tasks.clone(),
+            retire,
+        };
+        self.inner.tasks.spawn("document", actor::run(setup));
+        handle
+    }
+
+    /// Ends the connections to a file that is gone, if anybody has it open.
+    pub(crate) async fn close_file(&self, room: &RoomId, node: &NodeId, reason: CloseReason) {
+        let name = DocumentName::file(room.as_str(), node.as_str());
+        let open = self.inner.documents.get(&name).map(|entry| entry.clone());
+        if let Some(document) = open {
+            document.close_all(reason).await;
+        }
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
+    }
+}
+
+fn check_title(title: &str) -> Result<String, Error> {
+    let title = title.trim();
+    let valid = !title.is_empty() && title.chars().count() <= MAX_TITLE_CHARS && !title.chars().any(char::is_control);
+    if valid { Ok(title.to_owned()) } else { Err(Error::BadTitle) }
+}
+
+/// The first update of a text file's document.
+pub(crate) fn document_of(room: &RoomId, node: &NodeId, text: &str) -> (DocumentName, Bytes) {
+    let name = DocumentName::file(room.as_str(), node.as_str());
+    let update = Replica::new().set_text(buildspaces_crdt::text::ROOT, text).unwrap_or_default();
+    (name, update.into())
+}
+
+/// Turns a template's files into nodes and documents.
+fn first_tree(room: &RoomId, by: &Principal, files: Vec<(String, String)>) -> Result<TreeChange, Error> {
+    let mut tree = Tree::default();
+    let mut documents = Vec::with_capacity(files.len());
+    for (path, text) in files {
+        let mut parent = None;
+        let (folders, name) = path.rsplit_once('/').map_or((None, path.as_str()), |(folders, name)| (Some(folders), name));
+        let mut so_far = String::new();
+        for folder in folders.into_iter().flat_map(|folders| folders.split('/')) {
+            so_far = if so_far.is_empty() { folder.to_owned() } else { format!("{so_far}/{folder}") };
+            parent = match tree.view().at_path(&so_far) {
+                Some(node) => Some(node.id.clone()),
+                None => {
+                    let (name, kind) = (folder.to_owned(), NodeKind::Folder);
+                    let command = TreeCommand::Create { parent, name, kind, size: 0, text: None };
+                    tree.handle(&by.name, NodeId::random(), command)?.changed.pop().map(|node| node.id)
+                }
+            };
+        }
+        let (name, kind, text) = (name.to_owned(), NodeKind::Text, Some(text));
+        let outcome = tree.handle(&by.name, NodeId::random(), TreeCommand::Create { parent, name, kind, size: 0, text })?;
+        documents.extend(outcome.text.iter().map(|(node, text)| document_of(room, node, text)));
+    }
+    documents.retain(|(_, update)| !update.is_empty());
+    Ok(TreeChange { changed: tree.view().nodes().cloned().collect(), deleted: Vec::new(), documents })
+}
+
+#[cfg(test)]
+mod tests;

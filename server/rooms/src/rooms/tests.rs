@@ -1,0 +1,144 @@
+use super::*;
+use crate::memory::MemoryStore;
+use crate::{RoomEvent, RunsMap};
+use buildspaces_crdt::protocol::{self, Message};
+use buildspaces_policy::{Authority, Role};
+use serde_json::json;
+use yrs::Text;
+
+fn fixture() -> (Rooms, Arc<MemoryStore>, Tasks) {
+    let (store, tasks) = (Arc::new(MemoryStore::default()), Tasks::new());
+    (Rooms::new(store.clone(), tasks.clone()), store, tasks)
+}
+
+fn authority() -> Authority {
+    Authority { principal: Principal::system(), role: Role::Editor }
+}
+
+fn new_room() -> NewRoom {
+    let files = vec![("src/a.py".to_owned(), "a\n".to_owned()), ("README.md".to_owned(), String::new())];
+    NewRoom { title: " Test ".to_owned(), template: "python".to_owned(), files }
+}
+
+fn typed(replica: &mut Replica, text: &str) -> Vec<u8> {
+    let root = replica.doc().get_or_insert_text("text");
+    replica.edit(|txn| root.push(txn, text)).expect("changed")
+}
+
+#[tokio::test]
+async fn a_room_is_created_with_its_files_and_found_again() {
+    let (rooms, store, _tasks) = fixture();
+    let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
+    assert_eq!(room.record().title, "Test");
+    let again = Rooms::new(store, Tasks::new()).room(room.id()).await.expect("open");
+    let tree = again.tree();
+    let node = tree.at_path("src/a.py").expect("file");
+    assert_eq!(again.text(&node.id).await.expect("text"), "a\n");
+    let unknown = RoomId::random();
+    assert!(matches!(rooms.room(&unknown).await, Err(Error::NoSuchRoom(id)) if id == unknown));
+    assert_eq!(rooms.inner.rooms.len(), 1, "a room that does not exist is not remembered");
+}
+
+#[tokio::test]
+async fn everyone_who_opens_a_document_at_once_gets_the_same_one() {
+    let (rooms, _store, _tasks) = fixture();
+    let name = DocumentName::parse("plain").expect("valid");
+    let (a, b) = tokio::join!(rooms.document(&name), rooms.document(&name));
+    a.expect("open").apply(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
+    assert_eq!(b.expect("open").text().await.expect("text"), "x");
+}
+
+#[tokio::test]
+async fn an_edit_reaches_the_others_at_once_and_its_author_after_the_append() {
+    let (rooms, store, _tasks) = fixture();
+    let document = rooms.document(&DocumentName::parse("plain").expect("valid")).await.expect("open");
+    let (ada, mut to_ada) = document.connect(authority(), true).await.expect("connect");
+    let (_bo, mut to_bo) = document.connect(authority(), true).await.expect("connect");
+    assert_eq!(&to_ada.next().await.expect("step 1")[..2], [0, 0]);
+    assert_eq!(&to_bo.next().await.expect("step 1")[..2], [0, 0]);
+    let update = typed(&mut Replica::new(), "x");
+    ada.receive(vec![Message::Update(update.clone().into())]).await.expect("receive");
+    assert_eq!(to_bo.next().await, Ok(protocol::update(&update)));
+    assert_eq!(to_ada.next().await, Ok(protocol::update(&update)));
+    assert_eq!(store.load(&DocumentName::parse("plain").expect("valid")).await.expect("load").seq, 1);
+}
+
+#[tokio::test]
+async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
+    let (rooms, store, _tasks) = fixture();
+    let name = DocumentName::parse("plain").expect("valid");
+    let (ada, mut to_ada) = rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
+    to_ada.next().await.expect("step 1");
+    store.fail_appends(true);
+    let update = typed(&mut Replica::new(), "x");
+    ada.receive(vec![Message::Update(update.clone().into())]).await.expect("receive");
+    assert_eq!(to_ada.next().await, Err(CloseReason::Failed));
+    store.fail_appends(false);
+    let document = rooms.document(&name).await.expect("open");
+    assert_eq!(document.text().await.expect("text"), "", "what was not saved is not there");
+    document.apply(&Principal::system(), update).await.expect("saved now");
+}
+
+#[tokio::test]
+async fn stopping_saves_what_was_received_and_tells_everyone() {
+    let (rooms, store, tasks) = fixture();
+    let name = DocumentName::parse("plain").expect("valid");
+    let (ada, mut to_ada) = rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
+    to_ada.next().await.expect("step 1");
+    ada.receive(vec![Message::Update(typed(&mut Replica::new(), "x").into())]).await.expect("receive");
+    assert_eq!(tasks.shutdown(std::time::Duration::from_secs(5)).await, 0);
+    assert_eq!(store.load(&name).await.expect("load").seq, 1);
+    assert_eq!(&to_ada.next().await.expect("echo")[..2], [0, 2]);
+    assert_eq!(to_ada.next().await, Err(CloseReason::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unused_document_is_unloaded_and_comes_back_whole() {
+    let (rooms, _store, _tasks) = fixture();
+    let name = DocumentName::parse("plain").expect("valid");
+    let document = rooms.document(&name).await.expect("open");
+    document.apply(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
+    tokio::time::sleep(crate::actor::IDLE * 3).await;
+    assert_eq!(rooms.inner.documents.len(), 1, "somebody holds it");
+    drop(document);
+    tokio::time::sleep(crate::actor::IDLE * 3).await;
+    assert_eq!(rooms.inner.documents.len(), 0);
+    assert_eq!(rooms.document(&name).await.expect("open").text().await.expect("text"), "x");
+}
+
+#[tokio::test]
+async fn a_deleted_file_ends_its_connections_and_cannot_be_opened() {
+    let (rooms, _store, _tasks) = fixture();
+    let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
+    let node = room.tree().at_path("src/a.py").expect("file").id.clone();
+    let (_ada, mut to_ada) = room.file(&node).await.expect("open").connect(authority(), true).await.expect("connect");
+    to_ada.next().await.expect("step 1");
+    let mut events = room.events();
+    let delete = TreeCommand::Delete { id: node.clone(), rev: None };
+    room.command(&Principal::system(), delete).await.expect("delete");
+    assert_eq!(to_ada.next().await, Err(CloseReason::Gone));
+    assert!(matches!(room.file(&node).await, Err(Error::NoSuchNode)));
+    assert!(matches!(events.recv().await, Ok(RoomEvent::Tree { deleted, .. }) if deleted == [node]));
+}
+
+#[tokio::test]
+async fn projections_say_what_the_server_says_and_repair_themselves() {
+    let (rooms, store, _tasks) = fixture();
+    let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
+    let entries = |value| vec![("r1".to_owned(), Some(json!({ "state": value })))];
+    room.project_runs(RunsMap::Runs, entries("queued")).await.expect("project");
+    room.project_runs(RunsMap::Runs, entries("running")).await.expect("project");
+    let projected = room.projected_runs(RunsMap::Runs).await.expect("map");
+    assert_eq!(projected, vec![("r1".to_owned(), json!({ "state": "running" }))]);
+
+    // A crash between journal and projection: the next opening repairs the tree document.
+    let node = room.tree().at_path("README.md").expect("file").id.clone();
+    let change = TreeChange { deleted: vec![node.clone()], ..TreeChange::default() };
+    store.change_tree(room.id(), &Principal::system().id, 1, change).await.expect("journal");
+    let again = Rooms::new(store, Tasks::new());
+    again.room(room.id()).await.expect("open");
+    let tree = again.document(&DocumentName::tree(room.id().as_str())).await.expect("open");
+    let keys: Vec<String> = tree.map("nodes").await.expect("map").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), 2, "src and src/a.py");
+    assert!(!keys.contains(&node.to_string()));
+}
