@@ -4,8 +4,42 @@
 //! workspace asks for ([`skill`]), what a run may become ([`run`]). [`engine`] owns one task per room that performs them.
 //! Nothing here knows SQL, Docker or HTTP: see [`ports`]. Read [`engine`] first.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod engine;
 pub mod log;
+#[cfg(any(test, feature = "contract"))]
+pub mod memory;
 pub mod ports;
+mod room_view;
 pub mod rule;
 pub mod run;
+pub mod skill;
 pub mod trigger;
+
+pub use engine::{Config, Engine};
+
+/// Why the engine could not do what was asked. The texts are for people.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no such rule; reload the page to see the room's rules")]
+    NoSuchRule,
+    /// "Run now" in a room that has no rule at all.
+    #[error("this room has no rules, so there is nothing to run")]
+    NoRules,
+    #[error("there is no such run; old runs are removed after a while")]
+    NoSuchRun,
+    /// A rule's globs or skill are not usable; the sentence says why.
+    #[error("{0}")]
+    InvalidRule(String),
+    /// There is no sandbox to run in. `hint` says how to turn it on.
+    #[error("runs are off: {message}")]
+    SandboxOff { message: String, hint: String },
+    #[error("the server is stopping; try again in a moment")]
+    Stopping,
+    #[error(transparent)]
+    Room(#[from] buildspaces_rooms::Error),
+    /// The cause is for the log, not for people.
+    #[error(transparent)]
+    Store(#[from] ports::StoreError),
+}

@@ -46,8 +46,6 @@ pub trait RunStore: Send + Sync + 'static {
     async fn unfinished(&self) -> Result<Vec<Run>, StoreError>;
     /// Appends to the run's full log, which is capped: see [`crate::log::admit`].
     async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError>;
-    /// How many bytes of the run's log are stored.
-    async fn log_len(&self, run: &RunId) -> Result<u64, StoreError>;
     async fn log(&self, run: &RunId) -> Result<Vec<u8>, StoreError>;
 }
 

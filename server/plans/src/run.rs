@@ -235,13 +235,12 @@ impl Run {
     /// # Errors
     /// [`IllegalTransition`] when the run is not in a state where this can happen; `self` stays as it is.
     pub fn after(&self, transition: Transition, now: UnixMillis) -> Result<Self, IllegalTransition> {
-        let under_way = match (&transition, self.state) {
-            (Transition::Start { .. } | Transition::Supersede(_), RunState::Queued) => true,
-            (Transition::Exited(_) | Transition::Interrupt(_), RunState::Running) => true,
-            (Transition::Fail(_) | Transition::Cancel { .. }, RunState::Queued | RunState::Running) => true,
-            _ => false,
+        let exists = match transition {
+            Transition::Start { .. } | Transition::Supersede(_) => self.state == RunState::Queued,
+            Transition::Exited(_) | Transition::Interrupt(_) => self.state == RunState::Running,
+            Transition::Fail(_) | Transition::Cancel { .. } => !self.state.is_final(),
         };
-        if !under_way {
+        if !exists {
             return Err(IllegalTransition { state: self.state, transition: Box::new(transition) });
         }
         let mut next = self.clone();

@@ -1,0 +1,421 @@
+//! The execution of one run, in a task of its own: freeze, detect, start, follow to the end, absorb.
+//!
+//! It alone writes the run's row while it lives, each transition in one transaction under the revision it was computed
+//! from, and reports to the room's task, which shows it. It decides nothing about other runs. Start with
+//! [`Execution::start`]; after a restart [`Execution::resume`] joins in the middle.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::RoomId;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use super::Shared;
+use crate::log::Tail;
+use crate::ports::{Availability, Exit, Frozen, Phase, SandboxError, Step, StepEvent, StepSpec};
+use crate::rule::Globs;
+use crate::run::{Run, Transition};
+use crate::skill::{self, Command, Workspace};
+use crate::trigger::{TriggerKey, content_hash};
+
+/// Output is stored and shown at most this often.
+const OUTPUT_EVERY: Duration = Duration::from_millis(250);
+/// Output that is gathered before it is stored early, in bytes.
+const OUTPUT_BATCH: usize = 64 << 10;
+/// Output that waits for a store that fails, in bytes. What is over is lost from the log, and only from there.
+const OUTPUT_WAITING: usize = 1 << 20;
+/// How long after a time-out or a cancel the sandbox may take to say that the step has ended.
+const END_GRACE: Duration = Duration::from_secs(30);
+/// How long a workspace may take to show what the step wrote. The result does not wait for longer.
+const ABSORB_PATIENCE: Duration = Duration::from_secs(60);
+/// Wait before a transition that could not be stored is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What the room's task wants of an execution.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Control {
+    /// The name of who cancelled.
+    pub(super) cancelled_by: Option<String>,
+    /// The server is stopping.
+    pub(super) stop: bool,
+}
+
+/// What an execution tells the room's task. The last report is a run in a final state.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The run after a stored transition.
+    Changed(Box<Run>),
+    /// The last lines of its output.
+    Tail(String),
+}
+
+/// Everything one execution needs.
+pub(super) struct Execution {
+    pub(super) shared: Arc<Shared>,
+    pub(super) room: RoomId,
+    /// The rule's; `None` if the rule is gone.
+    pub(super) globs: Option<Globs>,
+    pub(super) control: watch::Receiver<Control>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) phase: watch::Sender<Phase>,
+}
+
+/// How the following of a step ended.
+enum End {
+    Exited(Exit),
+    Lost(String),
+    Stopped,
+    /// The room's task is gone; the row stays as it is and the next task resumes the run.
+    Abandoned,
+}
+
+impl Execution {
+    /// Executes a queued run.
+    pub(super) async fn start(mut self, run: Run) {
+        let Some(globs) = self.globs.take() else {
+            return self.end(&run, Transition::Fail("The rule of this run is gone.".to_owned())).await;
+        };
+        let frozen = match self.shared.sandboxes.freeze(&self.room).await {
+            Ok(frozen) => frozen,
+            Err(error) => return self.end(&run, Transition::Fail(in_words(&error))).await,
+        };
+        let Frozen { files, guard } = frozen;
+        let command = self.detect(&run, &files, &globs).await;
+        if self.control.borrow().stop {
+            // It has not started, so it stays queued for the next start of the server.
+            return;
+        }
+        let cancelled_by = self.control.borrow().cancelled_by.clone();
+        if let Some(by) = cancelled_by {
+            return self.end(&run, Transition::Cancel { by }).await;
+        }
+        let Command { argv, label } = match command {
+            Ok(command) => command,
+            Err(sentence) => return self.end(&run, Transition::Fail(sentence)).await,
+        };
+
+        let matched = files.iter().filter(|(path, _)| globs.is_match(path));
+        let trigger_key = match &run.trigger_key {
+            TriggerKey::Text(_) => TriggerKey::text(matched.map(|(path, hash)| (path.as_str(), *hash))),
+            intent @ TriggerKey::Intent(_) => intent.clone(),
+        };
+        let content_hash = content_hash(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
+        let start = Transition::Start { trigger_key, content_hash, command: label, argv: argv.clone() };
+        let run = match self.store(&run, start).await {
+            Stored::Yes(running) => *running,
+            Stored::KeyTaken => {
+                let reason = "This text has been run already; its result stands below.".to_owned();
+                return self.end(&run, Transition::Supersede(reason)).await;
+            }
+            Stored::No => return,
+        };
+        metrics::histogram!("buildspaces_run_queue_seconds").record(seconds(run.queued_at, run.started_at));
+        self.report(Report::Changed(Box::new(run.clone()))).await;
+
+        let step_timeout = self.shared.config.step_timeout;
+        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: step_timeout };
+        let started = {
+            let starting = self.shared.sandboxes.start(&self.room, spec, self.phase.clone());
+            tokio::select! {
+                started = timeout(self.shared.config.sandbox_patience, starting) => Some(started),
+                // A cancel waits: only a step that has started can be stopped for certain.
+                () = stopped(&mut self.control) => None,
+            }
+        };
+        let step = match started {
+            Some(Ok(Ok(step))) => step,
+            Some(Ok(Err(error))) => return self.end(&run, Transition::Fail(in_words(&error))).await,
+            Some(Err(_)) => {
+                let sentence = "The sandbox did not start in time. Is the machine overloaded? Try again.";
+                return self.end(&run, Transition::Fail(sentence.to_owned())).await;
+            }
+            None => return self.end(&run, stop_transition()).await,
+        };
+        let output = Output::continued(&run, &[]);
+        self.follow(run, step, step_timeout, output, Some(guard)).await;
+    }
+
+    /// Joins a run that was running when the server went away.
+    pub(super) async fn resume(mut self, run: Run) {
+        let key = run.step().key.clone();
+        // What cannot be read is shown anew from the beginning: twice is better than never.
+        let log = self.shared.store.log(&run.id).await.unwrap_or_default();
+        let output = Output::continued(&run, &log);
+        let deadline = Instant::now() + self.shared.config.sandbox_patience;
+        let mut availability = self.shared.sandboxes.availability();
+        let reason = loop {
+            match self.shared.sandboxes.resume(&self.room, &key, log.len() as u64).await {
+                Ok(Some(step)) => {
+                    let elapsed = unix_millis().saturating_sub(run.started_at.unwrap_or_default());
+                    let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
+                    let left = self.shared.config.step_timeout.saturating_sub(elapsed);
+                    return self.follow(run, step, left, output, None).await;
+                }
+                Ok(None) => break "its sandbox is gone".to_owned(),
+                Err(SandboxError::Failed(reason)) => break reason,
+                Err(SandboxError::Off { message, .. }) => {
+                    // The engine may only be slower to come back than the server.
+                    let ready = availability.wait_for(|now| *now == Availability::Ready);
+                    tokio::select! {
+                        ready = ready => if ready.is_err() { break message },
+                        () = sleep_until(deadline) => break message,
+                        () = stopped(&mut self.control) => return,
+                    }
+                }
+            }
+        };
+        let sentence = format!(
+            "The server went away while this ran, and how it ended is not known: {}. Run it again.",
+            reason.trim_end_matches('.')
+        );
+        self.end(&run, Transition::Interrupt(sentence)).await;
+    }
+
+    /// Stores and reports output until the step ends, then the end.
+    async fn follow(
+        &mut self,
+        run: Run,
+        mut step: Step,
+        step_timeout: Duration,
+        mut output: Output,
+        guard: Option<Box<dyn std::any::Any + Send + Sync>>,
+    ) {
+        let mut give_up = Instant::now() + step_timeout + END_GRACE;
+        let mut every = interval(OUTPUT_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cancel_sent = false;
+        // What was asked while the step started is looked at first.
+        self.control.mark_changed();
+        let end = loop {
+            tokio::select! {
+                changed = self.control.changed() => {
+                    if changed.is_err() {
+                        break End::Abandoned;
+                    }
+                    let control = self.control.borrow_and_update().clone();
+                    if control.stop {
+                        break End::Stopped;
+                    }
+                    if control.cancelled_by.is_some() && !cancel_sent {
+                        cancel_sent = true;
+                        give_up = Instant::now() + END_GRACE;
+                        // A full channel holds a cancel already, a closed one belongs to a step that has ended.
+                        let _ = step.cancel.try_send(());
+                    }
+                }
+                event = step.events.recv() => match event {
+                    Some(StepEvent::Output(bytes)) => {
+                        output.push(&bytes);
+                        if output.waiting.len() >= OUTPUT_BATCH {
+                            output.store(&self.shared).await;
+                        }
+                    }
+                    Some(StepEvent::Exited(exit)) => break End::Exited(exit),
+                    Some(StepEvent::Lost(reason)) => break End::Lost(reason),
+                    None => break End::Lost("the sandbox stopped reporting".to_owned()),
+                },
+                _ = every.tick(), if output.is_new => {
+                    output.store(&self.shared).await;
+                    self.report(Report::Tail(output.show())).await;
+                }
+                () = sleep_until(give_up) => {
+                    let _ = step.cancel.try_send(());
+                    break End::Lost("the sandbox did not say in time that the step had ended".to_owned());
+                }
+            }
+        };
+        output.store(&self.shared).await;
+        if output.is_new {
+            self.report(Report::Tail(output.show())).await;
+        }
+        let transition = match end {
+            End::Abandoned => return,
+            End::Stopped => stop_transition(),
+            End::Lost(reason) => Transition::Interrupt(format!(
+                "How this ended is not known: {}. Run it again.",
+                reason.trim_end_matches('.')
+            )),
+            End::Exited(exit) => {
+                let cancelled_by = self.control.borrow().cancelled_by.clone();
+                match (exit, cancelled_by) {
+                    (Exit::Cancelled | Exit::Signal(_), Some(by)) => Transition::Cancel { by },
+                    (exit, _) => Transition::Exited(exit),
+                }
+            }
+        };
+        drop(guard);
+        if matches!(transition, Transition::Exited(_) | Transition::Cancel { .. }) {
+            self.absorb().await;
+        }
+        self.end(&run, transition).await;
+    }
+
+    /// The files that the step wrote are shown before its result is.
+    async fn absorb(&self) {
+        match timeout(ABSORB_PATIENCE, self.shared.sandboxes.absorb(&self.room)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(room = %self.room, %error, "what a step wrote is not all shown"),
+            Err(_) => tracing::warn!(room = %self.room, "what a step wrote is not shown yet"),
+        }
+    }
+
+    /// The command for the frozen files, or a sentence.
+    async fn detect(&self, run: &Run, files: &[(String, [u8; 32])], globs: &Globs) -> Result<Command, String> {
+        let skill = skill::find(&run.skill).ok_or_else(|| {
+            format!("This server does not know the skill {}, so it cannot run this.", run.skill)
+        })?;
+        let mut paths: Vec<String> = files.iter().map(|(path, _)| path.clone()).collect();
+        paths.sort_unstable();
+        let mut contents = Vec::new();
+        for &name in skill::READ {
+            if paths.iter().any(|path| path == name) {
+                contents.extend(self.read(name).await.map(|content| (name, content)));
+            }
+        }
+        let read = |name: &str| contents.iter().find(|(known, _)| *known == name).map(|(_, text)| text.clone());
+        (skill.detect)(&Workspace { paths: &paths, read: &read, globs })
+    }
+
+    /// A small file of the frozen workspace; `None` if it is too large, not text, or gone.
+    async fn read(&self, path: &str) -> Option<String> {
+        let file = self.shared.sandboxes.open(&self.room, path).await.ok()?;
+        tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            file.take(skill::MAX_READ_BYTES + 1).read_to_string(&mut text).ok()?;
+            (text.len() as u64 <= skill::MAX_READ_BYTES).then_some(text)
+        })
+        .await
+        .ok()?
+    }
+
+    /// Stores and reports the run's last transition.
+    async fn end(&mut self, run: &Run, transition: Transition) {
+        if let Stored::Yes(run) = self.store(run, transition).await {
+            metrics::counter!("buildspaces_runs_finished_total", "state" => run.state.as_str()).increment(1);
+            if run.started_at.is_some() {
+                metrics::histogram!("buildspaces_run_seconds")
+                    .record(seconds(run.started_at.unwrap_or_default(), run.finished_at));
+            }
+            tracing::info!(room = %run.room, run = %run.id, state = run.state.as_str(), "a run has ended");
+            self.report(Report::Changed(run)).await;
+        }
+    }
+
+    /// One transition in one transaction, tried until the store answers or the room's task is gone.
+    async fn store(&mut self, run: &Run, transition: Transition) -> Stored {
+        let next = match run.after(transition, unix_millis()) {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(run = %run.id, %error, "a transition that does not exist");
+                return Stored::No;
+            }
+        };
+        loop {
+            match self.shared.store.update(&next).await {
+                Ok(true) => return Stored::Yes(Box::new(next)),
+                Ok(false) => break,
+                Err(error) => tracing::error!(run = %run.id, %error, "a transition is not stored yet"),
+            }
+            if self.control.has_changed().is_err() || self.shared.tasks.is_cancelled() {
+                return Stored::No;
+            }
+            sleep(STORE_RETRY).await;
+        }
+        match self.shared.store.run(&run.room, &run.id).await {
+            Ok(Some(stored)) if stored.rev == run.rev => Stored::KeyTaken,
+            // An update whose answer was an error may have been carried out after all.
+            Ok(Some(stored)) if stored == next => Stored::Yes(Box::new(next)),
+            Ok(Some(stored)) => {
+                tracing::warn!(run = %run.id, rev = stored.rev, "somebody else changed this run");
+                if stored.state.is_final() {
+                    self.report(Report::Changed(Box::new(stored))).await;
+                }
+                Stored::No
+            }
+            Ok(None) => Stored::No,
+            Err(error) => {
+                tracing::error!(run = %run.id, %error, "a run cannot be read");
+                Stored::No
+            }
+        }
+    }
+
+    /// The room's task may be gone; then nobody is interested.
+    async fn report(&self, report: Report) {
+        let _ = self.reports.send(report).await;
+    }
+}
+
+/// What became of a transition.
+enum Stored {
+    Yes(Box<Run>),
+    /// Another run of the rule holds the new trigger key.
+    KeyTaken,
+    /// Somebody else wrote the run, or nobody can.
+    No,
+}
+
+/// A step's output on its way to the store and to people.
+struct Output {
+    run: buildspaces_kernel::ids::RunId,
+    waiting: Vec<u8>,
+    tail: Tail,
+    /// There is something that people have not been shown.
+    is_new: bool,
+}
+
+impl Output {
+    /// Output that follows a stored `log`.
+    fn continued(run: &Run, log: &[u8]) -> Self {
+        let mut tail = Tail::default();
+        tail.push(log);
+        Self { run: run.id.clone(), waiting: Vec::new(), tail, is_new: false }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let room = OUTPUT_WAITING.saturating_sub(self.waiting.len());
+        self.waiting.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.tail.push(bytes);
+        self.is_new = true;
+    }
+
+    async fn store(&mut self, shared: &Shared) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        match shared.store.append_log(&self.run, &self.waiting).await {
+            Ok(()) => self.waiting.clear(),
+            Err(error) => tracing::error!(run = %self.run, %error, "output is not stored yet"),
+        }
+    }
+
+    fn show(&mut self) -> String {
+        self.is_new = false;
+        self.tail.text()
+    }
+}
+
+/// Completes when the server stops; never when the room's task is gone, which is seen elsewhere.
+async fn stopped(control: &mut watch::Receiver<Control>) {
+    if control.wait_for(|control| control.stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn stop_transition() -> Transition {
+    Transition::Interrupt("The server was stopped while this ran. Run it again.".to_owned())
+}
+
+fn in_words(error: &SandboxError) -> String {
+    match error {
+        SandboxError::Off { message, hint } => format!("{message} {hint}"),
+        SandboxError::Failed(reason) => format!("The sandbox failed: {reason}"),
+    }
+}
+
+fn seconds(from: i64, to: Option<i64>) -> f64 {
+    Duration::from_millis(u64::try_from(to.unwrap_or(from).saturating_sub(from)).unwrap_or(0)).as_secs_f64()
+}

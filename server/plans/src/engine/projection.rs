@@ -1,0 +1,143 @@
+//! What people see of a room's runs: the wanted contents of the projected `runs` document.
+//!
+//! Level-triggered: values are set here as they come, the newest wins, and [`Projection::write`] writes what has not
+//! been written. What failed to be written stays wanted.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use buildspaces_kernel::ids::RunId;
+use buildspaces_rooms::RunsMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ports::{Availability, Phase, RoomView};
+use crate::run::Run;
+
+/// Runs that the document holds. Older ones are removed from it; REST still lists them.
+pub(super) const SHOWN_RUNS: usize = 50;
+
+/// How runs stand in this room, in the document's `sandbox` map.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct SandboxState {
+    state: &'static str,
+    message: Option<String>,
+    hint: Option<String>,
+}
+
+impl SandboxState {
+    pub(super) fn new(availability: &Availability, phase: Phase) -> Self {
+        let state = match phase {
+            Phase::Idle => "idle",
+            Phase::CreatingContainer => "creating_container",
+            Phase::Connecting => "connecting",
+            Phase::Ready => "ready",
+        };
+        match availability {
+            Availability::Ready => Self { state, message: None, hint: None },
+            Availability::Off { message, hint } => {
+                Self { state: "off", message: Some(message.clone()), hint: Some(hint.clone()) }
+            }
+        }
+    }
+}
+
+/// Keys to set or to remove.
+type Entries = BTreeMap<String, Option<Value>>;
+
+/// What the document should hold and does not hold yet.
+#[derive(Default, Debug)]
+pub(super) struct Projection {
+    /// Newest first; true when the run has ended.
+    shown: VecDeque<(RunId, bool)>,
+    runs: Entries,
+    logs: Entries,
+    sandbox: Entries,
+}
+
+impl Projection {
+    /// From the room's newest stored runs, newest first. Give some more than [`SHOWN_RUNS`]: the rest is removed, in
+    /// case a crash came between the insertion of a run and the removal of the oldest.
+    pub(super) fn of(stored: &[Run]) -> Self {
+        let mut projection = Self::default();
+        for run in stored.iter().rev() {
+            projection.run(run);
+        }
+        projection
+    }
+
+    pub(super) fn run(&mut self, run: &Run) {
+        let ended = run.state.is_final();
+        match self.shown.iter_mut().find(|(id, _)| *id == run.id) {
+            Some(shown) => shown.1 = ended,
+            None => self.shown.push_front((run.id.clone(), ended)),
+        }
+        let summary = serde_json::to_value(run.summary()).expect("a summary has only string keys");
+        self.runs.insert(run.id.to_string(), Some(summary));
+        while self.shown.len() > SHOWN_RUNS {
+            let Some(oldest) = self.shown.iter().rposition(|(_, ended)| *ended) else { break };
+            if let Some((id, _)) = self.shown.remove(oldest) {
+                self.runs.insert(id.to_string(), None);
+                self.logs.insert(id.to_string(), None);
+            }
+        }
+    }
+
+    /// The last lines of a run's output.
+    pub(super) fn tail(&mut self, run: &RunId, text: String) {
+        if self.shown.iter().any(|(id, _)| id == run) {
+            self.logs.insert(run.to_string(), Some(Value::String(text)));
+        }
+    }
+
+    pub(super) fn sandbox(&mut self, state: &SandboxState) {
+        let state = serde_json::to_value(state).expect("a struct of strings is a JSON value");
+        self.sandbox.insert("state".to_owned(), Some(state));
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.runs.is_empty() && self.logs.is_empty() && self.sandbox.is_empty()
+    }
+
+    /// Writes what is wanted. After an error everything that may not be there is still wanted.
+    pub(super) async fn write(&mut self, room: &dyn RoomView) -> Result<(), buildspaces_rooms::Error> {
+        // Output first, so that whoever sees a run end sees how.
+        let maps = [
+            (RunsMap::Logs, &mut self.logs),
+            (RunsMap::Runs, &mut self.runs),
+            (RunsMap::Sandbox, &mut self.sandbox),
+        ];
+        for (map, entries) in maps {
+            if !entries.is_empty() {
+                room.project_runs(map, entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+                    .await?;
+                entries.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn the_shown_form_of_a_sandbox() {
+        let off = Availability::Off { message: "No Docker engine.".to_owned(), hint: "Type make engine.".to_owned() };
+        expect![[r#"{"state":"off","message":"No Docker engine.","hint":"Type make engine."}"#]]
+            .assert_eq(&serde_json::to_string(&SandboxState::new(&off, Phase::Ready)).expect("serializable"));
+        for (phase, name) in [
+            (Phase::Idle, "idle"),
+            (Phase::CreatingContainer, "creating_container"),
+            (Phase::Connecting, "connecting"),
+            (Phase::Ready, "ready"),
+        ] {
+            assert_eq!(
+                serde_json::to_value(SandboxState::new(&Availability::Ready, phase)).expect("serializable"),
+                serde_json::json!({"state": name, "message": null, "hint": null})
+            );
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A run store in memory. It forgets everything when it is dropped; clones share their contents.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::ids::{RoomId, RuleId, RunId};
+
+use crate::log::admit;
+use crate::ports::{KEPT_RUNS, RunStore, StoreError};
+use crate::rule::Rule;
+use crate::run::Run;
+
+/// See the module.
+#[derive(Clone, Default, Debug)]
+pub struct MemoryRuns(Arc<Mutex<State>>);
+
+#[derive(Default, Debug)]
+struct State {
+    rules: Vec<(Rule, Option<UnixMillis>)>,
+    /// In order of insertion.
+    runs: Vec<Run>,
+    logs: HashMap<RunId, Vec<u8>>,
+    /// Calls that are answered with an error from now on.
+    failing: u32,
+}
+
+impl MemoryRuns {
+    /// The next `calls` of any method fail.
+    pub fn fail(&self, calls: u32) {
+        self.lock().failing = calls;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing that holds the lock panics")
+    }
+
+    fn call(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let mut state = self.lock();
+        if state.failing > 0 {
+            state.failing -= 1;
+            return Err(StoreError("told to fail".to_owned()));
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    /// Whether another run of the rule holds the key that `run` is about to hold.
+    fn is_taken(&self, run: &Run) -> bool {
+        run.state.holds_key()
+            && self.runs.iter().any(|other| {
+                other.id != run.id
+                    && other.room == run.room
+                    && other.rule == run.rule
+                    && other.trigger_key == run.trigger_key
+                    && other.state.holds_key()
+            })
+    }
+
+    /// Runs of the room, newest first. Of runs of the same millisecond the one inserted later is newer.
+    fn newest(&self, room: &RoomId) -> Vec<&Run> {
+        let mut runs: Vec<&Run> = self.runs.iter().rev().filter(|run| run.room == *room).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.queued_at));
+        runs
+    }
+}
+
+#[async_trait]
+impl RunStore for MemoryRuns {
+    async fn rules(&self, room: &RoomId) -> Result<Vec<Rule>, StoreError> {
+        let state = self.call()?;
+        Ok(state.rules.iter().map(|(rule, _)| rule).filter(|rule| rule.room == *room).cloned().collect())
+    }
+
+    async fn insert_rule(&self, rule: &Rule) -> Result<(), StoreError> {
+        let mut state = self.call()?;
+        match state.rules.iter_mut().find(|(known, _)| known.id == rule.id) {
+            Some((known, _)) => *known = rule.clone(),
+            None => state.rules.push((rule.clone(), None)),
+        }
+        Ok(())
+    }
+
+    async fn set_dirty(&self, room: &RoomId, rule: &RuleId, since: Option<UnixMillis>) -> Result<(), StoreError> {
+        let mut state = self.call()?;
+        for (known, dirty) in &mut state.rules {
+            if known.room == *room && known.id == *rule {
+                *dirty = since;
+            }
+        }
+        Ok(())
+    }
+
+    async fn dirty(&self) -> Result<Vec<(RoomId, RuleId)>, StoreError> {
+        let state = self.call()?;
+        let dirty = state.rules.iter().filter(|(_, since)| since.is_some());
+        Ok(dirty.map(|(rule, _)| (rule.room.clone(), rule.id.clone())).collect())
+    }
+
+    async fn insert(&self, run: &Run) -> Result<bool, StoreError> {
+        let mut state = self.call()?;
+        if state.is_taken(run) {
+            return Ok(false);
+        }
+        state.runs.push(run.clone());
+        let old: Vec<RunId> = state
+            .newest(&run.room)
+            .into_iter()
+            .skip(KEPT_RUNS as usize)
+            .filter(|run| run.state.is_final())
+            .map(|run| run.id.clone())
+            .collect();
+        state.runs.retain(|run| !old.contains(&run.id));
+        state.logs.retain(|run, _| !old.contains(run));
+        Ok(true)
+    }
+
+    async fn update(&self, run: &Run) -> Result<bool, StoreError> {
+        let mut state = self.call()?;
+        if state.is_taken(run) {
+            return Ok(false);
+        }
+        match state.runs.iter_mut().find(|stored| stored.id == run.id && stored.rev + 1 == run.rev) {
+            Some(stored) => {
+                *stored = run.clone();
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn run(&self, room: &RoomId, run: &RunId) -> Result<Option<Run>, StoreError> {
+        let state = self.call()?;
+        Ok(state.runs.iter().find(|stored| stored.room == *room && stored.id == *run).cloned())
+    }
+
+    async fn runs(&self, room: &RoomId, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let state = self.call()?;
+        Ok(state.newest(room).into_iter().take(limit as usize).cloned().collect())
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Run>, StoreError> {
+        let state = self.call()?;
+        let mut runs: Vec<Run> = state.runs.iter().filter(|run| !run.state.is_final()).cloned().collect();
+        runs.sort_by_key(|run| run.queued_at);
+        Ok(runs)
+    }
+
+    async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut state = self.call()?;
+        let log = state.logs.entry(run.clone()).or_default();
+        log.extend(admit(log.len() as u64, bytes));
+        Ok(())
+    }
+
+    async fn log(&self, run: &RunId) -> Result<Vec<u8>, StoreError> {
+        Ok(self.call()?.logs.get(run).cloned().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_memory_store_keeps_the_contract() {
+        crate::contract::run_store(&MemoryRuns::default()).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! Sandboxes that do what a test tells them: each started step is handed to the test, which plays the program.
+
+use std::collections::HashMap;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use buildspaces_kernel::ids::RoomId;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::FakeRooms;
+use crate::ports::{Availability, Exit, Frozen, Phase, SandboxError, Sandboxes, Step, StepEvent, StepSpec};
+use crate::trigger::text_hash;
+
+/// Room for what a test says without waiting.
+const CHANNEL: usize = 64;
+
+/// See the module. Clones are the same sandboxes.
+#[derive(Clone, Debug)]
+pub struct FakeSandboxes {
+    rooms: FakeRooms,
+    availability: watch::Sender<Availability>,
+    steps: mpsc::Sender<StartedStep>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default, Debug)]
+struct State {
+    /// What happened, in words, in order.
+    journal: Vec<String>,
+    frozen: HashMap<RoomId, Vec<(String, String)>>,
+    /// What `resume` answers for a key, and from which byte it was asked for.
+    resumable: HashMap<String, Step>,
+    refusal: Option<SandboxError>,
+}
+
+/// A step under way, played by the test.
+#[derive(Debug)]
+pub struct StartedStep {
+    pub spec: StepSpec,
+    /// The workspace it sees, frozen: path and text.
+    pub files: Vec<(String, String)>,
+    events: mpsc::Sender<StepEvent>,
+    cancel: mpsc::Receiver<()>,
+}
+
+impl StartedStep {
+    pub async fn print(&self, text: &str) {
+        self.send(StepEvent::Output(Bytes::copy_from_slice(text.as_bytes()))).await;
+    }
+
+    pub async fn exit(&self, exit: Exit) {
+        self.send(StepEvent::Exited(exit)).await;
+    }
+
+    pub async fn lose(&self, reason: &str) {
+        self.send(StepEvent::Lost(reason.to_owned())).await;
+    }
+
+    /// Completes when the engine asks the step to stop.
+    pub async fn cancelled(&mut self) {
+        self.cancel.recv().await.expect("the engine asks while it follows the step");
+    }
+
+    async fn send(&self, event: StepEvent) {
+        // Nobody follows a step whose run has ended.
+        let _ = self.events.send(event).await;
+    }
+}
+
+impl FakeSandboxes {
+    /// Sandboxes of `rooms`, and the steps they are asked to start.
+    pub fn new(rooms: FakeRooms) -> (Self, mpsc::Receiver<StartedStep>) {
+        let (steps, started) = mpsc::channel(CHANNEL);
+        let availability = watch::Sender::new(Availability::Ready);
+        (Self { rooms, availability, steps, state: Arc::default() }, started)
+    }
+
+    pub fn set_availability(&self, availability: Availability) {
+        self.availability.send_replace(availability);
+    }
+
+    /// What happened so far, in words.
+    pub fn journal(&self) -> Vec<String> {
+        self.lock().journal.clone()
+    }
+
+    /// `freeze` and `resume` answer this from now on.
+    pub fn refuse(&self, error: Option<SandboxError>) {
+        self.lock().refusal = error;
+    }
+
+    /// `resume` with this key finds a step, which the test plays.
+    pub fn leave_running(&self, key: &str) -> StartedStep {
+        let (step, started) = step(StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: std::time::Duration::ZERO });
+        self.lock().resumable.insert(key.to_owned(), step);
+        started
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing that holds the lock panics")
+    }
+
+    fn note(&self, what: impl Into<String>) -> Result<(), SandboxError> {
+        let mut state = self.lock();
+        state.journal.push(what.into());
+        state.refusal.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn step(spec: StepSpec) -> (Step, StartedStep) {
+    let (events, events_out) = mpsc::channel(CHANNEL);
+    let (cancel_in, cancel) = mpsc::channel(1);
+    let started = StartedStep { spec, files: Vec::new(), events, cancel };
+    (Step { events: events_out, cancel: cancel_in }, started)
+}
+
+/// Says when it is dropped.
+struct Guard(FakeSandboxes);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.lock().journal.push("thaw".to_owned());
+    }
+}
+
+#[async_trait]
+impl Sandboxes for FakeSandboxes {
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.availability.subscribe()
+    }
+
+    async fn freeze(&self, room: &RoomId) -> Result<Frozen, SandboxError> {
+        self.note("freeze")?;
+        let files = self.rooms.get(room).files();
+        let hashes = files.iter().map(|(path, text)| (path.clone(), text_hash(text))).collect();
+        self.lock().frozen.insert(room.clone(), files);
+        Ok(Frozen { files: hashes, guard: Box::new(Guard(self.clone())) })
+    }
+
+    async fn start(&self, room: &RoomId, spec: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
+        self.note(format!("start {}", spec.argv.join(" ")))?;
+        phase.send_replace(Phase::Ready);
+        let (step, mut started) = step(spec);
+        started.files = self.lock().frozen.get(room).cloned().unwrap_or_default();
+        self.steps.send(started).await.map_err(|_| SandboxError::Failed("the test has ended".to_owned()))?;
+        Ok(step)
+    }
+
+    async fn resume(&self, _room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
+        self.note(format!("resume from {seen}"))?;
+        Ok(self.lock().resumable.remove(key))
+    }
+
+    async fn absorb(&self, _room: &RoomId) -> Result<(), SandboxError> {
+        self.note("absorb")
+    }
+
+    async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {
+        let failed = |error: std::io::Error| SandboxError::Failed(error.to_string());
+        let files = self.lock().frozen.get(room).cloned().unwrap_or_default();
+        let Some((_, text)) = files.into_iter().find(|(known, _)| known == path) else {
+            return Err(SandboxError::Failed(format!("there is no {path}")));
+        };
+        let mut file = temporary_file().map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        Ok(file)
+    }
+}
+
+/// A file without a name.
+fn temporary_file() -> std::io::Result<std::fs::File> {
+    let path = std::env::temp_dir().join(format!("buildspaces-{}", buildspaces_kernel::ids::random_id(16)));
+    let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
