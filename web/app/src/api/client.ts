@@ -1,0 +1,110 @@
+/**
+ * The REST calls of the page. It adds the session's token, renews a session the server no longer knows (once per
+ * call), and turns every failure into an `ApiError` whose message is a sentence for the person.
+ * It keeps nothing: rooms and runs are read live from documents.
+ */
+import type { SessionStore } from '../session/session';
+import type { ErrorBody, Node, Room, Rule, Run, Status, Template } from './types';
+
+/** A call that failed. `status` 0 means that the server was not reached. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+    this.name = 'ApiError';
+  }
+}
+
+/** What a person reads about a failure, whatever was thrown. */
+export function sentence(error: unknown): string {
+  if (error instanceof ApiError) return error.message;
+  return 'Something went wrong in this page. Reload it and try again.';
+}
+
+export async function send(
+  method: string,
+  path: string,
+  options: { token?: string; body?: unknown } = {},
+): Promise<Response> {
+  const headers: Record<string, string> = {};
+  if (options.token) headers.authorization = `Bearer ${options.token}`;
+  if (options.body !== undefined) headers['content-type'] = 'application/json';
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`, {
+      method,
+      headers,
+      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+    });
+  } catch {
+    throw new ApiError(0, 'unreachable', 'The server cannot be reached. Try again in a moment.');
+  }
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+async function failure(response: Response): Promise<ApiError> {
+  const body: unknown = await response.json().catch(() => null);
+  if (isErrorBody(body)) return new ApiError(response.status, body.error.code, written(body.error.message));
+  return new ApiError(
+    response.status,
+    'unexpected',
+    `The server answered with status ${response.status}. Try again in a moment.`,
+  );
+}
+
+/** With a capital and a full stop, as it stands alone on screen. */
+function written(message: string): string {
+  const text = message.charAt(0).toUpperCase() + message.slice(1);
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
+function isErrorBody(body: unknown): body is ErrorBody {
+  const error = (body as ErrorBody | null)?.error;
+  return typeof error?.message === 'string' && typeof error.code === 'string';
+}
+
+export type NewNode = { parent: string | null; name: string; kind: 'folder' | 'text'; text?: string };
+export type NodeChange = { name?: string; parent?: string | null; rev: number };
+
+export class Api {
+  constructor(readonly sessions: SessionStore) {}
+
+  templates = () => this.json<Template[]>('GET', '/templates');
+  status = () => this.json<Status>('GET', '/status');
+  createRoom = (title: string, template: string) => this.json<Room>('POST', '/rooms', { title, template });
+  room = (room: string) => this.json<Room>('GET', `/rooms/${room}`);
+  rules = (room: string) => this.json<Rule[]>('GET', `/rooms/${room}/rules`);
+  createNode = (room: string, node: NewNode) => this.json<Node>('POST', `/rooms/${room}/nodes`, node);
+  changeNode = (room: string, node: string, change: NodeChange) =>
+    this.json<Node>('PATCH', `/rooms/${room}/nodes/${node}`, change);
+  deleteNode = async (room: string, node: string, rev: number): Promise<void> => {
+    await this.call('DELETE', `/rooms/${room}/nodes/${node}?rev=${rev}`);
+  };
+  content = async (room: string, node: string): Promise<Blob> =>
+    (await this.call('GET', `/rooms/${room}/nodes/${node}/content`)).blob();
+  startRun = (room: string) => this.json<Run>('POST', `/rooms/${room}/runs`, {});
+  cancelRun = (room: string, run: string) => this.json<Run>('POST', `/rooms/${room}/runs/${run}/cancel`, {});
+  log = async (room: string, run: string): Promise<string> =>
+    (await this.call('GET', `/rooms/${room}/runs/${run}/log`)).text();
+
+  private async json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.call(method, path, body);
+    return (await response.json()) as T;
+  }
+
+  private async call(method: string, path: string, body?: unknown): Promise<Response> {
+    const token = this.sessions.current?.token;
+    try {
+      return await send(method, path, { token, body });
+    } catch (error) {
+      const unknownSession = error instanceof ApiError && error.status === 401 && token !== undefined;
+      if (!unknownSession) throw error;
+      const renewed = await this.sessions.renew(token);
+      return await send(method, path, { token: renewed.token, body });
+    }
+  }
+}

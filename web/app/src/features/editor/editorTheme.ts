@@ -1,0 +1,68 @@
+/** Monaco's two themes, in the app's colours. */
+import { type Theme, theme } from '../../ui/theme';
+import { monaco } from './monaco';
+
+const name = (value: Theme) => `buildspaces-${value}`;
+
+let started = false;
+
+/** Defines the themes and follows the app's choice from then on. */
+export function startEditorTheme(): void {
+  if (started) return;
+  started = true;
+  monaco.editor.defineTheme(name('light'), {
+    base: 'vs',
+    inherit: true,
+    rules: [
+      { token: 'comment', foreground: '717a8c', fontStyle: 'italic' },
+      { token: 'keyword', foreground: '7a3fc2' },
+      { token: 'string', foreground: '1f7a4d' },
+      { token: 'number', foreground: 'b4540a' },
+      { token: 'type', foreground: '0b6fb0' },
+    ],
+    colors: {
+      'editor.background': '#ffffff',
+      'editor.foreground': '#23262f',
+      'editorLineNumber.foreground': '#aab0bd',
+      'editorLineNumber.activeForeground': '#565d6e',
+      'editor.lineHighlightBackground': '#f6f7fa',
+      'editor.lineHighlightBorder': '#00000000',
+      'editor.selectionBackground': '#d5dafb',
+      'editor.inactiveSelectionBackground': '#e8eaf6',
+      'editorCursor.foreground': '#4250c8',
+      'editorIndentGuide.background1': '#eceef2',
+      'editorWidget.background': '#ffffff',
+      'editorWidget.border': '#e2e5eb',
+    },
+  });
+  monaco.editor.defineTheme(name('dark'), {
+    base: 'vs-dark',
+    inherit: true,
+    rules: [
+      { token: 'comment', foreground: '7f8799', fontStyle: 'italic' },
+      { token: 'keyword', foreground: 'c49bff' },
+      { token: 'string', foreground: '8fd6a4' },
+      { token: 'number', foreground: 'f0a870' },
+      { token: 'type', foreground: '7cc4f5' },
+    ],
+    colors: {
+      'editor.background': '#15181e',
+      'editor.foreground': '#dfe3ec',
+      'editorLineNumber.foreground': '#4d5463',
+      'editorLineNumber.activeForeground': '#a5acbb',
+      'editor.lineHighlightBackground': '#1a1e25',
+      'editor.lineHighlightBorder': '#00000000',
+      'editor.selectionBackground': '#333b6b',
+      'editor.inactiveSelectionBackground': '#272c45',
+      'editorCursor.foreground': '#8e9bff',
+      'editorIndentGuide.background1': '#232831',
+      'editorWidget.background': '#1d2129',
+      'editorWidget.border': '#262a33',
+    },
+  });
+  const apply = () => monaco.editor.setTheme(name(theme.get()));
+  theme.subscribe(apply);
+  apply();
+  // The editor measures characters once; it must measure again when its font has arrived.
+  void document.fonts.ready.then(() => monaco.editor.remeasureFonts());
+}

@@ -1,0 +1,208 @@
+/** One open text file: a Monaco editor on the file's model. It loads nothing by itself; `session` brings the text. */
+import { ClipboardCopy, Loader, Lock, Trash2 } from 'lucide-react';
+import { useEffect, useRef } from 'react';
+import { useStore } from '../../ui/store';
+import { notify } from '../../ui/toast';
+import type { TreeNode } from '../tree/treeModel';
+import { startEditorTheme } from './editorTheme';
+import type { FileSession } from './fileSessions';
+import { languageFor } from './language';
+import { monaco } from './monaco';
+import { headOf, RemoteCarets } from './remoteCarets';
+import { TextBinding } from './textBinding';
+
+/** "Go to person" waits this long for the person's caret to arrive. */
+const FOLLOW_WAIT_MS = 4000;
+
+interface Bound {
+  model: monaco.editor.ITextModel;
+  binding: TextBinding;
+}
+const bound = new WeakMap<FileSession, Bound>();
+
+/** The file's model; it outlives the editor, so that a file opened again has its undo. */
+function boundModel(file: FileSession, name: string): Bound {
+  const existing = bound.get(file);
+  if (existing) return existing;
+  const model = monaco.editor.createModel('', languageFor(name));
+  model.updateOptions({ tabSize: 4, insertSpaces: true });
+  const binding = new TextBinding(file.session.doc.getText('text'), model);
+  const made = { model, binding };
+  bound.set(file, made);
+  file.cleanups.push(() => {
+    binding.dispose();
+    model.dispose();
+  });
+  return made;
+}
+
+export interface EditorIntent {
+  /** Rises with each request, so that the same one can be made twice. */
+  serial: number;
+  focus: boolean;
+  follow: string | null;
+}
+
+export function TextEditor(props: {
+  file: FileSession;
+  name: string;
+  path: string;
+  /** The node while it exists; `undefined` after somebody deleted it. */
+  node: TreeNode | undefined;
+  intent: EditorIntent;
+  onClose: () => void;
+  onRun: () => void;
+}) {
+  const { file, name, intent } = props;
+  const state = useStore(file.session.state);
+  const host = useRef<HTMLDivElement>(null);
+  const view = useRef<monaco.editor.IStandaloneCodeEditor | null>(null);
+  const onRun = useRef(props.onRun);
+  onRun.current = props.onRun;
+  // A rename must not disturb whoever is typing: the editor is made once per file, with the name it had then.
+  const firstName = useRef(name);
+  const deleted = props.node === undefined || state.link === 'gone';
+  const readOnly = !state.loaded || deleted;
+
+  useEffect(() => {
+    if (!host.current) return;
+    startEditorTheme();
+    const { model, binding } = boundModel(file, firstName.current);
+    const editor = monaco.editor.create(host.current, {
+      model,
+      automaticLayout: true,
+      ariaLabel: `${firstName.current}, editor`,
+      fontFamily: '"JetBrains Mono Variable", ui-monospace, Menlo, Consolas, monospace',
+      fontSize: 13,
+      lineHeight: 21,
+      fontLigatures: false,
+      minimap: { enabled: false },
+      padding: { top: 12, bottom: 12 },
+      scrollBeyondLastLine: false,
+      smoothScrolling: true,
+      renderLineHighlightOnlyWhenFocus: true,
+      overviewRulerBorder: false,
+      fixedOverflowWidgets: true,
+      guides: { indentation: true },
+      scrollbar: { verticalScrollbarSize: 10, horizontalScrollbarSize: 10 },
+      wordBasedSuggestions: 'currentDocument',
+      unicodeHighlight: { ambiguousCharacters: false },
+      readOnlyMessage: { value: 'This file cannot be edited right now.' },
+    });
+    view.current = editor;
+    const carets = new RemoteCarets(editor, binding, model, file.session.awareness);
+    binding.onUndone = (offset) => {
+      if (!editor.hasTextFocus()) return;
+      editor.setPosition(model.getPositionAt(offset));
+      editor.revealPositionInCenterIfOutsideViewport(model.getPositionAt(offset));
+    };
+    // A caret that was put elsewhere begins a new undo step.
+    const moved = editor.onDidChangeCursorPosition((event) => {
+      if (event.reason === monaco.editor.CursorChangeReason.Explicit) binding.endUndoGroup();
+    });
+    editor.addCommand(monaco.KeyMod.CtrlCmd | monaco.KeyCode.Enter, () => onRun.current());
+    return () => {
+      moved.dispose();
+      carets.dispose();
+      binding.onUndone = null;
+      editor.dispose();
+      view.current = null;
+    };
+  }, [file]);
+
+  useEffect(() => {
+    const model = bound.get(file)?.model;
+    if (model) monaco.editor.setModelLanguage(model, languageFor(name));
+    view.current?.updateOptions({ ariaLabel: `${name}, editor` });
+  }, [file, name]);
+
+  useEffect(() => {
+    view.current?.updateOptions({ readOnly, domReadOnly: readOnly });
+  }, [readOnly, file]);
+
+  useEffect(() => {
+    if (intent.focus) view.current?.focus();
+    if (intent.follow !== null) return followCaret(file, intent.follow, () => view.current);
+  }, [intent, file]);
+
+  const copyText = async () => {
+    await navigator.clipboard.writeText(file.session.doc.getText('text').toString());
+    notify('The text is in the clipboard.');
+  };
+
+  return (
+    <section
+      className="editor"
+      aria-label={props.path}
+      data-testid="editor"
+      data-node={file.node}
+      data-path={props.path}
+      data-synced={state.loaded}
+    >
+      {deleted && (
+        <div className="notice editor-banner" role="alert" data-testid="editor-deleted">
+          <Trash2 size={14} aria-hidden />
+          <p>This file was deleted. Its last text is still here until you close the tab.</p>
+          <button
+            type="button"
+            className="button"
+            data-size="small"
+            data-testid="copy-text"
+            onClick={copyText}
+          >
+            <ClipboardCopy size={13} /> Copy the text
+          </button>
+          <button
+            type="button"
+            className="button"
+            data-size="small"
+            data-testid="close-tab"
+            onClick={props.onClose}
+          >
+            Close
+          </button>
+        </div>
+      )}
+      {state.refused && !deleted && (
+        <div className="notice editor-banner" data-tone="bad" role="alert">
+          <Lock size={14} aria-hidden />
+          <p>The server did not take your edit: {state.refused}</p>
+        </div>
+      )}
+      {!state.loaded && !deleted && (
+        <div className="editor-loading" role="status">
+          <Loader size={14} className="spin" aria-hidden />
+          {state.link === 'away' ? 'Waiting for the server…' : `Opening ${name}…`}
+        </div>
+      )}
+      <div ref={host} className="editor-host" data-hidden={!state.loaded || undefined} />
+    </section>
+  );
+}
+
+function followCaret(
+  file: FileSession,
+  person: string,
+  view: () => monaco.editor.IStandaloneCodeEditor | null,
+): () => void {
+  const awareness = file.session.awareness;
+  const look = () => {
+    const made = bound.get(file);
+    const head = made ? headOf(awareness, made.binding, person) : null;
+    if (made && head !== null) {
+      const position = made.model.getPositionAt(head);
+      view()?.revealPositionInCenterIfOutsideViewport(position);
+      stop();
+    }
+  };
+  const timer = setTimeout(() => stop(), FOLLOW_WAIT_MS);
+  const unsubscribe = file.session.state.subscribe(look);
+  const stop = () => {
+    clearTimeout(timer);
+    unsubscribe();
+    awareness.off('change', look);
+  };
+  awareness.on('change', look);
+  look();
+  return stop;
+}

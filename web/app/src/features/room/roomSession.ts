@@ -1,0 +1,114 @@
+/**
+ * Everything live about one room in this page: its documents, and the stores that views read. It is made when a person
+ * enters and destroyed when the page leaves. It renders nothing.
+ */
+import type { Awareness } from 'y-protocols/awareness';
+import type * as Y from 'yjs';
+import { Api } from '../../api/client';
+import type { Room, Run, Sandbox } from '../../api/types';
+import type { SessionStore } from '../../session/session';
+import { Store } from '../../ui/store';
+import { ConnectionStore } from '../connection/connectionStore';
+import { DocSession } from '../connection/docSession';
+import { FileSessions } from '../editor/fileSessions';
+import { type PersonHere, peopleHere } from '../presence/people';
+import { readLog, readRuns, readSandbox } from '../runs/runModel';
+import { buildTree, EMPTY_TREE, readNodes, type Tree } from '../tree/treeModel';
+
+export class RoomSession {
+  readonly api: Api;
+  readonly files: FileSessions;
+  readonly connection: ConnectionStore;
+  readonly tree = new Store<Tree>(EMPTY_TREE);
+  /** False until the tree has arrived for the first time: an empty tree is not yet an empty room. */
+  readonly treeLoaded = new Store(false);
+  readonly runs = new Store<readonly Run[]>([]);
+  readonly sandbox = new Store<Sandbox>(readSandbox(undefined));
+  readonly people: Store<readonly PersonHere[]>;
+  private readonly treeDoc: DocSession;
+  private readonly runsDoc: DocSession;
+  private readonly stops: (() => void)[] = [];
+
+  constructor(
+    readonly room: Room,
+    readonly sessions: SessionStore,
+  ) {
+    this.api = new Api(sessions);
+    this.treeDoc = new DocSession(`${room.id}/tree:main`, sessions);
+    this.runsDoc = new DocSession(`${room.id}/runs:main`, sessions);
+    this.files = new FileSessions(room.id, sessions);
+    this.connection = new ConnectionStore([this.treeDoc, this.runsDoc]);
+    this.people = new Store<readonly PersonHere[]>(this.readPeople());
+
+    const nodes = this.treeDoc.doc.getMap('nodes');
+    this.watch(nodes, () => this.tree.set(buildTree(readNodes(nodes.toJSON()))));
+    const runs = this.runsDoc.doc.getMap('runs');
+    this.watch(runs, () => this.runs.set(readRuns(runs.toJSON())));
+    const sandbox = this.runsDoc.doc.getMap('sandbox');
+    this.watch(sandbox, () => this.sandbox.set(readSandbox(sandbox.toJSON().state)));
+
+    this.stops.push(
+      this.treeDoc.state.subscribe(() => this.treeLoaded.set(this.treeDoc.state.get().loaded)),
+      this.files.open.subscribe(() => this.connection.setFiles(this.files.open.get().map((f) => f.session))),
+      sessions.subscribe(this.updatePeople),
+    );
+    this.awareness.on('change', this.updatePeople);
+    window.addEventListener('beforeunload', this.onLeaving);
+  }
+
+  /** Presence in the room as a whole; each file has its own for carets. */
+  get awareness(): Awareness {
+    return this.treeDoc.awareness;
+  }
+
+  /** Tells the others which file is in front here. */
+  showIn(node: string | null): void {
+    this.awareness.setLocalStateField('doc', node);
+  }
+
+  /** The last lines of a run's log as they grow; `null` where the document holds none. */
+  watchLog(run: string, listener: (log: string | null) => void): () => void {
+    const logs = this.runsDoc.doc.getMap('logs');
+    const read = () => {
+      const value = logs.get(run);
+      return readLog(isShared(value) ? value.toJSON() : value);
+    };
+    const update = (events: Y.YEvent<Y.AbstractType<unknown>>[]) => {
+      if (events.some((event) => event.target !== logs || event.keys.has(run))) listener(read());
+    };
+    logs.observeDeep(update);
+    listener(read());
+    return () => logs.unobserveDeep(update);
+  }
+
+  destroy(): void {
+    window.removeEventListener('beforeunload', this.onLeaving);
+    for (const stop of this.stops) stop();
+    this.awareness.off('change', this.updatePeople);
+    this.connection.destroy();
+    this.files.destroy();
+    this.treeDoc.destroy();
+    this.runsDoc.destroy();
+  }
+
+  private watch(map: Y.Map<unknown>, update: () => void): void {
+    map.observeDeep(update);
+    this.stops.push(() => map.unobserveDeep(update));
+    update();
+  }
+
+  private updatePeople = (): void => this.people.set(this.readPeople());
+
+  private readPeople(): PersonHere[] {
+    const me = this.sessions.current?.person ?? { id: '', name: 'You', color: '' };
+    return peopleHere(this.awareness.getStates(), this.treeDoc.doc.clientID, me);
+  }
+
+  private onLeaving = (event: BeforeUnloadEvent): void => {
+    if (this.connection.get().unsaved > 0) event.preventDefault();
+  };
+}
+
+function isShared(value: unknown): value is { toJSON(): unknown } {
+  return typeof (value as { toJSON?: unknown } | null)?.toJSON === 'function';
+}

@@ -1,0 +1,89 @@
+/** A room on screen: header, files on the left, editors in the centre, runs below. */
+import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
+import type { Room } from '../../api/types';
+import type { SessionStore } from '../../session/session';
+import { Splitter, usePaneSize } from '../../ui/splitter';
+import { QuickOpen } from '../editor/quickOpen';
+import { RunsPanel } from '../runs/runsPanel';
+import { useStartRun } from '../runs/useStartRun';
+import { TreePanel } from '../tree/treePanel';
+import './room.css';
+import { useStore } from '../../ui/store';
+import { Opener, RoomContext, type RoomUi } from './roomContext';
+import { RoomGone } from './roomGone';
+import { RoomHeader } from './roomHeader';
+import { RoomSession } from './roomSession';
+
+const EditorArea = lazy(() => import('../editor/editorArea'));
+
+export function Workbench(props: { room: Room; sessions: SessionStore }) {
+  const { room, sessions } = props;
+  const [ui, setUi] = useState<RoomUi | null>(null);
+  useEffect(() => {
+    const session = new RoomSession(room, sessions);
+    setUi({ session, opener: new Opener() });
+    return () => session.destroy();
+  }, [room, sessions]);
+  useEffect(() => {
+    document.title = `${room.title} · BuildSpaces`;
+  }, [room.title]);
+  return (
+    ui && (
+      <RoomContext.Provider value={ui}>
+        <Panes ui={ui} />
+      </RoomContext.Provider>
+    )
+  );
+}
+
+function Panes(props: { ui: RoomUi }) {
+  const connection = useStore(props.ui.session.connection);
+  const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
+  const runs = usePaneSize('runs', 236, 96, () => Math.max(140, window.innerHeight - 260));
+  const start = useStartRun();
+  const [finding, setFinding] = useState(false);
+
+  const shortcuts = useMemo(
+    () => (event: KeyboardEvent) => {
+      if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+      if (event.key.toLowerCase() === 'p') setFinding(true);
+      else if (event.key === 'Enter') start.start();
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    [start.start],
+  );
+  useEffect(() => {
+    // In the capture phase, so that it works while the editor has the keyboard.
+    window.addEventListener('keydown', shortcuts, true);
+    return () => window.removeEventListener('keydown', shortcuts, true);
+  }, [shortcuts]);
+
+  if (connection.kind === 'gone') return <RoomGone room={props.ui.session.room.id} />;
+  return (
+    <div
+      className="workbench"
+      style={{
+        gridTemplateColumns: `${tree.size}px minmax(0, 1fr)`,
+        gridTemplateRows: `48px minmax(0, 1fr) ${runs.size}px`,
+      }}
+    >
+      <RoomHeader />
+      <TreePanel />
+      <main className="centre">
+        <Suspense fallback={<p className="centre-loading">Loading the editor…</p>}>
+          <EditorArea />
+        </Suspense>
+      </main>
+      <RunsPanel />
+      <div className="split-column" style={{ left: tree.size }}>
+        <Splitter label="Width of the file tree" pane={tree} direction="column" />
+      </div>
+      <div className="split-row" style={{ bottom: runs.size, left: tree.size }}>
+        <Splitter label="Height of the runs" pane={runs} direction="row" />
+      </div>
+      {finding && <QuickOpen onClose={() => setFinding(false)} />}
+    </div>
+  );
+}

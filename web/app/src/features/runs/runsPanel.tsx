@@ -1,0 +1,128 @@
+/** The lower panel: whether runs are possible, the runs, and the one that is looked at. */
+import { CircleSlash2, Loader, Play, Power, TriangleAlert, X } from 'lucide-react';
+import { useState } from 'react';
+import { useStore } from '../../ui/store';
+import { Tip } from '../../ui/tip';
+import { useRoom } from '../room/roomContext';
+import { phase } from './format';
+import { RunDetail } from './runDetail';
+import { RunList } from './runList';
+import { isOver, shownRuns } from './runModel';
+import './runs.css';
+import { useStartRun } from './useStartRun';
+
+export function RunsPanel() {
+  const { session } = useRoom();
+  const all = useStore(session.runs);
+  const sandbox = useStore(session.sandbox);
+  const connection = useStore(session.connection);
+  const loaded = useStore(session.treeLoaded);
+  const me = useStore(session.sessions)?.person.id;
+  const start = useStartRun();
+  const [withSuperseded, setWithSuperseded] = useState(false);
+  const [chosen, setChosen] = useState<string | null>(null);
+
+  const runs = shownRuns(all, withSuperseded);
+  const hidden = all.length - shownRuns(all, false).length;
+  const selected = runs.find((run) => run.id === chosen) ?? runs[0];
+  const off = sandbox.state === 'off';
+  const away = connection.kind === 'reconnecting' || connection.kind === 'offline';
+  const starting = phase(sandbox);
+  const waits = runs.some((run) => !isOver(run.state));
+  const whyNot = off
+    ? 'Runs are off on this server.'
+    : away
+      ? 'The server cannot be reached right now.'
+      : null;
+
+  return (
+    <section className="runs-panel" aria-label="Runs" data-testid="runs">
+      <header className="panel-head">
+        <h2>Runs</h2>
+        {starting && waits && (
+          <span
+            className="sandbox-phase"
+            data-testid="sandbox-phase"
+            data-state={sandbox.state}
+            role="status"
+          >
+            <Loader size={13} className="spin" aria-hidden />
+            {starting}
+          </span>
+        )}
+        <span className="panel-tools">
+          {hidden > 0 && (
+            <button
+              type="button"
+              className="button"
+              data-size="small"
+              data-kind="quiet"
+              data-testid="show-superseded"
+              aria-pressed={withSuperseded}
+              onClick={() => setWithSuperseded((on) => !on)}
+            >
+              <CircleSlash2 size={13} />
+              {withSuperseded ? 'Hide' : 'Show'} superseded ({hidden})
+            </button>
+          )}
+          <Tip text={whyNot ?? 'Run the tests on the present text (Ctrl+Enter)'}>
+            <button
+              type="button"
+              className="button"
+              data-size="small"
+              data-kind="primary"
+              data-testid="run-now"
+              aria-disabled={whyNot !== null}
+              disabled={start.busy || whyNot !== null}
+              title={whyNot ?? undefined}
+              onClick={() => {
+                setChosen(null);
+                start.start();
+              }}
+            >
+              <Play size={13} /> Run now
+            </button>
+          </Tip>
+        </span>
+      </header>
+      {off && (
+        <div className="notice sandbox-banner" role="status" data-testid="sandbox-banner" data-state="off">
+          <Power size={14} aria-hidden />
+          <p>
+            <strong>Runs are off.</strong> {sandbox.message}
+            {sandbox.hint && <span className="sandbox-hint">{sandbox.hint}</span>}
+          </p>
+        </div>
+      )}
+      {start.problem && (
+        <div className="notice sandbox-banner" data-tone="bad" role="alert" data-testid="run-problem">
+          <TriangleAlert size={14} aria-hidden />
+          <p>{start.problem}</p>
+          <button
+            type="button"
+            className="icon-button"
+            data-size="small"
+            aria-label="Dismiss"
+            onClick={start.dismiss}
+          >
+            <X size={13} />
+          </button>
+        </div>
+      )}
+      {selected ? (
+        <div className="runs-body">
+          <RunList runs={runs} selected={selected.id} me={me} onSelect={setChosen} />
+          <RunDetail key={selected.id} run={selected} sandbox={sandbox} me={me} />
+        </div>
+      ) : (
+        <p className="runs-empty">
+          {!loaded
+            ? 'Loading the runs…'
+            : off
+              ? 'You can go on editing together; tests run as soon as runs are on.'
+              : 'No runs yet. Change a file and its tests run by themselves, or press Run now.'}
+        </p>
+      )}
+    </section>
+  );
+}

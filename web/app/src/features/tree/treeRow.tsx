@@ -1,0 +1,91 @@
+/** One line of the tree. It reports what was done to it and holds no state. */
+import { ChevronRight } from 'lucide-react';
+import { type DragEvent, type MouseEvent, memo, type ReactNode } from 'react';
+import { initials } from '../../ui/color';
+import type { PersonHere } from '../presence/people';
+import { FileIcon } from './fileIcon';
+import type { TreeNode } from './treeModel';
+
+export const DRAG_TYPE = 'application/x-buildspaces-node';
+
+export interface RowEvents {
+  click: (node: TreeNode) => void;
+  menu: (node: TreeNode, at: { x: number; y: number }) => void;
+  dragOver: (node: TreeNode, event: DragEvent) => void;
+  drop: (node: TreeNode, event: DragEvent) => void;
+}
+
+export const TreeRow = memo(function TreeRow(props: {
+  node: TreeNode;
+  rowId: string;
+  expanded: boolean;
+  active: boolean;
+  selected: boolean;
+  dropTarget: boolean;
+  people: readonly PersonHere[] | undefined;
+  events: RowEvents;
+  editing: ReactNode | null;
+}) {
+  const { node, events } = props;
+  const folder = node.kind === 'folder';
+  const names = props.people?.map((person) => person.name).join(', ');
+  return (
+    // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus and names the active row.
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles the keys.
+    <div
+      id={props.rowId}
+      role="treeitem"
+      className="tree-row"
+      data-testid="tree-item"
+      data-path={node.path}
+      data-kind={node.kind}
+      data-node={node.id}
+      data-active={props.active || undefined}
+      data-drop={props.dropTarget || undefined}
+      aria-level={node.depth + 1}
+      aria-expanded={folder ? props.expanded : undefined}
+      aria-selected={props.selected}
+      aria-label={names ? `${node.name}, ${names} here` : node.name}
+      style={{ paddingLeft: 8 + node.depth * 14 }}
+      draggable={props.editing === null}
+      title={props.editing ? undefined : node.path}
+      onClick={() => events.click(node)}
+      onContextMenu={(event: MouseEvent) => {
+        event.preventDefault();
+        event.stopPropagation();
+        events.menu(node, { x: event.clientX, y: event.clientY });
+      }}
+      onDragStart={(event) => {
+        event.dataTransfer.setData(DRAG_TYPE, node.id);
+        event.dataTransfer.effectAllowed = 'move';
+      }}
+      onDragOver={(event) => events.dragOver(node, event)}
+      onDrop={(event) => events.drop(node, event)}
+    >
+      <ChevronRight
+        size={14}
+        className="tree-chevron"
+        data-open={props.expanded || undefined}
+        style={{ visibility: folder ? 'visible' : 'hidden' }}
+        aria-hidden
+      />
+      <FileIcon name={node.name} kind={node.kind} open={props.expanded} />
+      {props.editing ?? <span className="tree-label">{node.name}</span>}
+      {props.people && (
+        <span className="tree-people" title={`${names} here`}>
+          {props.people.slice(0, 3).map((person) => (
+            <span
+              key={person.id}
+              className="tree-dot"
+              data-testid="tree-presence"
+              data-name={person.name}
+              style={{ background: person.color }}
+            >
+              {initials(person.name).slice(0, 1)}
+            </span>
+          ))}
+        </span>
+      )}
+    </div>
+  );
+});

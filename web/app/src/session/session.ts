@@ -1,0 +1,75 @@
+/**
+ * Who this browser is: a display name and a token, kept in local storage. A token the server does not know any more
+ * (its data was moved, the session expired) is replaced silently by a new session under the same name.
+ */
+import { send } from '../api/client';
+import type { Session } from '../api/types';
+import { Store } from '../ui/store';
+
+const KEY = 'buildspaces.session';
+
+export class SessionStore extends Store<Session | null> {
+  private renewal: Promise<Session> | null = null;
+
+  constructor(private readonly storage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>) {
+    super(read(storage));
+  }
+
+  get current(): Session | null {
+    return this.get();
+  }
+
+  /** A session under `name`; keeps the present one if it has that name already. */
+  async signIn(name: string): Promise<Session> {
+    const current = this.current;
+    if (current && current.person.name === name) return current;
+    if (current) {
+      const renamed = await this.rename(current, name).catch(() => null);
+      if (renamed) return renamed;
+    }
+    return this.create(name);
+  }
+
+  /**
+   * Replaces the session whose token was refused. Many documents find out at the same moment: they share one renewal, and
+   * a caller whose token is already outdated gets the newer session at once.
+   */
+  renew(refused: string): Promise<Session> {
+    const current = this.current;
+    if (current && current.token !== refused) return Promise.resolve(current);
+    this.renewal ??= this.create(current?.person.name ?? 'Guest').finally(() => {
+      this.renewal = null;
+    });
+    return this.renewal;
+  }
+
+  private async create(name: string): Promise<Session> {
+    const response = await send('POST', '/sessions', { body: { name } });
+    return this.keep((await response.json()) as Session);
+  }
+
+  private async rename(session: Session, name: string): Promise<Session> {
+    const response = await send('PATCH', '/session', { token: session.token, body: { name } });
+    const { person } = (await response.json()) as Pick<Session, 'person'>;
+    return this.keep({ token: session.token, person });
+  }
+
+  private keep(session: Session): Session {
+    try {
+      this.storage.setItem(KEY, JSON.stringify(session));
+    } catch {
+      // Storage is full or forbidden: the session then lives as long as the page.
+    }
+    this.set(session);
+    return session;
+  }
+}
+
+function read(storage: Pick<Storage, 'getItem'>): Session | null {
+  try {
+    const value = JSON.parse(storage.getItem(KEY) ?? 'null') as Session | null;
+    return typeof value?.token === 'string' && typeof value.person?.name === 'string' ? value : null;
+  } catch {
+    return null;
+  }
+}

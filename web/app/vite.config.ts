@@ -1,0 +1,38 @@
+/**
+ * Build and development server. `vite` proxies the API and the document sockets to a server on the default
+ * address; `vite build` writes `dist/`, which the server embeds. Tests run in jsdom by `vitest`.
+ */
+import react from '@vitejs/plugin-react';
+import { defineConfig } from 'vitest/config';
+
+const server = 'http://127.0.0.1:8080';
+
+export default defineConfig({
+  plugins: [react()],
+  server: {
+    port: 5173,
+    proxy: {
+      '/api': server,
+      '/yjs': { target: server, ws: true },
+    },
+  },
+  build: {
+    target: 'es2023',
+    // Monaco alone is above the default; the budget that matters is what the first page loads.
+    chunkSizeWarningLimit: 4500,
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          groups: [
+            { name: 'react', test: /node_modules\/(react|react-dom|scheduler)\// },
+            { name: 'yjs', test: /node_modules\/(yjs|lib0|y-protocols|y-websocket)\// },
+          ],
+        },
+      },
+    },
+  },
+  test: {
+    environment: 'jsdom',
+    include: ['src/**/*.test.{ts,tsx}'],
+  },
+});
