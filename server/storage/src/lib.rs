@@ -5,9 +5,9 @@
 
 mod database;
 mod documents;
-// mod runs;
+mod runs;
 mod writer;
 
 pub use database::{Database, Error};
 pub use documents::Documents;
-// pub use runs::Runs;
+pub use runs::Runs;
