@@ -1,1 +1,78 @@
-//! TODO
+//! The workspaces of rooms and the containers in which their steps run: the `Sandboxes` port of `plans`, for real.
+//!
+//! A room has at most one container, without network, capabilities or a writable root. Its first process is the agent,
+//! which dials out to a socket of ours; Docker is asked to create and to remove, never to run a step, because an exit
+//! code that went through an attach stream is not to be trusted. What the agent says is checked like any stranger's word.
+//!
+//! Not here: what to run and when (`plans`), and HTTP. Read [`service`] first, which joins the two halves: [`docker`]
+//! (containers, by [`link`] and [`steps`]) and [`mirror`] (documents and files).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub mod docker;
+mod link;
+mod steps;
+
+pub use docker::Containers;
+
+/// Everything an operator may choose about sandboxes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `unix:///path`; `None` is Docker's usual socket.
+    pub docker_host: Option<String>,
+    /// The image of every sandbox.
+    pub image: String,
+    /// Tells this server's containers from those of other servers on the same engine: the same after a restart.
+    pub instance: String,
+    /// The server's data folder; sandboxes use `sandboxes/` in it.
+    pub data_dir: PathBuf,
+    /// The static agent program.
+    pub agent_binary: PathBuf,
+    pub limits: Limits,
+    /// A container in which nothing ran for so long is removed. The workspace stays.
+    pub idle_stop: Duration,
+}
+
+/// What one sandbox may use, and how many there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory, swap included; files in `/tmp` and in the home folder count.
+    pub memory: u64,
+    /// Billionths of a processor per second.
+    pub nano_cpus: u64,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Bytes in `/tmp`.
+    pub tmp: u64,
+    /// Bytes in the home folder.
+    pub home: u64,
+    /// Bytes of the largest file; a program that writes more gets SIGXFSZ.
+    pub file: u64,
+    /// Containers at the same time. When there are so many, the one that was idle longest goes; if none is idle, the
+    /// step is refused with a sentence.
+    pub sandboxes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 1 << 30,
+            nano_cpus: 2_000_000_000,
+            pids: 256,
+            tmp: 256 << 20,
+            home: 256 << 20,
+            file: 1 << 30,
+            sandboxes: 16,
+        }
+    }
+}
+
+/// User and group of the programs in a sandbox when the server is root. (They have no right outside of it, but a file
+/// that they leave in the workspace should not be root's.)
+const SANDBOX_USER: (u32, u32) = (1000, 1000);
+
+/// Who owns workspaces: `None` if they stay the server's own, because the server is not root and can give nothing away.
+pub fn workspace_owner() -> Option<(u32, u32)> {
+    rustix::process::geteuid().is_root().then_some(SANDBOX_USER)
+}

@@ -1,0 +1,406 @@
+//! The containers of all rooms: started at a room's first step, kept for its next ones, removed when nothing ran for a
+//! while, adopted again when the server was killed and came back.
+//!
+//! Documents and files are not its business: a workspace is a folder that it is given. One lock per room is held while
+//! that room's container comes and goes, so a room never has two.
+
+use std::collections::HashMap;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepSpec};
+use buildspaces_sandbox_agent::protocol::Key;
+use futures_util::future::join_all;
+use tokio::sync::{Notify, watch};
+
+use crate::link::{Connection, Link};
+use crate::steps::{self, Container, Following, NotStarted};
+use crate::{Config, workspace_owner};
+use engine::{Engine, Found};
+use sandbox::Sandbox;
+
+mod engine;
+mod sandbox;
+mod spec;
+mod watch_engine;
+
+/// How long a new container's agent may take to dial.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the agent of a container that ran already may take. It dials every half second.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the state of a container is looked at while its agent has not dialled.
+const PROBE: Duration = Duration::from_millis(250);
+
+/// Characters of a container's token, five random bits each.
+const TOKEN_LENGTH: usize = 32;
+
+/// All containers of this server. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    engine: Engine,
+    tasks: Tasks,
+    /// `sandboxes/` in the data folder: for each room agent, socket and notes.
+    folder: PathBuf,
+    rooms: Mutex<HashMap<RoomId, Arc<Slot>>>,
+    availability: watch::Sender<Availability>,
+    /// Something looked as if the engine had stopped or come back.
+    recheck: Notify,
+    stopping: AtomicBool,
+}
+
+/// A room's place for a container.
+#[derive(Debug, Default)]
+struct Slot {
+    sandbox: tokio::sync::Mutex<Option<Arc<Sandbox>>>,
+}
+
+impl Containers {
+    /// Looks for the engine once, and keeps looking in the background.
+    ///
+    /// # Errors
+    /// The folder for agents and sockets cannot be made.
+    pub async fn open(mut config: Config, tasks: &Tasks) -> io::Result<Self> {
+        let folder = config.data_dir.join("sandboxes");
+        tokio::fs::create_dir_all(&folder).await?;
+        // Other users of this machine have no business with the sockets in there.
+        tokio::fs::set_permissions(&folder, Permissions::from_mode(0o700)).await?;
+        // The engine has its own working folder.
+        let folder = tokio::fs::canonicalize(folder).await?;
+        config.agent_binary = std::path::absolute(&config.agent_binary)?;
+        let engine = Engine::new(config.docker_host.clone());
+        let availability = engine.availability(&config.image, &config.agent_binary).await;
+        let shared = Arc::new(Shared {
+            config,
+            engine,
+            tasks: tasks.clone(),
+            folder,
+            rooms: Mutex::default(),
+            availability: watch::Sender::new(availability),
+            recheck: Notify::new(),
+            stopping: AtomicBool::new(false),
+        });
+        tasks.spawn("sandbox availability", watch_engine::run(Arc::clone(&shared)));
+        tasks.spawn("idle sandboxes", stop_idle(Arc::clone(&shared)));
+        Ok(Self { shared })
+    }
+
+    pub fn availability(&self) -> watch::Receiver<Availability> {
+        self.shared.availability.subscribe()
+    }
+
+    /// Starts the room's container if there is none, with `workspace` as its files, then the step. Not cancel-safe in
+    /// one respect: a caller that goes away may leave a step running that nobody follows; the next start ends it.
+    ///
+    /// # Errors
+    /// Runs are off, or a sentence that says what failed; then nothing of the step runs.
+    pub async fn start(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        step: StepSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<Step, SandboxError> {
+        let key = parse_key(&step.key)?;
+        let shared = &self.shared;
+        shared.check_available()?;
+        let slot = shared.slot(room);
+        let mut held = slot.sandbox.lock().await;
+        // A second attempt, because a container that was kept may have died unnoticed.
+        let mut reason = String::new();
+        for _ in 0..2 {
+            let (sandbox, patience) = match &*held {
+                Some(sandbox) if sandbox.is_busy() => {
+                    return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
+                }
+                Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
+                _ => {
+                    shared.discard(room, &mut held).await;
+                    let sandbox = Box::pin(shared.create(room, workspace, &phase)).await?;
+                    *held = Some(Arc::clone(&sandbox));
+                    (sandbox, CONNECT_PATIENCE)
+                }
+            };
+            sandbox.take(&phase);
+            match start_in(&sandbox, patience, &key, &step).await {
+                Ok(connection) => {
+                    phase.send_replace(Phase::Ready);
+                    let progress = shared.folder.join(room.as_str()).join("progress");
+                    let following = Following {
+                        key,
+                        link: Arc::clone(sandbox.link()),
+                        container: sandbox,
+                        progress,
+                        seen: 0,
+                        timeout: Some(step.timeout),
+                    };
+                    return Ok(steps::follow(&shared.tasks, connection, following));
+                }
+                Err(NotStarted::Unasked(why) | NotStarted::Rejected(why)) => reason = why,
+                Err(NotStarted::Failed(why)) => {
+                    shared.discard(room, &mut held).await;
+                    return Err(shared.failed(why));
+                }
+            }
+            tracing::info!(%room, %reason, "a sandbox is made anew");
+            shared.discard(room, &mut held).await;
+        }
+        Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
+    }
+
+    /// The step under `key`, under way or ended, if the room's container was adopted by [`Containers::reconcile`].
+    ///
+    /// # Errors
+    /// The key is not one.
+    pub async fn resume(&self, room: &RoomId, key: &str) -> Result<Option<Step>, SandboxError> {
+        let key = parse_key(key)?;
+        let shared = &self.shared;
+        let slot = shared.slot(room);
+        let mut held = slot.sandbox.lock().await;
+        let Some(sandbox) = held.as_ref().filter(|sandbox| !sandbox.is_busy()).map(Arc::clone) else {
+            return Ok(None);
+        };
+        let known = async {
+            let mut connection = sandbox.connect(RECONNECT_PATIENCE).await?;
+            let known = steps::knows(&mut connection, &key).await.map_err(|broken| broken.to_string())?;
+            Ok::<_, String>((connection, known))
+        };
+        match known.await {
+            Ok((connection, true)) => {
+                sandbox.take(&watch::Sender::new(Phase::Ready));
+                let progress = shared.folder.join(room.as_str()).join("progress");
+                let seen = steps::output_seen(&progress, &key);
+                let link = Arc::clone(sandbox.link());
+                let following = Following { key, link, container: sandbox, progress, seen, timeout: None };
+                Ok(Some(steps::follow(&shared.tasks, connection, following)))
+            }
+            Ok((connection, false)) => {
+                sandbox.link().park(connection);
+                Ok(None)
+            }
+            Err(reason) => {
+                tracing::info!(%room, %reason, "a sandbox that was to be resumed is gone");
+                shared.discard(room, &mut held).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// At boot: adopts the running containers of the rooms in `keep`, and removes every other one of this server's.
+    pub async fn reconcile(&self, keep: &[RoomId]) {
+        let shared = &self.shared;
+        let found = match shared.engine.list(&shared.config.instance).await {
+            Ok(found) => found,
+            Err(error) => return tracing::info!(%error, "cannot look for containers that were left over"),
+        };
+        let handle = found.into_iter().map(|found| async move {
+            let wanted = found.running && found.room.as_ref().is_some_and(|room| keep.contains(room));
+            if !(wanted && shared.adopt(&found).await) {
+                shared.remove(&found).await;
+            }
+        });
+        join_all(handle).await;
+    }
+
+    /// Removes every container of this server's and starts no more.
+    pub async fn shutdown(&self) {
+        let shared = &self.shared;
+        shared.stopping.store(true, Ordering::Release);
+        // Whoever is creating one right now holds its room's lock.
+        let slots: Vec<_> = shared.rooms.lock().expect("short sections, no panics").drain().collect();
+        for (_, slot) in &slots {
+            slot.sandbox.lock().await.take();
+        }
+        match shared.engine.list(&shared.config.instance).await {
+            Ok(found) => {
+                join_all(found.iter().map(|found| shared.remove(found))).await;
+            }
+            Err(error) => tracing::warn!(%error, "sandboxes may be left over; the next start removes them"),
+        }
+    }
+}
+
+impl Shared {
+    fn slot(&self, room: &RoomId) -> Arc<Slot> {
+        Arc::clone(self.rooms.lock().expect("short sections, no panics").entry(room.clone()).or_default())
+    }
+
+    fn slots(&self) -> Vec<(RoomId, Arc<Slot>)> {
+        let rooms = self.rooms.lock().expect("short sections, no panics");
+        rooms.iter().map(|(room, slot)| (room.clone(), Arc::clone(slot))).collect()
+    }
+
+    fn check_available(&self) -> Result<(), SandboxError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(SandboxError::Failed("the server is stopping".to_owned()));
+        }
+        match &*self.availability.borrow() {
+            Availability::Ready => Ok(()),
+            Availability::Off { message, hint } => {
+                Err(SandboxError::Off { message: message.clone(), hint: hint.clone() })
+            }
+        }
+    }
+
+    fn failed(&self, reason: String) -> SandboxError {
+        self.recheck.notify_one();
+        SandboxError::Failed(reason)
+    }
+
+    async fn create(
+        self: &Arc<Self>,
+        room: &RoomId,
+        workspace: &Path,
+        phase: &watch::Sender<Phase>,
+    ) -> Result<Arc<Sandbox>, SandboxError> {
+        phase.send_replace(Phase::CreatingContainer);
+        self.make_room().await?;
+        let began = Instant::now();
+        let folder = self.folder.join(room.as_str());
+        let agent_folder = self.prepare(&folder).await.map_err(|error| {
+            SandboxError::Failed(format!("the sandbox's folder {} cannot be prepared: {error}", folder.display()))
+        })?;
+        let token = random_id(TOKEN_LENGTH);
+        let link = Link::listen(&agent_folder, workspace_owner(), token.clone(), &self.tasks)
+            .map_err(|error| SandboxError::Failed(format!("the sandbox's socket cannot be opened: {error}")))?;
+        let user = workspace_owner()
+            .unwrap_or_else(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
+        let workspace = std::path::absolute(workspace)
+            .map_err(|error| SandboxError::Failed(format!("the workspace has no path: {error}")))?;
+        let body = spec::container(&self.config, room, user, &workspace, &agent_folder, &token);
+        let name = spec::name(&self.config.instance, room);
+        let id = self.engine.run(&name, body).await.inspect_err(|_| self.recheck.notify_one())?;
+        tracing::info!(%room, container = %&id[..id.len().min(12)], took = ?began.elapsed(), "started a sandbox");
+        phase.send_replace(Phase::Connecting);
+        Ok(Arc::new(Sandbox::new(id, link, Arc::downgrade(self))))
+    }
+
+    /// A fresh folder with the agent in it. Returns the part that the container sees.
+    async fn prepare(&self, folder: &Path) -> io::Result<PathBuf> {
+        let agent_folder = folder.join("run");
+        tokio::fs::create_dir_all(&agent_folder).await?;
+        tokio::fs::set_permissions(&agent_folder, Permissions::from_mode(0o755)).await?;
+        // A copy, so that building a new agent never changes the one of a container that runs.
+        let new = folder.join("agent.new");
+        tokio::fs::copy(&self.config.agent_binary, &new).await?;
+        tokio::fs::set_permissions(&new, Permissions::from_mode(0o755)).await?;
+        tokio::fs::rename(&new, agent_folder.join(spec::AGENT)).await?;
+        Ok(agent_folder)
+    }
+
+    /// Makes sure that there may be one more container.
+    async fn make_room(&self) -> Result<(), SandboxError> {
+        let mut present = Vec::new();
+        for (room, slot) in self.slots() {
+            // Locked: this room's own slot, or one that is being filled or emptied.
+            let Ok(held) = slot.sandbox.try_lock() else { continue };
+            if let Some(sandbox) = &*held {
+                present.push((sandbox.idle_since(), room, Arc::clone(&slot)));
+            }
+        }
+        if present.len() < self.config.limits.sandboxes {
+            return Ok(());
+        }
+        let oldest = present.into_iter().filter_map(|(idle, room, slot)| Some((idle?, room, slot))).min_by_key(|o| o.0);
+        let Some((_, room, slot)) = oldest else {
+            let most = self.config.limits.sandboxes;
+            return Err(SandboxError::Failed(format!(
+                "all {most} sandboxes of this server are busy; run this again in a while"
+            )));
+        };
+        // If it came to use this moment, there is one more than there should be for a while.
+        if let Ok(mut held) = slot.sandbox.try_lock()
+            && held.as_ref().is_some_and(|sandbox| !sandbox.is_busy())
+        {
+            self.discard(&room, &mut held).await;
+        }
+        Ok(())
+    }
+
+    /// Takes over a container that an earlier process of this server left running.
+    async fn adopt(self: &Arc<Self>, found: &Found) -> bool {
+        let (Some(room), Ok(Some(inspected))) = (&found.room, self.engine.inspect(&found.id).await) else {
+            return false;
+        };
+        let Some(token) = inspected.token else { return false };
+        let agent_folder = self.folder.join(room.as_str()).join("run");
+        match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
+            Ok(link) => {
+                tracing::info!(%room, "took over a sandbox that was left running");
+                let sandbox = Arc::new(Sandbox::new(found.id.clone(), link, Arc::downgrade(self)));
+                *self.slot(room).sandbox.lock().await = Some(sandbox);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%room, %error, "cannot take over a sandbox that was left running");
+                false
+            }
+        }
+    }
+
+    /// Ends a room's container and removes what belongs to it. The caller holds the room's lock.
+    async fn discard(&self, room: &RoomId, held: &mut Option<Arc<Sandbox>>) {
+        if let Some(sandbox) = held.take() {
+            sandbox.kill().await;
+            sandbox.released(false);
+        }
+        let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
+    }
+
+    async fn remove(&self, found: &Found) {
+        match self.engine.remove(&found.id).await {
+            Ok(()) => {
+                tracing::info!(container = %&found.id[..found.id.len().min(12)], room = ?found.room, "removed a sandbox");
+                if let Some(room) = &found.room {
+                    let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, room = ?found.room, "cannot remove a sandbox"),
+        }
+    }
+}
+
+/// Asks the agent to start the step, once it has dialled.
+async fn start_in(sandbox: &Sandbox, patience: Duration, key: &Key, step: &StepSpec) -> Result<Connection, NotStarted> {
+    let mut connection = sandbox.connect(patience).await.map_err(NotStarted::Unasked)?;
+    steps::start(&mut connection, key, step).await?;
+    Ok(connection)
+}
+
+fn parse_key(key: &str) -> Result<Key, SandboxError> {
+    Key::parse(key).ok_or_else(|| SandboxError::Failed(format!("{key:?} cannot be the key of a step")))
+}
+
+/// Removes containers in which nothing has run for long.
+async fn stop_idle(shared: Arc<Shared>) {
+    let idle_stop = shared.config.idle_stop;
+    let every = (idle_stop / 4).clamp(Duration::from_millis(100), Duration::from_secs(30));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = shared.tasks.cancelled() => return,
+        }
+        for (room, slot) in shared.slots() {
+            let Ok(mut held) = slot.sandbox.try_lock() else { continue };
+            let idle = held.as_ref().and_then(|sandbox| sandbox.idle_since());
+            if idle.is_some_and(|since| since.elapsed() >= idle_stop) {
+                tracing::info!(%room, "removing an idle sandbox");
+                shared.discard(&room, &mut held).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The Docker engine, as little of it as sandboxes need: create, start, inspect, list, remove. Knows no rooms' life cycles.
+//!
+//! No program is ever run by `exec`: see the crate's page for why.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as DockerError;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_plans::ports::{Availability, SandboxError};
+use buildspaces_sandbox_agent::protocol::TOKEN_VARIABLE;
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::spec::{INSTANCE_LABEL, ROOM_LABEL};
+
+const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Seconds until a request to the engine is given up. Creating a container takes long on a loaded machine.
+const REQUEST_TIMEOUT: u64 = 60;
+
+/// How long the engine may take to say that it is there.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Creations, starts and removals at the same time: more only make each of them slower. Others wait in line.
+const PARALLEL_CHANGES: usize = 2;
+
+/// Something the engine could not do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It does not answer: not started, or stopped.
+    #[error("no Docker engine answers at {host}")]
+    Unreachable { host: String },
+    /// It answered with an error.
+    #[error("the Docker engine says: {0}")]
+    Refused(String),
+}
+
+impl From<Error> for SandboxError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unreachable { .. } => Self::Off { message: error.to_string(), hint: START_HINT.to_owned() },
+            Error::Refused(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+const START_HINT: &str = "Start Docker, or type: make engine";
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    host: String,
+    client: OnceCell<Docker>,
+    changes: Semaphore,
+}
+
+/// What the engine says of one container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Inspected {
+    pub(crate) running: bool,
+    pub(crate) oom_killed: bool,
+    pub(crate) exit_code: i64,
+    /// The agent's token, from the container's environment.
+    pub(crate) token: Option<String>,
+}
+
+/// One container of this server's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) room: Option<RoomId>,
+    pub(crate) running: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(host: Option<String>) -> Self {
+        let host = host.unwrap_or_else(|| USUAL_SOCKET.to_owned());
+        Self { host, client: OnceCell::new(), changes: Semaphore::new(PARALLEL_CHANGES) }
+    }
+
+    async fn client(&self) -> Result<&Docker, Error> {
+        self.client
+            .get_or_try_init(|| async {
+                let docker = Docker::connect_with_unix(&self.host, REQUEST_TIMEOUT, bollard::API_DEFAULT_VERSION)?;
+                // The value that comes back is the one to keep: it speaks the engine's version.
+                docker.negotiate_version().await
+            })
+            .await
+            .map_err(|error| self.error(error))
+    }
+
+    /// Whether steps can run: an engine, the image, the agent.
+    pub(crate) async fn availability(&self, image: &str, agent_binary: &Path) -> Availability {
+        let off = |message: String, hint: &str| Availability::Off { message, hint: hint.to_owned() };
+        if !self.host.starts_with("unix://") {
+            let message = format!("The Docker engine at {} is not on a Unix socket of this machine.", self.host);
+            return off(message, "Sandboxes need a local engine: unset DOCKER_HOST, or type: make engine");
+        }
+        match tokio::time::timeout(PING_TIMEOUT, self.has_image(image)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return off(format!("The sandbox image {image} is not there yet."), "Type: make image"),
+            Ok(Err(Error::Refused(reason))) => {
+                return off(format!("The Docker engine at {} refuses: {reason}", self.host), "Look at its log.");
+            }
+            Ok(Err(Error::Unreachable { host })) if denied(&host) => {
+                let message = format!("This user may not use the Docker engine at {host}.");
+                return off(message, "Add the user to the group docker and log in again, or type: make engine");
+            }
+            Ok(Err(Error::Unreachable { host })) => {
+                return off(format!("No Docker engine answers at {host}."), START_HINT);
+            }
+            Err(_) => {
+                let message = format!("The Docker engine at {} did not answer within {PING_TIMEOUT:?}.", self.host);
+                return off(message, "Wait a little; if that does not help, restart Docker.");
+            }
+        }
+        if !agent_binary.is_file() {
+            let message = format!("The sandbox agent is not at {}.", agent_binary.display());
+            return off(message, "Type: make agent");
+        }
+        Availability::Ready
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, Error> {
+        match self.client().await?.inspect_image(image).await {
+            Ok(_) => Ok(true),
+            Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Creates and starts a container; a left-over one of the same name is removed first. Returns its id.
+    pub(crate) async fn run(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
+        let _permit = self.changes.acquire().await.expect("never closed");
+        let client = self.client().await?;
+        let options = || Some(CreateContainerOptionsBuilder::new().name(name).build());
+        let created = match client.create_container(options(), body.clone()).await {
+            Err(DockerError::DockerResponseServerError { status_code: 409, .. }) => {
+                self.remove_now(name).await?;
+                client.create_container(options(), body).await
+            }
+            other => other,
+        };
+        let id = created.map_err(|error| self.error(error))?.id;
+        if let Err(error) = client.start_container(&id, None).await {
+            let error = self.error(error);
+            let _ = self.remove_now(&id).await;
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// `None` if there is no such container.
+    pub(crate) async fn inspect(&self, id: &str) -> Result<Option<Inspected>, Error> {
+        let answer = match self.client().await?.inspect_container(id, None).await {
+            Ok(answer) => answer,
+            Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+            Err(error) => return Err(self.error(error)),
+        };
+        let state = answer.state.unwrap_or_default();
+        let environment = answer.config.and_then(|config| config.env).unwrap_or_default();
+        Ok(Some(Inspected {
+            running: state.running.unwrap_or(false),
+            oom_killed: state.oom_killed.unwrap_or(false),
+            exit_code: state.exit_code.unwrap_or(0),
+            token: environment
+                .iter()
+                .find_map(|line| line.strip_prefix(TOKEN_VARIABLE)?.strip_prefix('='))
+                .map(str::to_owned),
+        }))
+    }
+
+    /// All containers of `instance`, also those that do not run.
+    pub(crate) async fn list(&self, instance: &str) -> Result<Vec<Found>, Error> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{INSTANCE_LABEL}={instance}")])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let containers =
+            self.client().await?.list_containers(Some(options)).await.map_err(|error| self.error(error))?;
+        Ok(containers
+            .into_iter()
+            .filter_map(|container| {
+                let labels = container.labels.unwrap_or_default();
+                Some(Found {
+                    id: container.id?,
+                    room: labels.get(ROOM_LABEL).and_then(|room| RoomId::parse(room)),
+                    running: container.state.is_some_and(|state| state.to_string() == "running"),
+                })
+            })
+            .collect())
+    }
+
+    /// Kills and removes a container and what belongs to it. That it is gone already is no error.
+    pub(crate) async fn remove(&self, id: &str) -> Result<(), Error> {
+        let _permit = self.changes.acquire().await.expect("never closed");
+        self.remove_now(id).await
+    }
+
+    async fn remove_now(&self, id: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.client().await?.remove_container(id, Some(options)).await {
+            // 409: somebody else is removing it.
+            Ok(()) | Err(DockerError::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    fn error(&self, error: DockerError) -> Error {
+        match error {
+            DockerError::DockerResponseServerError { message, .. } => Error::Refused(message),
+            other => {
+                tracing::debug!(error = %other, "the engine does not answer");
+                Error::Unreachable { host: self.host.clone() }
+            }
+        }
+    }
+}
+
+/// True if the engine's socket is there but may not be opened by this user.
+fn denied(host: &str) -> bool {
+    let path = host.trim_start_matches("unix://");
+    std::os::unix::net::UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}

@@ -1,0 +1,142 @@
+//! One running container, as its room's lock and the follower of its step see it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use buildspaces_plans::ports::Phase;
+use tokio::sync::watch;
+
+use super::engine::Error;
+use super::{PROBE, Shared};
+use crate::link::{Connection, Link};
+use crate::steps::{Container, State};
+
+#[derive(Debug)]
+pub(super) struct Sandbox {
+    id: String,
+    link: Arc<Link>,
+    /// Weak, as everything here belongs to it.
+    shared: Weak<Shared>,
+    /// False once the container is known to be gone or not to be trusted.
+    usable: AtomicBool,
+    state: Mutex<Use>,
+}
+
+#[derive(Debug)]
+struct Use {
+    /// `None` while a step runs.
+    idle_since: Option<Instant>,
+    /// Where the last step's starter wants to read how the sandbox is.
+    phase: Option<watch::Sender<Phase>>,
+}
+
+impl Sandbox {
+    pub(super) fn new(id: String, link: Link, shared: Weak<Shared>) -> Self {
+        let state = Mutex::new(Use { idle_since: Some(Instant::now()), phase: None });
+        Self { id, link: Arc::new(link), shared, usable: AtomicBool::new(true), state }
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.usable.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle_since().is_none()
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.state.lock().expect("short sections, no panics").idle_since
+    }
+
+    /// A step is about to run. The caller holds the room's lock and has seen that none does.
+    pub(super) fn take(&self, phase: &watch::Sender<Phase>) {
+        *self.state.lock().expect("short sections, no panics") = Use { idle_since: None, phase: Some(phase.clone()) };
+    }
+
+    /// The agent's connection; a sentence if there is none within `patience`.
+    pub(super) async fn connect(&self, patience: Duration) -> Result<Connection, String> {
+        let since = Instant::now();
+        loop {
+            if let Ok(connection) = tokio::time::timeout(PROBE, self.link.connection()).await {
+                return Ok(connection);
+            }
+            if let State::Gone(reason) = self.state().await {
+                return Err(reason);
+            }
+            if let Some(refusal) = self.link.refusal() {
+                return Err(refusal);
+            }
+            if since.elapsed() >= patience {
+                return Err(format!("the sandbox did not answer within {} s", patience.as_secs()));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Container for Sandbox {
+    async fn state(&self) -> State {
+        let Some(shared) = self.shared.upgrade() else {
+            return State::Gone("the server was stopped".to_owned());
+        };
+        if shared.stopping.load(Ordering::Acquire) {
+            return State::Gone("the server was stopped".to_owned());
+        }
+        match shared.engine.inspect(&self.id).await {
+            Ok(Some(inspected)) if inspected.running => State::Running,
+            Ok(Some(inspected)) if inspected.oom_killed => State::Gone(format!(
+                "the sandbox used more than its {} MiB of memory and was stopped as a whole",
+                shared.config.limits.memory >> 20
+            )),
+            Ok(Some(inspected)) => {
+                State::Gone(format!("the sandbox was stopped from outside (exit status {})", inspected.exit_code))
+            }
+            Ok(None) => State::Gone("the sandbox was removed from outside".to_owned()),
+            Err(error) => {
+                if matches!(error, Error::Unreachable { .. }) {
+                    shared.recheck.notify_one();
+                }
+                State::Unknown
+            }
+        }
+    }
+
+    async fn kill(&self) {
+        self.usable.store(false, Ordering::Release);
+        if let Some(shared) = self.shared.upgrade()
+            && let Err(error) = shared.engine.remove(&self.id).await
+        {
+            tracing::warn!(%error, "cannot remove a sandbox; it is tried again when the engine answers");
+        }
+    }
+
+    fn released(&self, usable: bool) {
+        let mut state = self.state.lock().expect("short sections, no panics");
+        state.idle_since = Some(Instant::now());
+        if usable {
+            return;
+        }
+        if let Some(phase) = state.phase.take() {
+            phase.send_replace(Phase::Idle);
+        }
+        if !self.usable.swap(false, Ordering::AcqRel) {
+            // It was killed, which removed it.
+            return;
+        }
+        // What is left of a container that died is removed at once; it holds memory of the engine's and a name.
+        if let Some(shared) = self.shared.upgrade() {
+            let (tasks, id) = (shared.tasks.clone(), self.id.clone());
+            tasks.spawn("remove a dead sandbox", async move {
+                if let Err(error) = shared.engine.remove(&id).await {
+                    tracing::debug!(%error, "cannot remove a dead sandbox yet");
+                }
+            });
+        }
+    }
+}

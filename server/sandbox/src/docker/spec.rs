@@ -1,0 +1,246 @@
+//! What a sandbox's container is: a pure function from configuration to the engine's request.
+//!
+//! Each line that takes something away from the program under test is here, so this is the page to check.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_sandbox_agent::protocol::{PROTOCOL, TOKEN_VARIABLE};
+use sha2::{Digest, Sha256};
+
+use crate::{Config, Limits};
+
+/// Whose container it is: [`Config::instance`].
+pub(crate) const INSTANCE_LABEL: &str = "buildspaces.instance";
+pub(crate) const ROOM_LABEL: &str = "buildspaces.room";
+const PROTOCOL_LABEL: &str = "buildspaces.protocol";
+
+/// Where the agent and its socket are, in the container.
+const AGENT_FOLDER: &str = "/run/buildspaces";
+/// The agent's file name in that folder.
+pub(crate) const AGENT: &str = "agent";
+
+const HOME: &str = "/home/workspace";
+
+/// The container's name: one room of one server has one, and the engine refuses a second of the name.
+pub(crate) fn name(instance: &str, room: &RoomId) -> String {
+    // A short hash is enough: the name only has to differ from other servers' on the same engine.
+    let hash = Sha256::digest(instance);
+    format!("buildspaces-{:02x}{:02x}{:02x}{:02x}-{room}", hash[0], hash[1], hash[2], hash[3])
+}
+
+/// The container of `room`: `workspace` is its files, `agent_folder` holds agent and socket, both on the host.
+pub(crate) fn container(
+    config: &Config,
+    room: &RoomId,
+    user: (u32, u32),
+    workspace: &Path,
+    agent_folder: &Path,
+    token: &str,
+) -> ContainerCreateBody {
+    let Limits { memory, nano_cpus, pids, tmp, home, file, .. } = config.limits;
+    let (uid, gid) = user;
+    let memory = signed(memory);
+    let agent = format!("{AGENT_FOLDER}/{AGENT}");
+    ContainerCreateBody {
+        image: Some(config.image.clone()),
+        entrypoint: Some(vec![agent]),
+        cmd: Some(Vec::new()),
+        user: Some(format!("{uid}:{gid}")),
+        working_dir: Some("/workspace".to_owned()),
+        hostname: Some("sandbox".to_owned()),
+        env: Some(environment(token)),
+        labels: Some(HashMap::from([
+            (INSTANCE_LABEL.to_owned(), config.instance.clone()),
+            (ROOM_LABEL.to_owned(), room.to_string()),
+            (PROTOCOL_LABEL.to_owned(), PROTOCOL.to_string()),
+        ])),
+        // The agent has no handler for SIGTERM, and as process 1 would not even notice it.
+        stop_signal: Some("SIGKILL".to_owned()),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            privileged: Some(false),
+            ipc_mode: Some("private".to_owned()),
+            readonly_rootfs: Some(true),
+            mounts: Some(vec![bind(workspace, "/workspace", false), bind(agent_folder, AGENT_FOLDER, true)]),
+            // Programs may be executed from both: test runners and compilers put some there, and as the workspace is
+            // writable and executable anyway, forbidding it would keep nobody from anything.
+            tmpfs: Some(HashMap::from([
+                ("/tmp".to_owned(), format!("rw,exec,nosuid,nodev,mode=1777,size={tmp}")),
+                (HOME.to_owned(), format!("rw,exec,nosuid,nodev,mode=0700,uid={uid},gid={gid},size={home}")),
+            ])),
+            memory: Some(memory),
+            // The same number for memory and swap together means: no swap.
+            memory_swap: Some(memory),
+            nano_cpus: Some(signed(nano_cpus)),
+            pids_limit: Some(i64::from(pids)),
+            ulimits: Some(vec![ulimit("nofile", 4096), ulimit("core", 0), ulimit("fsize", signed(file))]),
+            // Short of memory, the host loses a sandbox first.
+            oom_score_adj: Some(500),
+            // Output goes through the agent; nothing a program prints fills the engine's disk.
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Steps inherit this from the agent, all but the token.
+fn environment(token: &str) -> Vec<String> {
+    let mut environment = vec![format!("{TOKEN_VARIABLE}={token}")];
+    environment.extend(
+        [
+            ("HOME", HOME),
+            ("USER", "workspace"),
+            ("LANG", "C.UTF-8"),
+            ("TERM", "dumb"),
+            ("CI", "1"),
+            // Compiled files would show up in everybody's tree.
+            ("PYTHONDONTWRITEBYTECODE", "1"),
+            // A pipe is not a terminal: without this, output would arrive in one piece at the end.
+            ("PYTHONUNBUFFERED", "1"),
+            ("PYTEST_ADDOPTS", "-p no:cacheprovider"),
+            ("NO_COLOR", "1"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+        ]
+        .map(|(name, value)| format!("{name}={value}")),
+    );
+    environment
+}
+
+fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.display().to_string()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        ..Mount::default()
+    }
+}
+
+fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) }
+}
+
+/// The engine counts in signed numbers.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn the_request_is_what_was_checked() {
+        let config = Config {
+            docker_host: None,
+            image: "buildspaces/workspace:1".to_owned(),
+            instance: "here".to_owned(),
+            data_dir: "/data".into(),
+            agent_binary: "/agent".into(),
+            limits: Limits::default(),
+            idle_stop: Duration::from_secs(900),
+        };
+        let room = RoomId::parse("room1").expect("an id");
+        let body = container(&config, &room, (1000, 1000), "/data/w".as_ref(), "/data/a".as_ref(), "t");
+        // By way of a value, which sorts the keys.
+        let value = serde_json::to_value(&body).expect("JSON");
+        let text = serde_json::to_string_pretty(&value).expect("JSON");
+        expect![[r#"
+            {
+              "Cmd": [],
+              "Entrypoint": [
+                "/run/buildspaces/agent"
+              ],
+              "Env": [
+                "BUILDSPACES_AGENT_TOKEN=t",
+                "HOME=/home/workspace",
+                "USER=workspace",
+                "LANG=C.UTF-8",
+                "TERM=dumb",
+                "CI=1",
+                "PYTHONDONTWRITEBYTECODE=1",
+                "PYTHONUNBUFFERED=1",
+                "PYTEST_ADDOPTS=-p no:cacheprovider",
+                "NO_COLOR=1",
+                "GIT_TERMINAL_PROMPT=0"
+              ],
+              "HostConfig": {
+                "CapDrop": [
+                  "ALL"
+                ],
+                "IpcMode": "private",
+                "LogConfig": {
+                  "Type": "none"
+                },
+                "Memory": 1073741824,
+                "MemorySwap": 1073741824,
+                "Mounts": [
+                  {
+                    "ReadOnly": false,
+                    "Source": "/data/w",
+                    "Target": "/workspace",
+                    "Type": "bind"
+                  },
+                  {
+                    "ReadOnly": true,
+                    "Source": "/data/a",
+                    "Target": "/run/buildspaces",
+                    "Type": "bind"
+                  }
+                ],
+                "NanoCpus": 2000000000,
+                "NetworkMode": "none",
+                "OomScoreAdj": 500,
+                "PidsLimit": 256,
+                "Privileged": false,
+                "ReadonlyRootfs": true,
+                "SecurityOpt": [
+                  "no-new-privileges"
+                ],
+                "Tmpfs": {
+                  "/home/workspace": "rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=1000,size=268435456",
+                  "/tmp": "rw,exec,nosuid,nodev,mode=1777,size=268435456"
+                },
+                "Ulimits": [
+                  {
+                    "Hard": 4096,
+                    "Name": "nofile",
+                    "Soft": 4096
+                  },
+                  {
+                    "Hard": 0,
+                    "Name": "core",
+                    "Soft": 0
+                  },
+                  {
+                    "Hard": 1073741824,
+                    "Name": "fsize",
+                    "Soft": 1073741824
+                  }
+                ]
+              },
+              "Hostname": "sandbox",
+              "Image": "buildspaces/workspace:1",
+              "Labels": {
+                "buildspaces.instance": "here",
+                "buildspaces.protocol": "1",
+                "buildspaces.room": "room1"
+              },
+              "StopSignal": "SIGKILL",
+              "User": "1000:1000",
+              "WorkingDir": "/workspace"
+            }"#]]
+        .assert_eq(&text);
+        assert_eq!(name("here", &room), "buildspaces-fcec9150-room1");
+    }
+}

@@ -1,0 +1,62 @@
+//! One connection to an agent: requests out, frames in. Every byte that comes in is a stranger's.
+
+use std::time::Duration;
+
+use buildspaces_sandbox_agent::protocol::{Decoder, Error, Event, Frame, Request, encode_control};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// Bytes read at once.
+const READ: usize = 64 << 10;
+
+/// How long the agent may take to make room for a request. It always reads, so one that does not is broken.
+const SEND_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a connection is of no further use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the agent closed the connection")]
+    Closed,
+    #[error("the agent does not read what it is sent")]
+    Stuck,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the agent sent {0}")]
+    Protocol(#[from] Error),
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: UnixStream,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        Self { stream, decoder: Decoder::default(), buffer: Vec::with_capacity(READ) }
+    }
+
+    /// Not cancel-safe: a request that was cut off in the middle spoils the connection.
+    pub(crate) async fn send(&mut self, request: &Request) -> Result<(), Broken> {
+        let frame = encode_control(request)?;
+        match tokio::time::timeout(SEND_PATIENCE, self.stream.write_all(&frame)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(Broken::Stuck),
+        }
+    }
+
+    /// The next frame. Cancel-safe.
+    pub(crate) async fn receive(&mut self) -> Result<Frame<Event>, Broken> {
+        loop {
+            if let Some(frame) = self.decoder.decode()? {
+                return Ok(frame);
+            }
+            self.buffer.clear();
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(Broken::Closed);
+            }
+            self.decoder.push(&self.buffer);
+        }
+    }
+}

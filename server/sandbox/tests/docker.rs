@@ -1,0 +1,444 @@
+//! Containers on a real engine: what they may not do, what becomes of steps when things go wrong, and what is left over.
+//!
+//! Needs a Docker engine, the default image and the static agent (`make engine image agent`). With
+//! `BUILDSPACES_TEST_DOCKER=0` each test only says that it was skipped.
+
+use std::collections::HashMap;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_plans::ports::{Availability, Exit, Phase, SandboxError, Step, StepEvent, StepSpec};
+use buildspaces_sandbox::{Config, Containers, Limits, workspace_owner};
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[expect(clippy::disallowed_methods, reason = "the environment says where a test's engine and agent are")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A server's worth of sandboxes with one room, on the real engine.
+struct World {
+    dir: tempfile::TempDir,
+    instance: String,
+    host: String,
+    limits: Limits,
+    idle_stop: Duration,
+    room: RoomId,
+}
+
+impl World {
+    /// `None` if the tests with Docker are switched off.
+    fn new() -> Option<Self> {
+        if variable("BUILDSPACES_TEST_DOCKER").as_deref() == Some("0") {
+            eprintln!("skipped: BUILDSPACES_TEST_DOCKER is 0");
+            return None;
+        }
+        let world = Self {
+            dir: tempfile::tempdir().expect("a folder"),
+            instance: format!("test-{}", random_id(10)),
+            host: engine_host(),
+            limits: Limits { sandboxes: 2, ..Limits::default() },
+            idle_stop: Duration::from_secs(600),
+            room: RoomId::random(),
+        };
+        world.workspace(&world.room);
+        Some(world)
+    }
+
+    fn workspace(&self, room: &RoomId) -> PathBuf {
+        let folder = self.dir.path().join("workspaces").join(room.as_str());
+        if !folder.exists() {
+            std::fs::create_dir_all(&folder).expect("made");
+            if let Some((uid, gid)) = workspace_owner() {
+                chown(&folder, Some(uid), Some(gid)).expect("given away");
+            }
+        }
+        folder
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            docker_host: Some(self.host.clone()),
+            image: variable("BUILDSPACES_TEST_IMAGE").unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
+            instance: self.instance.clone(),
+            data_dir: self.dir.path().join("data"),
+            agent_binary: agent_binary(),
+            limits: self.limits.clone(),
+            idle_stop: self.idle_stop,
+        }
+    }
+
+    async fn open(&self) -> Containers {
+        let containers = Containers::open(self.config(), &Tasks::new()).await.expect("the folder can be made");
+        match &*containers.availability().borrow() {
+            Availability::Ready => {}
+            Availability::Off { message, hint } => {
+                panic!("{message} {hint} (or set BUILDSPACES_TEST_DOCKER=0 to leave these tests out)")
+            }
+        }
+        containers
+    }
+
+    async fn start(&self, containers: &Containers, key: &str, script: &str) -> Step {
+        self.try_start(containers, &self.room, key, script, PATIENCE).await.expect("the step starts")
+    }
+
+    async fn try_start(
+        &self,
+        containers: &Containers,
+        room: &RoomId,
+        key: &str,
+        script: &str,
+        timeout: Duration,
+    ) -> Result<Step, SandboxError> {
+        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let step = StepSpec { key: key.to_owned(), argv, timeout };
+        containers.start(room, &self.workspace(room), step, watch::Sender::new(Phase::Idle)).await
+    }
+
+    async fn run(&self, containers: &Containers, key: &str, script: &str) -> (String, StepEvent) {
+        finish(&mut self.start(containers, key, script).await).await
+    }
+
+    fn docker(&self, args: &[&str]) -> String {
+        let output = Command::new("docker").arg("--host").arg(&self.host).args(args).output().expect("docker is there");
+        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Ids of this world's containers, running or not.
+    fn containers(&self) -> Vec<String> {
+        let filter = format!("label=buildspaces.instance={}", self.instance);
+        self.docker(&["ps", "-aq", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect()
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what} did not come");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for id in self.containers() {
+            self.docker(&["rm", "-f", &id]);
+        }
+    }
+}
+
+fn engine_host() -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/engine");
+    let output = Command::new(script).arg("status").output().expect("the script is there");
+    let line = String::from_utf8(output.stdout).expect("text");
+    line.trim()
+        .strip_prefix("DOCKER_HOST=")
+        .expect(
+            "no Docker engine answers: type `make engine`, or set BUILDSPACES_TEST_DOCKER=0 to leave these tests out",
+        )
+        .to_owned()
+}
+
+fn agent_binary() -> PathBuf {
+    if let Some(path) = variable("BUILDSPACES_SANDBOX_AGENT") {
+        return path.into();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/build-agent");
+    let output = Command::new(script).output().expect("the script is there");
+    assert!(output.status.success(), "the agent is built: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().into()
+}
+
+async fn finish(step: &mut Step) -> (String, StepEvent) {
+    let mut text = Vec::new();
+    loop {
+        let event = tokio::time::timeout(PATIENCE, step.events.recv()).await.expect("an event in time");
+        match event.expect("an end") {
+            StepEvent::Output(bytes) => text.extend(bytes),
+            end => return (String::from_utf8_lossy(&text).into_owned(), end),
+        }
+    }
+}
+
+async fn read_until(step: &mut Step, wanted: &str) {
+    let mut text = String::new();
+    while !text.contains(wanted) {
+        match tokio::time::timeout(PATIENCE, step.events.recv()).await.expect("an event in time") {
+            Some(StepEvent::Output(bytes)) => text += &String::from_utf8_lossy(&bytes),
+            other => panic!("{other:?} after {text:?}"),
+        }
+    }
+}
+
+macro_rules! world {
+    () => {
+        match World::new() {
+            Some(world) => world,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_has_no_network_no_capabilities_no_writable_root_and_limits() {
+    let world = world!();
+    let containers = world.open().await;
+    let script = "grep -E '^(Cap(Eff|Bnd)|NoNewPrivs|Seccomp):' /proc/self/status; ls /sys/class/net; id -u; \
+                  touch /usr/x; touch /run/buildspaces/x; touch /workspace/ok /tmp/ok ~/ok && echo written; \
+                  cat /proc/1/environ; kill -KILL 1; ls /workspace; tr '\\0' '\\n' </proc/self/environ | grep -c TOKEN";
+    let (text, end) = world.run(&containers, "a", script).await;
+    println_to_log(&text);
+    assert_eq!(end, StepEvent::Exited(Exit::Code(1)), "grep finds no token");
+    let uid = workspace_owner().map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
+    for expected in [
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        &format!("\nlo\n{uid}\n"),
+        "touch: cannot touch '/usr/x': Read-only file system",
+        "touch: cannot touch '/run/buildspaces/x': Read-only file system",
+        "written",
+        "/proc/1/environ: Permission denied",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in {text}");
+    }
+
+    let ids = world.containers();
+    assert_eq!(ids.len(), 1);
+    let inspected: serde_json::Value = serde_json::from_str(&world.docker(&["inspect", &ids[0]])).expect("JSON");
+    let host = &inspected[0]["HostConfig"];
+    assert_eq!(host["NetworkMode"], "none");
+    assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]));
+    assert!(host["SecurityOpt"].to_string().contains("no-new-privileges"));
+    assert_eq!(host["ReadonlyRootfs"], true);
+    assert_eq!(host["Privileged"], false);
+    assert_eq!(host["IpcMode"], "private");
+    assert_eq!(host["LogConfig"]["Type"], "none");
+    assert_eq!(host["Memory"], 1 << 30);
+    assert_eq!(host["MemorySwap"], 1 << 30);
+    assert_eq!(host["NanoCpus"], 2_000_000_000_i64);
+    assert_eq!(host["PidsLimit"], 256);
+    assert_eq!(host["OomScoreAdj"], 500);
+    assert_eq!(inspected[0]["Config"]["Labels"]["buildspaces.room"], world.room.as_str());
+    let mounts: HashMap<&str, bool> = inspected[0]["Mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .map(|mount| (mount["Destination"].as_str().expect("a path"), mount["RW"].as_bool().expect("a flag")))
+        .collect();
+    assert_eq!(mounts, HashMap::from([("/workspace", true), ("/run/buildspaces", false)]));
+
+    containers.shutdown().await;
+    assert_eq!(world.containers(), Vec::<String>::new(), "nothing is left after a stop");
+}
+
+/// Shown by the test runner when a test fails.
+fn println_to_log(text: &str) {
+    eprintln!("{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_share_a_container_and_each_has_its_own_exit() {
+    let world = world!();
+    let containers = world.open().await;
+    let code = |code| StepEvent::Exited(Exit::Code(code));
+    assert_eq!(world.run(&containers, "a", "echo out; echo err >&2; exit 3").await, ("out\nerr\n".to_owned(), code(3)));
+    let ids = world.containers();
+    std::fs::write(world.workspace(&world.room).join("from-host"), "hello").expect("written");
+    assert_eq!(world.run(&containers, "b", "cat from-host").await, ("hello".to_owned(), code(0)));
+    assert_eq!(world.run(&containers, "c", "kill -TERM $$").await.1, StepEvent::Exited(Exit::Signal(15)));
+    // More than every buffer on the way together.
+    let (text, end) = world.run(&containers, "d", "head -c 3000000 /dev/zero | tr '\\0' x; exit 9").await;
+    assert_eq!(end, code(9));
+    assert!(text.ends_with('x'));
+    assert_eq!(world.containers(), ids);
+    let no_such = StepSpec { key: "e".to_owned(), argv: vec!["no-such".to_owned()], timeout: PATIENCE };
+    let workspace = world.workspace(&world.room);
+    let mut step =
+        containers.start(&world.room, &workspace, no_such, watch::Sender::new(Phase::Idle)).await.expect("taken");
+    assert!(matches!(finish(&mut step).await.1, StepEvent::Exited(Exit::NotStarted(_))));
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_of_python_and_node_projects_run() {
+    let world = world!();
+    let containers = world.open().await;
+    let workspace = world.workspace(&world.room);
+    std::fs::write(
+        workspace.join("test_a.py"),
+        "import unittest\nclass T(unittest.TestCase):\n  def test_a(self): pass\n",
+    )
+    .expect("written");
+    std::fs::write(workspace.join("a.test.js"), "require('node:test')('a', () => {})\n").expect("written");
+    for (key, command) in [
+        ("a", "python3 -m unittest"),
+        ("b", "python3 -m pytest -q"),
+        ("c", "node --test"),
+        ("d", "git init -q x && make -v"),
+    ] {
+        let (text, end) = world.run(&containers, key, command).await;
+        assert_eq!(end, StepEvent::Exited(Exit::Code(0)), "{command}: {text}");
+    }
+    let mut left: Vec<_> = std::fs::read_dir(workspace).expect("read").map(|e| e.expect("read").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.test.js", "test_a.py", "x"], "tests leave no files of their own");
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_ends_a_step_and_all_it_started() {
+    let world = world!();
+    let containers = world.open().await;
+    let mut step = world.start(&containers, "a", "setsid sleep 700 & sleep 701 & echo ready; sleep 702").await;
+    read_until(&mut step, "ready").await;
+    let asked = Instant::now();
+    step.cancel.send(()).await.expect("it listens");
+    assert_eq!(finish(&mut step).await.1, StepEvent::Exited(Exit::Cancelled));
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    // 1 is the agent; the shell and what it started for this command are the rest.
+    let (text, _) = world.run(&containers, "b", "ls -d /proc/[0-9]* | wc -l").await;
+    assert!(text.trim().parse::<u32>().expect("a number") <= 4, "{text}");
+    let late = world.try_start(&containers, &world.room, "c", "sleep 703", Duration::from_millis(200)).await;
+    assert_eq!(finish(&mut late.expect("taken")).await.1, StepEvent::Exited(Exit::TimedOut));
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_eats_all_memory_is_reported_as_such() {
+    let mut world = world!();
+    world.limits.memory = 96 << 20;
+    let containers = world.open().await;
+    let hungry = "x = bytearray(300_000_000)";
+    let (_, end) = world.run(&containers, "a", &format!("python3 -c '{hungry}'")).await;
+    assert_eq!(end, StepEvent::Exited(Exit::OutOfMemory), "the program itself");
+    let (_, end) = world.run(&containers, "b", &format!("python3 -c '{hungry}' || exit 1")).await;
+    assert_eq!(end, StepEvent::Exited(Exit::OutOfMemory), "its child");
+    let (text, end) = world.run(&containers, "c", "echo fine").await;
+    assert_eq!((text.as_str(), end), ("fine\n", StepEvent::Exited(Exit::Code(0))), "the sandbox goes on");
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_bomb_stays_in_its_sandbox() {
+    let world = world!();
+    let containers = world.open().await;
+    let bomb = "bomb() { bomb | bomb & }; bomb; sleep 1; echo over";
+    let step = world.try_start(&containers, &world.room, "a", bomb, Duration::from_secs(3)).await;
+    let (_, end) = finish(&mut step.expect("taken")).await;
+    assert!(matches!(end, StepEvent::Exited(_)), "{end:?}");
+    let (text, end) = world.run(&containers, "b", "echo fine").await;
+    assert_eq!((text.as_str(), end), ("fine\n", StepEvent::Exited(Exit::Code(0))));
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_whose_container_dies_is_lost_and_the_next_gets_a_new_one() {
+    let world = world!();
+    let containers = world.open().await;
+    let mut step = world.start(&containers, "a", "echo ready; sleep 704").await;
+    read_until(&mut step, "ready").await;
+    world.docker(&["kill", &world.containers()[0]]);
+    let (_, end) = finish(&mut step).await;
+    let StepEvent::Lost(reason) = end else { panic!("{end:?}") };
+    // Whether the engine has the dead container still or not is a matter of milliseconds.
+    assert!(reason.contains("from outside"), "{reason}");
+    assert_eq!(world.run(&containers, "b", "echo again").await.0, "again\n");
+
+    // Killed while nothing runs: found out at the next start.
+    world.docker(&["rm", "-f", &world.containers()[0]]);
+    assert_eq!(world.run(&containers, "c", "echo again").await.0, "again\n");
+    assert_eq!(world.containers().len(), 1);
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_resumes_what_it_wants_and_removes_the_rest() {
+    let world = world!();
+    let (other, third) = (RoomId::random(), RoomId::random());
+    {
+        // Everything of the first server ends with its runtime, as if it were killed.
+        let script = "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two; exit 5";
+        let first = tokio::runtime::Runtime::new().expect("a runtime");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                first.block_on(async {
+                    let containers = world.open().await;
+                    let mut step = world.start(&containers, "a", script).await;
+                    read_until(&mut step, "one").await;
+                    // Taking the next event is what tells that the first was taken.
+                    let _ = tokio::time::timeout(Duration::from_millis(100), step.events.recv()).await;
+                    let mut idle = world.try_start(&containers, &other, "b", "true", PATIENCE).await.expect("taken");
+                    finish(&mut idle).await;
+                });
+            });
+        });
+        first.shutdown_background();
+    }
+    assert_eq!(world.containers().len(), 2);
+    std::fs::write(world.workspace(&world.room).join("go"), "").expect("written");
+
+    let containers = world.open().await;
+    containers.reconcile(&[world.room.clone(), third.clone()]).await;
+    assert_eq!(world.containers().len(), 1, "the other room's container is gone");
+    assert!(containers.resume(&other, "b").await.expect("no error").is_none());
+    assert!(containers.resume(&third, "c").await.expect("no error").is_none());
+    let mut step = containers.resume(&world.room, "a").await.expect("no error").expect("it is there");
+    let (text, end) = finish(&mut step).await;
+    assert_eq!(end, StepEvent::Exited(Exit::Code(5)));
+    assert!(text.ends_with("two\n"), "{text}");
+    assert!(containers.resume(&world.room, "unknown").await.expect("no error").is_none());
+    assert_eq!(world.run(&containers, "d", "echo more").await.0, "more\n");
+    containers.shutdown().await;
+    assert_eq!(world.containers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_containers_go_by_themselves_or_when_there_are_too_many() {
+    let mut world = world!();
+    world.idle_stop = Duration::from_secs(3);
+    let containers = world.open().await;
+    let mut rooms = Vec::new();
+    for _ in 0..3 {
+        let room = RoomId::random();
+        let mut step = world.try_start(&containers, &room, "a", "true", PATIENCE).await.expect("taken");
+        finish(&mut step).await;
+        rooms.push(room);
+        assert!(world.containers().len() <= 2, "two are allowed");
+    }
+    world.until("the end of idle containers", || world.containers().is_empty()).await;
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_engine_runs_are_off_in_words() {
+    let world = world!();
+    let mut config = world.config();
+    config.docker_host = Some(format!("unix://{}/no.sock", world.dir.path().display()));
+    let containers = Containers::open(config, &Tasks::new()).await.expect("the folder can be made");
+    let Err(SandboxError::Off { message, hint }) =
+        world.try_start(&containers, &world.room, "a", "true", PATIENCE).await
+    else {
+        panic!("it is off")
+    };
+    assert!(message.starts_with("No Docker engine answers at unix://"), "{message}");
+    assert_eq!(hint, "Start Docker, or type: make engine");
+
+    let mut config = world.config();
+    config.image = "no-such/image:1".to_owned();
+    let containers = Containers::open(config, &Tasks::new()).await.expect("the folder can be made");
+    let Availability::Off { message, hint } = containers.availability().borrow().clone() else { panic!("it is off") };
+    assert_eq!(
+        (message.as_str(), hint.as_str()),
+        ("The sandbox image no-such/image:1 is not there yet.", "Type: make image")
+    );
+}
