@@ -1,1 +1,139 @@
-//! TODO
+//! The way in: WebSocket for documents, REST for everything else, the web app's files.
+//!
+//! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
+//! documents, trees or runs. Read [`yjs`] for the way of a frame, [`api`] for REST, [`error`] for what is said to clients.
+
+mod access;
+pub mod api;
+mod error;
+mod schema;
+mod sessions;
+mod web;
+mod yjs;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_plans::Engine;
+use buildspaces_plans::ports::Sandboxes;
+use buildspaces_rooms::Rooms;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+/// Largest REST request body: a text of the largest size, escaped.
+const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// What can be set about the gateway.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Origins, such as `https://example.org`, whose pages may use this server besides its own.
+    pub allowed_origins: Vec<String>,
+    /// Names this server is reached under besides `localhost` and addresses. `None`: any name.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Largest WebSocket frame from a client, in bytes. Past it the connection ends with 1009.
+    pub max_frame_bytes: usize,
+    /// WebSocket connections at the same time. Past it a new one is answered with 503.
+    pub max_connections: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            allowed_origins: Vec::new(),
+            allowed_hosts: Some(Vec::new()),
+            max_frame_bytes: 16 << 20,
+            max_connections: 10_000,
+        }
+    }
+}
+
+/// A question with a later yes or no.
+pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
+/// What the gateway stands on.
+pub struct Parts {
+    pub config: Config,
+    pub rooms: Rooms,
+    pub engine: Engine,
+    pub sandboxes: Arc<dyn Sandboxes>,
+    pub tasks: Tasks,
+    /// The metrics in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Can the server do its work?
+    pub ready: Probe,
+}
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub(crate) struct Gateway(Arc<Inner>);
+
+pub(crate) struct Inner {
+    parts: Parts,
+    connections: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Gateway {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}
+
+/// Every route of the server.
+pub fn router(parts: Parts) -> Router {
+    let connections = Arc::new(Semaphore::new(parts.config.max_connections));
+    let gateway = Gateway(Arc::new(Inner { parts, connections }));
+    let (api, openapi) = api::routes();
+    let openapi = openapi.to_json().expect("the API's description has only string keys");
+    Router::new()
+        .merge(api)
+        .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
+        .route("/api/{*rest}", axum::routing::any(api::unknown))
+        .route("/yjs/{*document}", get(yjs::connect))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(web::file)
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::new())
+        .layer(header_layer("x-content-type-options", "nosniff"))
+        // A room's link is its key: it must not leak to other sites.
+        .layer(header_layer("referrer-policy", "no-referrer"))
+        .with_state(gateway)
+}
+
+fn header_layer(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+async fn ready(axum::extract::State(gateway): axum::extract::State<Gateway>) -> impl IntoResponse {
+    if (gateway.ready)().await && !gateway.tasks.is_cancelled() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer, or the server is stopping\n")
+    }
+}
+
+async fn metrics(axum::extract::State(gateway): axum::extract::State<Gateway>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (gateway.metrics)())
+}
+
+/// True for an address that only this machine reaches.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests;

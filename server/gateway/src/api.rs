@@ -1,0 +1,87 @@
+//! REST under `/api/v1`, and its OpenAPI description, made from the same handlers.
+
+mod nodes;
+mod people;
+mod rooms;
+mod runs;
+
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Request};
+use axum::http::StatusCode;
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_rooms::RoomHandle;
+use serde::de::DeserializeOwned;
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Gateway;
+use crate::error::ApiError;
+
+/// The routes and what describes them.
+pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
+    let info = InfoBuilder::new()
+        .title("BuildSpaces")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Rooms, their files and their runs. Documents themselves travel over WebSocket at /yjs/<document>."))
+        .build();
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
+        .routes(routes!(people::create_session))
+        .routes(routes!(people::session, people::rename))
+        .routes(routes!(rooms::templates))
+        .routes(routes!(rooms::status))
+        .routes(routes!(rooms::create_room))
+        .routes(routes!(rooms::room))
+        .routes(routes!(rooms::rules))
+        .routes(routes!(nodes::create_node))
+        .routes(routes!(nodes::change_node, nodes::delete_node))
+        .routes(routes!(nodes::content))
+        .routes(routes!(runs::runs, runs::start_run))
+        .routes(routes!(runs::run))
+        .routes(routes!(runs::log))
+        .routes(routes!(runs::cancel_run))
+        .split_for_parts()
+}
+
+/// The API's description, for `buildspaces openapi`.
+pub fn openapi_json() -> String {
+    routes().1.to_pretty_json().expect("the API's description has only string keys")
+}
+
+/// Any other path below `/api`.
+pub(crate) async fn unknown() -> ApiError {
+    ApiError::not_found("no_such_route", "there is no such call; /api/openapi.json describes those there are")
+}
+
+/// A JSON body; what is wrong with it is said in our own shape.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Gateway> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, ApiError> {
+        match axum::Json::<T>::from_request(request, gateway).await {
+            Ok(axum::Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(bad_body(&rejection)),
+        }
+    }
+}
+
+fn bad_body(rejection: &JsonRejection) -> ApiError {
+    let status = match rejection.status() {
+        StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+        status => status,
+    };
+    ApiError::new(status, "bad_body", rejection.body_text())
+}
+
+/// The room of a path, opened.
+async fn open(gateway: &Gateway, room: &str) -> Result<RoomHandle, ApiError> {
+    let id = RoomId::parse(room);
+    let id = id.ok_or_else(|| ApiError::not_found("no_such_room", "there is no such room; check the link"))?;
+    Ok(gateway.rooms.room(&id).await?)
+}
+
+type RoomPath = Path<String>;
+type RoomAndId = Path<(String, String)>;

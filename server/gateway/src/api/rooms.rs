@@ -1,0 +1,72 @@
+//! Rooms, their templates and rules, and the server's own state.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use buildspaces_plans::rule::NewRule;
+use buildspaces_policy::Capability;
+use buildspaces_rooms::templates::{TEMPLATES, template};
+
+use super::{Json, RoomPath, open};
+use crate::Gateway;
+use crate::error::ApiError;
+use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template};
+use crate::sessions::Caller;
+
+/// What a room can begin with.
+#[utoipa::path(get, path = "/api/v1/templates", tag = "rooms", responses((status = 200, body = Vec<Template>)))]
+pub(crate) async fn templates() -> axum::Json<Vec<Template>> {
+    axum::Json(TEMPLATES.iter().map(Template::from).collect())
+}
+
+/// The server's version and whether it can run anything.
+#[utoipa::path(get, path = "/api/v1/status", tag = "server", responses((status = 200, body = Status)))]
+pub(crate) async fn status(State(gateway): State<Gateway>) -> axum::Json<Status> {
+    let sandbox = gateway.sandboxes.availability().borrow().clone().into();
+    axum::Json(Status { version: env!("CARGO_PKG_VERSION").to_owned(), sandbox })
+}
+
+/// Creates a room from a template.
+#[utoipa::path(post, path = "/api/v1/rooms", tag = "rooms", request_body = NewRoom,
+    responses((status = 201, body = Room), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
+pub(crate) async fn create_room(
+    State(gateway): State<Gateway>,
+    Caller(person): Caller,
+    Json(new): Json<NewRoom>,
+) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
+    let template = template(&new.template).ok_or_else(|| {
+        let known: Vec<&str> = TEMPLATES.iter().map(|template| template.id).collect();
+        ApiError::bad_request("no_such_template", format!("there is no such template; there is {}", known.join(", ")))
+    })?;
+    let files = template.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+    let title = new.title.filter(|title| !title.trim().is_empty()).unwrap_or_else(|| template.title.to_owned());
+    let new = buildspaces_rooms::NewRoom { title, template: template.id.to_owned(), files };
+    let room = gateway.rooms.create(&person, new).await?;
+    let globs = template.test_globs.iter().map(|glob| (*glob).to_owned()).collect();
+    let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
+    gateway.engine.create_rules(room.id(), vec![rule]).await?;
+    Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
+}
+
+/// A room's title and origin. No session is needed: whoever has the link may know what it leads to.
+#[utoipa::path(get, path = "/api/v1/rooms/{room}", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = Room), (status = 404, body = ErrorBody, description = "`no_such_room`")))]
+pub(crate) async fn room(
+    State(gateway): State<Gateway>,
+    axum::extract::Path(room): RoomPath,
+) -> Result<axum::Json<Room>, ApiError> {
+    Ok(axum::Json(Room::from(open(&gateway, &room).await?.record())))
+}
+
+/// The room's rules.
+#[utoipa::path(get, path = "/api/v1/rooms/{room}/rules", tag = "runs", params(("room" = String, Path)),
+    responses((status = 200, body = Vec<Rule>), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn rules(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    axum::extract::Path(room): RoomPath,
+) -> Result<axum::Json<Vec<Rule>>, ApiError> {
+    caller.authority().check(Capability::Read)?;
+    let room = open(&gateway, &room).await?;
+    let rules = gateway.engine.rules(room.id()).await?;
+    Ok(axum::Json(rules.into_iter().map(Rule::from).collect()))
+}

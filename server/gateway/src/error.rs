@@ -1,0 +1,117 @@
+//! What clients are told when something fails: a status, a stable code and a sentence outside, the cause in the log.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use buildspaces_plans as plans;
+use buildspaces_rooms as rooms;
+use buildspaces_rooms::tree;
+
+use crate::schema::{ErrorBody, ErrorDetail};
+
+/// An answer that says what went wrong.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(crate) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    pub(crate) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let message = "this session is not known; get one with POST /api/v1/sessions";
+        Self::new(StatusCode::UNAUTHORIZED, "unknown_session", message)
+    }
+
+    /// `cause` goes to the log only.
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        let message = "the server could not read or write its data; try again, and look at its log if that persists";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = ErrorDetail { code: self.code.to_owned(), message: self.message, hint: self.hint };
+        (self.status, Json(ErrorBody { error })).into_response()
+    }
+}
+
+impl From<rooms::Error> for ApiError {
+    fn from(error: rooms::Error) -> Self {
+        use rooms::Error as E;
+        let message = error.to_string();
+        match error {
+            E::NoSuchRoom(_) => Self::not_found("no_such_room", message),
+            E::NoSuchDocument(_) => Self::not_found("no_such_document", message),
+            E::NoSuchNode => Self::not_found("no_such_node", message),
+            E::BadTitle => Self::bad_request("bad_title", message),
+            E::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
+            E::Storage(cause) => Self::internal(cause),
+            E::InvalidUpdate(_) => Self::bad_request("invalid_update", message),
+            E::Tree(error) => error.into(),
+        }
+    }
+}
+
+impl From<tree::Error> for ApiError {
+    fn from(error: tree::Error) -> Self {
+        use tree::Error as E;
+        let message = error.to_string();
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, message.clone());
+        match error {
+            E::NoSuchNode => Self::not_found("no_such_node", message),
+            E::NotAFolder(_) => Self::bad_request("not_a_folder", message),
+            E::BadName(..) => Self::bad_request("bad_name", message),
+            E::NameTaken(_) => conflict("name_taken"),
+            E::Cycle => conflict("cycle"),
+            E::Conflict { .. } => conflict("conflict"),
+            E::TooDeep => Self::bad_request("too_deep", message),
+            E::TooMany => Self::bad_request("too_many_nodes", message),
+            E::TextTooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "text_too_large", message),
+        }
+    }
+}
+
+impl From<plans::Error> for ApiError {
+    fn from(error: plans::Error) -> Self {
+        use plans::Error as E;
+        let message = error.to_string();
+        match error {
+            E::NoSuchRule => Self::not_found("no_such_rule", message),
+            E::NoRules => Self::bad_request("no_rules", message),
+            E::NoSuchRun => Self::not_found("no_such_run", message),
+            E::InvalidRule(_) => Self::bad_request("invalid_rule", message),
+            E::SandboxOff { hint, .. } => {
+                Self { hint: Some(hint), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "runs_off", message) }
+            }
+            E::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
+            E::Room(error) => error.into(),
+            E::Store(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<buildspaces_policy::Denied> for ApiError {
+    fn from(denied: buildspaces_policy::Denied) -> Self {
+        Self::forbidden("denied", denied.to_string())
+    }
+}

@@ -1,0 +1,326 @@
+//! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
+
+use buildspaces_plans::run::{RunState as PlanRunState, RunSummary, Trigger as PlanTrigger};
+use buildspaces_plans::{ports, rule};
+use buildspaces_policy::Principal;
+use buildspaces_rooms::templates;
+use buildspaces_rooms::{ports::RoomRecord, presence, tree};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+/// Somebody in a room, as others see them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Person {
+    pub id: String,
+    pub name: String,
+    /// `#rrggbb`, the same everywhere.
+    pub color: String,
+}
+
+impl From<&Principal> for Person {
+    fn from(person: &Principal) -> Self {
+        Self { id: person.id.to_string(), name: person.name.to_string(), color: presence::color(&person.id).to_owned() }
+    }
+}
+
+/// A new session. Keep the token secret; it is shown once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    pub token: String,
+    pub person: Person,
+}
+
+/// Who the caller is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CurrentSession {
+    pub person: Person,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSession {
+    /// The name others see: 1 to 40 visible characters.
+    pub name: String,
+}
+
+/// What a room can begin with.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Template {
+    pub id: String,
+    pub title: String,
+    pub description: String,
+    pub language: String,
+}
+
+impl From<&templates::Template> for Template {
+    fn from(template: &templates::Template) -> Self {
+        Self {
+            id: template.id.to_owned(),
+            title: template.title.to_owned(),
+            description: template.description.to_owned(),
+            language: template.language.to_owned(),
+        }
+    }
+}
+
+/// The server's version and whether it can run anything.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Status {
+    pub version: String,
+    pub sandbox: SandboxStatus,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SandboxStatus {
+    pub state: SandboxState,
+    /// What is off.
+    pub message: Option<String>,
+    /// How to turn it on.
+    pub hint: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SandboxState {
+    Ready,
+    Off,
+}
+
+impl From<ports::Availability> for SandboxStatus {
+    fn from(availability: ports::Availability) -> Self {
+        match availability {
+            ports::Availability::Ready => Self { state: SandboxState::Ready, message: None, hint: None },
+            ports::Availability::Off { message, hint } => {
+                Self { state: SandboxState::Off, message: Some(message), hint: Some(hint) }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRoom {
+    /// 1 to 120 characters; the template's title if left out.
+    pub title: Option<String>,
+    /// The id of a template.
+    pub template: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Room {
+    /// The room's link is `/r/<id>`; whoever has it may edit.
+    pub id: String,
+    pub title: String,
+    pub template: String,
+    pub created_at: i64,
+}
+
+impl From<&RoomRecord> for Room {
+    fn from(room: &RoomRecord) -> Self {
+        Self {
+            id: room.id.to_string(),
+            title: room.title.clone(),
+            template: room.template.clone(),
+            created_at: room.created_at,
+        }
+    }
+}
+
+/// When files that match change, a skill runs.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Rule {
+    pub id: String,
+    pub name: String,
+    /// Paths from the workspace's root; `*` stays within a folder, `**` crosses them.
+    pub globs: Vec<String>,
+    pub skill: String,
+    pub enabled: bool,
+}
+
+impl From<rule::Rule> for Rule {
+    fn from(rule: rule::Rule) -> Self {
+        Self { id: rule.id.to_string(), name: rule.name, globs: rule.globs, skill: rule.skill, enabled: rule.enabled }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NodeKind {
+    Folder,
+    /// UTF-8 text of at most 1 MiB, edited through its document `<room>/file:<id>`.
+    Text,
+    /// Not UTF-8. Download only.
+    Binary,
+    /// Larger than 1 MiB. Download only.
+    Large,
+}
+
+/// A file or folder of a room.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Node {
+    pub id: String,
+    /// `null` is the workspace's root.
+    pub parent: Option<String>,
+    pub name: String,
+    pub kind: NodeKind,
+    /// Bytes, for `binary` and `large`; 0 otherwise.
+    pub size: u64,
+    /// Rises with each change; name it in a command to learn of a conflict instead of overwriting.
+    pub rev: u64,
+}
+
+impl From<tree::Node> for Node {
+    fn from(node: tree::Node) -> Self {
+        Self {
+            id: node.id.to_string(),
+            parent: node.parent.map(|id| id.to_string()),
+            name: node.name,
+            kind: match node.kind {
+                tree::NodeKind::Folder => NodeKind::Folder,
+                tree::NodeKind::Text => NodeKind::Text,
+                tree::NodeKind::Binary => NodeKind::Binary,
+                tree::NodeKind::Large => NodeKind::Large,
+            },
+            size: node.size,
+            rev: node.rev,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NewNodeKind {
+    Folder,
+    Text,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewNode {
+    /// `null` or absent: the workspace's root.
+    pub parent: Option<String>,
+    pub name: String,
+    pub kind: NewNodeKind,
+    /// Initial content of a `text` node, at most 1 MiB.
+    pub text: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeChange {
+    pub name: Option<String>,
+    /// The new folder; `null` is the root; absent leaves it where it is.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    pub parent: Option<Option<String>>,
+    /// The revision the caller saw.
+    pub rev: Option<u64>,
+}
+
+/// Tells `null` from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRun {
+    /// The rule to run; the room's first if absent.
+    pub rule: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunState {
+    Queued,
+    Running,
+    Passed,
+    Failed,
+    Cancelled,
+    Interrupted,
+    Error,
+    Superseded,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Trigger {
+    /// A rule fired because text changed.
+    Text,
+    /// Somebody pressed "Run now".
+    Intent,
+}
+
+/// One execution of a rule's plan.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Run {
+    pub id: String,
+    pub rule: String,
+    pub rule_name: String,
+    pub skill: String,
+    pub trigger: Trigger,
+    pub state: RunState,
+    pub command: Option<String>,
+    pub requested_by: String,
+    pub requested_by_name: String,
+    pub queued_at: i64,
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub exit_code: Option<i32>,
+    /// A sentence: why it ended as it did, what to do.
+    pub message: Option<String>,
+    /// SHA-256 over the paths and contents that were run, in hexadecimal.
+    pub content_hash: Option<String>,
+    pub rev: u64,
+}
+
+impl From<RunSummary> for Run {
+    fn from(run: RunSummary) -> Self {
+        Self {
+            id: run.id.to_string(),
+            rule: run.rule.to_string(),
+            rule_name: run.rule_name,
+            skill: run.skill,
+            trigger: match run.trigger {
+                PlanTrigger::Text => Trigger::Text,
+                PlanTrigger::Intent => Trigger::Intent,
+            },
+            state: match run.state {
+                PlanRunState::Queued => RunState::Queued,
+                PlanRunState::Running => RunState::Running,
+                PlanRunState::Passed => RunState::Passed,
+                PlanRunState::Failed => RunState::Failed,
+                PlanRunState::Cancelled => RunState::Cancelled,
+                PlanRunState::Interrupted => RunState::Interrupted,
+                PlanRunState::Error => RunState::Error,
+                PlanRunState::Superseded => RunState::Superseded,
+            },
+            command: run.command,
+            requested_by: run.requested_by.to_string(),
+            requested_by_name: run.requested_by_name,
+            queued_at: run.queued_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            exit_code: run.exit_code,
+            message: run.message,
+            content_hash: run.content_hash,
+            rev: run.rev,
+        }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorDetail {
+    /// Stable, for programs.
+    pub code: String,
+    /// A sentence for people that says what to do.
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
