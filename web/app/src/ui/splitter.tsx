@@ -54,7 +54,6 @@ export function Splitter(props: {
       className="splitter"
       data-direction={direction}
       role="separator"
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: a separator that can be moved takes focus.
       tabIndex={0}
       aria-label={props.label}
       aria-orientation={direction === 'column' ? 'vertical' : 'horizontal'}

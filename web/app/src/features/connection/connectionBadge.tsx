@@ -22,13 +22,13 @@ export function ConnectionBadge(props: { connection: Readable<ConnectionView> })
   const Icon = ICONS[view.kind] ?? CloudOff;
   return (
     <Tip text={view.detail}>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: its explanation must be reachable by keyboard. */}
       <div
         className="connection"
         data-state={view.kind}
         data-unsaved={view.unsaved}
         data-testid="connection"
         role="status"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: its explanation must be reachable by keyboard.
         tabIndex={0}
       >
         <Icon size={13} className={SPINNING.includes(view.kind) ? 'spin' : undefined} aria-hidden />

@@ -46,7 +46,6 @@ export function QuickOpen(props: { onClose: () => void }) {
           value={query}
           spellCheck={false}
           autoComplete="off"
-          // biome-ignore lint/a11y/noAutofocus: focus must move into a modal dialog, and this is its field.
           autoFocus
           onChange={(event) => {
             setQuery(event.target.value);
@@ -54,10 +53,9 @@ export function QuickOpen(props: { onClose: () => void }) {
           }}
           onKeyDown={onKeyDown}
         />
-        {/* biome-ignore lint/a11y/useFocusableInteractive: the field keeps the focus and names the active option. */}
         <div id="quick-open-list" className="quick-open-list" role="listbox" aria-label="Files">
           {hits.map((node) => (
-            // biome-ignore lint/a11y/useFocusableInteractive: as above.
+            // biome-ignore lint/a11y/useFocusableInteractive: the field keeps the focus and names the active option.
             // biome-ignore lint/a11y/useKeyWithClickEvents: the field handles the keys.
             <div
               key={node.id}

@@ -83,6 +83,7 @@ export function TextEditor(props: {
       renderLineHighlightOnlyWhenFocus: true,
       overviewRulerBorder: false,
       fixedOverflowWidgets: true,
+      bracketPairColorization: { enabled: false },
       guides: { indentation: true },
       scrollbar: { verticalScrollbarSize: 10, horizontalScrollbarSize: 10 },
       wordBasedSuggestions: 'currentDocument',
@@ -118,7 +119,7 @@ export function TextEditor(props: {
 
   useEffect(() => {
     view.current?.updateOptions({ readOnly, domReadOnly: readOnly });
-  }, [readOnly, file]);
+  }, [readOnly]);
 
   useEffect(() => {
     if (intent.focus) view.current?.focus();

@@ -25,7 +25,6 @@ export function RunList(props: {
     document.getElementById(`run-${next.id}`)?.focus();
   };
   return (
-    // biome-ignore lint/a11y/useFocusableInteractive: its options take the focus.
     <div className="run-list" role="listbox" aria-label="Runs" onKeyDown={onKeyDown}>
       {runs.map((run) => {
         const took = elapsed(run, now);

@@ -219,7 +219,6 @@ export function TreePanel() {
         aria-label="Files of the room"
         data-testid="tree"
         data-drop={drop === '' || undefined}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a tree is a widget; it has the focus for its rows.
         tabIndex={0}
         aria-activedescendant={active ? rowId(active) : undefined}
         onKeyDown={onKeyDown}

@@ -24,35 +24,30 @@ export function useTreeKeys(tree: {
       if (target) tree.setActive(target.id);
     };
     const open = node?.kind === 'folder' && tree.expanded.has(node.id);
-    const actions: Record<string, () => void> = {
-      ArrowDown: () => go(index + 1),
-      ArrowUp: () => go(index - 1),
-      Home: () => go(0),
-      End: () => go(tree.rows.length - 1),
-      ArrowRight: () => {
-        if (node?.kind !== 'folder') return;
-        if (open) go(index + 1);
-        else tree.setOpen(node.id, true);
-      },
-      ArrowLeft: () => {
-        if (node && open) tree.setOpen(node.id, false);
-        else if (node?.parent) tree.setActive(node.parent);
-      },
-      Enter: () => {
-        if (node?.kind === 'folder') tree.setOpen(node.id, !open);
-        else tree.intend('open', node);
-      },
-      F2: () => tree.intend('rename', node),
-      Delete: () => tree.intend('delete', node),
-      ContextMenu: () => node && tree.menu(node),
+    /** Does what the key stands for; `false` if it stands for nothing here. */
+    const act = (key: string): boolean => {
+      if (key === 'ArrowDown') go(index + 1);
+      else if (key === 'ArrowUp') go(index - 1);
+      else if (key === 'Home') go(0);
+      else if (key === 'End') go(tree.rows.length - 1);
+      else if (key === 'F2') tree.intend('rename', node);
+      else if (key === 'Delete') tree.intend('delete', node);
+      else if (key === 'ContextMenu' && node) tree.menu(node);
+      else if (key === 'Enter' && node?.kind === 'folder') tree.setOpen(node.id, !open);
+      else if (key === 'Enter') tree.intend('open', node);
+      else if (key === 'ArrowRight' && open) go(index + 1);
+      else if (key === 'ArrowRight' && node?.kind === 'folder') tree.setOpen(node.id, true);
+      else if (key === 'ArrowLeft' && node && open) tree.setOpen(node.id, false);
+      else if (key === 'ArrowLeft' && node?.parent) tree.setActive(node.parent);
+      else return key.startsWith('Arrow');
+      return true;
     };
     const key =
       event.key === 'F10' && event.shiftKey ? 'ContextMenu' : event.key === ' ' ? 'Enter' : event.key;
-    const action = actions[key];
-    if (action && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (act(key)) {
       event.preventDefault();
-      action();
-    } else if (event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    } else if (event.key.length === 1) {
       const now = event.timeStamp;
       const text = now - search.current.at < TYPE_AHEAD_MS ? search.current.text + event.key : event.key;
       search.current = { text, at: now };
