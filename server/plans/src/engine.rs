@@ -26,6 +26,7 @@ use crate::run::Run;
 use crate::skill;
 
 mod execution;
+mod output;
 mod projection;
 mod room;
 #[cfg(test)]

@@ -14,19 +14,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::Shared;
-use crate::log::Tail;
+use super::output::{OUTPUT_EVERY, Output};
 use crate::ports::{Availability, Exit, Frozen, Phase, SandboxError, Step, StepEvent, StepSpec};
 use crate::rule::Globs;
 use crate::run::{Run, Transition};
 use crate::skill::{self, Command, Workspace};
 use crate::trigger::{TriggerKey, content_hash};
 
-/// Output is stored and shown at most this often.
-const OUTPUT_EVERY: Duration = Duration::from_millis(250);
-/// Output that is gathered before it is stored early, in bytes.
-const OUTPUT_BATCH: usize = 64 << 10;
-/// Output that waits for a store that fails, in bytes. What is over is lost from the log, and only from there.
-const OUTPUT_WAITING: usize = 1 << 20;
 /// How long after a time-out or a cancel the sandbox may take to say that the step has ended.
 const END_GRACE: Duration = Duration::from_secs(30);
 /// How long a workspace may take to show what the step wrote. The result does not wait for longer.
@@ -209,7 +203,7 @@ impl Execution {
                 event = step.events.recv() => match event {
                     Some(StepEvent::Output(bytes)) => {
                         output.push(&bytes);
-                        if output.waiting.len() >= OUTPUT_BATCH {
+                        if output.is_full() {
                             output.store(&self.shared).await;
                         }
                     }
@@ -356,46 +350,6 @@ enum Stored {
     KeyTaken,
     /// Somebody else wrote the run, or nobody can.
     No,
-}
-
-/// A step's output on its way to the store and to people.
-struct Output {
-    run: buildspaces_kernel::ids::RunId,
-    waiting: Vec<u8>,
-    tail: Tail,
-    /// There is something that people have not been shown.
-    is_new: bool,
-}
-
-impl Output {
-    /// Output that follows a stored `log`.
-    fn continued(run: &Run, log: &[u8]) -> Self {
-        let mut tail = Tail::default();
-        tail.push(log);
-        Self { run: run.id.clone(), waiting: Vec::new(), tail, is_new: false }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        let room = OUTPUT_WAITING.saturating_sub(self.waiting.len());
-        self.waiting.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.tail.push(bytes);
-        self.is_new = true;
-    }
-
-    async fn store(&mut self, shared: &Shared) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        match shared.store.append_log(&self.run, &self.waiting).await {
-            Ok(()) => self.waiting.clear(),
-            Err(error) => tracing::error!(run = %self.run, %error, "output is not stored yet"),
-        }
-    }
-
-    fn show(&mut self) -> String {
-        self.is_new = false;
-        self.tail.text()
-    }
 }
 
 /// Completes when the server stops; never when the room's task is gone, which is seen elsewhere.

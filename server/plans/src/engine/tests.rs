@@ -13,6 +13,7 @@ use crate::ports::{Availability, Exit};
 use crate::run::RunState;
 
 mod projecting;
+mod real_rooms;
 mod restarting;
 mod running;
 mod triggering;

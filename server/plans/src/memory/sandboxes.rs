@@ -9,17 +9,16 @@ use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::FakeRooms;
-use crate::ports::{Availability, Exit, Frozen, Phase, SandboxError, Sandboxes, Step, StepEvent, StepSpec};
+use crate::ports::{Availability, Exit, Frozen, Phase, RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec};
 use crate::trigger::text_hash;
 
 /// Room for what a test says without waiting.
 const CHANNEL: usize = 64;
 
 /// See the module. Clones are the same sandboxes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FakeSandboxes {
-    rooms: FakeRooms,
+    rooms: Arc<dyn RoomViews>,
     availability: watch::Sender<Availability>,
     steps: mpsc::Sender<StartedStep>,
     state: Arc<Mutex<State>>,
@@ -71,10 +70,10 @@ impl StartedStep {
 
 impl FakeSandboxes {
     /// Sandboxes of `rooms`, and the steps they are asked to start.
-    pub fn new(rooms: FakeRooms) -> (Self, mpsc::Receiver<StartedStep>) {
+    pub fn new(rooms: impl RoomViews) -> (Self, mpsc::Receiver<StartedStep>) {
         let (steps, started) = mpsc::channel(CHANNEL);
         let availability = watch::Sender::new(Availability::Ready);
-        (Self { rooms, availability, steps, state: Arc::default() }, started)
+        (Self { rooms: Arc::new(rooms), availability, steps, state: Arc::default() }, started)
     }
 
     pub fn set_availability(&self, availability: Availability) {
@@ -133,7 +132,12 @@ impl Sandboxes for FakeSandboxes {
 
     async fn freeze(&self, room: &RoomId) -> Result<Frozen, SandboxError> {
         self.note("freeze")?;
-        let files = self.rooms.get(room).files();
+        let failed = |error: buildspaces_rooms::Error| SandboxError::Failed(error.to_string());
+        let live = self.rooms.room(room).await.map_err(failed)?;
+        let mut files = Vec::new();
+        for (path, node) in live.text_files() {
+            files.push((path, live.text(&node).await.map_err(failed)?));
+        }
         let hashes = files.iter().map(|(path, text)| (path.clone(), text_hash(text))).collect();
         self.lock().frozen.insert(room.clone(), files);
         Ok(Frozen { files: hashes, guard: Box::new(Guard(self.clone())) })
