@@ -54,7 +54,7 @@ struct Shared {
     config: Config,
     engine: Engine,
     tasks: Tasks,
-    /// `sandboxes/` in the data folder: for each room agent, socket and notes.
+    /// `sandboxes/` in the data folder: for each room the agent and its socket.
     folder: PathBuf,
     rooms: Mutex<HashMap<RoomId, Arc<Slot>>>,
     availability: watch::Sender<Availability>,
@@ -139,12 +139,10 @@ impl Containers {
             match start_in(&sandbox, patience, &key, &step).await {
                 Ok(connection) => {
                     phase.send_replace(Phase::Ready);
-                    let progress = shared.folder.join(room.as_str()).join("progress");
                     let following = Following {
                         key,
                         link: Arc::clone(sandbox.link()),
                         container: sandbox,
-                        progress,
                         seen: 0,
                         timeout: Some(step.timeout),
                     };
@@ -162,11 +160,12 @@ impl Containers {
         Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
     }
 
-    /// The step under `key`, under way or ended, if the room's container was adopted by [`Containers::reconcile`].
+    /// The step under `key`, under way or ended, if the room's container was adopted by [`Containers::reconcile`]. Its
+    /// output comes from byte `seen` on, as far as it is kept.
     ///
     /// # Errors
     /// The key is not one.
-    pub async fn resume(&self, room: &RoomId, key: &str) -> Result<Option<Step>, SandboxError> {
+    pub async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
         let key = parse_key(key)?;
         let shared = &self.shared;
         let slot = shared.slot(room);
@@ -182,10 +181,8 @@ impl Containers {
         match known.await {
             Ok((connection, true)) => {
                 sandbox.take(&watch::Sender::new(Phase::Ready));
-                let progress = shared.folder.join(room.as_str()).join("progress");
-                let seen = steps::output_seen(&progress, &key);
                 let link = Arc::clone(sandbox.link());
-                let following = Following { key, link, container: sandbox, progress, seen, timeout: None };
+                let following = Following { key, link, container: sandbox, seen, timeout: None };
                 Ok(Some(steps::follow(&shared.tasks, connection, following)))
             }
             Ok((connection, false)) => {

@@ -16,12 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::link::{Broken, Connection, Link};
-use progress::Progress;
-
-mod progress;
-
-pub(crate) use progress::seen as output_seen;
-
 /// Events that wait for whoever follows the step. When they are so many, nothing more is read from the agent, whose
 /// ring then drops the oldest output; the program under test never waits.
 #[cfg(not(test))]
@@ -131,9 +125,7 @@ pub(crate) struct Following {
     pub(crate) key: Key,
     pub(crate) link: Arc<Link>,
     pub(crate) container: Arc<dyn Container>,
-    /// Where the amount of output that was delivered is noted, for a restart.
-    pub(crate) progress: std::path::PathBuf,
-    /// Output up to here was delivered before the restart.
+    /// Bytes of output that were delivered before a restart.
     pub(crate) seen: u64,
     /// The step's own time-out, if it is known.
     pub(crate) timeout: Option<Duration>,
@@ -144,7 +136,6 @@ pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following
     let (events, receiver) = mpsc::channel(MAX_EVENTS);
     let (cancel, cancelled) = mpsc::channel(1);
     let follower = Follower {
-        progress: Progress::open(&following.progress, &following.key, following.seen),
         seen: following.seen,
         deadline: following.timeout.map(|timeout| Instant::now() + timeout + OVERTIME),
         cancel_asked: false,
@@ -159,7 +150,6 @@ pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following
 
 struct Follower {
     following: Following,
-    progress: Progress,
     /// Bytes of output received, or known to be dropped.
     seen: u64,
     /// When the container is removed because the agent did not end the step.
@@ -279,8 +269,6 @@ impl Follower {
                     if let Ok(permit) = permit {
                         permit.send(StepEvent::Output(bytes));
                     }
-                    let waiting = self.events.max_capacity() - self.events.capacity();
-                    self.progress.delivered(self.seen, waiting);
                     return Ok(());
                 }
                 asked = self.cancelled.recv(), if !self.cancel_closed => asked,

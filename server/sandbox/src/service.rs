@@ -1,0 +1,79 @@
+//! The `Sandboxes` port of `plans`: containers and workspaces joined.
+//!
+//! It adds nothing of its own: a step starts in the container of its room, on the files of its room's workspace.
+
+use async_trait::async_trait;
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_plans::ports::{Availability, Frozen, Phase, SandboxError, Sandboxes, Step, StepSpec};
+use tokio::sync::watch;
+
+use crate::docker::Containers;
+use crate::mirror::{self, Mirrors};
+
+/// Sandboxes on a Docker engine. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct DockerSandboxes {
+    containers: Containers,
+    mirrors: Mirrors,
+}
+
+impl DockerSandboxes {
+    pub fn new(containers: Containers, mirrors: Mirrors) -> Self {
+        Self { containers, mirrors }
+    }
+
+    /// See [`Containers::reconcile`]: to be called once, before anything is resumed or started.
+    pub async fn reconcile(&self, keep: &[RoomId]) {
+        self.containers.reconcile(keep).await;
+    }
+
+    /// See [`Containers::shutdown`]: to be called while the runtime still runs tasks.
+    pub async fn shutdown(&self) {
+        self.containers.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl Sandboxes for DockerSandboxes {
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.containers.availability()
+    }
+
+    async fn freeze(&self, room: &RoomId) -> Result<Frozen, SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        let (files, guard) = workspace.freeze().await.map_err(failed)?;
+        Ok(Frozen { files, guard: Box::new(guard) })
+    }
+
+    async fn start(
+        &self,
+        room: &RoomId,
+        step: StepSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<Step, SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.start(room, workspace.host_dir(), step, phase).await
+    }
+
+    async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
+        self.containers.resume(room, key, seen).await
+    }
+
+    async fn absorb(&self, room: &RoomId) -> Result<(), SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        workspace.absorb().await.map_err(failed)
+    }
+
+    async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || workspace.open(&path))
+            .await
+            .map_err(|_| SandboxError::Failed("the server is stopping".to_owned()))?
+            .map_err(failed)
+    }
+}
+
+fn failed(error: mirror::Error) -> SandboxError {
+    SandboxError::Failed(error.to_string())
+}
