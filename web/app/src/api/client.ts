@@ -48,7 +48,10 @@ export async function send(
 
 async function failure(response: Response): Promise<ApiError> {
   const body: unknown = await response.json().catch(() => null);
-  if (isErrorBody(body)) return new ApiError(response.status, body.error.code, written(body.error.message));
+  if (isErrorBody(body)) {
+    const { code, message, hint } = body.error;
+    return new ApiError(response.status, code, [message, hint].filter(isText).map(written).join(' '));
+  }
   return new ApiError(
     response.status,
     'unexpected',
@@ -60,6 +63,10 @@ async function failure(response: Response): Promise<ApiError> {
 function written(message: string): string {
   const text = message.charAt(0).toUpperCase() + message.slice(1);
   return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
+function isText(text: string | null | undefined): text is string {
+  return typeof text === 'string' && text !== '';
 }
 
 function isErrorBody(body: unknown): body is ErrorBody {

@@ -94,5 +94,6 @@ export interface Status {
 }
 
 export interface ErrorBody {
-  error: { code: string; message: string };
+  /** `message` says what to do; `hint`, where there is one, how. */
+  error: { code: string; message: string; hint?: string | null };
 }

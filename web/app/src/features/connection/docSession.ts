@@ -16,6 +16,7 @@ import { SaveTracker } from './saveTracker';
 const MESSAGE_SYNC = 0;
 const MESSAGE_AUTH = 2;
 const MESSAGE_SAVED = 102;
+const CLOSE_TOO_LARGE = 1009;
 const CLOSE_UNKNOWN_SESSION = 4401;
 const CLOSE_NO_DOCUMENT = 4404;
 /** Local updates of this long are asked for together. */
@@ -150,10 +151,14 @@ export class DocSession {
   };
 
   private onClose = (event: CloseEvent | null): void => {
-    this.leave();
     if (event?.code === CLOSE_NO_DOCUMENT) {
       this.provider.shouldConnect = false;
       this.state.set({ ...this.state.get(), link: 'gone' });
+    }
+    this.leave();
+    if (event?.code === CLOSE_TOO_LARGE) {
+      const refused = 'an edit is larger than the server takes at once. Undo it and paste it in parts.';
+      this.state.set({ ...this.state.get(), refused });
     } else if (event?.code === CLOSE_UNKNOWN_SESSION) {
       this.provider.shouldConnect = false;
       void this.renewAndConnect();

@@ -28,6 +28,7 @@ export class RemoteCarets {
   private readonly decorations: editor.IEditorDecorationsCollection;
   private readonly carets = new Map<number, RemoteCaret>();
   private readonly subscriptions: { dispose(): void }[];
+  private published = false;
   private publishTimer: ReturnType<typeof setTimeout> | null = null;
   private frame: number | null = null;
 
@@ -57,7 +58,10 @@ export class RemoteCarets {
     for (const subscription of this.subscriptions) subscription.dispose();
   }
 
+  /** A file that is only looked at has no caret: others see one from the first time the keyboard is in the text. */
   private publishSoon(): void {
+    if (!this.published && !this.view.hasTextFocus()) return;
+    this.published = true;
     this.publishTimer ??= setTimeout(() => {
       this.publishTimer = null;
       const selections = (this.view.getSelections() ?? []).map((s) => ({

@@ -1,6 +1,6 @@
 /** One open text file: a Monaco editor on the file's model. It loads nothing by itself; `session` brings the text. */
 import { ClipboardCopy, Loader, Lock, Trash2 } from 'lucide-react';
-import { useEffect, useRef } from 'react';
+import { useEffect, useLayoutEffect, useRef } from 'react';
 import { useStore } from '../../ui/store';
 import { notify } from '../../ui/toast';
 import type { TreeNode } from '../tree/treeModel';
@@ -25,7 +25,11 @@ function boundModel(file: FileSession, name: string): Bound {
   const existing = bound.get(file);
   if (existing) return existing;
   const model = monaco.editor.createModel('', languageFor(name));
-  model.updateOptions({ tabSize: 4, insertSpaces: true });
+  model.updateOptions({
+    tabSize: 4,
+    insertSpaces: true,
+    bracketColorizationOptions: { enabled: false, independentColorPoolPerBracketType: false },
+  });
   const binding = new TextBinding(file.session.doc.getText('text'), model);
   const made = { model, binding };
   bound.set(file, made);
@@ -64,7 +68,7 @@ export function TextEditor(props: {
   const deleted = props.node === undefined || state.link === 'gone';
   const readOnly = !state.loaded || deleted;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!host.current) return;
     startEditorTheme();
     const { model, binding } = boundModel(file, firstName.current);
@@ -83,7 +87,6 @@ export function TextEditor(props: {
       renderLineHighlightOnlyWhenFocus: true,
       overviewRulerBorder: false,
       fixedOverflowWidgets: true,
-      bracketPairColorization: { enabled: false },
       guides: { indentation: true },
       scrollbar: { verticalScrollbarSize: 10, horizontalScrollbarSize: 10 },
       wordBasedSuggestions: 'currentDocument',
@@ -117,7 +120,15 @@ export function TextEditor(props: {
     view.current?.updateOptions({ ariaLabel: `${name}, editor` });
   }, [file, name]);
 
-  useEffect(() => {
+  // Layout effects, so that the first key or click after the text appears meets an editor that is ready for it.
+  useLayoutEffect(() => {
+    // The text came in as an edit, which moved the caret to its end.
+    if (!state.loaded) return;
+    view.current?.setPosition({ lineNumber: 1, column: 1 });
+    view.current?.setScrollTop(0);
+  }, [state.loaded]);
+
+  useLayoutEffect(() => {
     view.current?.updateOptions({ readOnly, domReadOnly: readOnly });
   }, [readOnly]);
 

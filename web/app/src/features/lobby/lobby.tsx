@@ -11,6 +11,7 @@ import { useStore } from '../../ui/store';
 import { ago } from '../runs/format';
 import './lobby.css';
 import { LobbyTheme } from './lobbyTheme';
+import { Vignette } from './vignette';
 
 export function Lobby(props: { sessions: SessionStore }) {
   const { sessions } = props;
@@ -63,6 +64,7 @@ export function Lobby(props: { sessions: SessionStore }) {
             A room is a workspace several people edit at the same time. Each change runs the tests in a
             sandbox of the room, and everyone sees the result.
           </p>
+          {recent.length === 0 && <Vignette />}
           {recent.length > 0 && (
             <nav className="lobby-recent" aria-label="Recent rooms">
               <h2>Recent rooms</h2>

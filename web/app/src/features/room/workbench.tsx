@@ -39,7 +39,7 @@ export function Workbench(props: { room: Room; sessions: SessionStore }) {
 function Panes(props: { ui: RoomUi }) {
   const connection = useStore(props.ui.session.connection);
   const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
-  const runs = usePaneSize('runs', 236, 96, () => Math.max(140, window.innerHeight - 260));
+  const runs = usePaneSize('runs', 272, 96, () => Math.max(140, window.innerHeight - 260));
   const start = useStartRun();
   const [finding, setFinding] = useState(false);
 
