@@ -16,6 +16,7 @@ mod projecting;
 mod real_rooms;
 mod restarting;
 mod running;
+mod simulation;
 mod triggering;
 
 /// One room with one rule for `**/*.py`, followed by an engine.

@@ -77,6 +77,11 @@ impl FakeRoom {
         let _ = self.events.send(RoomEvent::Tree { changed: Vec::new(), deleted: Vec::new(), by });
     }
 
+    /// Path and text of every file, by path.
+    pub fn files(&self) -> Vec<(String, String)> {
+        self.lock().files.iter().map(|(path, (_, text))| (path.clone(), text.clone())).collect()
+    }
+
     /// A map of the projected document.
     pub fn projected(&self, map: RunsMap) -> BTreeMap<String, Value> {
         let state = self.lock();
