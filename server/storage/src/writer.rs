@@ -34,7 +34,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(pool: SqlitePool, tasks: &Tasks) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE);
-        tasks.spawn("log writer", run(pool, appends));
+        tasks.spawn("log writer", run(pool, appends, tasks.clone()));
         Self { queue }
     }
 
@@ -47,11 +47,22 @@ impl Writer {
     }
 }
 
-/// Ends when the last handle is gone, so that documents can still save while the server stops.
-async fn run(pool: SqlitePool, mut appends: mpsc::Receiver<Append>) {
+/// Ends when it is told to and nothing waits any more. Stop what appends first.
+async fn run(pool: SqlitePool, mut appends: mpsc::Receiver<Append>, tasks: Tasks) {
     let mut remembered: HashMap<DocumentName, Place> = HashMap::new();
     let mut group = Vec::new();
-    while appends.recv_many(&mut group, MAX_GROUP).await > 0 {
+    loop {
+        tokio::select! {
+            biased;
+            count = appends.recv_many(&mut group, MAX_GROUP) => if count == 0 { return },
+            () = tasks.cancelled() => {
+                // What is queued is still taken; the next call returns it, and then zero.
+                appends.close();
+                if appends.recv_many(&mut group, MAX_GROUP).await == 0 {
+                    return;
+                }
+            }
+        }
         metrics::histogram!("buildspaces_append_group_size").record(group.len() as f64);
         if remembered.len() > MAX_REMEMBERED {
             remembered.clear();

@@ -1,0 +1,193 @@
+//! Puts the server together, runs it, and takes it apart in order.
+//!
+//! 1. Settings are checked, the data folder is locked, the port is bound: what can fail fails here, with a sentence.
+//! 2. Containers and runs that a crash left behind are taken up again.
+//! 3. The gateway serves until a signal.
+//! 4. Runs end first, then containers, then documents save what they hold, then the log and the database close.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use axum::serve::ListenerExt;
+use buildspaces_gateway as gateway;
+use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_plans::Engine;
+use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
+use buildspaces_rooms::Rooms;
+use buildspaces_sandbox::mirror::{self, Mirrors};
+use buildspaces_sandbox::{Containers, DockerSandboxes, workspace_owner};
+use buildspaces_storage::{Database, Documents, Runs};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::{say, telemetry};
+
+/// Stack of a worker thread. Updates nest by their senders' will; what is let through fits many times over.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Runs the server until it is told to stop.
+pub(crate) fn serve(config: Config) -> Result<ExitCode> {
+    telemetry::start_logs(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let metrics = telemetry::start_metrics()?;
+    let _lock = lock_data_folder(&config.data_dir)?;
+    let listener = bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let database = Database::open(&config.data_dir.join("buildspaces.db")).await?;
+
+    let tasks = Tasks::new();
+    // The log must outlive the documents, which save what they hold when they are told to stop.
+    let log_tasks = Tasks::new();
+    let rooms = Rooms::new(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone());
+    let runs = Arc::new(Runs::new(&database));
+    let sandboxes = Arc::new(open_sandboxes(&config, &rooms, &tasks).await?);
+    sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;
+    let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), tasks.clone(), buildspaces_plans::Config::default());
+    let resumed = engine.resume_after_restart().await?;
+    if resumed > 0 {
+        tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");
+    }
+
+    let ready_database = database.clone();
+    let router = gateway::router(gateway::Parts {
+        config: config.gateway.clone(),
+        rooms,
+        engine: engine.clone(),
+        sandboxes: sandboxes.clone(),
+        tasks: tasks.clone(),
+        metrics: Arc::new(move || metrics.render()),
+        ready: Arc::new(move || {
+            let database = ready_database.clone();
+            Box::pin(async move { database.is_ready().await })
+        }),
+    });
+    let server_tasks = tasks.clone();
+    let listener = listener.tap_io(|stream| {
+        // A keystroke must not wait for the next one to fill a packet.
+        let _ = stream.set_nodelay(true);
+    });
+    log_tasks.spawn("http server", async move {
+        let stop = async move { server_tasks.cancelled().await };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
+    announce(address, sandboxes.as_ref()).await;
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let stop = async {
+        engine.stop().await;
+        sandboxes.shutdown().await;
+        let left = tasks.shutdown(config.stop_grace).await + log_tasks.shutdown(config.stop_grace).await;
+        database.close().await;
+        left
+    };
+    tokio::select! {
+        left = stop => {
+            if left > 0 {
+                tracing::warn!(tasks = left, "some tasks did not end in time; everything acknowledged is saved");
+            }
+        }
+        // A second signal means now.
+        _ = interrupt.recv() => tracing::warn!("stopped at once; everything acknowledged is saved"),
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Creates the data folder and makes sure that it is ours alone. The lock ends with the process, however it ends.
+pub(crate) fn lock_data_folder(dir: &Path) -> Result<File> {
+    let cannot = |what: &str| format!("cannot {what} the data folder {}; choose another with --data", dir.display());
+    std::fs::create_dir_all(dir).with_context(|| cannot("create"))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .with_context(|| cannot("write to"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "another BuildSpaces server uses the data folder {}; stop it, or choose another with --data",
+            dir.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => Err(anyhow!(error).context(cannot("lock"))),
+    }
+}
+
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow!("{address} is in use; stop what listens there, or choose another with --listen 127.0.0.1:8081")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            anyhow!("this user may not listen on {address}; choose a port above 1023 with --listen")
+        }
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    })
+}
+
+async fn open_sandboxes(config: &Config, rooms: &Rooms, tasks: &Tasks) -> Result<DockerSandboxes> {
+    let settings = sandbox_config(config)?;
+    let mirror = mirror::Config { data_dir: config.data_dir.clone(), owner: workspace_owner() };
+    let containers = Containers::open(settings, tasks).await.context("cannot prepare the folders of sandboxes")?;
+    Ok(DockerSandboxes::new(containers, Mirrors::new(mirror, rooms.clone(), tasks.clone())))
+}
+
+pub(crate) fn sandbox_config(config: &Config) -> Result<buildspaces_sandbox::Config> {
+    Ok(buildspaces_sandbox::Config {
+        docker_host: config.sandbox.docker_host.clone(),
+        image: config.sandbox.image.clone(),
+        instance: instance(&config.data_dir)?,
+        data_dir: config.data_dir.clone(),
+        agent_binary: config.sandbox.agent.clone(),
+        limits: config.sandbox.limits.clone(),
+        idle_stop: config.sandbox.idle_stop,
+    })
+}
+
+/// What tells this data folder's containers from those of other servers on the same engine.
+fn instance(data_dir: &Path) -> Result<String> {
+    let path = data_dir.join("instance");
+    if let Ok(instance) = std::fs::read_to_string(&path) {
+        let instance = instance.trim();
+        if !instance.is_empty() {
+            return Ok(instance.to_owned());
+        }
+    }
+    let instance = random_id(16);
+    std::fs::write(&path, &instance).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(instance)
+}
+
+async fn rooms_with_unfinished_runs(runs: &dyn RunStore) -> Result<Vec<RoomId>> {
+    let mut rooms: Vec<RoomId> = runs.unfinished().await?.into_iter().map(|run| run.room).collect();
+    rooms.sort();
+    rooms.dedup();
+    Ok(rooms)
+}
+
+/// Says on standard output where the server is, and whether it can run anything.
+async fn announce(address: SocketAddr, sandboxes: &dyn Sandboxes) {
+    say(&format!("BuildSpaces is ready: http://{address}/"));
+    let availability = sandboxes.availability().borrow().clone();
+    if let Availability::Off { message, hint } = availability {
+        say(&format!("Runs are off: {message} {hint}"));
+    }
+}

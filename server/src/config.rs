@@ -1,0 +1,307 @@
+//! Settings: a TOML file, then `BUILDSPACES_*` variables, then the command line, each over the one before.
+//!
+//! This is the only place that reads the environment. Anything unknown or out of range ends the start with a sentence that
+//! names the key, before a port is opened.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "BUILDSPACES_";
+
+/// Everything that can be set, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    /// A filter such as `info` or `buildspaces_rooms=debug,info`.
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) gateway: buildspaces_gateway::Config,
+    pub(crate) sandbox: Sandbox,
+    /// How long stopping may take before what is left is given up.
+    pub(crate) stop_grace: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Settings of sandboxes.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(crate) docker_host: Option<String>,
+    pub(crate) image: String,
+    pub(crate) agent: PathBuf,
+    pub(crate) limits: buildspaces_sandbox::Limits,
+    pub(crate) idle_stop: Duration,
+}
+
+/// What the command line said.
+#[derive(Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) listen: Option<String>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) insecure_open_access: bool,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug)]
+pub(crate) struct Error(String);
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The file as it is written, and the shape the variables are put into.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<String>,
+    data_dir: Option<PathBuf>,
+    log: Option<String>,
+    log_format: LogFormat,
+    insecure_open_access: bool,
+    allowed_origins: Vec<String>,
+    allowed_hosts: Vec<String>,
+    max_frame_bytes: Option<usize>,
+    max_connections: Option<usize>,
+    stop_grace_seconds: Option<u64>,
+    sandbox: SandboxFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SandboxFile {
+    docker_host: Option<String>,
+    image: Option<String>,
+    agent: Option<PathBuf>,
+    memory_mib: Option<u64>,
+    cpus: Option<f64>,
+    pids: Option<u32>,
+    max_sandboxes: Option<usize>,
+    idle_stop_seconds: Option<u64>,
+}
+
+/// Reads file and environment. `environment` is a parameter so that tests need none.
+pub(crate) fn read(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    overrides: Overrides,
+) -> Result<Config, Error> {
+    let environment: BTreeMap<String, String> = environment
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut table = match file {
+        Some(path) => read_file(path)?,
+        None => toml::Table::new(),
+    };
+    put_variables(&mut table, &environment)?;
+    let file: File = table.try_into().map_err(|error: toml::de::Error| {
+        Error(format!("the configuration is not valid: {}; docs/configuration.md lists every key", error.message().trim()))
+    })?;
+    check(file, overrides, &environment)
+}
+
+fn read_file(path: &Path) -> Result<toml::Table, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error(format!("cannot read the configuration file {}: {error}", path.display())))?;
+    // Check the file alone first, so that the message has its line.
+    toml::from_str::<File>(&text).map_err(|error| {
+        Error(format!("{} is not valid; docs/configuration.md lists every key.\n{error}", path.display()))
+    })?;
+    toml::from_str(&text).map_err(|error| Error(format!("{}: {error}", path.display())))
+}
+
+/// Puts `BUILDSPACES_LISTEN` where `listen` is and `BUILDSPACES_SANDBOX_IMAGE` where `sandbox.image` is.
+fn put_variables(table: &mut toml::Table, environment: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (variable, value) in environment {
+        let Some(key) = variable.strip_prefix(PREFIX) else { continue };
+        // Variables of the scripts and tests around the server, not of the server.
+        if key.starts_with("ENGINE_") || key.starts_with("TEST_") {
+            continue;
+        }
+        let key = key.to_ascii_lowercase();
+        let (table, key) = match key.strip_prefix("sandbox_") {
+            Some(key) => {
+                let entry = table.entry("sandbox").or_insert_with(|| toml::Table::new().into());
+                let inner = entry.as_table_mut().ok_or_else(|| Error("sandbox must be a table".to_owned()))?;
+                (inner, key.to_owned())
+            }
+            None => (&mut *table, key),
+        };
+        table.insert(key, typed(value));
+        // Say which variable it was, not which key it would have become.
+        if let Err(error) = toml::Value::Table(table.clone()).try_into::<toml::Table>() {
+            return Err(Error(format!("{variable}: {error}")));
+        }
+    }
+    Ok(())
+}
+
+/// A variable's text as the TOML value it reads as: numbers, booleans, lists between brackets, or else a string.
+fn typed(text: &str) -> toml::Value {
+    let value = toml::from_str::<toml::Table>(&format!("v = {text}")).ok().and_then(|mut table| table.remove("v"));
+    match value {
+        Some(value @ (toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Array(_))) => value,
+        _ => toml::Value::String(text.to_owned()),
+    }
+}
+
+fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String>) -> Result<Config, Error> {
+    let listen = overrides.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listen = address(&listen)?;
+    let open = overrides.insecure_open_access || file.insecure_open_access;
+    if !buildspaces_gateway::is_loopback(listen.ip()) && !open {
+        return Err(Error(format!(
+            "listen = {listen} can be reached from other machines, and without access tokens anybody there could use this \
+             server and run programs in its sandboxes. Listen on 127.0.0.1, or ask for this by name with \
+             --insecure-open-access (insecure_open_access = true)"
+        )));
+    }
+    let defaults = buildspaces_gateway::Config::default();
+    let gateway = buildspaces_gateway::Config {
+        allowed_origins: file.allowed_origins,
+        allowed_hosts: (!open).then_some(file.allowed_hosts),
+        max_frame_bytes: within("max_frame_bytes", file.max_frame_bytes, 65_536, 1 << 30)?.unwrap_or(defaults.max_frame_bytes),
+        max_connections: within("max_connections", file.max_connections, 1, 1_000_000)?.unwrap_or(defaults.max_connections),
+    };
+    let data_dir = match overrides.data_dir.or(file.data_dir) {
+        Some(dir) => dir,
+        None => default_data_dir(environment)?,
+    };
+    let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
+    Ok(Config {
+        listen,
+        data_dir,
+        log: file.log.unwrap_or_else(|| "info".to_owned()),
+        log_format: file.log_format,
+        gateway,
+        sandbox: sandbox(file.sandbox, environment)?,
+        stop_grace: Duration::from_secs(stop_grace),
+    })
+}
+
+fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<Sandbox, Error> {
+    let mut limits = buildspaces_sandbox::Limits::default();
+    if let Some(mib) = within("sandbox.memory_mib", file.memory_mib, 64, 1 << 20)? {
+        limits.memory = mib << 20;
+    }
+    if let Some(cpus) = within("sandbox.cpus", file.cpus, 0.1, 1024.0)? {
+        limits.nano_cpus = (cpus * 1e9) as u64;
+    }
+    if let Some(pids) = within("sandbox.pids", file.pids, 16, 1 << 22)? {
+        limits.pids = pids;
+    }
+    if let Some(sandboxes) = within("sandbox.max_sandboxes", file.max_sandboxes, 1, 10_000)? {
+        limits.sandboxes = sandboxes;
+    }
+    Ok(Sandbox {
+        // Docker's own variable counts, as people expect of anything that talks to Docker.
+        docker_host: file.docker_host.or_else(|| environment.get("DOCKER_HOST").cloned()).filter(|host| !host.is_empty()),
+        image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
+        agent: file.agent.unwrap_or_else(default_agent),
+        limits,
+        idle_stop: Duration::from_secs(within("sandbox.idle_stop_seconds", file.idle_stop_seconds, 10, 86_400)?.unwrap_or(900)),
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, Error> {
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    text.parse().map_err(|_| Error(format!("listen = {text:?} is not an address and a port, such as 127.0.0.1:8080")))
+}
+
+fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: Option<T>, min: T, max: T) -> Result<Option<T>, Error> {
+    match value {
+        Some(value) if value < min || value > max => Err(Error(format!("{key} = {value} must be from {min} to {max}"))),
+        value => Ok(value),
+    }
+}
+
+fn default_data_dir(environment: &BTreeMap<String, String>) -> Result<PathBuf, Error> {
+    let set = |key: &str| environment.get(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_DATA_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("buildspaces"))
+        .ok_or_else(|| Error("there is no home folder to keep data in; set data_dir or --data".to_owned()))
+}
+
+/// The agent lies beside the server's own program.
+fn default_agent() -> PathBuf {
+    const NAME: &str = "buildspaces-sandbox-agent";
+    let own = std::env::current_exe().ok();
+    own.and_then(|path| Some(path.parent()?.join(NAME))).unwrap_or_else(|| PathBuf::from(NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(environment: &[(&str, &str)], overrides: Overrides) -> Result<Config, String> {
+        let home = ("HOME", "/home/ada");
+        let all = environment.iter().chain([&home]).map(|(key, value)| (OsString::from(key), OsString::from(value)));
+        read(None, all, overrides).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_settings_only_this_machine_is_served() {
+        let config = with(&[], Overrides::default()).expect("defaults");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.data_dir, PathBuf::from("/home/ada/.local/share/buildspaces"));
+    }
+
+    #[test]
+    fn variables_and_the_command_line_override() {
+        let overrides = Overrides { listen: Some("127.0.0.1:0".into()), ..Overrides::default() };
+        let config = with(
+            &[
+                ("BUILDSPACES_LISTEN", "127.0.0.1:9"),
+                ("BUILDSPACES_SANDBOX_IMAGE", "x:2"),
+                ("BUILDSPACES_SANDBOX_CPUS", "0.5"),
+                ("BUILDSPACES_ALLOWED_ORIGINS", r#"["https://a.example"]"#),
+                ("BUILDSPACES_ENGINE_DIR", "/of/the/scripts"),
+                ("DOCKER_HOST", "unix:///d.sock"),
+            ],
+            overrides,
+        )
+        .expect("valid");
+        assert_eq!(config.listen.port(), 0);
+        assert_eq!(config.sandbox.image, "x:2");
+        assert_eq!(config.sandbox.limits.nano_cpus, 500_000_000);
+        assert_eq!(config.gateway.allowed_origins, ["https://a.example"]);
+        assert_eq!(config.sandbox.docker_host.as_deref(), Some("unix:///d.sock"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let error = |environment: &[(&str, &str)]| with(environment, Overrides::default()).expect_err("invalid");
+        assert!(error(&[("BUILDSPACES_LISTN", "x")]).contains("listn"));
+        assert!(error(&[("BUILDSPACES_SANDBOX_COLOUR", "red")]).contains("colour"));
+        assert!(error(&[("BUILDSPACES_LISTEN", "nowhere")]).contains("nowhere"));
+        assert!(error(&[("BUILDSPACES_SANDBOX_PIDS", "3")]).contains("sandbox.pids = 3 must be from 16"));
+        assert!(error(&[("BUILDSPACES_MAX_CONNECTIONS", "many")]).contains("invalid type"));
+        let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);
+        assert!(open.contains("--insecure-open-access"), "{open}");
+    }
+
+    #[test]
+    fn open_access_elsewhere_must_be_asked_for() {
+        let overrides = Overrides { insecure_open_access: true, ..Overrides::default() };
+        let config = with(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")], overrides).expect("asked for");
+        assert_eq!(config.gateway.allowed_hosts, None);
+    }
+}
