@@ -1,0 +1,275 @@
+//! The workspace mirror: keeps the files of a room's workspace and its documents and tree the same.
+//!
+//! 1. [`Mirrors::workspace`] loads what an earlier process knew, compares everything, and starts one
+//!    task per workspace (`actor`), which owns all of its state (`core`).
+//! 2. What programs do in the workspace is found by `scan` and taken into the room by `absorb`: a
+//!    changed file becomes a minimal diff against its *replica*, a document that holds exactly what
+//!    was last written to or read from disk.
+//! 3. What people do is carried into the workspace by `arrange` (folders and names) and `flush` (texts).
+//! 4. `disk` is the only code that touches the workspace, which is hostile; `state` is what survives a
+//!    kill at any moment.
+//!
+//! Three rules decide when both sides changed the same thing:
+//!
+//! - Texts merge. A program takes away only what it can have seen.
+//! - A deletion, on either side, loses against an edit that its author cannot have seen: the file is
+//!   written again, or becomes a new node.
+//! - Where a name is wanted twice, the room has it, and the file that was there is kept beside it as
+//!   `<name>.from-disk`. (A text that a program replaced by something that is no text, while people were
+//!   typing, is kept as `<name>.from-room`.)
+//!
+//! A program that reads a file, thinks, and writes it back undoes what was typed in between, as on any
+//! disk. Runs are spared that by [`Workspace::freeze`].
+//!
+//! It starts no container and decides nothing about rules or runs.
+
+mod absorb;
+mod actor;
+mod arrange;
+mod core;
+mod disk;
+mod flush;
+mod ignore;
+mod ports;
+mod scan;
+mod state;
+mod watch;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_rooms::{self as rooms, Rooms};
+use rustix::io::Errno;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as watch_channel};
+
+use self::actor::{Actor, Frost, MAX_REQUESTS, Request};
+use self::core::Core;
+pub use self::core::LeftOut;
+use self::disk::Disk;
+use self::ports::{Live, LiveRoom};
+use self::watch::Watcher;
+
+/// Why a workspace could not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder is full, gone or not writable.
+    #[error("the room's workspace cannot be read or written: {0}")]
+    Io(#[from] Errno),
+    #[error(transparent)]
+    Room(#[from] rooms::Error),
+    /// A document's update could not be applied to its replica. The reason is for the log.
+    #[error("a document could not be followed: {0}")]
+    Document(String),
+    /// Programs change the workspace faster than it can be compared. Trying again later helps.
+    #[error("the workspace does not come to rest; stop what is writing into it and try again")]
+    Restless,
+    /// Some files could not be written, so the workspace does not hold what the documents do.
+    #[error("{0} files of the workspace cannot be written; see whether the disk is full")]
+    Incomplete(usize),
+    /// There is nothing of that name, or it is not a regular file.
+    #[error("there is no such file in the workspace")]
+    NoSuchFile,
+    /// The server is stopping, or the room was closed meanwhile: ask for the workspace again.
+    #[error("the workspace was closed; try again")]
+    Closed,
+}
+
+/// How workspaces are kept.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The server's data folder; workspaces are in `rooms/<room>/workspace`.
+    pub data_dir: PathBuf,
+    /// User and group that the files get; those of the server if it is `None`.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// The workspaces of this process. Clones share them.
+#[derive(Clone)]
+pub struct Mirrors {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    boot: String,
+    rooms: Rooms,
+    tasks: Tasks,
+    watcher: Option<Watcher>,
+    open: Mutex<HashMap<RoomId, Opening>>,
+}
+
+/// `None` while a workspace is loading.
+type Opening = watch_channel::Receiver<Option<Result<Arc<Workspace>, Error>>>;
+
+impl Mirrors {
+    /// Must be called within a runtime.
+    pub fn new(config: Config, rooms: Rooms, tasks: Tasks) -> Self {
+        let watcher = Watcher::start(&tasks)
+            .inspect_err(|e| tracing::warn!(error = %e, "workspaces cannot be watched; looking at them from time to time"))
+            .ok();
+        let shared = Shared { config, boot: boot(), rooms, tasks, watcher, open: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The room's workspace. Loads it if need be, once however many ask; then documents and files are the
+    /// same. Cancel-safe.
+    pub async fn workspace(&self, room: &RoomId) -> Result<Arc<Workspace>, Error> {
+        let mut opening = self.opening(room);
+        let opened = opening.wait_for(Option::is_some).await.map_err(|_| Error::Closed)?;
+        opened.clone().unwrap_or(Err(Error::Closed))
+    }
+
+    fn opening(&self, room: &RoomId) -> Opening {
+        let mut open = self.shared.open.lock().expect("nothing panics while it is held");
+        if let Some(opening) = open.get(room) {
+            let usable = match &*opening.borrow() {
+                None => opening.has_changed().is_ok(),
+                Some(Ok(workspace)) => !workspace.requests.is_closed(),
+                Some(Err(_)) => false,
+            };
+            if usable {
+                return opening.clone();
+            }
+        }
+        let (sender, opening) = watch_channel::channel(None);
+        let (shared, id) = (self.shared.clone(), room.clone());
+        self.shared.tasks.spawn("workspace", async move {
+            let loaded = match shared.rooms.room(&id).await {
+                Ok(handle) => open_workspace(&shared, &id, Arc::new(Live::new(handle))).await,
+                Err(e) => Err(e.into()),
+            };
+            match loaded {
+                Ok((workspace, actor)) => {
+                    sender.send_replace(Some(Ok(workspace)));
+                    actor.run(shared.tasks.clone()).await;
+                }
+                Err(e) => {
+                    tracing::error!(room = %id, error = %e, "a workspace could not be loaded");
+                    sender.send_replace(Some(Err(e)));
+                }
+            }
+        });
+        open.insert(room.clone(), opening.clone());
+        opening
+    }
+}
+
+impl std::fmt::Debug for Mirrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mirrors").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+async fn open_workspace(shared: &Shared, id: &RoomId, room: Arc<dyn LiveRoom>) -> Result<(Arc<Workspace>, Actor), Error> {
+    let folder = shared.config.data_dir.join("rooms").join(id.as_str());
+    start(folder, shared.config.owner, shared.boot.clone(), room, shared.watcher.as_ref()).await
+}
+
+async fn start(
+    folder: PathBuf,
+    owner: Option<(u32, u32)>,
+    boot: String,
+    room: Arc<dyn LiveRoom>,
+    watcher: Option<&Watcher>,
+) -> Result<(Arc<Workspace>, Actor), Error> {
+    let host_dir = folder.join("workspace");
+    let core = tokio::task::spawn_blocking(move || Core::open(&folder, owner, &boot, room).map(Box::new))
+        .await
+        .map_err(|_| Error::Closed)??;
+    let (requests, receiver) = mpsc::channel(MAX_REQUESTS);
+    let (left_out_sender, left_out) = watch_channel::channel(LeftOut::default());
+    let disk = core.disk.clone();
+    let mut actor = Actor::new(core, receiver, watcher.map(Watcher::subscribe), left_out_sender);
+    actor.begin().await?;
+    let freezing = Arc::new(Semaphore::new(1));
+    Ok((Arc::new(Workspace { host_dir, disk, requests, freezing, left_out }), actor))
+}
+
+/// One room's workspace.
+#[derive(Debug)]
+pub struct Workspace {
+    host_dir: PathBuf,
+    disk: Arc<Disk>,
+    requests: mpsc::Sender<Request>,
+    /// One permit: two runs cannot hold the workspace still at once.
+    freezing: Arc<Semaphore>,
+    left_out: watch_channel::Receiver<LeftOut>,
+}
+
+/// Holds a workspace still. Dropping it lets edits flow into the workspace again.
+#[derive(Debug)]
+pub struct Guard {
+    frost: Arc<Frost>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Guard {
+    fn new(frost: Arc<Frost>, permit: OwnedSemaphorePermit) -> Self {
+        Self { frost, _permit: permit }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.frost.thaw();
+    }
+}
+
+impl Workspace {
+    /// The folder on the host that holds the files, and nothing else.
+    pub fn host_dir(&self) -> &Path {
+        &self.host_dir
+    }
+
+    /// What of the workspace the tree does not show, as of now.
+    pub fn left_out(&self) -> LeftOut {
+        *self.left_out.borrow()
+    }
+
+    /// Makes the workspace hold exactly the documents' present text, and keeps later edits out of it while
+    /// the guard lives; what programs write is still taken into the room. Returns each text file's path and
+    /// the SHA-256 of its bytes, by path. Waits while another guard lives. Cancel-safe.
+    pub async fn freeze(&self) -> Result<(Vec<(String, [u8; 32])>, Guard), Error> {
+        let permit = self.freezing.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Freeze { permit, reply }).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Looks at the whole workspace. When it returns, documents and tree show everything that was in it.
+    /// Cancel-safe.
+    pub async fn absorb(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Absorb(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Opens a regular file of the workspace for reading. Never follows a link, never waits for a writer.
+    /// Blocks for as long as the disk does.
+    pub fn open(&self, path: &str) -> Result<File, Error> {
+        match self.disk.open_file(path) {
+            Ok(Some((file, _))) => Ok(file),
+            Ok(None)
+            | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL | Errno::NXIO | Errno::ISDIR) => {
+                Err(Error::NoSuchFile)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Names the machine's present run, so that a later one can tell that it was down.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
+}

@@ -1,0 +1,1 @@
+//! Hostile workspaces, and the task with a real watcher.
