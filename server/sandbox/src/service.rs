@@ -45,12 +45,7 @@ impl Sandboxes for DockerSandboxes {
         Ok(Frozen { files, guard: Box::new(guard) })
     }
 
-    async fn start(
-        &self,
-        room: &RoomId,
-        step: StepSpec,
-        phase: watch::Sender<Phase>,
-    ) -> Result<Step, SandboxError> {
+    async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
         self.containers.start(room, workspace.host_dir(), step, phase).await
     }

@@ -134,18 +134,12 @@ impl Engine {
         }
     }
 
-    /// Creates and starts a container; a left-over one of the same name is removed first. Returns its id.
+    /// Creates and starts a container. Returns its id.
     pub(crate) async fn run(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
         let _permit = self.changes.acquire().await.expect("never closed");
         let client = self.client().await?;
-        let options = || Some(CreateContainerOptionsBuilder::new().name(name).build());
-        let created = match client.create_container(options(), body.clone()).await {
-            Err(DockerError::DockerResponseServerError { status_code: 409, .. }) => {
-                self.remove_now(name).await?;
-                client.create_container(options(), body).await
-            }
-            other => other,
-        };
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let created = client.create_container(Some(options), body).await;
         let id = created.map_err(|error| self.error(error))?.id;
         if let Err(error) = client.start_container(&id, None).await {
             let error = self.error(error);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
-use buildspaces_kernel::ids::RoomId;
+use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_sandbox_agent::protocol::{PROTOCOL, TOKEN_VARIABLE};
 use sha2::{Digest, Sha256};
 
@@ -24,11 +24,11 @@ pub(crate) const AGENT: &str = "agent";
 
 const HOME: &str = "/home/workspace";
 
-/// The container's name: one room of one server has one, and the engine refuses a second of the name.
+/// A name for people who look at the engine's list: whose server, which room, and something random, because the engine
+/// keeps a name for as long as it takes to remove the container that died under it.
 pub(crate) fn name(instance: &str, room: &RoomId) -> String {
-    // A short hash is enough: the name only has to differ from other servers' on the same engine.
     let hash = Sha256::digest(instance);
-    format!("buildspaces-{:02x}{:02x}{:02x}{:02x}-{room}", hash[0], hash[1], hash[2], hash[3])
+    format!("buildspaces-{:02x}{:02x}{:02x}{:02x}-{room}-{}", hash[0], hash[1], hash[2], hash[3], random_id(4))
 }
 
 /// The container of `room`: `workspace` is its files, `agent_folder` holds agent and socket, both on the host.
@@ -241,6 +241,6 @@ mod tests {
               "WorkingDir": "/workspace"
             }"#]]
         .assert_eq(&text);
-        assert_eq!(name("here", &room), "buildspaces-fcec9150-room1");
+        assert!(name("here", &room).starts_with("buildspaces-fcec9150-room1-"));
     }
 }

@@ -261,7 +261,14 @@ async fn hostile_bytes_end_in_a_sentence_and_not_in_a_panic() {
         let world = World::new();
         let (mut step, mut agent) = world.follow(0, None).await;
         // Other steps' news are not this one's, and offsets may be anything.
-        agent.say(&Event::Exited { key: Key::parse("other").expect("a key"), exit: protocol::Exit::Code(0), duration_ms: 0, oom: false }).await;
+        agent
+            .say(&Event::Exited {
+                key: Key::parse("other").expect("a key"),
+                exit: protocol::Exit::Code(0),
+                duration_ms: 0,
+                oom: false,
+            })
+            .await;
         agent.output(u64::MAX, b"x").await;
         agent.stream.write_all(garbage).await.expect("sent");
         world.set_state(State::Gone("gone".to_owned()));

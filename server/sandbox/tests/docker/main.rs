@@ -1,183 +1,23 @@
 //! Containers on a real engine: what they may not do, what becomes of steps when things go wrong, and what is left over.
 //!
 //! Needs a Docker engine, the default image and the static agent (`make engine image agent`). With
-//! `BUILDSPACES_TEST_DOCKER=0` each test only says that it was skipped.
+//! `BUILDSPACES_TEST_DOCKER=0` each test only says that it was skipped. Start reading at `world.rs`.
 
 use std::collections::HashMap;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Availability, Exit, Phase, SandboxError, Step, StepEvent, StepSpec};
-use buildspaces_sandbox::{Config, Containers, Limits, workspace_owner};
+use buildspaces_plans::ports::{Availability, Exit, Phase, SandboxError, StepEvent, StepSpec};
+use buildspaces_sandbox::{Containers, workspace_owner};
 use tokio::sync::watch;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use world::{PATIENCE, World, finish, read_until};
 
-#[expect(clippy::disallowed_methods, reason = "the environment says where a test's engine and agent are")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
+mod engine_stops;
+mod world;
 
-/// A server's worth of sandboxes with one room, on the real engine.
-struct World {
-    dir: tempfile::TempDir,
-    instance: String,
-    host: String,
-    limits: Limits,
-    idle_stop: Duration,
-    room: RoomId,
-}
-
-impl World {
-    /// `None` if the tests with Docker are switched off.
-    fn new() -> Option<Self> {
-        if variable("BUILDSPACES_TEST_DOCKER").as_deref() == Some("0") {
-            eprintln!("skipped: BUILDSPACES_TEST_DOCKER is 0");
-            return None;
-        }
-        let world = Self {
-            dir: tempfile::tempdir().expect("a folder"),
-            instance: format!("test-{}", random_id(10)),
-            host: engine_host(),
-            limits: Limits { sandboxes: 2, ..Limits::default() },
-            idle_stop: Duration::from_secs(600),
-            room: RoomId::random(),
-        };
-        world.workspace(&world.room);
-        Some(world)
-    }
-
-    fn workspace(&self, room: &RoomId) -> PathBuf {
-        let folder = self.dir.path().join("workspaces").join(room.as_str());
-        if !folder.exists() {
-            std::fs::create_dir_all(&folder).expect("made");
-            if let Some((uid, gid)) = workspace_owner() {
-                chown(&folder, Some(uid), Some(gid)).expect("given away");
-            }
-        }
-        folder
-    }
-
-    fn config(&self) -> Config {
-        Config {
-            docker_host: Some(self.host.clone()),
-            image: variable("BUILDSPACES_TEST_IMAGE").unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
-            instance: self.instance.clone(),
-            data_dir: self.dir.path().join("data"),
-            agent_binary: agent_binary(),
-            limits: self.limits.clone(),
-            idle_stop: self.idle_stop,
-        }
-    }
-
-    async fn open(&self) -> Containers {
-        let containers = Containers::open(self.config(), &Tasks::new()).await.expect("the folder can be made");
-        match &*containers.availability().borrow() {
-            Availability::Ready => {}
-            Availability::Off { message, hint } => {
-                panic!("{message} {hint} (or set BUILDSPACES_TEST_DOCKER=0 to leave these tests out)")
-            }
-        }
-        containers
-    }
-
-    async fn start(&self, containers: &Containers, key: &str, script: &str) -> Step {
-        self.try_start(containers, &self.room, key, script, PATIENCE).await.expect("the step starts")
-    }
-
-    async fn try_start(
-        &self,
-        containers: &Containers,
-        room: &RoomId,
-        key: &str,
-        script: &str,
-        timeout: Duration,
-    ) -> Result<Step, SandboxError> {
-        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let step = StepSpec { key: key.to_owned(), argv, timeout };
-        containers.start(room, &self.workspace(room), step, watch::Sender::new(Phase::Idle)).await
-    }
-
-    async fn run(&self, containers: &Containers, key: &str, script: &str) -> (String, StepEvent) {
-        finish(&mut self.start(containers, key, script).await).await
-    }
-
-    fn docker(&self, args: &[&str]) -> String {
-        let output = Command::new("docker").arg("--host").arg(&self.host).args(args).output().expect("docker is there");
-        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// Ids of this world's containers, running or not.
-    fn containers(&self) -> Vec<String> {
-        let filter = format!("label=buildspaces.instance={}", self.instance);
-        self.docker(&["ps", "-aq", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect()
-    }
-
-    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition() {
-            assert!(Instant::now() < deadline, "{what} did not come");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for id in self.containers() {
-            self.docker(&["rm", "-f", &id]);
-        }
-    }
-}
-
-fn engine_host() -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/engine");
-    let output = Command::new(script).arg("status").output().expect("the script is there");
-    let line = String::from_utf8(output.stdout).expect("text");
-    line.trim()
-        .strip_prefix("DOCKER_HOST=")
-        .expect(
-            "no Docker engine answers: type `make engine`, or set BUILDSPACES_TEST_DOCKER=0 to leave these tests out",
-        )
-        .to_owned()
-}
-
-fn agent_binary() -> PathBuf {
-    if let Some(path) = variable("BUILDSPACES_SANDBOX_AGENT") {
-        return path.into();
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/build-agent");
-    let output = Command::new(script).output().expect("the script is there");
-    assert!(output.status.success(), "the agent is built: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text").trim().into()
-}
-
-async fn finish(step: &mut Step) -> (String, StepEvent) {
-    let mut text = Vec::new();
-    loop {
-        let event = tokio::time::timeout(PATIENCE, step.events.recv()).await.expect("an event in time");
-        match event.expect("an end") {
-            StepEvent::Output(bytes) => text.extend(bytes),
-            end => return (String::from_utf8_lossy(&text).into_owned(), end),
-        }
-    }
-}
-
-async fn read_until(step: &mut Step, wanted: &str) {
-    let mut text = String::new();
-    while !text.contains(wanted) {
-        match tokio::time::timeout(PATIENCE, step.events.recv()).await.expect("an event in time") {
-            Some(StepEvent::Output(bytes)) => text += &String::from_utf8_lossy(&bytes),
-            other => panic!("{other:?} after {text:?}"),
-        }
-    }
-}
-
+/// A [`World`], or the end of the test if the tests with Docker are switched off.
 macro_rules! world {
     () => {
         match World::new() {
@@ -195,7 +35,8 @@ async fn a_container_has_no_network_no_capabilities_no_writable_root_and_limits(
                   touch /usr/x; touch /run/buildspaces/x; touch /workspace/ok /tmp/ok ~/ok && echo written; \
                   cat /proc/1/environ; kill -KILL 1; ls /workspace; tr '\\0' '\\n' </proc/self/environ | grep -c TOKEN";
     let (text, end) = world.run(&containers, "a", script).await;
-    println_to_log(&text);
+    // Shown by the test runner when the test fails.
+    eprintln!("{text}");
     assert_eq!(end, StepEvent::Exited(Exit::Code(1)), "grep finds no token");
     let uid = workspace_owner().map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
     for expected in [
@@ -239,11 +80,6 @@ async fn a_container_has_no_network_no_capabilities_no_writable_root_and_limits(
 
     containers.shutdown().await;
     assert_eq!(world.containers(), Vec::<String>::new(), "nothing is left after a stop");
-}
-
-/// Shown by the test runner when a test fails.
-fn println_to_log(text: &str) {
-    eprintln!("{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
