@@ -12,9 +12,12 @@ use std::time::Duration;
 
 pub mod docker;
 mod link;
+pub mod mirror;
+pub mod service;
 mod steps;
 
 pub use docker::Containers;
+pub use service::DockerSandboxes;
 
 /// Everything an operator may choose about sandboxes.
 #[derive(Clone, Debug)]
