@@ -4,7 +4,7 @@
  * It keeps nothing: rooms and runs are read live from documents.
  */
 import type { SessionStore } from '../session/session';
-import type { ErrorBody, Node, Room, Rule, Run, Status, Template } from './types';
+import type { ErrorBody, Node, Room, Rule, Status, Template } from './types';
 
 /** A call that failed. `status` 0 means that the server was not reached. */
 export class ApiError extends Error {
@@ -93,8 +93,13 @@ export class Api {
   };
   content = async (room: string, node: string): Promise<Blob> =>
     (await this.call('GET', `/rooms/${room}/nodes/${node}/content`)).blob();
-  startRun = (room: string) => this.json<Run>('POST', `/rooms/${room}/runs`, {});
-  cancelRun = (room: string, run: string) => this.json<Run>('POST', `/rooms/${room}/runs/${run}/cancel`, {});
+  /** The run appears in the room's `runs` document. */
+  startRun = async (room: string): Promise<void> => {
+    await this.call('POST', `/rooms/${room}/runs`, {});
+  };
+  cancelRun = async (room: string, run: string): Promise<void> => {
+    await this.call('POST', `/rooms/${room}/runs/${run}/cancel`, {});
+  };
   log = async (room: string, run: string): Promise<string> =>
     (await this.call('GET', `/rooms/${room}/runs/${run}/log`)).text();
 

@@ -11,7 +11,7 @@ import {
   themeLight,
 } from 'dockview-react';
 import 'dockview-react/dist/styles/dockview.css';
-import { FileCode2 } from 'lucide-react';
+import { FileCode2, Loader } from 'lucide-react';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { theme } from '../../ui/theme';
@@ -165,7 +165,12 @@ function NothingOpen() {
   const { session } = useRoom();
   const loaded = useStore(session.treeLoaded);
   const mac = useMemo(() => navigator.platform.startsWith('Mac'), []);
-  if (!loaded) return null;
+  if (!loaded)
+    return (
+      <p className="editor-loading" role="status">
+        <Loader size={14} className="spin" aria-hidden /> Opening the room…
+      </p>
+    );
   return (
     <div className="editor-empty">
       <FileCode2 size={30} strokeWidth={1.3} aria-hidden />

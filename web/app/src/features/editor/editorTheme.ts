@@ -4,6 +4,13 @@ import { monaco } from './monaco';
 
 const name = (value: Theme) => `buildspaces-${value}`;
 
+/** One quiet colour at every depth: colour stands for people here. */
+function brackets(color: string): Record<string, string> {
+  return Object.fromEntries(
+    [1, 2, 3, 4, 5, 6].map((depth) => [`editorBracketHighlight.foreground${depth}`, color]),
+  );
+}
+
 let started = false;
 
 /** Defines the themes and follows the app's choice from then on. */
@@ -31,6 +38,7 @@ export function startEditorTheme(): void {
       'editor.inactiveSelectionBackground': '#e8eaf6',
       'editorCursor.foreground': '#4250c8',
       'editorIndentGuide.background1': '#eceef2',
+      ...brackets('#565d6e'),
       'editorWidget.background': '#ffffff',
       'editorWidget.border': '#e2e5eb',
     },
@@ -56,6 +64,7 @@ export function startEditorTheme(): void {
       'editor.inactiveSelectionBackground': '#272c45',
       'editorCursor.foreground': '#8e9bff',
       'editorIndentGuide.background1': '#232831',
+      ...brackets('#a5acbb'),
       'editorWidget.background': '#1d2129',
       'editorWidget.border': '#262a33',
     },

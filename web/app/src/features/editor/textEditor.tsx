@@ -25,11 +25,7 @@ function boundModel(file: FileSession, name: string): Bound {
   const existing = bound.get(file);
   if (existing) return existing;
   const model = monaco.editor.createModel('', languageFor(name));
-  model.updateOptions({
-    tabSize: 4,
-    insertSpaces: true,
-    bracketColorizationOptions: { enabled: false, independentColorPoolPerBracketType: false },
-  });
+  model.updateOptions({ tabSize: 4, insertSpaces: true });
   const binding = new TextBinding(file.session.doc.getText('text'), model);
   const made = { model, binding };
   bound.set(file, made);

@@ -10,12 +10,13 @@ export function Vignette() {
         <span style={{ background: '#2878c8' }}>B</span>
       </div>
       <pre>
-        <b>def</b> greet(name):{'\n'}
+        <b>def</b> greet(name):
+        <Caret color="#c2497f" name="Ada" />
+        {'\n'}
         {'    '}
         <b>if not</b> name.strip():{'\n'}
         {'        '}
-        <b>raise</b> ValueError(<i>"who?"</i>)<Caret color="#c2497f" name="Ada" />
-        {'\n'}
+        <b>raise</b> ValueError(<i>"who?"</i>){'\n'}
         {'    '}
         <b>return</b> <i>f"Hello, {'{name}'}!"</i>
         <Caret color="#2878c8" name="Bo" />

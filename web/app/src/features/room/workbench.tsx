@@ -36,6 +36,27 @@ export function Workbench(props: { room: Room; sessions: SessionStore }) {
   );
 }
 
+/** Where F6 goes, in order. The editor keeps Tab for itself, so there must be another way out of it. */
+const REGIONS = ['.room-header', '.tree-panel', '.centre', '.runs-panel'];
+const FOCUSABLE =
+  '[role="tree"], .monaco-editor textarea, .monaco-editor .native-edit-context, [role="option"][tabindex="0"], button:not(:disabled), a[href]';
+
+function focusNextRegion(step: number): void {
+  const regions = REGIONS.map((selector) => document.querySelector(selector));
+  const at = regions.findIndex((region) => region?.contains(document.activeElement));
+  for (let tried = 1; tried <= regions.length; tried++) {
+    const next = regions[(at + step * tried + regions.length * 2) % regions.length];
+    const targets = next ? [...next.querySelectorAll<HTMLElement>(FOCUSABLE)] : [];
+    const target =
+      targets.find((element) => !element.matches('button, a') && element.checkVisibility()) ??
+      targets.find((element) => element.checkVisibility());
+    if (target) {
+      target.focus();
+      return;
+    }
+  }
+}
+
 function Panes(props: { ui: RoomUi }) {
   const connection = useStore(props.ui.session.connection);
   const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
@@ -45,6 +66,11 @@ function Panes(props: { ui: RoomUi }) {
 
   const shortcuts = useMemo(
     () => (event: KeyboardEvent) => {
+      if (event.key === 'F6') {
+        event.preventDefault();
+        focusNextRegion(event.shiftKey ? -1 : 1);
+        return;
+      }
       if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
       if (event.key.toLowerCase() === 'p') setFinding(true);
       else if (event.key === 'Enter') start.start();

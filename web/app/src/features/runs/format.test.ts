@@ -88,6 +88,12 @@ describe('the runs document', () => {
     expect(runs.map((r) => r.id)).toEqual(['b', 'a']);
   });
 
+  it('fills in what a queued run does not have yet', () => {
+    const { started_at, exit_code, ...queued } = run({ state: 'queued' });
+    expect([started_at, exit_code]).toEqual([2000, 0]);
+    expect(readRuns({ queued })[0]).toMatchObject({ started_at: null, exit_code: null });
+  });
+
   it('hides superseded runs unless asked', () => {
     const runs = [run(), run({ id: 'r2', state: 'superseded' })];
     expect(shownRuns(runs, false)).toHaveLength(1);

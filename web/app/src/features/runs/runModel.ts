@@ -12,12 +12,22 @@ const STATES: readonly string[] = [
   'superseded',
 ] satisfies RunState[];
 
+const ABSENT = {
+  command: null,
+  started_at: null,
+  finished_at: null,
+  exit_code: null,
+  message: null,
+  content_hash: null,
+} satisfies Partial<Run>;
+
 export function readRuns(values: Record<string, unknown>): Run[] {
   return Object.values(values)
     .filter((value): value is Run => {
       const run = value as Run | null;
       return typeof run?.id === 'string' && STATES.includes(run.state) && typeof run.queued_at === 'number';
     })
+    .map((run) => ({ ...ABSENT, ...run }))
     .sort((a, b) => b.queued_at - a.queued_at || (a.id < b.id ? 1 : -1));
 }
 

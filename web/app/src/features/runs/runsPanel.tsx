@@ -33,7 +33,9 @@ export function RunsPanel() {
     ? 'Runs are off on this server.'
     : away
       ? 'The server cannot be reached right now.'
-      : null;
+      : loaded
+        ? null
+        : 'The room is loading.';
 
   return (
     <section className="runs-panel" aria-label="Runs" data-testid="runs">
