@@ -11,13 +11,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use buildspaces_kernel::ids::{RoomId, RuleId, RunId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::Principal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::ports::{KEPT_RUNS, RoomViews, RunStore, Sandboxes};
@@ -87,9 +89,35 @@ struct Shared {
 
 #[derive(Default)]
 struct Followed {
-    rooms: HashMap<RoomId, mpsc::Sender<Command>>,
+    rooms: HashMap<RoomId, Actor>,
     /// No room is followed from now on.
     stopped: bool,
+}
+
+/// The way to one room's task.
+#[derive(Clone)]
+struct Actor {
+    commands: mpsc::Sender<Command>,
+    /// True once no edit can escape it; closed if the room could not be opened.
+    following: watch::Receiver<bool>,
+}
+
+/// Completes when edits from now on make the room's rules dirty, or when the room cannot be followed. Whoever lets people
+/// edit waits for it first; dropping it changes nothing.
+pub struct Following(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Future for Following {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Following {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Following")
+    }
 }
 
 impl Engine {
@@ -104,10 +132,17 @@ impl Engine {
         Self(Arc::new(Shared { rooms: Box::new(rooms), store, sandboxes, tasks, config, followed }))
     }
 
-    /// Somebody is in the room: follow its changes from now on. Calling it again does nothing.
-    pub fn room_opened(&self, room: &RoomId) {
-        // An error means that the engine is stopping, when nobody needs to be followed.
-        let _ = self.follow(room);
+    /// Somebody is in the room: follow its changes from now on. Calling it again starts nothing.
+    ///
+    /// An edit that comes before the returned [`Following`] completes may make no rule dirty.
+    pub fn room_opened(&self, room: &RoomId) -> Following {
+        let actor = self.follow(room);
+        Following(Box::pin(async move {
+            // Errors mean that the engine is stopping, or that the room's task has said in the log why it ended.
+            if let Ok(mut actor) = actor {
+                let _ = actor.following.wait_for(|following| *following).await;
+            }
+        }))
     }
 
     /// Follows every room whose runs or rules a restart left unfinished; returns how many. Call it once, at boot.
@@ -174,9 +209,9 @@ impl Engine {
             self.0.store.insert_rule(rule).await?;
         }
         let followed = self.0.followed.lock().expect(POISON).rooms.get(room).cloned();
-        if let Some(commands) = followed {
+        if let Some(actor) = followed {
             // A closed channel means that the room's task has ended; the next one loads the rules.
-            let _ = commands.send(Command::RulesChanged).await;
+            let _ = actor.commands.send(Command::RulesChanged).await;
         }
         Ok(created)
     }
@@ -187,7 +222,7 @@ impl Engine {
         let rooms: Vec<_> = {
             let mut followed = self.0.followed.lock().expect(POISON);
             followed.stopped = true;
-            followed.rooms.drain().map(|(_, commands)| commands).collect()
+            followed.rooms.drain().map(|(_, actor)| actor.commands).collect()
         };
         let mut ended = Vec::with_capacity(rooms.len());
         let all = async {
@@ -214,23 +249,25 @@ impl Engine {
     ) -> Result<Run, Error> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::Room(buildspaces_rooms::Error::Closed);
-        self.follow(room)?.send(command(reply)).await.map_err(|_| gone())?;
+        self.follow(room)?.commands.send(command(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
     /// The way to the room's task, which is started if there is none.
-    fn follow(&self, room: &RoomId) -> Result<mpsc::Sender<Command>, Error> {
+    fn follow(&self, room: &RoomId) -> Result<Actor, Error> {
         let mut followed = self.0.followed.lock().expect(POISON);
         if followed.stopped {
             return Err(Error::Stopping);
         }
-        if let Some(commands) = followed.rooms.get(room).filter(|commands| !commands.is_closed()) {
-            return Ok(commands.clone());
+        if let Some(actor) = followed.rooms.get(room).filter(|actor| !actor.commands.is_closed()) {
+            return Ok(actor.clone());
         }
-        let (sender, commands) = mpsc::channel(COMMANDS);
-        followed.rooms.insert(room.clone(), sender.clone());
-        self.0.tasks.spawn("runs of a room", room::follow(Arc::clone(&self.0), room.clone(), commands));
-        Ok(sender)
+        let (commands, mailbox) = mpsc::channel(COMMANDS);
+        let (ready, following) = watch::channel(false);
+        let actor = Actor { commands, following };
+        followed.rooms.insert(room.clone(), actor.clone());
+        self.0.tasks.spawn("runs of a room", room::follow(Arc::clone(&self.0), room.clone(), mailbox, ready));
+        Ok(actor)
     }
 }
 

@@ -143,6 +143,7 @@ impl Execution {
         let reason = loop {
             match self.shared.sandboxes.resume(&self.room, &key, log.len() as u64).await {
                 Ok(Some(step)) => {
+                    self.phase.send_replace(Phase::Ready);
                     let elapsed = unix_millis().saturating_sub(run.started_at.unwrap_or_default());
                     let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
                     let left = self.shared.config.step_timeout.saturating_sub(elapsed);

@@ -40,9 +40,19 @@ pub(super) enum Command {
 }
 
 /// Follows the room until the process ends, or until the room is closed and nothing is left to do.
-pub(super) async fn follow(shared: Arc<Shared>, id: RoomId, mut commands: mpsc::Receiver<Command>) {
+///
+/// `ready` becomes true when no edit can escape any more.
+pub(super) async fn follow(
+    shared: Arc<Shared>,
+    id: RoomId,
+    mut commands: mpsc::Receiver<Command>,
+    ready: watch::Sender<bool>,
+) {
     match Actor::load(shared, id.clone()).await {
-        Ok((actor, events)) => actor.live(events, commands).await,
+        Ok((actor, events)) => {
+            ready.send_replace(true);
+            actor.live(events, commands).await;
+        }
         Err(error) => {
             tracing::error!(room = %id, %error, "the runs of a room cannot be loaded");
             commands.close();

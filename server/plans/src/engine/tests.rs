@@ -43,7 +43,7 @@ impl World {
         let globs = vec!["**/*.py".to_owned()];
         let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
         engine.create_rules(&id, vec![rule]).await.expect("stored");
-        engine.room_opened(&id);
+        engine.room_opened(&id).await;
         let world = Self { id, rooms, room, store, sandboxes, steps, tasks, engine };
         world.settle().await;
         world

@@ -24,8 +24,7 @@ async fn open() -> Real {
     let globs = vec!["**/*.py".to_owned()];
     let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
     engine.create_rules(room.id(), vec![rule]).await.expect("stored");
-    engine.room_opened(room.id());
-    sleep(Duration::from_millis(1)).await;
+    engine.room_opened(room.id()).await;
     Real { room, engine, steps }
 }
 
@@ -89,6 +88,7 @@ async fn a_file_made_by_a_person_fires_and_one_made_by_a_program_does_not() {
 #[tokio::test(start_paused = true)]
 async fn a_room_that_does_not_exist_is_not_followed() {
     let real = open().await;
+    real.engine.room_opened(&RoomId::random()).await;
     let refused = real.engine.run_now(&RoomId::random(), None, &ann()).await;
     assert!(matches!(refused, Err(Error::Room(buildspaces_rooms::Error::NoSuchRoom(_)))), "{refused:?}");
 }

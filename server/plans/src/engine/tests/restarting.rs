@@ -107,7 +107,7 @@ async fn after_a_crash_what_is_shown_is_put_right() {
     assert!(world.store.update(&interrupted).await.expect("stored"));
     world.boot().await;
     // Nothing is unfinished, so the room is followed when somebody comes.
-    world.engine.room_opened(&world.id);
+    world.engine.room_opened(&world.id).await;
     world.settle().await;
     assert_eq!(world.states().await, ["interrupted"]);
 }

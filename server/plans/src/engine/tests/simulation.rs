@@ -102,7 +102,7 @@ impl Plan {
             }
         } else {
             self.world.boot().await;
-            self.world.engine.room_opened(&self.world.id);
+            self.world.engine.room_opened(&self.world.id).await;
         }
         self.alive = !self.alive;
     }
