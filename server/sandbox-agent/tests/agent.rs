@@ -165,7 +165,7 @@ fn a_program_that_is_not_there_gives_its_reason_and_leaves_the_agent_well() {
         assert_eq!(server.next(), Frame::Control(Event::Started { key: key(name) }));
         server.send(&Request::Attach { key: key(name), from_offset: 0 });
         let (_, exit) = server.finish();
-        assert_eq!(exit, Exit::NotStarted("No such file or directory (os error 2)".to_owned()));
+        assert_eq!(exit, Exit::NotStarted("there is no program no-such-program in the sandbox".to_owned()));
     }
     server.start("d", "echo well");
     assert_eq!(server.finish(), ("well\n".to_owned(), Exit::Code(0)));

@@ -399,5 +399,9 @@ async fn stop_idle(shared: Arc<Shared>) {
                 shared.discard(&room, &mut held).await;
             }
         }
+        // Places that are empty and in nobody's hands. A new hand needs the list, which is locked here.
+        shared.rooms.lock().expect("short sections, no panics").retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.sandbox.try_lock().map_or(true, |held| held.is_some())
+        });
     }
 }

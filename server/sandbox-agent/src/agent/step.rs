@@ -132,9 +132,17 @@ fn run(shared: &Arc<Shared>, key: &Key, program: &Program) -> Ended {
             wait_for_output(shared, key);
             exit
         }
-        Err(error) => Exit::NotStarted(error.to_string()),
+        Err(error) => Exit::NotStarted(reason(&program.argv[0], &error)),
     };
     Ended { exit, duration: started.elapsed(), oom: memory::oom_kills() > oom_before }
+}
+
+/// Why the program could not be started, for people.
+fn reason(program: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no program {program} in the sandbox"),
+        _ => format!("{program} cannot be started: {error}"),
+    }
 }
 
 /// Starts the program and the thread that reads its output.
