@@ -20,7 +20,6 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

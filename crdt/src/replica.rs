@@ -152,7 +152,10 @@ fn to_any(value: &Value) -> Any {
         Value::String(value) => Any::from(value.as_str()),
         Value::Array(values) => Any::from(values.iter().map(to_any).collect::<Vec<_>>()),
         Value::Object(entries) => Any::from(
-            entries.iter().map(|(key, value)| (key.clone(), to_any(value))).collect::<std::collections::HashMap<_, _>>(),
+            entries
+                .iter()
+                .map(|(key, value)| (key.clone(), to_any(value)))
+                .collect::<std::collections::HashMap<_, _>>(),
         ),
     }
 }

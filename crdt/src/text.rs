@@ -326,8 +326,20 @@ mod tests {
         }
 
         fn text(&mut self) -> String {
-            const PARTS: [&str; 12] =
-                ["a", "b", " ", "\n", "\r\n", "\r", "é", "e\u{301}", "😀", "👩\u{200d}👩\u{200d}👧", "def f():\n", "x = 1\n"];
+            const PARTS: [&str; 12] = [
+                "a",
+                "b",
+                " ",
+                "\n",
+                "\r\n",
+                "\r",
+                "é",
+                "e\u{301}",
+                "😀",
+                "👩\u{200d}👩\u{200d}👧",
+                "def f():\n",
+                "x = 1\n",
+            ];
             (0..self.below(40)).map(|_| PARTS[self.below(PARTS.len())]).collect()
         }
     }

@@ -112,7 +112,10 @@ pub(crate) fn read(
     };
     put_variables(&mut table, &environment)?;
     let file: File = table.try_into().map_err(|error: toml::de::Error| {
-        Error(format!("the configuration is not valid: {}; docs/configuration.md lists every key", error.message().trim()))
+        Error(format!(
+            "the configuration is not valid: {}; docs/configuration.md lists every key",
+            error.message().trim()
+        ))
     })?;
     check(file, overrides, &environment)
 }
@@ -157,7 +160,9 @@ fn put_variables(table: &mut toml::Table, environment: &BTreeMap<String, String>
 fn typed(text: &str) -> toml::Value {
     let value = toml::from_str::<toml::Table>(&format!("v = {text}")).ok().and_then(|mut table| table.remove("v"));
     match value {
-        Some(value @ (toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Array(_))) => value,
+        Some(
+            value @ (toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Array(_)),
+        ) => value,
         _ => toml::Value::String(text.to_owned()),
     }
 }
@@ -177,8 +182,10 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let gateway = buildspaces_gateway::Config {
         allowed_origins: file.allowed_origins,
         allowed_hosts: (!open).then_some(file.allowed_hosts),
-        max_frame_bytes: within("max_frame_bytes", file.max_frame_bytes, 65_536, 1 << 30)?.unwrap_or(defaults.max_frame_bytes),
-        max_connections: within("max_connections", file.max_connections, 1, 1_000_000)?.unwrap_or(defaults.max_connections),
+        max_frame_bytes: within("max_frame_bytes", file.max_frame_bytes, 65_536, 1 << 30)?
+            .unwrap_or(defaults.max_frame_bytes),
+        max_connections: within("max_connections", file.max_connections, 1, 1_000_000)?
+            .unwrap_or(defaults.max_connections),
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {
         Some(dir) => dir,
@@ -212,11 +219,16 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
     }
     Ok(Sandbox {
         // Docker's own variable counts, as people expect of anything that talks to Docker.
-        docker_host: file.docker_host.or_else(|| environment.get("DOCKER_HOST").cloned()).filter(|host| !host.is_empty()),
+        docker_host: file
+            .docker_host
+            .or_else(|| environment.get("DOCKER_HOST").cloned())
+            .filter(|host| !host.is_empty()),
         image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
         agent: file.agent.unwrap_or_else(default_agent),
         limits,
-        idle_stop: Duration::from_secs(within("sandbox.idle_stop_seconds", file.idle_stop_seconds, 10, 86_400)?.unwrap_or(900)),
+        idle_stop: Duration::from_secs(
+            within("sandbox.idle_stop_seconds", file.idle_stop_seconds, 10, 86_400)?.unwrap_or(900),
+        ),
     })
 }
 
@@ -225,7 +237,12 @@ fn address(text: &str) -> Result<SocketAddr, Error> {
     text.parse().map_err(|_| Error(format!("listen = {text:?} is not an address and a port, such as 127.0.0.1:8080")))
 }
 
-fn within<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: Option<T>, min: T, max: T) -> Result<Option<T>, Error> {
+fn within<T: PartialOrd + std::fmt::Display + Copy>(
+    key: &str,
+    value: Option<T>,
+    min: T,
+    max: T,
+) -> Result<Option<T>, Error> {
     match value {
         Some(value) if value < min || value > max => Err(Error(format!("{key} = {value} must be from {min} to {max}"))),
         value => Ok(value),

@@ -31,7 +31,11 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_counter!("buildspaces_received_bytes_total", Unit::Bytes, "Bytes received over WebSocket");
     describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes sent over WebSocket");
     describe_counter!("buildspaces_slow_readers_closed_total", "Connections closed because they read too slowly");
-    describe_histogram!("buildspaces_append_seconds", Unit::Seconds, "From handing updates to the log until they are flushed");
+    describe_histogram!(
+        "buildspaces_append_seconds",
+        Unit::Seconds,
+        "From handing updates to the log until they are flushed"
+    );
     describe_histogram!("buildspaces_append_group_size", "Documents that shared one flush");
     Ok(handle)
 }

@@ -24,7 +24,9 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
     let info = InfoBuilder::new()
         .title("BuildSpaces")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Rooms, their files and their runs. Documents themselves travel over WebSocket at /yjs/<document>."))
+        .description(Some(
+            "Rooms, their files and their runs. Documents themselves travel over WebSocket at /yjs/<document>.",
+        ))
         .build();
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
         .routes(routes!(people::create_session))

@@ -63,7 +63,8 @@ pub(crate) async fn create(gateway: &Gateway, name: &str) -> Result<(String, Pri
 pub(crate) fn check_name(name: &str) -> Result<String, ApiError> {
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     let invisible = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(invisible) {
         let message = format!("a name must have 1 to {MAX_NAME_CHARS} visible characters");

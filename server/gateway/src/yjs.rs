@@ -196,9 +196,8 @@ async fn write(socket: &mut WebSocket, first: Bytes, inbox: &mut Inbox) -> bool 
 fn too_large(gateway: &Gateway, error: &axum::Error) -> Option<CloseFrame> {
     // The library reports a frame above the limit as a capacity error and nothing finer.
     let text = error.to_string();
-    text.contains("too big").then(|| {
-        close(1009, format!("a message may have at most {} bytes", gateway.config.max_frame_bytes))
-    })
+    text.contains("too big")
+        .then(|| close(1009, format!("a message may have at most {} bytes", gateway.config.max_frame_bytes)))
 }
 
 fn room_of(name: &DocumentName) -> Option<RoomId> {

@@ -22,9 +22,7 @@ pub fn random_id(len: usize) -> String {
 
 /// True for a non-empty string of `a-z 0-9 _ -` of at most [`MAX_ID_LEN`] bytes.
 fn is_valid(id: &str) -> bool {
-    !id.is_empty()
-        && id.len() <= MAX_ID_LEN
-        && id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+    !id.is_empty() && id.len() <= MAX_ID_LEN && id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 macro_rules! string_id {

@@ -94,11 +94,7 @@ pub struct Denied {
 impl Authority {
     /// May this principal do that now? Called at the moment of effect.
     pub fn check(&self, capability: Capability) -> Result<(), Denied> {
-        if self.role.permits(capability) {
-            Ok(())
-        } else {
-            Err(Denied { role: self.role, capability })
-        }
+        if self.role.permits(capability) { Ok(()) } else { Err(Denied { role: self.role, capability }) }
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use buildspaces_crdt::protocol::Message;
 use buildspaces_crdt::DocumentName;
+use buildspaces_crdt::protocol::Message;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{ConnectionId, NodeId};
 use buildspaces_kernel::tasks::Tasks;
@@ -111,7 +111,9 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
         let waited = tokio::time::timeout(Duration::from_millis(100), setup.mailbox.recv()).await;
         match waited {
             Ok(Some(Command::Connect { outbox, .. })) => outbox.close(CloseReason::Failed),
-            Ok(Some(Command::Submit { reply, .. } | Command::Project { reply, .. } | Command::Replace { reply, .. })) => {
+            Ok(Some(
+                Command::Submit { reply, .. } | Command::Project { reply, .. } | Command::Replace { reply, .. },
+            )) => {
                 let _ = reply.send(Err(error.clone()));
             }
             Ok(Some(Command::Diff { reply, .. })) => {

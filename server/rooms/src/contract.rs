@@ -92,7 +92,8 @@ async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
 
     // A later change renames one and deletes another; a document that exists is not begun again.
     let renamed = Node { name: "b.py".to_owned(), rev: 2, ..file.clone() };
-    let change = TreeChange { changed: vec![renamed.clone()], deleted: vec![large.id.clone()], documents: first.documents };
+    let change =
+        TreeChange { changed: vec![renamed.clone()], deleted: vec![large.id.clone()], documents: first.documents };
     store.change_tree(&id, &by("bo"), 6, change).await.expect("change");
     let mut expected = vec![folder, renamed];
     expected.sort_by(|a, b| a.id.cmp(&b.id));

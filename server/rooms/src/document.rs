@@ -39,17 +39,40 @@ pub type Ticket = u64;
 #[derive(Debug)]
 pub enum Input {
     /// `stamp`: the server knows who this is and says so in awareness.
-    Connected { peer: ConnectionId, authority: Authority, stamp: bool },
-    Received { peer: ConnectionId, message: Message },
-    Disconnected { peer: ConnectionId },
+    Connected {
+        peer: ConnectionId,
+        authority: Authority,
+        stamp: bool,
+    },
+    Received {
+        peer: ConnectionId,
+        message: Message,
+    },
+    Disconnected {
+        peer: ConnectionId,
+    },
     /// An update made in this process (workspace mirror).
-    Submitted { by: Principal, update: Bytes, ticket: Ticket },
+    Submitted {
+        by: Principal,
+        update: Bytes,
+        ticket: Ticket,
+    },
     /// The text becomes another one, by few edits.
-    Replaced { by: Principal, text: String, ticket: Ticket },
+    Replaced {
+        by: Principal,
+        text: String,
+        ticket: Ticket,
+    },
     /// The server sets (`Some`) and removes (`None`) keys of a map.
-    Projected { map: &'static str, entries: Vec<(String, Option<Value>)>, ticket: Ticket },
+    Projected {
+        map: &'static str,
+        entries: Vec<(String, Option<Value>)>,
+        ticket: Ticket,
+    },
     /// The log holds every update up to `seq`.
-    Durable { seq: u64 },
+    Durable {
+        seq: u64,
+    },
     /// Time passed.
     Tick,
 }
@@ -57,16 +80,36 @@ pub enum Input {
 /// What must be done, in this order.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Effect {
-    Send { to: ConnectionId, frame: Bytes },
-    Broadcast { except: Option<ConnectionId>, frame: Bytes },
+    Send {
+        to: ConnectionId,
+        frame: Bytes,
+    },
+    Broadcast {
+        except: Option<ConnectionId>,
+        frame: Bytes,
+    },
     /// Append to the log. Numbers rise by one.
-    Append { seq: u64, by: Principal, update: Bytes },
-    Close { peer: ConnectionId, reason: CloseReason },
+    Append {
+        seq: u64,
+        by: Principal,
+        update: Bytes,
+    },
+    Close {
+        peer: ConnectionId,
+        reason: CloseReason,
+    },
     /// Somebody of this kind changed the document.
-    Edited { by: PrincipalKind },
-    Done { ticket: Ticket, result: Result<(), Refused> },
+    Edited {
+        by: PrincipalKind,
+    },
+    Done {
+        ticket: Ticket,
+        result: Result<(), Refused>,
+    },
     /// The replica is not to be trusted any more: load the document again.
-    Broken { cause: String },
+    Broken {
+        cause: String,
+    },
 }
 
 /// Why an update of this process was not taken.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::Error;
 use crate::actor::Command;
 use crate::outbox::{CloseReason, Inbox, outbox};
-use crate::Error;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -62,11 +62,7 @@ impl DocumentHandle {
     }
 
     /// Sets and removes keys of a map; returns once that is durable.
-    pub(crate) async fn project(
-        &self,
-        map: &'static str,
-        entries: Vec<(String, Option<Value>)>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn project(&self, map: &'static str, entries: Vec<(String, Option<Value>)>) -> Result<(), Error> {
         self.ask(|reply| Command::Project { map, entries, reply }).await?
     }
 
@@ -94,7 +90,10 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    #[expect(clippy::disallowed_methods, reason = "a drop cannot wait for room in the mailbox; the task only delivers one message")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a drop cannot wait for room in the mailbox; the task only delivers one message"
+    )]
     fn drop(&mut self) {
         let command = Command::Disconnect { peer: self.id };
         // The mailbox may be full: then a short-lived task waits for room, so that nobody stays as a ghost.

@@ -40,7 +40,13 @@ impl MemoryStore {
 }
 
 impl Inner {
-    fn change_tree(&mut self, room: &RoomId, by: &PrincipalId, at: UnixMillis, change: TreeChange) -> Result<(), StoreError> {
+    fn change_tree(
+        &mut self,
+        room: &RoomId,
+        by: &PrincipalId,
+        at: UnixMillis,
+        change: TreeChange,
+    ) -> Result<(), StoreError> {
         let (_, nodes) = self.rooms.get_mut(room).ok_or_else(|| StoreError("no such room".into()))?;
         nodes.extend(change.changed.into_iter().map(|node| (node.id.clone(), node)));
         nodes.retain(|id, _| !change.deleted.contains(id));
@@ -111,7 +117,12 @@ impl Store for MemoryStore {
         self.lock().change_tree(room, by, at, change)
     }
 
-    async fn create_session(&self, token_hash: [u8; 32], person: &Principal, _at: UnixMillis) -> Result<(), StoreError> {
+    async fn create_session(
+        &self,
+        token_hash: [u8; 32],
+        person: &Principal,
+        _at: UnixMillis,
+    ) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.people.insert(person.id.clone(), person.clone());
         inner.sessions.insert(token_hash, person.id.clone());

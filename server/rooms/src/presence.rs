@@ -19,9 +19,8 @@ pub const EXPIRY: Duration = Duration::from_secs(30);
 const MAX_CLIENTS_PER_CONNECTION: usize = 16;
 
 /// Colours that keep 4.5:1 contrast with white text.
-const COLORS: [&str; 10] = [
-    "#2563eb", "#b45309", "#047857", "#be185d", "#6d28d9", "#0f766e", "#c2410c", "#4d7c0f", "#a21caf", "#0369a1",
-];
+const COLORS: [&str; 10] =
+    ["#2563eb", "#b45309", "#047857", "#be185d", "#6d28d9", "#0f766e", "#c2410c", "#4d7c0f", "#a21caf", "#0369a1"];
 
 /// The colour a principal has everywhere, as `#rrggbb`.
 pub fn color(id: &PrincipalId) -> &'static str {
@@ -111,7 +110,9 @@ impl Presence {
     fn remove(&mut self, which: impl Fn(&Known) -> bool) -> Vec<Entry> {
         let gone: Vec<u64> = self.known.iter().filter(|(_, known)| which(known)).map(|(client, _)| *client).collect();
         gone.into_iter()
-            .filter_map(|client| self.known.remove(&client).map(|known| Entry { client, clock: known.clock, state: None }))
+            .filter_map(|client| {
+                self.known.remove(&client).map(|known| Entry { client, clock: known.clock, state: None })
+            })
             .collect()
     }
 }
@@ -144,7 +145,8 @@ mod tests {
     #[test]
     fn the_server_says_who_somebody_is() {
         let (mut presence, now, ada) = (Presence::default(), Instant::now(), person("Ada"));
-        let told = presence.announce(now, ConnectionId::new(), &ada, true, says(1, 1, r#"{"user":{"name":"Bo"},"at":3}"#));
+        let told =
+            presence.announce(now, ConnectionId::new(), &ada, true, says(1, 1, r#"{"user":{"name":"Bo"},"at":3}"#));
         let state: Value = serde_json::from_str(told[0].state.as_deref().expect("state")).expect("json");
         assert_eq!(state["user"]["name"], "Ada");
         assert_eq!(state["at"], 3);

@@ -169,7 +169,9 @@ impl RoomHandle {
         if complete {
             let wanted: std::collections::HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
             let present = document.map(NODES).await?;
-            entries.extend(present.into_iter().filter(|(key, _)| !wanted.contains(key.as_str())).map(|(key, _)| (key, None)));
+            entries.extend(
+                present.into_iter().filter(|(key, _)| !wanted.contains(key.as_str())).map(|(key, _)| (key, None)),
+            );
         }
         entries.extend(nodes.iter().map(|node| (node.id.to_string(), Some(to_value(node)))));
         document.project(NODES, entries).await

@@ -200,7 +200,8 @@ fn first_tree(room: &RoomId, by: &Principal, files: Vec<(String, String)>) -> Re
     let mut documents = Vec::with_capacity(files.len());
     for (path, text) in files {
         let mut parent = None;
-        let (folders, name) = path.rsplit_once('/').map_or((None, path.as_str()), |(folders, name)| (Some(folders), name));
+        let (folders, name) =
+            path.rsplit_once('/').map_or((None, path.as_str()), |(folders, name)| (Some(folders), name));
         let mut so_far = String::new();
         for folder in folders.into_iter().flat_map(|folders| folders.split('/')) {
             so_far = if so_far.is_empty() { folder.to_owned() } else { format!("{so_far}/{folder}") };
@@ -214,7 +215,8 @@ fn first_tree(room: &RoomId, by: &Principal, files: Vec<(String, String)>) -> Re
             };
         }
         let (name, kind, text) = (name.to_owned(), NodeKind::Text, Some(text));
-        let outcome = tree.handle(&by.name, NodeId::random(), TreeCommand::Create { parent, name, kind, size: 0, text })?;
+        let outcome =
+            tree.handle(&by.name, NodeId::random(), TreeCommand::Create { parent, name, kind, size: 0, text })?;
         documents.extend(outcome.text.iter().map(|(node, text)| document_of(room, node, text)));
     }
     documents.retain(|(_, update)| !update.is_empty());

@@ -26,11 +26,7 @@ pub const TEMPLATES: &[Template] = &[
         title: "Python with unittest",
         description: "A shopping basket with unit tests that run as you type.",
         language: "Python",
-        files: &[
-            file!("python", "README.md"),
-            file!("python", "basket.py"),
-            file!("python", "test_basket.py"),
-        ],
+        files: &[file!("python", "README.md"), file!("python", "basket.py"), file!("python", "test_basket.py")],
         test_globs: &["**/*.py"],
     },
     Template {

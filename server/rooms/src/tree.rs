@@ -254,9 +254,10 @@ impl Tree {
         }
         // Names that differ only in case would be one file on many people's machines.
         let key = name.to_lowercase();
-        let taken = self.view.nodes.values().find(|node| {
-            node.parent.as_ref() == parent && Some(&node.id) != except && node.name.to_lowercase() == key
-        });
+        let taken =
+            self.view.nodes.values().find(|node| {
+                node.parent.as_ref() == parent && Some(&node.id) != except && node.name.to_lowercase() == key
+            });
         taken.map_or(Ok(()), |node| Err(Error::NameTaken(node.name.clone())))
     }
 }

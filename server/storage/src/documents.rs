@@ -38,11 +38,12 @@ impl Store for Documents {
             .await
             .map_err(failed)?;
         let Some(id) = id else { return Ok(StoredDocument::default()) };
-        let snapshot: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT seq, data FROM document_snapshot WHERE document = ?")
-            .bind(id)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed)?;
+        let snapshot: Option<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT seq, data FROM document_snapshot WHERE document = ?")
+                .bind(id)
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(failed)?;
         let from = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
         let rows: Vec<(i64, Vec<u8>)> =
             sqlx::query_as("SELECT seq, data FROM document_update WHERE document = ? AND seq > ? ORDER BY seq")

@@ -108,7 +108,8 @@ async fn commit(
         };
         let in_order = append.records.iter().zip(place.seq + 1..).all(|(record, expected)| record.seq == expected);
         if !in_order {
-            let message = format!("{}: the log stands at {}, the next update has another number", append.document, place.seq);
+            let message =
+                format!("{}: the log stands at {}, the next update has another number", append.document, place.seq);
             results.push(Err(StoreError(message.into())));
             continue;
         }
@@ -144,7 +145,11 @@ pub(crate) async fn document_id(
     sqlx::query_scalar("SELECT id FROM document WHERE name = ?").bind(document.as_str()).fetch_one(connection).await
 }
 
-pub(crate) async fn insert(connection: &mut SqliteConnection, document: i64, record: &Record) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    document: i64,
+    record: &Record,
+) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO document_update (document, seq, at, principal, data) VALUES (?, ?, ?, ?, ?)")
         .bind(document)
         .bind(record.seq as i64)

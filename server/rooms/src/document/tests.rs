@@ -23,11 +23,8 @@ impl Fixture {
 
     fn join(&mut self, name: &str, role: Role) -> ConnectionId {
         let peer = ConnectionId::new();
-        let principal = Principal {
-            id: PrincipalId::parse(name).expect("valid"),
-            kind: PrincipalKind::Person,
-            name: name.into(),
-        };
+        let principal =
+            Principal { id: PrincipalId::parse(name).expect("valid"), kind: PrincipalKind::Person, name: name.into() };
         self.run(Input::Connected { peer, authority: Authority { principal, role }, stamp: true });
         peer
     }

@@ -67,7 +67,8 @@ async fn an_edit_reaches_the_others_at_once_and_its_author_after_the_append() {
 async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
     let (rooms, store, _tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
-    let (ada, mut to_ada) = rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
+    let (ada, mut to_ada) =
+        rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
     to_ada.next().await.expect("step 1");
     store.fail_appends(true);
     let update = typed(&mut Replica::new(), "x");
@@ -83,7 +84,8 @@ async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
 async fn stopping_saves_what_was_received_and_tells_everyone() {
     let (rooms, store, tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
-    let (ada, mut to_ada) = rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
+    let (ada, mut to_ada) =
+        rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
     to_ada.next().await.expect("step 1");
     ada.receive(vec![Message::Update(typed(&mut Replica::new(), "x").into())]).await.expect("receive");
     assert_eq!(tasks.shutdown(std::time::Duration::from_secs(5)).await, 0);

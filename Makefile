@@ -1,0 +1,70 @@
+# The one entry to everything. `make run` and `make test` are all a newcomer needs; both install what is missing.
+#
+# Everything that Rust builds goes to one folder that all checkouts on a machine share; set CARGO_TARGET_DIR to choose.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildspaces/target
+
+WEB_SOURCES := $(shell find web/app -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+WEB_DIST := web/app/dist/index.html
+
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop image doctor api clean
+
+help: ## Shows this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: ## Installs what is missing, builds, starts, and prints the address
+	@scripts/run
+
+setup: ## Installs what is missing to build, run and test
+	@scripts/setup --test
+
+build: $(WEB_DIST) ## Builds the web app, the sandbox agent and the server
+	@scripts/build-agent >/dev/null
+	@cargo build --locked --release --package buildspaces
+
+$(WEB_DIST): $(WEB_SOURCES) web/package-lock.json
+	@scripts/setup
+	@cd web && npm run build --silent
+	@touch $@
+
+test: setup ## Runs every test: Rust, web, and end to end with real browsers and a real Docker engine
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory test-rust test-web e2e
+
+test-rust: ## Runs the Rust tests
+	@scripts/with-engine cargo nextest run --locked --workspace --cargo-profile release
+
+test-web: ## Runs the web app's unit tests
+	@cd web && npm test --silent
+
+e2e: ## Runs the end-to-end tests against what `make build` made
+	@scripts/with-engine scripts/e2e
+
+check: setup ## Looks at format, lints, types, and what the documents claim
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo nextest run --locked --package buildspaces --test tidy
+	cd web && npm run check --silent
+	scripts/deny
+
+format: ## Formats everything
+	cargo fmt --all
+	cd web && npm run format --silent
+
+engine: ## Finds or starts a Docker engine, which turns runs on
+	@scripts/engine start
+
+engine-stop: ## Stops the private engine that `make engine` started
+	@scripts/engine stop
+
+image: ## Builds the image of the sandboxes
+	@scripts/image
+
+doctor: build ## Says what the server finds on this machine and what is missing
+	@scripts/run doctor
+
+api: ## Writes the OpenAPI description and the web app's types from it
+	@cargo run --locked --quiet --release --package buildspaces -- openapi > web/app/src/api/openapi.json
+	@cd web && npm run api --silent
+
+clean: ## Removes what was built in this checkout
+	rm -rf web/app/dist web/node_modules

@@ -1,0 +1,194 @@
+//! Holds the documents to the code: which crate may use which, what each file says it is, and where a keystroke goes.
+//!
+//! These are rules that a reader would otherwise have to trust. When one fails, the page or the code is wrong; mend it, do not loosen the rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Above this a file's header must say why it is so long.
+const MAX_LINES: usize = 800;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What Cargo prints.
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("cargo prints UTF-8")
+}
+
+/// What Cargo knows of the workspace's own packages.
+fn metadata() -> Value {
+    let printed = cargo(&["metadata", "--format-version", "1", "--locked", "--offline", "--no-deps"]);
+    serde_json::from_str(&printed).expect("cargo prints JSON")
+}
+
+/// The rows of the Markdown tables below a heading, cell by cell.
+fn tables(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let mut rows: Vec<Vec<String>> = text
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    assert!(rows.len() > 2, "there is no table below {heading:?}");
+    // The head and the line of dashes below it.
+    rows.drain(..2);
+    rows
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn dependencies(package: &Value) -> impl Iterator<Item = &Value> {
+    package["dependencies"].as_array().expect("a list").iter()
+}
+
+#[test]
+fn crates_use_only_what_the_architecture_page_allows() {
+    let metadata = metadata();
+    let mut actual = BTreeMap::new();
+    for package in metadata["packages"].as_array().expect("a list") {
+        let used: BTreeSet<String> = dependencies(package)
+            .filter(|dependency| dependency["kind"].is_null())
+            .filter_map(|dependency| dependency["name"].as_str())
+            .filter(|name| name.starts_with("buildspaces"))
+            .map(str::to_owned)
+            .collect();
+        actual.insert(package["name"].as_str().expect("a name").to_owned(), used);
+    }
+    let mut named = BTreeSet::new();
+    for row in tables(&read("docs/architecture.md"), "## Dependencies") {
+        let package = quoted(&row[0]).pop_first().expect("a package");
+        let used = actual
+            .get(&package)
+            .unwrap_or_else(|| panic!("docs/architecture.md names {package}, which does not exist"));
+        if row[1] != "all of them" {
+            let allowed = quoted(&row[1]);
+            let excess: Vec<_> = used.difference(&allowed).collect();
+            assert!(excess.is_empty(), "{package} uses {excess:?}, which docs/architecture.md does not allow");
+        }
+        named.insert(package);
+    }
+    assert_eq!(named, actual.into_keys().collect(), "docs/architecture.md must name every crate");
+}
+
+#[test]
+fn every_named_dependency_has_a_reason() {
+    let metadata = metadata();
+    let named: BTreeSet<String> = metadata["packages"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(dependencies)
+        .filter_map(|dependency| dependency["name"].as_str())
+        .filter(|name| !name.starts_with("buildspaces"))
+        .map(str::to_owned)
+        .collect();
+    let explained: BTreeSet<String> =
+        tables(&read("docs/dependencies.md"), "## Rust").into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(named, explained, "docs/dependencies.md must explain each dependency, and none that is gone");
+}
+
+#[test]
+fn the_pure_core_has_no_runtime() {
+    let arguments =
+        ["tree", "--package", "buildspaces-crdt", "--edges", "normal", "--prefix", "none", "--locked", "--offline"];
+    let tree = cargo(&arguments);
+    assert!(tree.lines().any(|line| line.starts_with("yrs ")), "{tree}");
+    for runtime in ["tokio ", "axum ", "sqlx ", "bollard ", "mio "] {
+        let found = tree.lines().find(|line| line.starts_with(runtime));
+        assert_eq!(found, None, "buildspaces-crdt must not depend on {runtime}");
+    }
+}
+
+#[test]
+fn the_keystroke_page_leads_to_code_that_exists() {
+    let page = read("docs/keystroke.md");
+    let rows = tables(&page, "# The way of one keystroke");
+    assert!(rows.len() > 10);
+    for row in rows {
+        let file = quoted(&row[1]).pop_first().expect("a file");
+        let item = quoted(&row[2]).pop_first().expect("an item");
+        assert!(read(&file).contains(&item), "docs/keystroke.md: {file} has no {item}");
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    let mut missing = Vec::new();
+    for path in sources(&root()) {
+        let text = std::fs::read_to_string(&path).expect("a source file is text");
+        let shown = path.strip_prefix(root()).expect("below the root").display().to_string();
+        // A file of tests is explained by the file it tests.
+        let is_tests = shown.ends_with("tests.rs") || shown.contains("/tests/");
+        if !text.starts_with("//!") && !is_tests {
+            missing.push(format!("{shown}: begin with //! and what the file does"));
+        }
+        let lines = text.lines().count();
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        if lines > MAX_LINES && !head.contains("long because") {
+            missing.push(format!(
+                "{shown}: {lines} lines; split it, or say in its header that it is long because of what"
+            ));
+        }
+        if text.contains("mod.rs") && shown.ends_with("/mod.rs") {
+            missing.push(format!("{shown}: call it after its folder, beside the folder"));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Every Rust file of ours.
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if !matches!(name, "target" | "node_modules" | "dist") && !name.starts_with('.') {
+                found.extend(sources(&path));
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_web_app_is_typed_after_this_server() {
+    let output = Command::new(env!("CARGO_BIN_EXE_buildspaces")).arg("openapi").output().expect("the server runs");
+    let now: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let kept: Value = serde_json::from_str(&read("web/app/src/api/openapi.json")).expect("JSON");
+    assert_eq!(kept, now, "the REST interface changed: run `make api`");
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let page = read("docs/configuration.md");
+    let documented: BTreeSet<String> =
+        tables(&page, "# Configuration").iter().flat_map(|row| quoted(&row[0])).collect();
+    let source = read("server/src/config.rs");
+    let mut settable = BTreeSet::new();
+    for (structure, prefix) in [("struct File {", ""), ("struct SandboxFile {", "sandbox.")] {
+        let body =
+            source.split(structure).nth(1).and_then(|rest| rest.split('}').next()).expect("the structure is there");
+        let keys = body.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key);
+        settable.extend(keys.filter(|key| *key != "sandbox").map(|key| format!("{prefix}{key}")));
+    }
+    assert_eq!(settable, documented, "docs/configuration.md must list every key, and none that is gone");
+}
