@@ -269,7 +269,9 @@ impl Core {
         }
         let mut may_go: HashSet<NodeId> = HashSet::new();
         for id in &gone {
-            if self.known[id].trusted {
+            // A text or a folder can be made again; the bytes of anything else are gone in any case.
+            let known = &self.known[id];
+            if known.trusted || matches!(known.kind, NodeKind::Binary | NodeKind::Large) {
                 may_go.insert(id.clone());
             } else {
                 self.write_again(id);
@@ -441,6 +443,7 @@ impl Core {
         known.trusted = true;
         if let Some(update) = update {
             held.unsent.push(update);
+            held.sent = false;
             self.unsent.insert(id.clone());
         }
         self.set_seen(id, Some(seen));

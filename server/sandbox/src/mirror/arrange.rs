@@ -71,7 +71,7 @@ impl Core {
         if let (Some(seen), Some(path)) = (known.seen, self.path(id)) {
             let same = match &known.text {
                 Some(text) => match self.disk.read(&path, seen.stamp.size.clamp(MAX_TEXT_BYTES, u64::MAX - 1))? {
-                    Content::Bytes { bytes, .. } => text.hash == Some(hash(&bytes)) && text.unsent.is_empty(),
+                    Content::Bytes { bytes, .. } => text.hash == Some(hash(&bytes)) && text.sent,
                     Content::TooLarge(_) => false,
                     Content::Gone => {
                         self.rescan.add(known.parent.clone());

@@ -118,11 +118,13 @@ pub(super) struct KnownText {
     pub(super) hash: Option<Hash>,
     /// Updates made from the workspace that the document has not acknowledged.
     pub(super) unsent: Vec<Vec<u8>>,
+    /// False if there are such updates, or were when an earlier process ended.
+    pub(super) sent: bool,
 }
 
 impl KnownText {
     pub(super) fn empty() -> Self {
-        Self { replica: Replica::new(), hash: None, unsent: Vec::new() }
+        Self { replica: Replica::new(), hash: None, unsent: Vec::new(), sent: true }
     }
 }
 
@@ -337,6 +339,7 @@ impl Core {
             base: text.replica.state(),
             base_hash: text.hash,
             write: None,
+            sent: text.sent,
         });
         Ok(self.states.save(id, &state_of(known, text))?)
     }
@@ -374,6 +377,7 @@ impl Core {
                     }
                 }
                 if text.unsent.is_empty() {
+                    text.sent = true;
                     self.unsent.remove(id);
                 }
             }
@@ -403,7 +407,8 @@ impl Core {
                 let mut document = Replica::new();
                 document.apply(&whole).map_err(broken)?;
                 let lacks = text.replica.diff(&document.state_vector()).map_err(|e| Error::Document(e.to_string()))?;
-                if document.apply(&lacks).map_err(broken)? == Applied::Changed {
+                text.sent = document.apply(&lacks).map_err(broken)? != Applied::Changed;
+                if !text.sent {
                     text.unsent.push(lacks);
                     self.unsent.insert(id.clone());
                 }
@@ -481,7 +486,7 @@ fn recall(state: State, waits: bool) -> Option<Known> {
                 present = Some(write.hash);
             }
             on_disk = present.is_some();
-            Some(KnownText { replica, hash: present, unsent: Vec::new() })
+            Some(KnownText { replica, hash: present, unsent: Vec::new(), sent: text.sent })
         }
     };
     let seen = on_disk.then(|| Seen { stamp: Stamp::unknown(state.identity, state.kind == NodeKind::Folder), settled: false });

@@ -240,6 +240,7 @@ impl Core {
             base: base.to_vec(),
             base_hash: expected.and(held.and_then(|held| held.hash)),
             write: Some(write),
+            sent: held.is_none_or(|held| held.sent),
         };
         let mut state = state_of(known, Some(text));
         state.identity = prepared.stamp.identity;

@@ -50,6 +50,8 @@ pub(super) struct TextState {
     pub(super) base_hash: Option<Hash>,
     /// The write under way, if the state was written for one.
     pub(super) write: Option<Write>,
+    /// False if the replica may hold edits from the workspace that the document did not acknowledge.
+    pub(super) sent: bool,
 }
 
 /// Bytes that were about to be put into the workspace.
@@ -82,6 +84,7 @@ struct TextHeader {
     base: usize,
     base_hash: Option<Hash>,
     write: Option<WriteHeader>,
+    sent: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +173,7 @@ fn encode(state: &State, boot: &str) -> Vec<u8> {
         TextHeader {
             base: text.base.len(),
             base_hash: text.base_hash,
+            sent: text.sent,
             write: text.write.as_ref().map(|write| WriteHeader {
                 pulled: write.pulled.len(),
                 hash: write.hash,
@@ -216,7 +220,7 @@ fn decode(bytes: &[u8], boot: &str) -> Option<State> {
                     Some(Write { pulled: take(w.pulled)?, hash: w.hash, tmp: w.tmp, tmp_identity: w.tmp_identity })
                 }
             };
-            Some(TextState { base, base_hash: text.base_hash, write })
+            Some(TextState { base, base_hash: text.base_hash, write, sent: text.sent })
         }
     };
     Some(State {
@@ -249,6 +253,7 @@ mod tests {
                     tmp: "1-2".to_owned(),
                     tmp_identity: Identity { ino: 8, born: 10 },
                 }),
+                sent: false,
             }),
         }
     }
