@@ -141,7 +141,8 @@ export class DocSession {
   }
 
   private onStatus = ({ status }: { status: 'connected' | 'disconnected' | 'connecting' }): void => {
-    if (status === 'connected') return;
+    // Others dropped this window's presence when the connection broke, and take it back only under a newer clock.
+    if (status === 'connected') this.awareness.setLocalState(this.awareness.getLocalState());
     if (status === 'disconnected') this.leave();
   };
 

@@ -167,7 +167,7 @@ export function Lobby(props: { sessions: SessionStore }) {
   );
 }
 
-const ICONS: Record<string, LucideIcon> = { python: FileCode2, javascript: Braces };
+const ICONS: Record<string, LucideIcon> = { Python: FileCode2, JavaScript: Braces };
 
 function TemplateCard(props: { template: Template; checked: boolean; onChoose: () => void }) {
   const { template, checked } = props;

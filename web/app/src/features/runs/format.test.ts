@@ -28,6 +28,7 @@ describe('reason', () => {
     [{}, 'p1', 'After your edit'],
     [{}, 'p2', "After Ada's edit"],
     [{ requested_by_name: 'Ines' }, undefined, "After Ines' edit"],
+    [{ requested_by: 'system', requested_by_name: 'BuildSpaces' }, 'p1', 'After an edit'],
     [{ trigger: 'intent' }, 'p1', 'You asked for it'],
     [{ trigger: 'intent' }, 'p2', 'Ada asked for it'],
   ])('%j for %s', (change, me, words) => {
