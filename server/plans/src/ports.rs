@@ -82,7 +82,10 @@ pub trait RoomView: Send + Sync + 'static {
 pub enum Availability {
     Ready,
     /// `message` says what is off, `hint` how to turn it on.
-    Off { message: String, hint: String },
+    Off {
+        message: String,
+        hint: String,
+    },
 }
 
 /// Why a sandbox could not do what was asked. The texts are shown to people in the room.

@@ -106,7 +106,9 @@ mod tests {
             skill: "test.run".to_owned(),
             enabled: true,
         };
-        expect![[r#"{"id":"rule1","room":"room1","name":"Tests","globs":["**/*.py"],"skill":"test.run","enabled":true}"#]]
-            .assert_eq(&serde_json::to_string(&rule).expect("serializable"));
+        expect![[
+            r#"{"id":"rule1","room":"room1","name":"Tests","globs":["**/*.py"],"skill":"test.run","enabled":true}"#
+        ]]
+        .assert_eq(&serde_json::to_string(&rule).expect("serializable"));
     }
 }

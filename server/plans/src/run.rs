@@ -119,15 +119,8 @@ pub enum StepState {
 }
 
 impl StepState {
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Running,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Skipped,
-        Self::Unknown,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Skipped, Self::Unknown];
 
     /// The name that is stored; the same as in JSON.
     pub fn as_str(self) -> &'static str {

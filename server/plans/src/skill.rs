@@ -34,15 +34,8 @@ pub fn find(name: &str) -> Option<&'static Skill> {
 }
 
 /// Small files at the workspace's root that skills read. Others are known by path only.
-pub const READ: &[&str] = &[
-    "package.json",
-    "pyproject.toml",
-    "setup.cfg",
-    "tox.ini",
-    "Makefile",
-    "makefile",
-    "GNUmakefile",
-];
+pub const READ: &[&str] =
+    &["package.json", "pyproject.toml", "setup.cfg", "tox.ini", "Makefile", "makefile", "GNUmakefile"];
 
 /// Largest of these files that is read, in bytes. A larger one counts as absent.
 pub const MAX_READ_BYTES: u64 = 256 << 10;

@@ -259,9 +259,8 @@ impl Execution {
 
     /// The command for the frozen files, or a sentence.
     async fn detect(&self, run: &Run, files: &[(String, [u8; 32])], globs: &Globs) -> Result<Command, String> {
-        let skill = skill::find(&run.skill).ok_or_else(|| {
-            format!("This server does not know the skill {}, so it cannot run this.", run.skill)
-        })?;
+        let skill = skill::find(&run.skill)
+            .ok_or_else(|| format!("This server does not know the skill {}, so it cannot run this.", run.skill))?;
         let mut paths: Vec<String> = files.iter().map(|(path, _)| path.clone()).collect();
         paths.sort_unstable();
         let mut contents = Vec::new();

@@ -101,11 +101,8 @@ impl Projection {
     /// Writes what is wanted. After an error everything that may not be there is still wanted.
     pub(super) async fn write(&mut self, room: &dyn RoomView) -> Result<(), buildspaces_rooms::Error> {
         // Output first, so that whoever sees a run end sees how.
-        let maps = [
-            (RunsMap::Logs, &mut self.logs),
-            (RunsMap::Runs, &mut self.runs),
-            (RunsMap::Sandbox, &mut self.sandbox),
-        ];
+        let maps =
+            [(RunsMap::Logs, &mut self.logs), (RunsMap::Runs, &mut self.runs), (RunsMap::Sandbox, &mut self.sandbox)];
         for (map, entries) in maps {
             if !entries.is_empty() {
                 room.project_runs(map, entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect())

@@ -32,11 +32,21 @@ const PROJECTION_RETRY: Duration = Duration::from_secs(1);
 
 /// What others ask of a room's task.
 pub(super) enum Command {
-    RunNow { rule: Option<RuleId>, by: Principal, reply: oneshot::Sender<Result<Run, Error>> },
-    Cancel { run: RunId, by: Principal, reply: oneshot::Sender<Result<Run, Error>> },
+    RunNow {
+        rule: Option<RuleId>,
+        by: Principal,
+        reply: oneshot::Sender<Result<Run, Error>>,
+    },
+    Cancel {
+        run: RunId,
+        by: Principal,
+        reply: oneshot::Sender<Result<Run, Error>>,
+    },
     RulesChanged,
     /// Interrupt what runs; the answer comes when that is stored.
-    Stop { reply: oneshot::Sender<()> },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Follows the room until the process ends, or until the room is closed and nothing is left to do.
@@ -108,8 +118,7 @@ impl Actor {
         // Subscribed before anything is read, so that no change falls in between.
         let events = room.events();
         let stored = shared.store.runs(&id, 2 * u32::try_from(SHOWN_RUNS).unwrap_or(u32::MAX)).await?;
-        let unfinished: Vec<Run> =
-            shared.store.unfinished().await?.into_iter().filter(|run| run.room == id).collect();
+        let unfinished: Vec<Run> = shared.store.unfinished().await?.into_iter().filter(|run| run.room == id).collect();
         let availability = shared.sandboxes.availability().borrow().clone();
         let mut actor = Self {
             files: room.text_files().into_iter().map(|(path, node)| (node, path)).collect(),

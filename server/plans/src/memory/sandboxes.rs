@@ -92,7 +92,8 @@ impl FakeSandboxes {
 
     /// `resume` with this key finds a step, which the test plays.
     pub fn leave_running(&self, key: &str) -> StartedStep {
-        let (step, started) = step(StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: std::time::Duration::ZERO });
+        let (step, started) =
+            step(StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: std::time::Duration::ZERO });
         self.lock().resumable.insert(key.to_owned(), step);
         started
     }

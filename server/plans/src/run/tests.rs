@@ -125,7 +125,9 @@ fn names_of_states_survive_storage() {
 
 #[test]
 fn the_shown_form_of_a_run() {
-    json(&run().summary(), expect![[r#"
+    json(
+        &run().summary(),
+        expect![[r#"
         {
           "id": "run1",
           "rule": "rule1",
@@ -143,9 +145,12 @@ fn the_shown_form_of_a_run() {
           "message": null,
           "content_hash": null,
           "rev": 1
-        }"#]]);
+        }"#]],
+    );
     let ended = running().after(Transition::Exited(Exit::Code(1)), 3000).expect("running runs end");
-    json(&ended.summary(), expect![[r#"
+    json(
+        &ended.summary(),
+        expect![[r#"
         {
           "id": "run1",
           "rule": "rule1",
@@ -163,13 +168,16 @@ fn the_shown_form_of_a_run() {
           "message": null,
           "content_hash": "22ff",
           "rev": 3
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
 fn the_stored_form_of_a_step() {
     let ended = running().after(Transition::Exited(Exit::Signal(9)), 3000).expect("running runs end");
-    json(ended.step(), expect![[r#"
+    json(
+        ended.step(),
+        expect![[r#"
         {
           "id": "test",
           "key": "run1-test",
@@ -185,7 +193,8 @@ fn the_stored_form_of_a_step() {
           },
           "started_at": 2000,
           "finished_at": 3000
-        }"#]]);
+        }"#]],
+    );
 }
 
 fn json(value: &impl Serialize, expected: Expect) {

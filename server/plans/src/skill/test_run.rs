@@ -8,12 +8,8 @@ use serde_json::Value;
 use super::{Command, SideEffect, Skill, Workspace};
 
 /// The skill's entry in the registry.
-pub const SKILL: Skill = Skill {
-    name: "test.run",
-    description: "Runs the project's tests.",
-    side_effect: SideEffect::Workspace,
-    detect,
-};
+pub const SKILL: Skill =
+    Skill { name: "test.run", description: "Runs the project's tests.", side_effect: SideEffect::Workspace, detect };
 
 /// What people are told when nothing is recognised.
 const NOTHING: &str = "No tests were found. Recognised are test_*.py or *_test.py files (unittest, or pytest if it is \
@@ -43,11 +39,8 @@ fn python(workspace: &Workspace<'_>) -> Option<Candidate> {
         return None;
     }
     let evidence = tests.iter().map(|path| (*path).to_owned()).collect();
-    let command = if uses_pytest(workspace) {
-        plain(&["python3", "-m", "pytest"])
-    } else {
-        unittest(workspace, &tests)
-    };
+    let command =
+        if uses_pytest(workspace) { plain(&["python3", "-m", "pytest"]) } else { unittest(workspace, &tests) };
     Some(Candidate { command, evidence })
 }
 
@@ -161,10 +154,9 @@ fn make(workspace: &Workspace<'_>) -> Option<Candidate> {
     // The order in which make itself looks for its file.
     let file = ["GNUmakefile", "makefile", "Makefile"].into_iter().find(|file| workspace.has(file))?;
     let text = (workspace.read)(file)?;
-    text.lines().any(is_test_target).then(|| Candidate {
-        command: plain(&["make", "test"]),
-        evidence: vec![file.to_owned()],
-    })
+    text.lines()
+        .any(is_test_target)
+        .then(|| Candidate { command: plain(&["make", "test"]), evidence: vec![file.to_owned()] })
 }
 
 /// `test: …`, alone or among other targets, and not the assignment `test := …`.

@@ -19,8 +19,7 @@ async fn open() -> Real {
     let new = NewRoom { title: "Room".to_owned(), template: "python".to_owned(), files };
     let room = rooms.create(&ann(), new).await.expect("created");
     let (sandboxes, steps) = FakeSandboxes::new(rooms.clone());
-    let engine =
-        Engine::new(rooms, Arc::new(MemoryRuns::default()), Arc::new(sandboxes), tasks, Config::default());
+    let engine = Engine::new(rooms, Arc::new(MemoryRuns::default()), Arc::new(sandboxes), tasks, Config::default());
     let globs = vec!["**/*.py".to_owned()];
     let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
     engine.create_rules(room.id(), vec![rule]).await.expect("stored");
@@ -41,7 +40,9 @@ impl Real {
 
     async fn state(&self, run: &RunId) -> serde_json::Value {
         let runs = self.room.projected_runs(RunsMap::Runs).await.expect("answers");
-        runs.into_iter().find(|(id, _)| id == run.as_str()).map_or(serde_json::Value::Null, |(_, run)| run["state"].clone())
+        runs.into_iter()
+            .find(|(id, _)| id == run.as_str())
+            .map_or(serde_json::Value::Null, |(_, run)| run["state"].clone())
     }
 }
 

@@ -121,10 +121,7 @@ async fn an_orderly_stop_interrupts_what_runs_and_keeps_what_is_queued() {
     world.run_now().await;
     world.engine.stop().await;
     assert_eq!(world.states().await, ["interrupted", "queued"]);
-    assert_eq!(
-        world.runs().await[1].message.as_deref(),
-        Some("The server was stopped while this ran. Run it again.")
-    );
+    assert_eq!(world.runs().await[1].message.as_deref(), Some("The server was stopped while this ran. Run it again."));
     assert!(matches!(world.engine.run_now(&world.id, None, &ann()).await, Err(Error::Stopping)));
     world.restart().await;
     world.step().await.exit(Exit::Code(0)).await;

@@ -162,10 +162,7 @@ async fn a_lost_container_is_an_honest_interruption() {
     world.settle().await;
     assert_eq!(world.states().await, ["interrupted"]);
     let run = world.runs().await.remove(0);
-    assert_eq!(
-        run.message.as_deref(),
-        Some("How this ended is not known: Docker was stopped. Run it again.")
-    );
+    assert_eq!(run.message.as_deref(), Some("How this ended is not known: Docker was stopped. Run it again."));
     assert_eq!(world.engine.log(&world.id, &run.id).await.expect("answers"), b"half of it\n");
 }
 
@@ -219,10 +216,7 @@ async fn a_sandbox_that_fails_to_start_is_an_error_in_words() {
 async fn what_a_step_wrote_is_looked_at_before_its_result_shows() {
     let mut world = World::new().await;
     world.run_of("a", Exit::Code(0)).await;
-    assert_eq!(
-        world.sandboxes.journal(),
-        ["freeze", "start python3 -m unittest discover -v", "thaw", "absorb"]
-    );
+    assert_eq!(world.sandboxes.journal(), ["freeze", "start python3 -m unittest discover -v", "thaw", "absorb"]);
 }
 
 #[tokio::test(start_paused = true)]

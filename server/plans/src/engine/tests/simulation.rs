@@ -22,7 +22,8 @@ fn whatever_happens_the_last_text_is_run_and_none_has_two_results() {
     for seed in SEEDS {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let plan = async {
-            let mut plan = Plan { random: Random(seed), world: World::new().await, step: None, text: None, alive: true };
+            let mut plan =
+                Plan { random: Random(seed), world: World::new().await, step: None, text: None, alive: true };
             plan.world.room.edit("out.txt", WRITTEN, FileSystem);
             for _ in 0..EVENTS {
                 plan.event().await;
