@@ -25,6 +25,9 @@ const MAX_CLOCK: u64 = 1 << 31;
 /// The id of one element: who made it, and its number among those.
 type Id = (u64, u64);
 
+/// Deleted elements of one client: where they begin, and how many.
+type Ranges = Vec<(u64, u64)>;
+
 /// One struct of an update: `len` elements of one client from `clock` on.
 #[derive(Debug)]
 struct Struct {
@@ -38,7 +41,7 @@ struct Struct {
 #[derive(Debug)]
 pub struct Parsed {
     structs: Vec<(u64, Vec<Struct>)>,
-    deletes: Vec<(u64, Vec<(u64, u64)>)>,
+    deletes: Vec<(u64, Ranges)>,
 }
 
 /// What can be done with an update now.
@@ -239,7 +242,7 @@ fn parse_content(reader: &mut Reader<'_>, content: u8) -> Result<u64, Malformed>
     })
 }
 
-fn parse_deletes(reader: &mut Reader<'_>) -> Result<Vec<(u64, Vec<(u64, u64)>)>, Malformed> {
+fn parse_deletes(reader: &mut Reader<'_>) -> Result<Vec<(u64, Ranges)>, Malformed> {
     let clients = reader.count(2)?;
     let mut seen = HashSet::new();
     let mut out = Vec::with_capacity(clients);

@@ -85,7 +85,7 @@ async fn run(config: Config) -> Result<ExitCode> {
             tracing::error!(%error, "the HTTP server ended");
         }
     });
-    announce(address, sandboxes.as_ref()).await;
+    announce(address, sandboxes.as_ref());
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -185,7 +185,7 @@ async fn rooms_with_unfinished_runs(runs: &dyn RunStore) -> Result<Vec<RoomId>> 
 }
 
 /// Says on standard output where the server is, and whether it can run anything.
-async fn announce(address: SocketAddr, sandboxes: &dyn Sandboxes) {
+fn announce(address: SocketAddr, sandboxes: &dyn Sandboxes) {
     say(&format!("BuildSpaces is ready: http://{address}/"));
     let availability = sandboxes.availability().borrow().clone();
     if let Availability::Off { message, hint } = availability {

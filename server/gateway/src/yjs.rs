@@ -33,6 +33,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long a write may take before the client counts as stuck.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How many bytes above the limit a frame is read to be refused in an orderly way.
+const READ_BEYOND: usize = 1 << 20;
+
 /// Frames written before the socket is looked at again.
 const MAX_BATCH: usize = 64;
 
@@ -52,7 +55,9 @@ pub(crate) async fn connect(
         let message = "too many connections; try again in a moment";
         return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message).into_response();
     };
-    let max = gateway.config.max_frame_bytes;
+    // A frame a little too large is still read, so that the client gets its close code; a much larger one ends the
+    // connection as soon as its length is known, and the code may be lost with it.
+    let max = gateway.config.max_frame_bytes + READ_BEYOND;
     upgrade.max_message_size(max).max_frame_size(max).write_buffer_size(0).on_upgrade(async move |socket| {
         let _permit = permit;
         metrics::gauge!("buildspaces_connections_open").increment(1.0);
@@ -139,9 +144,13 @@ async fn exchange(
                         continue;
                     }
                     Some(Ok(Frame::Close(_))) | None => return None,
-                    Some(Err(error)) => return too_large(gateway, &error),
+                    // The library reports a frame far above the limit as a capacity error and nothing finer.
+                    Some(Err(error)) => return error.to_string().contains("too big").then(|| too_large(gateway)),
                 };
                 last_received = Instant::now();
+                if frame.len() > gateway.config.max_frame_bytes {
+                    return Some(too_large(gateway));
+                }
                 metrics::counter!("buildspaces_received_bytes_total").increment(frame.len() as u64);
                 let messages = match protocol::decode(&frame) {
                     Ok(messages) => messages,
@@ -193,11 +202,8 @@ async fn write(socket: &mut WebSocket, first: Bytes, inbox: &mut Inbox) -> bool 
     matches!(timeout(WRITE_TIMEOUT, batch).await, Ok(Ok(())))
 }
 
-fn too_large(gateway: &Gateway, error: &axum::Error) -> Option<CloseFrame> {
-    // The library reports a frame above the limit as a capacity error and nothing finer.
-    let text = error.to_string();
-    text.contains("too big")
-        .then(|| close(1009, format!("a message may have at most {} bytes", gateway.config.max_frame_bytes)))
+fn too_large(gateway: &Gateway) -> CloseFrame {
+    close(1009, format!("a message may have at most {} bytes", gateway.config.max_frame_bytes))
 }
 
 fn room_of(name: &DocumentName) -> Option<RoomId> {

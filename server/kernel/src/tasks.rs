@@ -25,7 +25,6 @@ impl Tasks {
     /// Starts `task`. A panic inside ends this task only and is logged with `name`.
     ///
     /// The task is not cancelled by force: it watches [`Tasks::cancelled`] and drains.
-    #[expect(clippy::disallowed_methods, reason = "the one place where tasks are started")]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(async move {
             let caught = CatchUnwind(Box::pin(task)).await;

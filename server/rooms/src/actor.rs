@@ -141,6 +141,9 @@ enum End {
     Stopping,
 }
 
+/// An append under way: the number it will have made durable, when it began, and its end.
+type Append = (u64, Instant, BoxFuture<'static, Result<(), StoreError>>);
+
 struct Actor {
     setup: Setup,
     document: Document,
@@ -148,8 +151,7 @@ struct Actor {
     effects: Vec<Effect>,
     /// Updates for the next append.
     unsaved: Vec<Record>,
-    /// The append under way, and the number it will have made durable.
-    append: Option<(u64, Instant, BoxFuture<'static, Result<(), StoreError>>)>,
+    append: Option<Append>,
     requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
     next_ticket: Ticket,
     since_snapshot: u64,
@@ -380,9 +382,7 @@ impl Actor {
 }
 
 /// Waits for the append under way; for ever if there is none. Cancel-safe: the append stays where it is.
-async fn poll_append(
-    append: &mut Option<(u64, Instant, BoxFuture<'static, Result<(), StoreError>>)>,
-) -> Result<u64, StoreError> {
+async fn poll_append(append: &mut Option<Append>) -> Result<u64, StoreError> {
     let Some((seq, started, future)) = append else { return std::future::pending().await };
     let (seq, started) = (*seq, *started);
     let result = future.await;
