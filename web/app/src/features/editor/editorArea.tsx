@@ -16,7 +16,6 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { theme } from '../../ui/theme';
 import { type OpenRequest, useRoom } from '../room/roomContext';
-import { useStartRun } from '../runs/useStartRun';
 import { files } from '../tree/treeModel';
 import './editor.css';
 import { EditorTab } from './editorTab';
@@ -114,7 +113,6 @@ const COMPONENTS = { file: FileTab };
 function FileTab(props: IDockviewPanelProps<EditorParams>) {
   const { session } = useRoom();
   const tree = useStore(session.tree);
-  const startRun = useStartRun();
   const { node: id, lastName, intent } = props.params;
   const node = tree.byId.get(id);
   // A file that was deleted keeps the view it had.
@@ -141,7 +139,6 @@ function FileTab(props: IDockviewPanelProps<EditorParams>) {
       node={node}
       intent={intent ?? NO_INTENT}
       onClose={() => props.api.close()}
-      onRun={startRun.start}
     />
   );
 }

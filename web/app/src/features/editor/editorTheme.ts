@@ -11,6 +11,15 @@ function brackets(color: string): Record<string, string> {
   );
 }
 
+function scrollbar(color: string): Record<string, string> {
+  return {
+    'scrollbarSlider.background': `${color}1f`,
+    'scrollbarSlider.hoverBackground': `${color}38`,
+    'scrollbarSlider.activeBackground': `${color}4d`,
+    'scrollbar.shadow': '#00000000',
+  };
+}
+
 let started = false;
 
 /** Defines the themes and follows the app's choice from then on. */
@@ -39,6 +48,7 @@ export function startEditorTheme(): void {
       'editorCursor.foreground': '#4250c8',
       'editorIndentGuide.background1': '#eceef2',
       ...brackets('#565d6e'),
+      ...scrollbar('#1b1e27'),
       'editorWidget.background': '#ffffff',
       'editorWidget.border': '#e2e5eb',
     },
@@ -65,6 +75,7 @@ export function startEditorTheme(): void {
       'editorCursor.foreground': '#8e9bff',
       'editorIndentGuide.background1': '#232831',
       ...brackets('#a5acbb'),
+      ...scrollbar('#e5e8ef'),
       'editorWidget.background': '#1d2129',
       'editorWidget.border': '#262a33',
     },

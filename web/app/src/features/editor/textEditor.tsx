@@ -51,14 +51,11 @@ export function TextEditor(props: {
   node: TreeNode | undefined;
   intent: EditorIntent;
   onClose: () => void;
-  onRun: () => void;
 }) {
   const { file, name, intent } = props;
   const state = useStore(file.session.state);
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<monaco.editor.IStandaloneCodeEditor | null>(null);
-  const onRun = useRef(props.onRun);
-  onRun.current = props.onRun;
   // A rename must not disturb whoever is typing: the editor is made once per file, with the name it had then.
   const firstName = useRef(name);
   const deleted = props.node === undefined || state.link === 'gone';
@@ -100,7 +97,6 @@ export function TextEditor(props: {
     const moved = editor.onDidChangeCursorPosition((event) => {
       if (event.reason === monaco.editor.CursorChangeReason.Explicit) binding.endUndoGroup();
     });
-    editor.addCommand(monaco.KeyMod.CtrlCmd | monaco.KeyCode.Enter, () => onRun.current());
     return () => {
       moved.dispose();
       carets.dispose();
