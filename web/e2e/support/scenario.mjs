@@ -1,0 +1,103 @@
+/**
+ * One test with everything it starts: servers, people, clients. Whatever happens, all of it is stopped, the servers' containers
+ * are gone, and after a failure the pages' pictures and the servers' logs lie in a folder whose path is printed.
+ */
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { launch, Person } from './browser.mjs';
+import { Client } from './clients.mjs';
+import { removeContainers } from './docker.mjs';
+import { Server, temporaryFolder } from './server.mjs';
+import { until } from './wait.mjs';
+
+/** A scenario that takes longer than this hangs. */
+const LONGEST_MS = 150_000;
+
+export function scenario(name, body, { ms = LONGEST_MS } = {}) {
+  test(name, { timeout: ms + 60_000 }, async (t) => {
+    const stage = new Stage();
+    let timer;
+    const late = new Promise((_, fail) => {
+      timer = setTimeout(() => fail(new Error(`the scenario took longer than ${ms} ms`)), ms);
+    });
+    try {
+      await Promise.race([body(stage, t), late]);
+      await stage.clear();
+    } catch (error) {
+      await stage.keepEvidence(name).catch((problem) => t.diagnostic(`no evidence: ${problem.message}`));
+      await stage.clear().catch((problem) => t.diagnostic(problem.message));
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  });
+}
+
+export class Stage {
+  #servers = [];
+  #people = [];
+  #clients = [];
+  #browser = null;
+
+  /** A running server with a data folder of its own. */
+  async server(environment = {}) {
+    const server = new Server(environment);
+    this.#servers.push(server);
+    return server.start();
+  }
+
+  async person(name, options) {
+    this.#browser ??= await launch();
+    const person = await Person.arrive(this.#browser, name, options);
+    this.#people.push(person);
+    return person;
+  }
+
+  client(url, name, api, options) {
+    const client = new Client(url, name, api, options);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Something with `destroy()` that must not outlive the scenario. */
+  own(thing) {
+    this.#clients.push(thing);
+    return thing;
+  }
+
+  async keepEvidence(name) {
+    const folder = temporaryFolder();
+    const file = (part) => join(folder, `${part}.`.replaceAll(/[^\w.-]+/g, '-'));
+    for (const person of this.#people) {
+      const picture = { path: `${file(person.name)}png`, timeout: 10_000 };
+      await person.page.screenshot(picture).catch(() => undefined);
+      if (person.problems.length > 0) await writeFile(`${file(person.name)}errors.txt`, person.problems.join('\n'));
+    }
+    for (const [index, server] of this.#servers.entries()) await writeFile(`${file(`server-${index}`)}log`, server.log);
+    process.stdout.write(`# what "${name}" looked like when it failed: ${folder}\n`);
+  }
+
+  async clear() {
+    for (const client of this.#clients) client.destroy();
+    for (const person of this.#people) await person.leave().catch(() => undefined);
+    await this.#browser?.close();
+    const left = [];
+    for (const server of this.#servers) {
+      const code = await server.stop();
+      const containers = await until('the containers of a stopped server to be gone', async () => {
+        const found = await server.containers();
+        return found.length === 0 && { found };
+      }, 10_000).catch(() => null);
+      if (code !== 0) left.push(`the server ended with ${code} when it was told to stop: ${server.log.slice(-2000)}`);
+      if (containers === null) {
+        const found = await server.containers();
+        left.push(`containers were left behind: ${found.join(', ')}`);
+        await removeContainers(found);
+      }
+      server.removeData();
+    }
+    assert.deepEqual(left, []);
+  }
+}
