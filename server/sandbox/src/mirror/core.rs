@@ -221,7 +221,7 @@ impl Core {
         loop {
             match self.events.try_recv() {
                 // What the file system did is this mirror's own doing.
-                Ok(RoomEvent::Edited { by: PrincipalKind::FileSystem, .. }) => {}
+                Ok(RoomEvent::Edited { by, .. }) if by.kind == PrincipalKind::FileSystem => {}
                 Ok(RoomEvent::Edited { node, .. }) => {
                     self.dirty.insert(node);
                 }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use buildspaces_crdt::replica::Applied;
 use buildspaces_crdt::{Replica, text};
 use buildspaces_kernel::ids::NodeId;
-use buildspaces_policy::PrincipalKind;
+use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::tree::{self, Node, NodeKind, TreeCommand};
 use buildspaces_rooms::{Error, RoomEvent};
 use rand::rngs::StdRng;
@@ -147,7 +147,7 @@ impl LiveRoom for MemoryRoom {
                 }
                 let document = world.documents.entry(id.clone()).or_default();
                 document.apply(&update).map_err(|e| Error::InvalidUpdate(e.to_string()))?;
-                world.happened.push(RoomEvent::Edited { node: id, by: PrincipalKind::FileSystem });
+                world.happened.push(RoomEvent::Edited { node: id, by: somebody(PrincipalKind::FileSystem) });
                 Ok(())
             })
             .collect();
@@ -167,6 +167,10 @@ impl LiveRoom for MemoryRoom {
         self.tell(&mut world);
         results
     }
+}
+
+pub(super) fn somebody(kind: PrincipalKind) -> Principal {
+    Principal { kind, ..Principal::system() }
 }
 
 impl World {
@@ -192,7 +196,7 @@ impl World {
             let old = if retyped { document.text(text::ROOT) } else { String::new() };
             edit(document, &text::diff(&old, &text));
         }
-        self.happened.push(RoomEvent::Tree { changed: outcome.changed.clone(), deleted: outcome.deleted, by });
+        self.happened.push(RoomEvent::Tree { changed: outcome.changed.clone(), deleted: outcome.deleted, by: somebody(by) });
         Ok(outcome.changed)
     }
 
@@ -200,7 +204,7 @@ impl World {
     pub(super) fn type_at(&mut self, id: &NodeId, at: u32, insert: &str) {
         let document = self.documents.entry(id.clone()).or_default();
         edit(document, &[text::Edit { at, delete: 0, insert: insert.to_owned() }]);
-        self.happened.push(RoomEvent::Edited { node: id.clone(), by: PrincipalKind::Person });
+        self.happened.push(RoomEvent::Edited { node: id.clone(), by: somebody(PrincipalKind::Person) });
     }
 
     pub(super) fn create(&mut self, parent: Option<&NodeId>, name: &str, text: Option<&str>) -> Result<NodeId, Error> {
@@ -288,7 +292,7 @@ impl World {
             self.required.remove(&c);
         }
         self.required.extend(came.into_iter().filter(|c| after.contains(*c)));
-        self.happened.push(RoomEvent::Edited { node: id, by: PrincipalKind::Person });
+        self.happened.push(RoomEvent::Edited { node: id, by: somebody(PrincipalKind::Person) });
     }
 
     pub(super) fn deliver_all(&mut self) {
