@@ -1,0 +1,175 @@
+/** `kill -9` in the middle of typing and of a run, and an orderly stop: what was acknowledged is there, nothing is left over. */
+import assert from 'node:assert/strict';
+import { look, runEnded, seeded, textOf, write } from './support/clients.mjs';
+import { containersOf } from './support/docker.mjs';
+import { scenario } from './support/scenario.mjs';
+import { pause, until } from './support/wait.mjs';
+
+const SLOW_TEST = `import time, unittest
+
+
+class Test(unittest.TestCase):
+    def test_it(self):
+        for second in range(8):
+            print("second", second)
+            time.sleep(1)
+`;
+
+/** Results a run may honestly have after the server died under it. */
+const HONEST = ['passed', 'interrupted'];
+
+/** Types numbered words and asks after each whether it is saved. */
+class Typist {
+  #stopped = false;
+
+  constructor(client, mark, random) {
+    Object.assign(this, { client, mark, random, written: 0 });
+  }
+
+  word(number) {
+    return `<${this.mark}${number}>`;
+  }
+
+  async type() {
+    while (!this.#stopped) {
+      this.written += 1;
+      const { text } = this.client;
+      text.insert(Math.floor(this.random() * 2) * text.length, this.word(this.written));
+      this.client.askWhetherSaved(this.written);
+      await pause(this.random() * 6);
+    }
+  }
+
+  stop() {
+    this.#stopped = true;
+  }
+
+  /** The words whose save the server confirmed. */
+  get acknowledged() {
+    return Array.from({ length: this.client.acknowledged }, (_, index) => this.word(index + 1));
+  }
+}
+
+scenario('nothing that was acknowledged is missing after kill -9', async (stage, t) => {
+  const seed = 20261122;
+  const random = seeded(seed);
+  const server = await stage.server();
+  const api = await server.person('Witness');
+  const room = await api.createRoom('python');
+  const node = await api.createNode(room.id, { name: 'typed.txt', kind: 'text', text: '' });
+  const documents = [`${room.id}/file:${node.id}`, 'a-plain-document'];
+  const acknowledged = new Map(documents.map((name) => [name, []]));
+  for (let round = 0; round < 4; round++) {
+    const typists = [];
+    for (const name of documents)
+      for (let i = 0; i < 2; i++) {
+        const client = stage.client(server.url, name, api);
+        await client.synced();
+        typists.push({ name, typist: new Typist(client, `${round}${'ab'[i]}`, random) });
+      }
+    const typing = typists.map(({ typist }) => typist.type());
+    await until('some words to be acknowledged', () => typists.every(({ typist }) => typist.client.acknowledged > 20));
+    await pause(random() * 400);
+    await server.kill();
+    for (const { name, typist } of typists) {
+      typist.stop();
+      acknowledged.get(name).push(...typist.acknowledged);
+      // They must not bring back what the server lost.
+      typist.client.destroy();
+    }
+    await Promise.all(typing);
+    await server.start();
+    for (const name of documents)
+      await look(api, name, ({ text }) => {
+        const now = text.toString();
+        const missing = acknowledged.get(name).filter((word) => !now.includes(word));
+        assert.deepEqual(missing, [], `${name}, round ${round}, seed ${seed}`);
+      });
+  }
+  t.diagnostic(`${[...acknowledged.values()].flat().length} acknowledged edits survived 4 kills`);
+});
+
+scenario('browsers survive kill -9 in the middle of typing and of a run', async (stage, t) => {
+  const server = await stage.server();
+  const ada = await stage.person('Ada');
+  const bob = await stage.person('Bob');
+  const api = await server.person('Witness');
+  const room = await ada.createRoom(server, 'python');
+  await bob.join(server, room);
+  await write(api, room, 'test_basket.py', SLOW_TEST);
+  for (const person of [ada, bob]) await person.open('README.md');
+  const [run] = await until('a run', async () => {
+    const runs = await api.runs(room);
+    return runs.length > 0 && runs;
+  });
+  await ada.seesRun(run.id, 'running');
+  await until('the run to have written something', async () => (await api.runLog(room, run.id)).includes('second 1'));
+
+  await ada.caret('README.md', 'end');
+  await ada.page.keyboard.insertText('Ada before. ');
+  await ada.connected('saved');
+  const typing = ada.page.keyboard.type('Ada keeps typing while the server dies under her. ', { delay: 25 });
+  await ada.seesText('README.md', 'Ada keeps');
+  await server.kill();
+  await typing;
+  for (const person of [ada, bob]) {
+    await person.connected('reconnecting');
+    assert.match((await person.connection()).text, /Reconnecting/);
+  }
+  assert.match((await ada.connection()).text, /edits? (is|are) kept here/);
+  await bob.caret('README.md', 'home');
+  await bob.page.keyboard.insertText('Bob typed this while the server was away. ');
+  await server.start();
+  for (const person of [ada, bob]) await person.connected('reconnected', 'saved', 'synced');
+  const expected = ['Ada before. ', 'Ada keeps typing while the server dies under her. ', 'Bob typed this while the server was away. '];
+  for (const person of [ada, bob])
+    for (const part of expected) await person.seesText('README.md', part.trim());
+  await until('the server to have all of it', async () => {
+    const text = await textOf(api, room, 'README.md');
+    return expected.every((part) => text.split(part).length === 2);
+  });
+  assert.equal((await ada.text('README.md')).trim(), (await bob.text('README.md')).trim());
+
+  const ended = await runEnded(api, room, run.id);
+  assert.ok(HONEST.includes(ended.state), `the run ended as ${ended.state}: ${ended.message}`);
+  if (ended.state === 'passed') {
+    assert.equal(ended.exit_code, 0);
+    assert.match(await api.runLog(room, run.id), /second 0\nsecond 1\n(.*\n)*second 7\n/, 'the log is whole');
+  } else assert.match(ended.message, /\w+ \w+/);
+  t.diagnostic(`the run that was under way ended as ${ended.state}`);
+  for (const person of [ada, bob]) await person.seesRun(run.id, ended.state);
+  assert.ok((await server.containers()).length <= 1, 'one room has at most one container');
+
+  // The room goes on working.
+  await ada.get('run-now').click();
+  await until('a run after the crash to be running', async () => (await api.runs(room))[0].state === 'running');
+
+  // Stopped in the middle of that run: `clear` checks the exit code and that no container is left.
+  const { instance } = server;
+  assert.equal(await server.stop(), 0, 'an orderly stop ends with 0');
+  assert.deepEqual(await containersOf(instance), []);
+  await server.start();
+  for (const person of [ada, bob]) await person.connected('reconnected', 'saved', 'synced');
+  const stopped = await until('the run that the stop ended', async () => {
+    const [last] = await api.runs(room);
+    return !['queued', 'running'].includes(last.state) && last;
+  });
+  assert.equal(stopped.state, 'interrupted');
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario('containers that kill -9 left behind are taken up or removed by the next start', async (stage) => {
+  const server = await stage.server();
+  const api = await server.person('Witness');
+  const room = await api.createRoom('python');
+  const run = await api.runNow(room.id);
+  await runEnded(api, room.id, run.id);
+  assert.equal((await server.containers()).length, 1);
+  await server.kill();
+  assert.equal((await server.containers()).length, 1, 'nothing could tidy up');
+  await server.start();
+  await until('the container that no run needs to be gone, or in use', async () => (await server.containers()).length <= 1);
+  const again = await api.runNow(room.id);
+  assert.equal((await runEnded(api, room.id, again.id)).state, 'passed');
+  assert.equal((await server.containers()).length, 1);
+});
