@@ -18,7 +18,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepSpec};
 use buildspaces_sandbox_agent::protocol::Key;
 use futures_util::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::link::{Connection, Link};
 use crate::steps::{self, Container, Following, NotStarted};
@@ -36,6 +36,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the agent of a container that ran already may take. It dials every half second.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a step waits for the one before it, which may have been cancelled this moment, to be over.
+const BUSY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often the state of a container is looked at while its agent has not dialled.
 const PROBE: Duration = Duration::from_millis(250);
@@ -103,12 +106,31 @@ impl Containers {
         self.shared.availability.subscribe()
     }
 
-    /// Starts the room's container if there is none, with `workspace` as its files, then the step. Not cancel-safe in
-    /// one respect: a caller that goes away may leave a step running that nobody follows; the next start ends it.
+    /// Starts the room's container if there is none, with `workspace` as its files, then the step. Cancel-safe: the step
+    /// of a caller that went away is cancelled.
     ///
     /// # Errors
     /// Runs are off, or a sentence that says what failed; then nothing of the step runs.
     pub async fn start(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        step: StepSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<Step, SandboxError> {
+        let (reply, answer) = oneshot::channel();
+        let (this, room, workspace) = (self.clone(), room.clone(), workspace.to_owned());
+        // A task of its own, because a container that was created half would be nobody's.
+        self.shared.tasks.spawn("start a step", async move {
+            let started = Box::pin(this.start_now(&room, &workspace, step, phase)).await;
+            if let Err(Ok(step)) = reply.send(started) {
+                let _ = step.cancel.try_send(());
+            }
+        });
+        answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
+    }
+
+    async fn start_now(
         &self,
         room: &RoomId,
         workspace: &Path,
@@ -124,7 +146,7 @@ impl Containers {
         let mut reason = String::new();
         for _ in 0..2 {
             let (sandbox, patience) = match &*held {
-                Some(sandbox) if sandbox.is_busy() => {
+                Some(sandbox) if !sandbox.becomes_idle(BUSY_PATIENCE).await => {
                     return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
                 }
                 Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
@@ -361,12 +383,13 @@ impl Shared {
     async fn remove(&self, found: &Found) {
         match self.engine.remove(&found.id).await {
             Ok(()) => {
-                tracing::info!(container = %&found.id[..found.id.len().min(12)], room = ?found.room, "removed a sandbox");
+                let room = found.room.as_ref().map_or("", RoomId::as_str);
+                tracing::info!(room, container = %&found.id[..found.id.len().min(12)], "removed a sandbox");
                 if let Some(room) = &found.room {
                     let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, room = ?found.room, "cannot remove a sandbox"),
+            Err(error) => tracing::warn!(%error, container = found.id, "cannot remove a sandbox"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use buildspaces_plans::ports::Phase;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::engine::Error;
 use super::{PROBE, Shared};
@@ -22,6 +22,8 @@ pub(super) struct Sandbox {
     /// False once the container is known to be gone or not to be trusted.
     usable: AtomicBool,
     state: Mutex<Use>,
+    /// Rung when a step is over.
+    freed: Notify,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,7 @@ struct Use {
 impl Sandbox {
     pub(super) fn new(id: String, link: Link, shared: Weak<Shared>) -> Self {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), phase: None });
-        Self { id, link: Arc::new(link), shared, usable: AtomicBool::new(true), state }
+        Self { id, link: Arc::new(link), shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -52,6 +54,20 @@ impl Sandbox {
 
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.state.lock().expect("short sections, no panics").idle_since
+    }
+
+    /// Waits until no step runs; false if that takes longer than `patience`. Cancel-safe.
+    pub(super) async fn becomes_idle(&self, patience: Duration) -> bool {
+        let idle = async {
+            loop {
+                let freed = self.freed.notified();
+                if !self.is_busy() {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        tokio::time::timeout(patience, idle).await.is_ok()
     }
 
     /// A step is about to run. The caller holds the room's lock and has seen that none does.
@@ -119,6 +135,7 @@ impl Container for Sandbox {
     fn released(&self, usable: bool) {
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = Some(Instant::now());
+        self.freed.notify_waiters();
         if usable {
             return;
         }

@@ -198,6 +198,22 @@ async fn a_step_whose_container_dies_is_lost_and_the_next_gets_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_leaves_nothing_running() {
+    let world = world!();
+    let containers = world.open().await;
+    // Gone while the container is being created, then while the step starts in it.
+    for (key, patience) in [("a", 1), ("b", 100)] {
+        let starting = world.try_start(&containers, &world.room, key, "sleep 706", PATIENCE);
+        let _ = tokio::time::timeout(Duration::from_millis(patience), starting).await;
+    }
+    let (text, end) = world.run(&containers, "c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
+    assert_eq!(end, StepEvent::Exited(Exit::Code(0)));
+    assert!(!text.contains("sleep 706"), "{text}");
+    assert_eq!(world.containers().len(), 1);
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_resumes_what_it_wants_and_removes_the_rest() {
     let world = world!();
     let (other, third) = (RoomId::random(), RoomId::random());
