@@ -102,7 +102,7 @@ async fn open(gateway: &Gateway, document: &str, token: Option<&str>) -> Result<
         match handle.connect(authority.clone(), known).await {
             Ok(opened) => {
                 if let Some(room) = room_of(&name) {
-                    gateway.engine.room_opened(&room);
+                    gateway.engine.room_opened(&room).await;
                 }
                 return Ok(opened);
             }

@@ -89,7 +89,7 @@ pub struct Run {
     /// Hash over paths and contents of all text files that the run saw, in hexadecimal; set at start.
     pub content_hash: Option<String>,
     pub state: RunState,
-    /// Who asked for "Run now"; the server itself for a rule that fired.
+    /// Who asked for "Run now", or whose edit came last before the rule fired.
     pub requested_by: buildspaces_kernel::ids::PrincipalId,
     pub requested_by_name: String,
     pub queued_at: UnixMillis,

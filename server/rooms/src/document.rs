@@ -15,7 +15,7 @@ use buildspaces_crdt::protocol::{self, Message};
 use buildspaces_crdt::replica::{self, Applied};
 use buildspaces_crdt::{Replica, awareness};
 use buildspaces_kernel::ids::ConnectionId;
-use buildspaces_policy::{Authority, Capability, Principal, PrincipalKind};
+use buildspaces_policy::{Authority, Capability, Principal};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -98,9 +98,9 @@ pub enum Effect {
         peer: ConnectionId,
         reason: CloseReason,
     },
-    /// Somebody of this kind changed the document.
+    /// Somebody changed the document.
     Edited {
-        by: PrincipalKind,
+        by: Principal,
     },
     Done {
         ticket: Ticket,
@@ -296,13 +296,12 @@ impl Document {
                 peer.asked = false;
                 let held = peer.held.take();
                 let by = peer.authority.principal.clone();
-                let kind = by.kind;
                 let frame = protocol::update(&update);
                 effects.push(Effect::Broadcast { except: Some(from), frame: frame.clone() });
-                self.append(by, update, effects);
+                self.append(by.clone(), update, effects);
                 self.waiting.push_back((self.seq, Waiting::Send { to: from, frame }));
                 self.acknowledge_held(from, held, effects);
-                effects.push(Effect::Edited { by: kind });
+                effects.push(Effect::Edited { by });
             }
             Ok(Applied::Nothing) => {
                 peer.asked = false;
@@ -359,10 +358,9 @@ impl Document {
 
     /// An update of this process took effect.
     fn accepted(&mut self, by: Principal, update: Bytes, effects: &mut Vec<Effect>) {
-        let kind = by.kind;
         effects.push(Effect::Broadcast { except: None, frame: protocol::update(&update) });
-        self.append(by, update, effects);
-        effects.push(Effect::Edited { by: kind });
+        self.append(by.clone(), update, effects);
+        effects.push(Effect::Edited { by });
     }
 
     fn append(&mut self, by: Principal, update: Bytes, effects: &mut Vec<Effect>) {

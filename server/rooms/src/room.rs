@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{NodeId, RoomId};
-use buildspaces_policy::{Principal, PrincipalKind};
+use buildspaces_policy::Principal;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -33,9 +33,9 @@ const NODES: &str = "nodes";
 #[derive(Clone, Debug)]
 pub enum RoomEvent {
     /// A text file's document changed.
-    Edited { node: NodeId, by: PrincipalKind },
+    Edited { node: NodeId, by: Principal },
     /// Nodes were created, changed (as they are now) or deleted.
-    Tree { changed: Vec<Node>, deleted: Vec<NodeId>, by: PrincipalKind },
+    Tree { changed: Vec<Node>, deleted: Vec<NodeId>, by: Principal },
 }
 
 /// The maps of the projected `runs` document.
@@ -231,6 +231,6 @@ async fn perform(
         room.inner.rooms.close_file(room.id(), node, CloseReason::Gone).await;
     }
     // Nobody listening is fine: consumers look at everything when they begin.
-    let _ = room.inner.events.send(RoomEvent::Tree { changed: changed.clone(), deleted, by: by.kind });
+    let _ = room.inner.events.send(RoomEvent::Tree { changed: changed.clone(), deleted, by: by.clone() });
     Ok(changed)
 }

@@ -91,6 +91,9 @@ struct Actor {
     hashes: HashMap<NodeId, [u8; 32]>,
     /// Oldest first, at most one per rule.
     queue: VecDeque<Run>,
+    /// The person whose edit came last: the rules that fire now fire because of them. The server itself until
+    /// somebody has edited.
+    last_editor: Principal,
     running: Option<Running>,
     phase: watch::Sender<Phase>,
     availability: Availability,
@@ -128,6 +131,7 @@ impl Actor {
             rules: Vec::new(),
             hashes: HashMap::new(),
             queue: VecDeque::new(),
+            last_editor: Principal::system(),
             running: None,
             phase: watch::Sender::new(Phase::Idle),
             availability,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use buildspaces_kernel::ids::{NodeId, RoomId};
-use buildspaces_policy::PrincipalKind;
+use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::{Error, RoomEvent, RunsMap};
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -50,6 +50,11 @@ impl Default for FakeRoom {
     }
 }
 
+/// A principal of a kind, called after it.
+fn somebody(kind: PrincipalKind) -> Principal {
+    Principal { kind, name: format!("{kind:?}").into(), ..Principal::system() }
+}
+
 impl FakeRoom {
     /// Sets a file's text and tells followers; a new path is a change of the tree.
     pub fn edit(&self, path: &str, text: &str, by: PrincipalKind) {
@@ -57,10 +62,10 @@ impl FakeRoom {
             let mut state = self.lock();
             if let Some((node, old)) = state.files.get_mut(path) {
                 text.clone_into(old);
-                RoomEvent::Edited { node: node.clone(), by }
+                RoomEvent::Edited { node: node.clone(), by: somebody(by) }
             } else {
                 state.files.insert(path.to_owned(), (NodeId::random(), text.to_owned()));
-                RoomEvent::Tree { changed: Vec::new(), deleted: Vec::new(), by }
+                RoomEvent::Tree { changed: Vec::new(), deleted: Vec::new(), by: somebody(by) }
             }
         };
         // Nobody may be following.
@@ -74,7 +79,7 @@ impl FakeRoom {
             let file = state.files.remove(from).expect("the file exists");
             state.files.insert(to.to_owned(), file);
         }
-        let _ = self.events.send(RoomEvent::Tree { changed: Vec::new(), deleted: Vec::new(), by });
+        let _ = self.events.send(RoomEvent::Tree { changed: Vec::new(), deleted: Vec::new(), by: somebody(by) });
     }
 
     /// Path and text of every file, by path.

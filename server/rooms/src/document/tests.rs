@@ -1,6 +1,6 @@
 use super::*;
 use buildspaces_kernel::ids::PrincipalId;
-use buildspaces_policy::Role;
+use buildspaces_policy::{PrincipalKind, Role};
 use serde_json::json;
 use yrs::Text;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::actor::IDLE;
 use crate::memory::MemoryStore;
 use crate::{RoomEvent, RunsMap};
 use buildspaces_crdt::protocol::{self, Message};
@@ -100,10 +101,10 @@ async fn an_unused_document_is_unloaded_and_comes_back_whole() {
     let name = DocumentName::parse("plain").expect("valid");
     let document = rooms.document(&name).await.expect("open");
     document.apply(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
-    tokio::time::sleep(crate::actor::IDLE * 3).await;
+    tokio::time::sleep(IDLE * 3).await;
     assert_eq!(rooms.inner.documents.len(), 1, "somebody holds it");
     drop(document);
-    tokio::time::sleep(crate::actor::IDLE * 3).await;
+    tokio::time::sleep(IDLE * 3).await;
     assert_eq!(rooms.inner.documents.len(), 0);
     assert_eq!(rooms.document(&name).await.expect("open").text().await.expect("text"), "x");
 }

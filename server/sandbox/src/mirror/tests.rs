@@ -18,7 +18,8 @@ use buildspaces_rooms::{NewRoom, RoomHandle, Rooms};
 use tempfile::TempDir;
 
 use super::core::{Core, Scope};
-use super::memory::{MemoryRoom, person};
+use super::memory::MemoryRoom;
+use buildspaces_policy::PrincipalKind;
 use super::simulation::{folder, open};
 use super::{Config, Error, Mirrors, Workspace};
 
@@ -145,7 +146,7 @@ fn large_and_binary_files_become_nodes_without_a_document() {
     assert_eq!(bench.text("large"), "short text");
     assert_eq!(bench.text("binary"), "now a text");
     let id = bench.node("binary").expect("known").id;
-    bench.room.act(|world| world.command(person(), TreeCommand::Delete { id, rev: None })).expect("deletes");
+    bench.room.act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None })).expect("deletes");
     bench.settle();
     assert!(!bench.path("binary").exists());
 }
@@ -180,7 +181,7 @@ fn names_that_the_tree_refuses_stay_in_the_workspace() {
     assert_eq!(fs::read_to_string(bench.path("README.md")).expect("reads"), "clash");
     // When the name becomes free, the file is taken in.
     let id = bench.node("readme.md").expect("known").id;
-    bench.room.act(|world| world.command(person(), TreeCommand::Delete { id, rev: None })).expect("deletes");
+    bench.room.act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None })).expect("deletes");
     bench.settle();
     assert_eq!(bench.text("README.md"), "clash");
 }
@@ -212,7 +213,7 @@ fn a_deleted_folder_keeps_what_the_tree_does_not_know_and_does_not_come_back() {
     fs::create_dir(bench.path("src/__pycache__")).expect("makes");
     fs::write(bench.path("src/__pycache__/a.pyc"), "bytecode").expect("writes");
     bench.settle();
-    bench.room.act(|world| world.command(person(), TreeCommand::Delete { id: src, rev: None })).expect("deletes");
+    bench.room.act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id: src, rev: None })).expect("deletes");
     bench.settle();
     bench.settle();
     assert_eq!(bench.names(), [""; 0]);
@@ -242,7 +243,7 @@ fn two_files_that_change_places_change_places() {
     bench.room.act(|world| {
         for (id, name) in [(&a, "c"), (&b, "a"), (&a, "b")] {
             let command = TreeCommand::Update { id: id.clone(), parent: None, name: Some(name.to_owned()), rev: None };
-            world.command(person(), command).expect("renames");
+            world.command(PrincipalKind::Person, command).expect("renames");
         }
     });
     bench.settle();
@@ -260,7 +261,7 @@ fn a_folder_and_its_child_that_change_places_change_places() {
     bench.room.act(|world| {
         let mut update = |id: &NodeId, parent: Option<&NodeId>, name: &str| {
             let command = TreeCommand::Update { id: id.clone(), parent: Some(parent.cloned()), name: Some(name.to_owned()), rev: None };
-            world.command(person(), command).expect("moves");
+            world.command(PrincipalKind::Person, command).expect("moves");
         };
         update(&inner, None, "inner");
         update(&outer, Some(&inner), "inner");

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::NodeId;
-use buildspaces_policy::{Principal, PrincipalKind};
+use buildspaces_policy::PrincipalKind;
 use buildspaces_rooms::RoomEvent;
 
 use super::{Actor, now};
@@ -18,9 +18,10 @@ impl Actor {
         match event {
             RoomEvent::Edited { node, by } => {
                 self.hashes.remove(&node);
-                if by != PrincipalKind::Person {
+                if by.kind != PrincipalKind::Person {
                     return;
                 }
+                self.last_editor = by;
                 if !self.files.contains_key(&node) {
                     self.look_at_files();
                 }
@@ -30,7 +31,8 @@ impl Actor {
             }
             RoomEvent::Tree { by, .. } => {
                 let changed = self.look_at_files();
-                if by == PrincipalKind::Person {
+                if by.kind == PrincipalKind::Person {
+                    self.last_editor = by;
                     self.handle_changed_paths(&changed).await;
                 }
             }
@@ -111,7 +113,7 @@ impl Actor {
         if covered {
             return Ok(());
         }
-        let run = Run::queued(rule, key, &Principal::system(), unix_millis());
+        let run = Run::queued(rule, key, &self.last_editor, unix_millis());
         if self.shared.store.insert(&run).await? {
             self.enqueue(run).await;
         }
