@@ -29,6 +29,7 @@ export function ContextMenu(props: {
         placement="bottom start"
         offset={2}
         className="menu-popover"
+        aria-label={props.label}
         data-testid="menu"
       >
         <AriaMenu

@@ -50,6 +50,8 @@ export class TextBinding {
   readonly undoManager: Y.UndoManager;
   /** Called with the model offset where an undo or redo changed the text. */
   onUndone: ((offset: number) => void) | null = null;
+  /** Called before edits from elsewhere reach the model, in its offsets; what it returns is called after them. */
+  beforeRemote: ((edits: readonly OffsetEdit[]) => () => void) | null = null;
   private applying = false;
   private disposed = false;
   /** The document's text and its line ends while it has carriage returns; `null` while model and text are identical. */
@@ -132,7 +134,9 @@ export class TextBinding {
       edits = editsOfModel(edits, this.returns?.text ?? this.model.getValue());
       this.remember(this.text.toString());
     }
+    const afterRemote = this.beforeRemote?.(edits);
     this.apply(edits);
+    afterRemote?.();
     this.verify();
     const last = edits[edits.length - 1];
     if (transaction.origin === this.undoManager && last) {

@@ -6,6 +6,7 @@ import { notify } from '../../ui/toast';
 import type { TreeNode } from '../tree/treeModel';
 import { startEditorTheme } from './editorTheme';
 import type { FileSession } from './fileSessions';
+import { keepSelections } from './keepSelections';
 import { languageFor } from './language';
 import { monaco } from './monaco';
 import { headOf, RemoteCarets } from './remoteCarets';
@@ -93,6 +94,7 @@ export function TextEditor(props: {
       editor.setPosition(model.getPositionAt(offset));
       editor.revealPositionInCenterIfOutsideViewport(model.getPositionAt(offset));
     };
+    binding.beforeRemote = (edits) => keepSelections(editor, model, edits);
     // A caret that was put elsewhere begins a new undo step.
     const moved = editor.onDidChangeCursorPosition((event) => {
       if (event.reason === monaco.editor.CursorChangeReason.Explicit) binding.endUndoGroup();
@@ -101,6 +103,7 @@ export function TextEditor(props: {
       moved.dispose();
       carets.dispose();
       binding.onUndone = null;
+      binding.beforeRemote = null;
       editor.dispose();
       view.current = null;
     };
@@ -135,9 +138,8 @@ export function TextEditor(props: {
   };
 
   return (
-    <section
+    <div
       className="editor"
-      aria-label={props.path}
       data-testid="editor"
       data-node={file.node}
       data-path={props.path}
@@ -180,7 +182,7 @@ export function TextEditor(props: {
         </div>
       )}
       <div ref={host} className="editor-host" data-hidden={!state.loaded || undefined} />
-    </section>
+    </div>
   );
 }
 
