@@ -253,7 +253,7 @@ fn default_data_dir(environment: &BTreeMap<String, String>) -> Result<PathBuf, E
     let set = |key: &str| environment.get(key).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_DATA_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-        .map(|base| base.join("buildspaces"))
+        .map(|base| base.join("buildspaces/data"))
         .ok_or_else(|| Error("there is no home folder to keep data in; set data_dir or --data".to_owned()))
 }
 
@@ -278,7 +278,7 @@ mod tests {
     fn without_settings_only_this_machine_is_served() {
         let config = with(&[], Overrides::default()).expect("defaults");
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.data_dir, PathBuf::from("/home/ada/.local/share/buildspaces"));
+        assert_eq!(config.data_dir, PathBuf::from("/home/ada/.local/share/buildspaces/data"));
     }
 
     #[test]

@@ -39,7 +39,7 @@ struct ServeArgs {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// The folder that holds everything the server keeps [default: ~/.local/share/buildspaces]
+    /// The folder that holds everything the server keeps [default: ~/.local/share/buildspaces/data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Lets anybody who reaches the server use it, on an address that other machines reach.
