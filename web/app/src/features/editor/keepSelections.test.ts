@@ -19,4 +19,11 @@ describe('afterEdits', () => {
   ])('%s', (_name, edits, expected) => {
     expect(afterEdits(selection, edits)).toEqual(expected);
   });
+
+  it('leaves a caret before what is inserted at it', () => {
+    expect(afterEdits({ start: 4, end: 4 }, [insert(1, 'ab'), insert(4, 'xyz')])).toEqual({
+      start: 6,
+      end: 6,
+    });
+  });
 });

@@ -1,6 +1,7 @@
 /**
- * Keeps what somebody else types at the edge of this person's selection out of the selection. Monaco lets a selection grow at its
- * edges; the next key would then replace the other person's text together with one's own.
+ * Keeps this person's carets and selections apart from what somebody else types right at them. Monaco lets a selection grow at its
+ * edges, so that the next key would replace the other person's text, and moves a caret behind text inserted at it, so that
+ * two people typing at one place would mix their letters.
  */
 import type { editor } from 'monaco-editor/editor';
 import type { OffsetEdit } from './lineEnds';
@@ -10,8 +11,15 @@ interface Range {
   end: number;
 }
 
-/** Where a selection is after `edits`, which are in offsets before them and rise. Text inserted at its edges stays outside. */
+/**
+ * Where a selection is after `edits`, which are in offsets before them and rise. Text inserted at its edges stays outside; a
+ * caret stays before text that is inserted at it.
+ */
 export function afterEdits(range: Range, edits: readonly OffsetEdit[]): Range {
+  if (range.start === range.end) {
+    const caret = moved(range.start, edits, 'before');
+    return { start: caret, end: caret };
+  }
   const start = moved(range.start, edits, 'after');
   return { start, end: Math.max(start, moved(range.end, edits, 'before')) };
 }
@@ -36,17 +44,12 @@ export function keepSelections(
   model: editor.ITextModel,
   edits: readonly OffsetEdit[],
 ): () => void {
-  const offsets = (view.getSelections() ?? []).map((selection) =>
-    selection.isEmpty()
-      ? null
-      : {
-          start: model.getOffsetAt(selection.getStartPosition()),
-          end: model.getOffsetAt(selection.getEndPosition()),
-        },
-  );
-  const touched = offsets.some(
-    (range) =>
-      range && edits.some((e) => e.from === e.to && (e.from === range.start || e.from === range.end)),
+  const offsets = (view.getSelections() ?? []).map((selection) => ({
+    start: model.getOffsetAt(selection.getStartPosition()),
+    end: model.getOffsetAt(selection.getEndPosition()),
+  }));
+  const touched = offsets.some(({ start, end }) =>
+    edits.some((edit) => edit.from === edit.to && (edit.from === start || edit.from === end)),
   );
   if (!touched) return () => undefined;
   return () => {
