@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildspaces/ta
 WEB_SOURCES := $(shell find web/app -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 WEB_DIST := web/app/dist/index.html
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop image doctor api clean
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api clean
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -55,6 +55,9 @@ engine: ## Finds or starts a Docker engine, which turns runs on
 
 engine-stop: ## Stops the private engine that `make engine` started
 	@scripts/engine stop
+
+agent: ## Builds the program inside the sandboxes and prints its path
+	@scripts/build-agent
 
 image: ## Builds the image of the sandboxes
 	@scripts/image
