@@ -4,7 +4,7 @@
 //! for the same principal, which is what a reconnect looks like. The server writes `user` into every
 //! state of a connection whose principal it knows, so nobody can appear under another's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use buildspaces_crdt::awareness::Entry;
@@ -41,6 +41,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Presence {
     known: BTreeMap<u64, Known>,
+    /// Connections that have announced something.
+    begun: HashSet<ConnectionId>,
 }
 
 impl Presence {
@@ -54,6 +56,9 @@ impl Presence {
         stamp: bool,
         entries: Vec<Entry>,
     ) -> Vec<Entry> {
+        // A client that comes back begins by announcing itself under the clock it had, maybe before its old connection
+        // is known to be dead. Later, the same words are an echo: clients repeat what they hear from others.
+        let first = self.begun.insert(from);
         let mut accepted = Vec::with_capacity(entries.len());
         for mut entry in entries {
             let known = self.known.get(&entry.client);
@@ -62,7 +67,7 @@ impl Presence {
             }
             let newer = known.is_none_or(|known| {
                 entry.clock > known.clock
-                    || (entry.clock == known.clock && (entry.state.is_none() || known.owner != from))
+                    || (entry.clock == known.clock && (entry.state.is_none() || (first && known.owner != from)))
             });
             if !newer {
                 continue;
@@ -91,6 +96,7 @@ impl Presence {
 
     /// Forgets a connection's clients. Returns what others must be told.
     pub fn disconnect(&mut self, from: ConnectionId) -> Vec<Entry> {
+        self.begun.remove(&from);
         self.remove(|known| known.owner == from)
     }
 
@@ -170,6 +176,16 @@ mod tests {
         assert_eq!(presence.disconnect(old), vec![]);
         assert_eq!(presence.disconnect(new), vec![Entry { client: 1, clock: 5, state: None }]);
         assert_eq!(presence.all(), vec![]);
+    }
+
+    #[test]
+    fn who_repeats_what_another_window_of_the_same_person_said_does_not_own_it() {
+        let (mut presence, now, ada) = (Presence::default(), Instant::now(), person("Ada"));
+        let (one, other) = (ConnectionId::new(), ConnectionId::new());
+        presence.announce(now, other, &ada, true, says(2, 1, "{}"));
+        presence.announce(now, one, &ada, true, says(1, 1, "{}"));
+        assert_eq!(presence.announce(now, other, &ada, true, says(1, 1, "{}")), vec![]);
+        assert_eq!(presence.disconnect(one), vec![Entry { client: 1, clock: 1, state: None }]);
     }
 
     #[test]
