@@ -36,6 +36,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many bytes above the limit a frame is read to be refused in an orderly way.
 const READ_BEYOND: usize = 1 << 20;
 
+/// A message of up to this many times the limit is read to its end, so that its sender gets to read why it is refused:
+/// closing a socket that holds unread bytes resets it, and the close code is lost. Longer ones are cut off.
+const READ_TO_REFUSE: usize = 2;
+
 /// Frames written before the socket is looked at again.
 const MAX_BATCH: usize = 64;
 
@@ -58,7 +62,8 @@ pub(crate) async fn connect(
     // A frame a little too large is still read, so that the client gets its close code; a much larger one ends the
     // connection as soon as its length is known, and the code may be lost with it.
     let max = gateway.config.max_frame_bytes + READ_BEYOND;
-    upgrade.max_message_size(max).max_frame_size(max).write_buffer_size(0).on_upgrade(async move |socket| {
+    let read = max.saturating_mul(READ_TO_REFUSE);
+    upgrade.max_message_size(read).max_frame_size(read).write_buffer_size(0).on_upgrade(async move |socket| {
         let _permit = permit;
         metrics::gauge!("buildspaces_connections_open").increment(1.0);
         serve(&gateway, &document, params.token.as_deref(), socket).await;
@@ -137,6 +142,9 @@ async fn exchange(
             }
             incoming = socket.next() => {
                 let frame = match incoming {
+                    Some(Ok(Frame::Binary(frame))) if frame.len() > gateway.config.max_frame_bytes => {
+                        return Some(too_large(gateway));
+                    }
                     Some(Ok(Frame::Binary(frame))) => frame,
                     Some(Ok(Frame::Text(_))) => return Some(close(1002, "only binary frames are understood here")),
                     Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {
