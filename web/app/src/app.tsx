@@ -3,6 +3,7 @@ import { lazy, Suspense } from 'react';
 import { Lobby } from './features/lobby/lobby';
 import { route } from './router';
 import type { SessionStore } from './session/session';
+import { ErrorBoundary } from './ui/errorBoundary';
 import { useStore } from './ui/store';
 import { Toasts } from './ui/toast';
 
@@ -11,7 +12,7 @@ const RoomPage = lazy(() => import('./features/room/roomPage'));
 export function App(props: { sessions: SessionStore }) {
   const at = useStore(route);
   return (
-    <>
+    <ErrorBoundary>
       {at.page === 'lobby' && <Lobby sessions={props.sessions} />}
       {at.page === 'room' && (
         <Suspense fallback={null}>
@@ -20,9 +21,9 @@ export function App(props: { sessions: SessionStore }) {
       )}
       {at.page === 'unknown' && (
         <main className="page-center">
-          <div style={{ textAlign: 'center' }}>
+          <div className="failed-page">
             <h1>There is nothing at this address</h1>
-            <p style={{ margin: '8px 0 16px' }}>Rooms are at addresses such as /r/abc123.</p>
+            <p>Rooms are at addresses such as /r/abc123.</p>
             <a className="button" data-kind="primary" href="/">
               Go to the start page
             </a>
@@ -30,6 +31,6 @@ export function App(props: { sessions: SessionStore }) {
         </main>
       )}
       <Toasts />
-    </>
+    </ErrorBoundary>
   );
 }

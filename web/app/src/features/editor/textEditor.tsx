@@ -1,6 +1,7 @@
 /** One open text file: a Monaco editor on the file's model. It loads nothing by itself; `session` brings the text. */
 import { ClipboardCopy, Loader, Lock, Trash2 } from 'lucide-react';
 import { useEffect, useLayoutEffect, useRef } from 'react';
+import { copyText } from '../../ui/clipboard';
 import { useStore } from '../../ui/store';
 import { notify } from '../../ui/toast';
 import type { TreeNode } from '../tree/treeModel';
@@ -132,9 +133,8 @@ export function TextEditor(props: {
     if (intent.follow !== null) return followCaret(file, intent.follow, () => view.current);
   }, [intent, file]);
 
-  const copyText = async () => {
-    await navigator.clipboard.writeText(file.session.doc.getText('text').toString());
-    notify('The text is in the clipboard.');
+  const copyAll = async () => {
+    if (await copyText(file.session.doc.getText('text').toString())) notify('The text is in the clipboard.');
   };
 
   return (
@@ -154,7 +154,7 @@ export function TextEditor(props: {
             className="button"
             data-size="small"
             data-testid="copy-text"
-            onClick={copyText}
+            onClick={copyAll}
           >
             <ClipboardCopy size={13} /> Copy the text
           </button>

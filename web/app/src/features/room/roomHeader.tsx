@@ -1,6 +1,7 @@
 /** The bar at the top: which room, how the connection is, who is here, and how to bring others in. */
 import { Check, Link2, Moon, Sun } from 'lucide-react';
 import { useState } from 'react';
+import { copyText } from '../../ui/clipboard';
 import { Logo } from '../../ui/logo';
 import { useStore } from '../../ui/store';
 import { theme, toggleTheme } from '../../ui/theme';
@@ -35,7 +36,7 @@ export function RoomHeader() {
 function CopyLink() {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(location.origin + location.pathname);
+    if (!(await copyText(location.origin + location.pathname))) return;
     setCopied(true);
     setTimeout(() => setCopied(false), COPIED_MS);
   };

@@ -3,6 +3,7 @@ import { ClipboardCopy } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { sentence } from '../../api/client';
 import type { Run } from '../../api/types';
+import { copyText } from '../../ui/clipboard';
 import { Dialog } from '../../ui/dialog';
 import { notify } from '../../ui/toast';
 import { useRoom } from '../room/roomContext';
@@ -36,8 +37,7 @@ export function FullLogDialog(props: { run: Run; onClose: () => void }) {
           className="button"
           disabled={log === null}
           onClick={async () => {
-            await navigator.clipboard.writeText(log ?? '');
-            notify('The log is in the clipboard.');
+            if (await copyText(log ?? '')) notify('The log is in the clipboard.');
           }}
         >
           <ClipboardCopy size={14} /> Copy

@@ -24,7 +24,9 @@ export function RunsPanel() {
 
   const runs = shownRuns(all, withSuperseded);
   const hidden = all.length - shownRuns(all, false).length;
-  const selected = runs.find((run) => run.id === chosen) ?? runs[0];
+  // What runs now is more telling than what waits behind it.
+  const selected =
+    runs.find((run) => run.id === chosen) ?? runs.find((run) => run.state === 'running') ?? runs[0];
   const off = sandbox.state === 'off';
   const away = connection.kind === 'reconnecting' || connection.kind === 'offline';
   const starting = phase(sandbox);

@@ -14,15 +14,17 @@ export function NameInput(props: {
   const [busy, setBusy] = useState(false);
   const input = useRef<HTMLInputElement>(null);
   const done = useRef(false);
+  // Somebody may rename the file meanwhile; the field goes on from the name it began with.
+  const initial = useRef(props.initial).current;
 
   useLayoutEffect(() => {
     const field = input.current;
     if (!field) return;
     field.focus();
-    const dot = props.initial.lastIndexOf('.');
-    field.setSelectionRange(0, dot > 0 ? dot : props.initial.length);
+    const dot = initial.lastIndexOf('.');
+    field.setSelectionRange(0, dot > 0 ? dot : initial.length);
     field.scrollIntoView({ block: 'nearest' });
-  }, [props.initial]);
+  }, [initial]);
 
   const leave = () => {
     if (done.current) return;
@@ -31,7 +33,7 @@ export function NameInput(props: {
   };
   const save = async () => {
     if (busy || done.current) return;
-    if (value === props.initial) return leave();
+    if (value === initial) return leave();
     const wrong = nameProblem(value, props.siblings);
     if (wrong) return setProblem(wrong);
     setBusy(true);

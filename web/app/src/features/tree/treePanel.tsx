@@ -4,6 +4,7 @@
  */
 import { FilePlus2, FolderPlus, TriangleAlert, X } from 'lucide-react';
 import { type DragEvent, type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { copyText } from '../../ui/clipboard';
 import { ConfirmDialog } from '../../ui/dialog';
 import { ContextMenu } from '../../ui/menu';
 import { useStore } from '../../ui/store';
@@ -76,7 +77,7 @@ export function TreePanel() {
     if (!node) return;
     if (intent === 'open') return opener.open({ node: node.id, focus: true });
     if (intent === 'rename') return setDraft({ rename: node.id });
-    if (intent === 'copy-path') return void navigator.clipboard.writeText(node.path);
+    if (intent === 'copy-path') return void copyText(node.path);
     if (intent === 'download') return setProblem((await actions.download(node)).problem);
     setAsked({ ask: intent, node });
   };
