@@ -446,8 +446,8 @@ async fn a_workspace_loads_once_however_many_ask() {
     whole.end().await;
 }
 
-/// Not a judgement, but numbers, in words that `cargo nextest run --no-capture` shows; the bounds are
-/// far above what is usual, so that only a mistake in kind fails.
+/// Numbers rather than a judgement: set `MIRROR_NUMBERS` when it is compiled, and it fails with them. The
+/// bounds are far above what is usual even on a busy machine, so that only a mistake in kind fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_files_take_seconds_and_a_keystroke_takes_the_time_it_gathers() {
     let text = "0123456789abcde\n".repeat(256);
@@ -476,15 +476,12 @@ async fn a_thousand_files_take_seconds_and_a_keystroke_takes_the_time_it_gathers
     }
     typed.sort();
     absorbed.sort();
-    tracing::info!(?materialised, ?unchanged, typed = ?typed[10], absorbed = ?absorbed[10]);
     let report = format!(
         "1,000 files: {materialised:?}; 1,000 unchanged: {unchanged:?}; keystroke to disk p50 {:?} max {:?}; disk to document p50 {:?} max {:?}",
         typed[10], typed[19], absorbed[10], absorbed[19]
     );
     assert_ne!(fs::metadata(&path).expect("stat").ino(), inode);
-    assert!(materialised < Duration::from_secs(20) && typed[10] < Duration::from_millis(500), "{report}");
-    if std::option_env!("MIRROR_NUMBERS").is_some() {
-        panic!("{report}");
-    }
+    assert!(materialised < Duration::from_secs(60) && typed[10] < Duration::from_secs(5), "{report}");
+    assert!(std::option_env!("MIRROR_NUMBERS").is_none(), "{report}");
     whole.end().await;
 }
