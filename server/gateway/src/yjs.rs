@@ -33,9 +33,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long a write may take before the client counts as stuck.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How many bytes above the limit a frame is read to be refused in an orderly way.
-const READ_BEYOND: usize = 1 << 20;
-
 /// A message of up to this many times the limit is read to its end, so that its sender gets to read why it is refused:
 /// closing a socket that holds unread bytes resets it, and the close code is lost. Longer ones are cut off.
 const READ_TO_REFUSE: usize = 2;
@@ -59,10 +56,7 @@ pub(crate) async fn connect(
         let message = "too many connections; try again in a moment";
         return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message).into_response();
     };
-    // A frame a little too large is still read, so that the client gets its close code; a much larger one ends the
-    // connection as soon as its length is known, and the code may be lost with it.
-    let max = gateway.config.max_frame_bytes + READ_BEYOND;
-    let read = max.saturating_mul(READ_TO_REFUSE);
+    let read = gateway.config.max_frame_bytes.saturating_mul(READ_TO_REFUSE);
     upgrade.max_message_size(read).max_frame_size(read).write_buffer_size(0).on_upgrade(async move |socket| {
         let _permit = permit;
         metrics::gauge!("buildspaces_connections_open").increment(1.0);
@@ -156,9 +150,6 @@ async fn exchange(
                     Some(Err(error)) => return error.to_string().contains("too big").then(|| too_large(gateway)),
                 };
                 last_received = Instant::now();
-                if frame.len() > gateway.config.max_frame_bytes {
-                    return Some(too_large(gateway));
-                }
                 metrics::counter!("buildspaces_received_bytes_total").increment(frame.len() as u64);
                 let messages = match protocol::decode(&frame) {
                     Ok(messages) => messages,
