@@ -54,8 +54,11 @@ pub(super) const MAX_REQUESTS: usize = 16;
 /// What others ask of the task.
 pub(super) enum Request {
     Absorb(oneshot::Sender<Result<(), Error>>),
-    Freeze { permit: OwnedSemaphorePermit, reply: oneshot::Sender<Result<(Vec<(String, Hash)>, Guard), Error>> },
+    Freeze { permit: OwnedSemaphorePermit, reply: oneshot::Sender<Result<Held, Error>> },
 }
+
+/// A workspace held still: each text's path and hash, and what holds it.
+pub(super) type Held = (Vec<(String, Hash)>, Guard);
 
 /// Whether documents are kept out of the workspace.
 #[derive(Debug, Default)]

@@ -187,7 +187,7 @@ impl Core {
 
     /// Tries to bring one folder or file to its place.
     fn bring(&mut self, node: &Node, pending: &BTreeSet<NodeId>) -> Result<Step, Error> {
-        if node.parent.as_ref().is_some_and(|above| !self.known.get(above).is_some_and(|known| known.seen.is_some())) {
+        if node.parent.as_ref().is_some_and(|above| self.known.get(above).is_none_or(|known| known.seen.is_none())) {
             return Ok(Step::Blocked);
         }
         let Some(to) = self.path_in(node.parent.as_ref(), &node.name) else { return Ok(Step::Blocked) };

@@ -202,7 +202,7 @@ impl Disk {
         let (dir, name) = self.parent(path)?;
         // Only what was seen to be a regular file is opened at all; opening does not wait, should it
         // have become a pipe since.
-        if !stat_in(&dir, name)?.is_some_and(|stamp| !stamp.is_dir) {
+        if stat_in(&dir, name)?.is_none_or(|stamp| stamp.is_dir) {
             return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -46,6 +46,7 @@ impl Core {
     /// Writes every text whose document holds more than its replica.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.hear();
+        self.verify()?;
         let dirty: Vec<NodeId> = std::mem::take(&mut self.dirty)
             .into_iter()
             .filter(|id| self.known.get(id).is_some_and(|known| known.text.is_some()))

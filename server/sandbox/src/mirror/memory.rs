@@ -43,7 +43,7 @@ pub(super) struct World {
     pub(super) documents: HashMap<NodeId, Replica>,
     /// A person's own copies, and what of them has not reached the room.
     person: HashMap<NodeId, Replica>,
-    outbox: Vec<(NodeId, Vec<u8>, Vec<char>, Vec<char>)>,
+    outbox: Vec<Typed>,
     workspace: PathBuf,
     next_node: u32,
     next_char: u32,
@@ -54,6 +54,9 @@ pub(super) struct World {
     pub(super) story: Vec<String>,
     happened: Vec<RoomEvent>,
 }
+
+/// A document, an update of it, and the characters that came and went.
+type Typed = (NodeId, Vec<u8>, Vec<char>, Vec<char>);
 
 impl MemoryRoom {
     pub(super) fn new(seed: u64, workspace: PathBuf) -> Self {
@@ -146,7 +149,9 @@ impl LiveRoom for MemoryRoom {
                     return Err(Error::NoSuchNode);
                 }
                 let document = world.documents.entry(id.clone()).or_default();
-                document.apply(&update).map_err(|e| Error::InvalidUpdate(e.to_string()))?;
+                if document.apply(&update).map_err(|e| Error::InvalidUpdate(e.to_string()))? == Applied::Missing {
+                    return Err(Error::InvalidUpdate("it builds on something unknown".to_owned()));
+                }
                 world.happened.push(RoomEvent::Edited { node: id, by: somebody(PrincipalKind::FileSystem) });
                 Ok(())
             })
@@ -324,8 +329,8 @@ impl World {
                 let Some(node) = self.some_node(is_folder) else { return };
                 let (parent, name) = (self.some_folder_id(), name(&mut self.rng));
                 let command = TreeCommand::Update {
-                    id: node.id.clone(),
-                    parent: self.rng.random_bool(0.6).then_some(parent.clone()),
+                    id: node.id,
+                    parent: self.rng.random_bool(0.6).then_some(parent),
                     name: self.rng.random_bool(0.7).then_some(name),
                     rev: None,
                 };

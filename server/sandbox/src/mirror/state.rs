@@ -271,7 +271,7 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(decode(&bytes[..length], "boot"), None);
         }
-        let mut flipped = bytes.clone();
+        let mut flipped = bytes;
         *flipped.last_mut().expect("not empty") ^= 1;
         assert_eq!(decode(&flipped, "boot"), None);
     }
