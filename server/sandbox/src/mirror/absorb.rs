@@ -267,11 +267,17 @@ impl Core {
         if gone.is_empty() {
             return Ok(false);
         }
+        let tree = self.room.tree();
         let mut may_go: HashSet<NodeId> = HashSet::new();
         for id in &gone {
             // A text or a folder can be made again; the bytes of anything else are gone in any case.
             let known = &self.known[id];
-            if known.trusted || matches!(known.kind, NodeKind::Binary | NodeKind::Large) {
+            let is_text = tree.get(id).is_some_and(|node| node.kind == NodeKind::Text);
+            if is_text && known.text.is_none() {
+                // It became a text just before a crash, and people may have typed in it since.
+                self.forget(id);
+                self.tree_dirty = true;
+            } else if known.trusted || matches!(known.kind, NodeKind::Binary | NodeKind::Large) {
                 may_go.insert(id.clone());
             } else {
                 self.write_again(id);
