@@ -12,8 +12,9 @@ export default defineConfig({
   server: {
     port: 5173,
     proxy: {
-      '/api': server,
-      '/yjs': { target: server, ws: true },
+      // The server compares where a request comes from with the host it was sent to, so the host must stay.
+      '/api': { target: server, changeOrigin: false },
+      '/yjs': { target: server, changeOrigin: false, ws: true },
     },
   },
   build: {

@@ -21,19 +21,20 @@ export function ConnectionBadge(props: { connection: Readable<ConnectionView> })
   const view = useStore(props.connection);
   const Icon = ICONS[view.kind] ?? CloudOff;
   return (
-    <Tip text={view.detail}>
-      <div
-        className="connection"
-        data-state={view.kind}
-        data-unsaved={view.unsaved}
-        data-testid="connection"
-        role="status"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: its explanation must be reachable by keyboard.
-        tabIndex={0}
-      >
-        <Icon size={13} className={SPINNING.includes(view.kind) ? 'spin' : undefined} aria-hidden />
-        <span>{view.text}</span>
-      </div>
-    </Tip>
+    <div role="status">
+      <Tip text={view.detail}>
+        {/* A button, so that its explanation can be reached by keyboard. */}
+        <button
+          type="button"
+          className="connection"
+          data-state={view.kind}
+          data-unsaved={view.unsaved}
+          data-testid="connection"
+        >
+          <Icon size={13} className={SPINNING.includes(view.kind) ? 'spin' : undefined} aria-hidden />
+          <span>{view.text}</span>
+        </button>
+      </Tip>
+    </div>
   );
 }

@@ -76,10 +76,10 @@ export function RunsPanel() {
               data-size="small"
               data-kind="primary"
               data-testid="run-now"
-              aria-disabled={whyNot !== null}
-              disabled={start.busy || whyNot !== null}
-              title={whyNot ?? undefined}
+              // Not `disabled`: the reason in the tooltip must be reachable.
+              aria-disabled={start.busy || whyNot !== null}
               onClick={() => {
+                if (whyNot !== null) return;
                 setChosen(null);
                 start.start();
               }}
