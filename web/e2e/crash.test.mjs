@@ -1,6 +1,6 @@
 /** `kill -9` in the middle of typing and of a run, and an orderly stop: what was acknowledged is there, nothing is left over. */
 import assert from 'node:assert/strict';
-import { look, runEnded, seeded, textOf, write } from './support/clients.mjs';
+import { look, runEnded, seeded, textOf, treeOf, write } from './support/clients.mjs';
 import { containersOf } from './support/docker.mjs';
 import { scenario } from './support/scenario.mjs';
 import { pause, until } from './support/wait.mjs';
@@ -172,4 +172,53 @@ scenario('containers that kill -9 left behind are taken up or removed by the nex
   const again = await api.runNow(room.id);
   assert.equal((await runEnded(api, room.id, again.id)).state, 'passed');
   assert.equal((await server.containers()).length, 1);
+});
+
+scenario('whenever in its life a run is hit by kill -9, it ends truly and the next one works', async (stage, t) => {
+  const server = await stage.server();
+  const api = await server.person('Witness');
+  const { id: room } = await api.createRoom('python');
+  const ends = [];
+  for (const after of [0, 60, 150, 300, 450, 600, 900]) {
+    const run = await api.runNow(room);
+    await pause(after);
+    await server.kill();
+    await server.start();
+    const ended = await runEnded(api, room, run.id);
+    assert.ok(HONEST.includes(ended.state), `killed after ${after} ms, it ended as ${ended.state}: ${ended.message}`);
+    if (ended.state === 'passed') assert.match(await api.runLog(room, run.id), /Ran 4 tests[^]*OK/);
+    ends.push(`${after} ms: ${ended.state}`);
+    assert.ok((await server.containers()).length <= 1);
+  }
+  t.diagnostic(ends.join(', '));
+});
+
+scenario('what was typed before kill -9 fires after it, and what the program wrote meanwhile appears', async (stage) => {
+  const server = await stage.server();
+  const api = await server.person('Witness');
+  const { id: room } = await api.createRoom('python');
+  const writing = SLOW_TEST.replace('range(8)', 'range(4)').replace(
+    'time.sleep(1)',
+    'time.sleep(1); open(f"out-{second}.txt", "w").write("from the program")',
+  );
+  await write(api, room, 'test_basket.py', writing);
+  // The rule waits for the end of the typing when the server dies.
+  await server.kill();
+  await server.start();
+  const run = await until('the rule to fire after the restart', async () => (await api.runs(room))[0]);
+  assert.equal(run.trigger, 'text');
+  await until('the program to run', async () => (await api.runLog(room, run.id)).includes('second 1'));
+  await server.kill();
+  // The program goes on in its container while nobody looks.
+  await pause(1500);
+  await server.start();
+  const ended = await runEnded(api, room, run.id);
+  assert.ok(HONEST.includes(ended.state), ended.state);
+  await until('the files of the program to be in the tree', async () => {
+    const tree = await treeOf(api, room);
+    return [0, 1].every((second) => tree.has(`out-${second}.txt`));
+  });
+  assert.equal(await textOf(api, room, 'out-0.txt'), 'from the program');
+  if (ended.state === 'passed') assert.equal(await textOf(api, room, 'out-3.txt'), 'from the program');
+  assert.equal(await textOf(api, room, 'test_basket.py'), writing);
 });

@@ -199,3 +199,36 @@ scenario('a file that the program writes appears for both, and what they type in
   assert.equal((await api.content(room, node.id)).toString(), 'written by the program\nseen by ada');
   assert.equal(await look(api, `${room}/file:${node.id}`, ({ text }) => text.length), 34);
 });
+
+scenario('people type in a file while the program rewrites it, and nothing of either is lost', async (stage) => {
+  const server = await stage.server();
+  const ada = await stage.person('Ada');
+  const api = await server.person('Witness');
+  const room = await ada.createRoom(server, 'python');
+  await api.createNode(room, { name: 'shared.txt', kind: 'text', text: 'the first line\n' });
+  await write(
+    api,
+    room,
+    'test_basket.py',
+    suite(
+      'shared = Path("shared.txt")',
+      'for number in range(12):',
+      '    shared.write_text(shared.read_text() + f"program {number}\\n")',
+      '    time.sleep(0.25)',
+    ),
+  );
+  const run = await newRun(api, room, []);
+  await ada.open('shared.txt');
+  await ada.seesText('shared.txt', 'program 0');
+  const typed = 'ada types all the while, letter by letter. ';
+  await ada.caret('shared.txt', 'home');
+  await ada.page.keyboard.type(typed, { delay: 50 });
+  assert.equal((await runEnded(api, room, run.id)).state, 'passed');
+  const expected = ['the first line', ...Array.from({ length: 12 }, (_, number) => `program ${number}`)];
+  await until('both to be there', async () => {
+    const text = await textOf(api, room, 'shared.txt');
+    return text.includes(typed) && expected.every((line) => text.split(line).length >= 2) && { text };
+  });
+  await ada.seesText('shared.txt', 'program 11');
+  assert.ok((await ada.text('shared.txt')).includes(typed));
+});
