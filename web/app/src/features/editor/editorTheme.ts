@@ -20,6 +20,30 @@ function scrollbar(color: string): Record<string, string> {
   };
 }
 
+/** Find, suggestions and the command list, as the app's own fields and menus look. */
+function widgets(
+  c: Record<'raised' | 'border' | 'accent' | 'selected' | 'text', string>,
+): Record<string, string> {
+  return {
+    focusBorder: c.accent,
+    'input.background': c.raised,
+    'input.border': c.border,
+    'input.foreground': c.text,
+    'inputOption.activeBorder': c.accent,
+    'quickInputList.focusBackground': c.selected,
+    'quickInputList.focusForeground': c.text,
+    'list.hoverBackground': c.selected,
+    'list.focusBackground': c.selected,
+    'list.activeSelectionBackground': c.selected,
+    'list.activeSelectionForeground': c.text,
+    'editorSuggestWidget.selectedBackground': c.selected,
+    'editorSuggestWidget.selectedForeground': c.text,
+    'list.highlightForeground': c.accent,
+    'editorSuggestWidget.highlightForeground': c.accent,
+    'editorSuggestWidget.focusHighlightForeground': c.accent,
+  };
+}
+
 let started = false;
 
 /** Defines the themes and follows the app's choice from then on. */
@@ -49,6 +73,13 @@ export function startEditorTheme(): void {
       'editorIndentGuide.background1': '#eceef2',
       ...brackets('#565d6e'),
       ...scrollbar('#1b1e27'),
+      ...widgets({
+        raised: '#ffffff',
+        border: '#cdd2dc',
+        accent: '#4250c8',
+        selected: '#e6e9fb',
+        text: '#1b1e27',
+      }),
       'editorWidget.background': '#ffffff',
       'editorWidget.border': '#e2e5eb',
     },
@@ -76,6 +107,13 @@ export function startEditorTheme(): void {
       'editorIndentGuide.background1': '#232831',
       ...brackets('#a5acbb'),
       ...scrollbar('#e5e8ef'),
+      ...widgets({
+        raised: '#15181e',
+        border: '#383e4a',
+        accent: '#8e9bff',
+        selected: '#262b45',
+        text: '#e5e8ef',
+      }),
       'editorWidget.background': '#1d2129',
       'editorWidget.border': '#262a33',
     },
