@@ -159,3 +159,43 @@ scenario('bad names are refused with a sentence, by the page and by the server',
   }
   assert.equal(await ada.get('tree-item').count(), 3);
 });
+
+scenario('who reloads is the same person, who leaves is gone, and names are never markup', async (stage) => {
+  const server = await stage.server();
+  const ada = await stage.person('Ada <b onmouseover=alert(1)>');
+  const bob = await stage.person('Bob');
+  const room = await ada.createRoom(server, 'python', '<img src=x onerror=alert(1)>');
+  await bob.join(server, room);
+  const both = async (person) => (await person.names()).length === 2;
+  await until('Ada to see Bob', () => both(ada));
+  assert.equal(await bob.get('room-name').innerText(), '<img src=x onerror=alert(1)>');
+  assert.deepEqual((await bob.names()).sort(), ['Ada <b onmouseover=alert(1)>', 'Bob']);
+  const id = await ada.page.locator('[data-testid="person"][data-self="true"]').getAttribute('data-user-id');
+
+  await ada.open('basket.py');
+  await ada.page.reload();
+  await ada.inRoom();
+  await ada.editor('basket.py').waitFor();
+  assert.equal(await ada.page.locator('[data-testid="person"][data-self="true"]').getAttribute('data-user-id'), id);
+  await until('Bob to see two people', () => both(bob));
+
+  // A second window of the same person is no second person, and closing it takes nothing away.
+  const second = await ada.context.newPage();
+  await second.goto(`${server.url}/r/${room}`);
+  await second.getByTestId('tree-item').first().waitFor();
+  await second.locator('[data-testid="tree-item"][data-path="basket.py"]').click();
+  await second.locator('[data-testid="connection"][data-state="synced"]').waitFor();
+  assert.ok(await both(bob), 'two windows, one person');
+  await second.close();
+  assert.ok(await both(bob));
+
+  await ada.page.goto(`${server.url}/`);
+  await until('Bob to be alone', async () => (await bob.names()).join() === 'Bob', 10_000);
+  await ada.page.locator(`[data-testid="recent-room"][data-room="${room}"]`).click();
+  await until('Ada to be back', () => both(bob));
+  await bob.leave();
+  await until('Ada to be alone', async () => (await ada.names()).length === 1, 10_000);
+  await ada.page.goto(`${server.url}/r/nosuchroom`);
+  await ada.get('room-not-found').waitFor();
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
