@@ -53,7 +53,8 @@ async function editAtRandom(clients, random, steps) {
     const action = random();
     const at = Math.floor(random() * (client.text.length + 1));
     // No halves of characters: those come apart in every Yjs, whoever serves it.
-    if (action < 0.65) client.text.insert(at, `${String.fromCharCode(97 + (step % 26))}é—`.slice(0, 1 + (step % 3)));
+    if (action < 0.65)
+      client.text.insert(at, `${String.fromCharCode(97 + (step % 26))}é—`.slice(0, 1 + (step % 3)));
     else if (action < 0.7) client.text.insert(client.text.length, '\n');
     else if (action < 0.9 && at < client.text.length) client.text.delete(at, 1);
     else if (action < 0.95) client.provider.disconnect();
@@ -72,13 +73,18 @@ scenario('clients of every version converge under random edits and lost connecti
   ]);
   await until('all to be in sync', () => clients.every(({ provider }) => provider.synced));
   await editAtRandom(clients, seeded(seed), 400);
-  await until(`all to have the same text (seed ${seed})`, () =>
-    clients.every(({ provider }) => provider.synced) && everyoneHas(clients) && clients[0].text.length > 0,
+  await until(
+    `all to have the same text (seed ${seed})`,
+    () =>
+      clients.every(({ provider }) => provider.synced) && everyoneHas(clients) && clients[0].text.length > 0,
   );
   const late = open(stage, server, 'meeting-point', KINDS['y-websocket 3.0']);
   await until('a newcomer to have it too', () => late.provider.synced && everyoneHas([...clients, late]));
   clients[0].text.insert(0, '🙂 ');
-  await until('a smile to reach all', () => everyoneHas([...clients, late]) && late.text.toString().startsWith('🙂 '));
+  await until(
+    'a smile to reach all',
+    () => everyoneHas([...clients, late]) && late.text.toString().startsWith('🙂 '),
+  );
 });
 
 scenario('the next major version meets today’s', async (stage) => {
@@ -92,32 +98,39 @@ scenario('the next major version meets today’s', async (stage) => {
   await until('today’s to have it', () => today.text.toString() === 'from tomorrow, from today');
 });
 
-scenario('whoever is alone and silent stays connected, and a client that goes leaves no ghost', async (stage) => {
-  const server = await stage.server();
-  const silent = Object.values(KINDS).map((kind, index) => {
-    const client = open(stage, server, `hermitage-${index}`, kind);
-    // Without an awareness state of its own, a client sends nothing after its greeting.
-    client.provider.awareness.setLocalState(null);
-    return client;
-  });
-  await until('all to be in sync', () => silent.every(({ provider }) => provider.synced));
-  const quiet = stays('nobody is disconnected', LONGER_THAN_CLIENTS_WAIT_MS, () =>
-    silent.every(({ closes, provider }) => closes === 0 && provider.wsconnected),
-  );
+scenario(
+  'whoever is alone and silent stays connected, and a client that goes leaves no ghost',
+  async (stage) => {
+    const server = await stage.server();
+    const silent = Object.values(KINDS).map((kind, index) => {
+      const client = open(stage, server, `hermitage-${index}`, kind);
+      // Without an awareness state of its own, a client sends nothing after its greeting.
+      client.provider.awareness.setLocalState(null);
+      return client;
+    });
+    await until('all to be in sync', () => silent.every(({ provider }) => provider.synced));
+    const quiet = stays('nobody is disconnected', LONGER_THAN_CLIENTS_WAIT_MS, () =>
+      silent.every(({ closes, provider }) => closes === 0 && provider.wsconnected),
+    );
 
-  const here = open(stage, server, 'party', KINDS['y-websocket 3.0']);
-  const guest = open(stage, server, 'party', KINDS['y-websocket 2.1']);
-  guest.provider.awareness.setLocalStateField('mood', 'cheerful');
-  const isHere = () => here.provider.awareness.getStates().get(guest.doc.clientID)?.mood === 'cheerful';
-  await until('the guest to be seen', isHere);
-  // The cable is pulled: no goodbye.
-  guest.provider.shouldConnect = false;
-  guest.provider.ws.terminate();
-  await until('the guest to be gone', () => !here.provider.awareness.getStates().has(guest.doc.clientID), 10_000);
-  guest.provider.connect();
-  await until('the guest to be seen again', isHere);
-  await quiet;
-});
+    const here = open(stage, server, 'party', KINDS['y-websocket 3.0']);
+    const guest = open(stage, server, 'party', KINDS['y-websocket 2.1']);
+    guest.provider.awareness.setLocalStateField('mood', 'cheerful');
+    const isHere = () => here.provider.awareness.getStates().get(guest.doc.clientID)?.mood === 'cheerful';
+    await until('the guest to be seen', isHere);
+    // The cable is pulled: no goodbye.
+    guest.provider.shouldConnect = false;
+    guest.provider.ws.terminate();
+    await until(
+      'the guest to be gone',
+      () => !here.provider.awareness.getStates().has(guest.doc.clientID),
+      10_000,
+    );
+    guest.provider.connect();
+    await until('the guest to be seen again', isHere);
+    await quiet;
+  },
+);
 
 scenario('who somebody is comes from the session, not from what they claim', async (stage) => {
   const server = await stage.server();
@@ -145,7 +158,10 @@ scenario('projected documents cannot be written by clients', async (stage) => {
   const api = await server.person('Mallory');
   const room = await api.createRoom('python');
   const before = [...(await treeOf(api, room.id)).keys()].sort();
-  for (const [document, map] of [['tree:main', 'nodes'], ['runs:main', 'runs']]) {
+  for (const [document, map] of [
+    ['tree:main', 'nodes'],
+    ['runs:main', 'runs'],
+  ]) {
     const name = `${room.id}/${document}`;
     const client = stage.client(server.url, name, api);
     const refusals = [];
@@ -200,7 +216,10 @@ scenario('a hostile client ends its own connection and nothing else', async (sta
     const socket = await connect(stage, server, 'market');
     socket.send(update(i % 2 ? damaged : noise(1 + Math.floor(random() * 60))));
     socket.send(Uint8Array.of(3));
-    await until('an answer or a close', () => socket.readyState === WebSocket.CLOSED || socket.messages.some((m) => m[0] === 1));
+    await until(
+      'an answer or a close',
+      () => socket.readyState === WebSocket.CLOSED || socket.messages.some((m) => m[0] === 1),
+    );
     socket.terminate();
   }
   assert.deepEqual(bystander.closes, [], 'the bystander stayed connected');

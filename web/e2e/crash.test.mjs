@@ -1,19 +1,17 @@
 /** `kill -9` in the middle of typing and of a run, and an orderly stop: what was acknowledged is there, nothing is left over. */
 import assert from 'node:assert/strict';
-import { look, runEnded, seeded, textOf, treeOf, write } from './support/clients.mjs';
+import { look, pythonTest, runEnded, seeded, textOf, treeOf, write } from './support/clients.mjs';
 import { containersOf } from './support/docker.mjs';
 import { scenario } from './support/scenario.mjs';
 import { pause, until } from './support/wait.mjs';
 
-const SLOW_TEST = `import time, unittest
-
-
-class Test(unittest.TestCase):
-    def test_it(self):
-        for second in range(8):
-            print("second", second)
-            time.sleep(1)
-`;
+const slowTest = (seconds, ...work) =>
+  pythonTest(
+    `for second in range(${seconds}):`,
+    '    print("second", second)',
+    '    time.sleep(1)',
+    ...work.map((line) => `    ${line}`),
+  );
 
 /** Results a run may honestly have after the server died under it. */
 const HONEST = ['passed', 'interrupted'];
@@ -68,7 +66,9 @@ scenario('nothing that was acknowledged is missing after kill -9', async (stage,
         typists.push({ name, typist: new Typist(client, `${round}${'ab'[i]}`, random) });
       }
     const typing = typists.map(({ typist }) => typist.type());
-    await until('some words to be acknowledged', () => typists.every(({ typist }) => typist.client.acknowledged > 20));
+    await until('some words to be acknowledged', () =>
+      typists.every(({ typist }) => typist.client.acknowledged > 20),
+    );
     await pause(random() * 400);
     await server.kill();
     for (const { name, typist } of typists) {
@@ -96,14 +96,16 @@ scenario('browsers survive kill -9 in the middle of typing and of a run', async 
   const api = await server.person('Witness');
   const room = await ada.createRoom(server, 'python');
   await bob.join(server, room);
-  await write(api, room, 'test_basket.py', SLOW_TEST);
+  await write(api, room, 'test_basket.py', slowTest(8));
   for (const person of [ada, bob]) await person.open('README.md');
   const [run] = await until('a run', async () => {
     const runs = await api.runs(room);
     return runs.length > 0 && runs;
   });
   await ada.seesRun(run.id, 'running');
-  await until('the run to have written something', async () => (await api.runLog(room, run.id)).includes('second 1'));
+  await until('the run to have written something', async () =>
+    (await api.runLog(room, run.id)).includes('second 1'),
+  );
 
   await ada.caret('README.md', 'end');
   await ada.page.keyboard.insertText('Ada before. ');
@@ -121,7 +123,11 @@ scenario('browsers survive kill -9 in the middle of typing and of a run', async 
   await bob.page.keyboard.insertText('Bob typed this while the server was away. ');
   await server.start();
   for (const person of [ada, bob]) await person.connected('reconnected', 'saved', 'synced');
-  const expected = ['Ada before. ', 'Ada keeps typing while the server dies under her. ', 'Bob typed this while the server was away. '];
+  const expected = [
+    'Ada before. ',
+    'Ada keeps typing while the server dies under her. ',
+    'Bob typed this while the server was away. ',
+  ];
   for (const person of [ada, bob])
     for (const part of expected) await person.seesText('README.md', part.trim());
   await until('the server to have all of it', async () => {
@@ -142,9 +148,12 @@ scenario('browsers survive kill -9 in the middle of typing and of a run', async 
 
   // The room goes on working.
   await ada.get('run-now').click();
-  await until('a run after the crash to be running', async () => (await api.runs(room))[0].state === 'running');
+  await until(
+    'a run after the crash to be running',
+    async () => (await api.runs(room))[0].state === 'running',
+  );
 
-  // Stopped in the middle of that run: `clear` checks the exit code and that no container is left.
+  // An orderly stop in the middle of that run.
   const { instance } = server;
   assert.equal(await server.stop(), 0, 'an orderly stop ends with 0');
   assert.deepEqual(await containersOf(instance), []);
@@ -168,57 +177,66 @@ scenario('containers that kill -9 left behind are taken up or removed by the nex
   await server.kill();
   assert.equal((await server.containers()).length, 1, 'nothing could tidy up');
   await server.start();
-  await until('the container that no run needs to be gone, or in use', async () => (await server.containers()).length <= 1);
+  await until(
+    'the container that no run needs to be gone, or in use',
+    async () => (await server.containers()).length <= 1,
+  );
   const again = await api.runNow(room.id);
   assert.equal((await runEnded(api, room.id, again.id)).state, 'passed');
   assert.equal((await server.containers()).length, 1);
 });
 
-scenario('whenever in its life a run is hit by kill -9, it ends truly and the next one works', async (stage, t) => {
-  const server = await stage.server();
-  const api = await server.person('Witness');
-  const { id: room } = await api.createRoom('python');
-  const ends = [];
-  for (const after of [0, 60, 150, 300, 450, 600, 900]) {
-    const run = await api.runNow(room);
-    await pause(after);
+scenario(
+  'whenever in its life a run is hit by kill -9, it ends truly and the next one works',
+  async (stage, t) => {
+    const server = await stage.server();
+    const api = await server.person('Witness');
+    const { id: room } = await api.createRoom('python');
+    const ends = [];
+    for (const after of [0, 60, 150, 300, 450, 600, 900]) {
+      const run = await api.runNow(room);
+      await pause(after);
+      await server.kill();
+      await server.start();
+      const ended = await runEnded(api, room, run.id);
+      assert.ok(
+        HONEST.includes(ended.state),
+        `killed after ${after} ms, it ended as ${ended.state}: ${ended.message}`,
+      );
+      if (ended.state === 'passed') assert.match(await api.runLog(room, run.id), /Ran 4 tests[\s\S]*OK/);
+      ends.push(`${after} ms: ${ended.state}`);
+      assert.ok((await server.containers()).length <= 1);
+    }
+    t.diagnostic(ends.join(', '));
+  },
+);
+
+scenario(
+  'what was typed before kill -9 fires after it, and what the program wrote meanwhile appears',
+  async (stage) => {
+    const server = await stage.server();
+    const api = await server.person('Witness');
+    const { id: room } = await api.createRoom('python');
+    const writing = slowTest(4, 'Path(f"out-{second}.txt").write_text("from the program")');
+    await write(api, room, 'test_basket.py', writing);
+    // The rule waits for the end of the typing when the server dies.
     await server.kill();
     await server.start();
+    const run = await until('the rule to fire after the restart', async () => (await api.runs(room))[0]);
+    assert.equal(run.trigger, 'text');
+    await until('the program to run', async () => (await api.runLog(room, run.id)).includes('second 1'));
+    await server.kill();
+    // The program goes on in its container while nobody looks.
+    await pause(1500);
+    await server.start();
     const ended = await runEnded(api, room, run.id);
-    assert.ok(HONEST.includes(ended.state), `killed after ${after} ms, it ended as ${ended.state}: ${ended.message}`);
-    if (ended.state === 'passed') assert.match(await api.runLog(room, run.id), /Ran 4 tests[^]*OK/);
-    ends.push(`${after} ms: ${ended.state}`);
-    assert.ok((await server.containers()).length <= 1);
-  }
-  t.diagnostic(ends.join(', '));
-});
-
-scenario('what was typed before kill -9 fires after it, and what the program wrote meanwhile appears', async (stage) => {
-  const server = await stage.server();
-  const api = await server.person('Witness');
-  const { id: room } = await api.createRoom('python');
-  const writing = SLOW_TEST.replace('range(8)', 'range(4)').replace(
-    'time.sleep(1)',
-    'time.sleep(1); open(f"out-{second}.txt", "w").write("from the program")',
-  );
-  await write(api, room, 'test_basket.py', writing);
-  // The rule waits for the end of the typing when the server dies.
-  await server.kill();
-  await server.start();
-  const run = await until('the rule to fire after the restart', async () => (await api.runs(room))[0]);
-  assert.equal(run.trigger, 'text');
-  await until('the program to run', async () => (await api.runLog(room, run.id)).includes('second 1'));
-  await server.kill();
-  // The program goes on in its container while nobody looks.
-  await pause(1500);
-  await server.start();
-  const ended = await runEnded(api, room, run.id);
-  assert.ok(HONEST.includes(ended.state), ended.state);
-  await until('the files of the program to be in the tree', async () => {
-    const tree = await treeOf(api, room);
-    return [0, 1].every((second) => tree.has(`out-${second}.txt`));
-  });
-  assert.equal(await textOf(api, room, 'out-0.txt'), 'from the program');
-  if (ended.state === 'passed') assert.equal(await textOf(api, room, 'out-3.txt'), 'from the program');
-  assert.equal(await textOf(api, room, 'test_basket.py'), writing);
-});
+    assert.ok(HONEST.includes(ended.state), ended.state);
+    await until('the files of the program to be in the tree', async () => {
+      const tree = await treeOf(api, room);
+      return [0, 1].every((second) => tree.has(`out-${second}.txt`));
+    });
+    assert.equal(await textOf(api, room, 'out-0.txt'), 'from the program');
+    if (ended.state === 'passed') assert.equal(await textOf(api, room, 'out-3.txt'), 'from the program');
+    assert.equal(await textOf(api, room, 'test_basket.py'), writing);
+  },
+);

@@ -4,21 +4,13 @@ import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { runEnded, treeOf, write } from './support/clients.mjs';
+import { pythonTest, runEnded, treeOf, write } from './support/clients.mjs';
 import { inspect, killContainer } from './support/docker.mjs';
 import { scenario } from './support/scenario.mjs';
 import { runProgram, temporaryFolder } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 const NOWHERE = { DOCKER_HOST: 'unix:///nowhere/docker.sock' };
-
-const script = (...body) => `import time, unittest
-from pathlib import Path
-
-
-class Test(unittest.TestCase):
-    def test_it(self):
-${body.map((line) => `        ${line}\n`).join('')}`;
 
 scenario('a start that cannot succeed says what to do', async (stage) => {
   const folder = temporaryFolder();
@@ -35,7 +27,10 @@ scenario('a start that cannot succeed says what to do', async (stage) => {
   const free = ['--listen', '127.0.0.1:0'];
   const elsewhere = ['--data', join(folder, 'data')];
   const starts = [
-    [() => serve('--config', config, ...elsewhere), /listen_on[\s\S]*configuration\.md|configuration\.md[\s\S]*listen_on/],
+    [
+      () => serve('--config', config, ...elsewhere),
+      /listen_on[\s\S]*configuration\.md|configuration\.md[\s\S]*listen_on/,
+    ],
     [() => serve('--config', join(folder, 'none.toml')), /cannot read the configuration file/],
     [() => runProgram(['serve', ...elsewhere], { ...NOWHERE, BUILDSPACES_LISTN: 'x' }), /listn/],
     [() => serve('--listen', `127.0.0.1:${port}`, ...elsewhere), /in use.*--listen/],
@@ -80,53 +75,64 @@ scenario('without a Docker engine the room works, and everybody is told that run
   assert.match(refusal.sentence, /runs are off/i);
 });
 
-scenario('a program writes a very large file, one that is not text, and ones with bad names', async (stage) => {
-  const server = await stage.server();
-  const ada = await stage.person('Ada');
-  const api = await server.person('Witness');
-  const room = await ada.createRoom(server, 'python');
-  await write(
-    api,
-    room,
-    'test_basket.py',
-    script(
-      'Path("large.bin").write_bytes(b"x" * 100_000_000)',
-      'Path("latin.txt").write_bytes(b"caf\\xe9\\n" + bytes(range(256)))',
-      'Path("large.txt").write_text("a line\\n" * 200_000)',
-      'Path("bad\\nname.txt").write_text("x")',
-      'Path(b"bad-\\xff.txt".decode("utf-8", "surrogateescape")).write_text("x")',
-      'Path("passwords").symlink_to("/etc/passwd")',
-      'Path("plain.txt").write_text("as it should be\\n")',
-    ),
-  );
-  const run = await until('a run', async () => (await api.runs(room))[0]);
-  const ended = await runEnded(api, room, run.id);
-  assert.equal(ended.state, 'passed', await api.runLog(room, run.id));
-  for (const path of ['large.bin', 'latin.txt', 'large.txt', 'plain.txt']) await ada.sees(path);
-  const tree = await until('the sizes to be right', async () => {
-    const found = await treeOf(api, room);
-    return found.get('large.bin')?.size === 100_000_000 && found;
-  });
-  assert.equal(tree.get('large.bin').kind, 'large');
-  assert.equal(tree.get('large.txt').kind, 'large');
-  assert.equal(tree.get('latin.txt').kind, 'binary');
-  assert.equal(tree.get('plain.txt').kind, 'text');
-  assert.ok(!tree.has('passwords'), 'a link out of the workspace is no file of the room');
-  assert.ok(![...tree.keys()].some((path) => path.startsWith('bad')), [...tree.keys()].join());
+scenario(
+  'a program writes a very large file, one that is not text, and ones with bad names',
+  async (stage) => {
+    const server = await stage.server();
+    const ada = await stage.person('Ada');
+    const api = await server.person('Witness');
+    const room = await ada.createRoom(server, 'python');
+    await write(
+      api,
+      room,
+      'test_basket.py',
+      pythonTest(
+        'Path("large.bin").write_bytes(b"x" * 100_000_000)',
+        'Path("latin.txt").write_bytes(b"caf\\xe9\\n" + bytes(range(256)))',
+        'Path("large.txt").write_text("a line\\n" * 200_000)',
+        'Path("bad\\nname.txt").write_text("x")',
+        'Path(b"bad-\\xff.txt".decode("utf-8", "surrogateescape")).write_text("x")',
+        'Path("passwords").symlink_to("/etc/passwd")',
+        'Path("plain.txt").write_text("as it should be\\n")',
+      ),
+    );
+    const run = await until('a run', async () => (await api.runs(room))[0]);
+    const ended = await runEnded(api, room, run.id);
+    assert.equal(ended.state, 'passed', await api.runLog(room, run.id));
+    for (const path of ['large.bin', 'latin.txt', 'large.txt', 'plain.txt']) await ada.sees(path);
+    const tree = await until('the sizes to be right', async () => {
+      const found = await treeOf(api, room);
+      return found.get('large.bin')?.size === 100_000_000 && found;
+    });
+    assert.equal(tree.get('large.bin').kind, 'large');
+    assert.equal(tree.get('large.txt').kind, 'large');
+    assert.equal(tree.get('latin.txt').kind, 'binary');
+    assert.equal(tree.get('plain.txt').kind, 'text');
+    assert.ok(!tree.has('passwords'), 'a link out of the workspace is no file of the room');
+    assert.ok(![...tree.keys()].some((path) => path.startsWith('bad')), [...tree.keys()].join());
 
-  await ada.item('large.bin').click();
-  assert.match(await ada.get('file-panel').innerText(), /large file[\s\S]*95 MB|100 MB/i);
-  await ada.item('latin.txt').click();
-  await until('the panel of the binary file', async () => /binary file/i.test(await ada.get('file-panel').innerText()));
-  const [download] = await Promise.all([ada.page.waitForEvent('download'), ada.get('file-download').click()]);
-  const bytes = Buffer.concat([Buffer.from('caf\xe9\n', 'latin1'), Buffer.from(Array.from({ length: 256 }, (_, i) => i))]);
-  assert.deepEqual(await readFile(await download.path()), bytes);
-  assert.deepEqual(await api.content(room, tree.get('latin.txt').id), bytes);
-  // The room is alive meanwhile.
-  await ada.open('basket.py');
-  await ada.insert('basket.py', '# alive');
-  await ada.connected('saved');
-});
+    await ada.item('large.bin').click();
+    assert.match(await ada.get('file-panel').innerText(), /large file[\s\S]*95 MB|100 MB/i);
+    await ada.item('latin.txt').click();
+    await until('the panel of the binary file', async () =>
+      /binary file/i.test(await ada.get('file-panel').innerText()),
+    );
+    const [download] = await Promise.all([
+      ada.page.waitForEvent('download'),
+      ada.get('file-download').click(),
+    ]);
+    const bytes = Buffer.concat([
+      Buffer.from('caf\xe9\n', 'latin1'),
+      Buffer.from(Array.from({ length: 256 }, (_, i) => i)),
+    ]);
+    assert.deepEqual(await readFile(await download.path()), bytes);
+    assert.deepEqual(await api.content(room, tree.get('latin.txt').id), bytes);
+    // The room is alive meanwhile.
+    await ada.open('basket.py');
+    await ada.insert('basket.py', '# alive');
+    await ada.connected('saved');
+  },
+);
 
 scenario('the container is shut in, and its death is survived', async (stage) => {
   const server = await stage.server();
@@ -136,7 +142,7 @@ scenario('the container is shut in, and its death is survived', async (stage) =>
     api,
     room,
     'test_basket.py',
-    script('print("begun", flush=True)', 'time.sleep(3 if Path("again").exists() else 60)'),
+    pythonTest('print("begun", flush=True)', 'time.sleep(3 if Path("again").exists() else 60)'),
   );
   const run = await until('a run', async () => (await api.runs(room))[0]);
   await until('the program to run', async () => (await api.runLog(room, run.id)).includes('begun'));
@@ -156,8 +162,13 @@ scenario('the container is shut in, and its death is survived', async (stage) =>
   assert.ok(HostConfig.PidsLimit > 0);
   assert.notEqual(Config.User.split(':')[0], '0');
   assert.deepEqual(
-    Mounts.filter((mount) => mount.Type === 'bind').map(({ Destination, RW }) => [Destination, RW]).sort(),
-    [['/run/buildspaces', false], ['/workspace', true]],
+    Mounts.filter((mount) => mount.Type === 'bind')
+      .map(({ Destination, RW }) => [Destination, RW])
+      .sort(),
+    [
+      ['/run/buildspaces', false],
+      ['/workspace', true],
+    ],
   );
   assert.ok(Mounts.every((mount) => !/docker\.sock/.test(mount.Source ?? '')));
 

@@ -40,7 +40,13 @@ const watchKeys = (page) =>
 const watchLine = (page) =>
   page.evaluate(() => {
     const lines = document.querySelector('.view-lines');
-    const length = () => Math.max(0, ...[...lines.querySelectorAll('.view-line')].map((l) => (l.textContent.startsWith('#') ? l.textContent.length : 0)));
+    const length = () =>
+      Math.max(
+        0,
+        ...[...lines.querySelectorAll('.view-line')].map((l) =>
+          l.textContent.startsWith('#') ? l.textContent.length : 0,
+        ),
+      );
     window.lineLength = length();
     new MutationObserver(() => {
       const now = length();
@@ -73,12 +79,16 @@ try {
   for (let i = 1; i <= KEYS; i++) {
     await ada.page.keyboard.press('x');
     await bob.page.waitForFunction((length) => window.lineLength >= length, 1 + i, { polling: 5 });
-    const [key, line] = [await ada.page.evaluate(() => window.keyAt), await bob.page.evaluate(() => window.lineAt)];
+    const [key, line] = [
+      await ada.page.evaluate(() => window.keyAt),
+      await bob.page.evaluate(() => window.lineAt),
+    ];
     screens.push(line - key);
     await pause(20 + (i % 7) * 5);
   }
 
-  const settled = async () => (await api.runs(room)).every((run) => !['queued', 'running'].includes(run.state));
+  const settled = async () =>
+    (await api.runs(room)).every((run) => !['queued', 'running'].includes(run.state));
   const [queues, starts] = [[], []];
   for (let i = 0; i < RUNS; i++) {
     await until('the runs to be over', settled);

@@ -22,7 +22,10 @@ scenario('two people create, join and edit a room together', async (stage) => {
   }
 
   // Both type at the same time, at both ends of the same file.
-  await Promise.all([ada.insert('basket.py', '# written by ada\n', 'home'), bob.insert('basket.py', '# and by bob')]);
+  await Promise.all([
+    ada.insert('basket.py', '# written by ada\n', 'home'),
+    bob.insert('basket.py', '# and by bob'),
+  ]);
   for (const person of [ada, bob]) {
     await person.caret('basket.py', 'home');
     await person.seesText('basket.py', '# written by ada');
@@ -47,12 +50,16 @@ scenario('two people create, join and edit a room together', async (stage) => {
   for (let i = 0; i < 3; i++) await ada.page.keyboard.press('Control+z');
   await bob.caret('basket.py', 'home');
   await bob.seesNoText('basket.py', '# written by ada');
-  await until('the undo to be saved', async () => !(await textOf(api, room, 'basket.py')).includes('# written by ada'));
+  await until(
+    'the undo to be saved',
+    async () => !(await textOf(api, room, 'basket.py')).includes('# written by ada'),
+  );
   assert.ok((await textOf(api, room, 'basket.py')).endsWith('# and by bob'));
   await ada.page.keyboard.press('Control+y');
   await bob.seesText('basket.py', '# written by ada');
-  await until('Ada and Bob to be told that all is saved', async () =>
-    (await ada.connection()).state === 'saved' && (await bob.connection()).state === 'saved',
+  await until(
+    'Ada and Bob to be told that all is saved',
+    async () => (await ada.connection()).state === 'saved' && (await bob.connection()).state === 'saved',
   );
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
@@ -62,7 +69,8 @@ scenario('files are created, renamed, moved and deleted for both', async (stage)
   const ada = await stage.person('Ada');
   const bob = await stage.person('Bob');
   const room = await ada.createRoom(server, 'node');
-  for (const path of ['README.md', 'package.json', 'src/words.js', 'test/words.test.js']) await ada.sees(path);
+  for (const path of ['README.md', 'package.json', 'src/words.js', 'test/words.test.js'])
+    await ada.sees(path);
   await bob.join(server, room);
   await bob.sees('test/words.test.js');
 
@@ -154,7 +162,10 @@ scenario('bad names are refused with a sentence, by the page and by the server',
   const api = await server.person('Mallory');
   for (const name of ['../x', '..', '', 'BASKET.py', 'a\u0000b', 'a\nb', 'a\\b', 'x'.repeat(256)]) {
     const refusal = await api.createNode(room, { name, kind: 'text', text: '' }).catch((error) => error);
-    assert.ok([400, 409].includes(refusal.status), `${JSON.stringify(name)}: ${refusal.message ?? 'was taken'}`);
+    assert.ok(
+      [400, 409].includes(refusal.status),
+      `${JSON.stringify(name)}: ${refusal.message ?? 'was taken'}`,
+    );
     assert.match(refusal.sentence, /\w+ \w+ \w+/);
   }
   assert.equal(await ada.get('tree-item').count(), 3);
@@ -176,7 +187,10 @@ scenario('who reloads is the same person, who leaves is gone, and names are neve
   await ada.page.reload();
   await ada.inRoom();
   await ada.editor('basket.py').waitFor();
-  assert.equal(await ada.page.locator('[data-testid="person"][data-self="true"]').getAttribute('data-user-id'), id);
+  assert.equal(
+    await ada.page.locator('[data-testid="person"][data-self="true"]').getAttribute('data-user-id'),
+    id,
+  );
   await until('Bob to see two people', () => both(bob));
 
   // A second window of the same person is no second person, and closing it takes nothing away.

@@ -1,6 +1,6 @@
 /** What people type runs: when, how often, on which text, and what they see of it. */
 import assert from 'node:assert/strict';
-import { look, runEnded, textOf, treeOf, write } from './support/clients.mjs';
+import { look, pythonTest, runEnded, textOf, treeOf, write } from './support/clients.mjs';
 import { scenario } from './support/scenario.mjs';
 import { stays, until } from './support/wait.mjs';
 
@@ -8,11 +8,6 @@ import { stays, until } from './support/wait.mjs';
 const DEBOUNCE_MS = 1500;
 /** Long enough for a rule to have fired, had it been going to. */
 const SURELY_FIRED_MS = 3500;
-
-const suite = (...body) =>
-  `import time, unittest\nfrom pathlib import Path\n\n\nclass Test(unittest.TestCase):\n    def test_it(self):\n${body
-    .map((line) => `        ${line}\n`)
-    .join('')}`;
 
 const count = async (api, room) => (await api.runs(room)).filter((run) => run.state !== 'superseded').length;
 
@@ -79,55 +74,59 @@ scenario('typing fires the rule, and both people see the run from its queue to i
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
 
-scenario('the same text does not run twice, and typing during a run queues exactly one more', async (stage) => {
-  const server = await stage.server();
-  const ada = await stage.person('Ada');
-  const api = await server.person('Witness');
-  const room = await ada.createRoom(server, 'python');
-  await ada.open('test_basket.py');
-  await write(api, room, 'test_basket.py', suite('print("quick")'));
-  await ada.seesText('test_basket.py', 'quick');
-  const quick = await newRun(api, room, []);
-  assert.equal((await runEnded(api, room, quick.id)).state, 'passed');
+scenario(
+  'the same text does not run twice, and typing during a run queues exactly one more',
+  async (stage) => {
+    const server = await stage.server();
+    const ada = await stage.person('Ada');
+    const api = await server.person('Witness');
+    const room = await ada.createRoom(server, 'python');
+    await ada.open('test_basket.py');
+    await write(api, room, 'test_basket.py', pythonTest('print("quick")'));
+    await ada.seesText('test_basket.py', 'quick');
+    const quick = await newRun(api, room, []);
+    assert.equal((await runEnded(api, room, quick.id)).state, 'passed');
 
-  // Typed and taken back.
-  await ada.caret('test_basket.py', 'end');
-  await ada.page.keyboard.type('#');
-  await ada.page.keyboard.press('Backspace');
-  await ada.connected('saved');
-  await stays('there is one run', SURELY_FIRED_MS, async () => (await count(api, room)) === 1);
+    // Typed and taken back.
+    await ada.caret('test_basket.py', 'end');
+    await ada.page.keyboard.type('#');
+    await ada.page.keyboard.press('Backspace');
+    await ada.connected('saved');
+    await stays('there is one run', SURELY_FIRED_MS, async () => (await count(api, room)) === 1);
 
-  // Another text, then the first one again, which has a result.
-  await ada.insert('test_basket.py', '# another', 'end');
-  const another = await newRun(api, room, [quick]);
-  await runEnded(api, room, another.id);
-  await write(api, room, 'test_basket.py', suite('print("quick")'));
-  await stays('there are two runs', SURELY_FIRED_MS, async () => (await count(api, room)) === 2);
+    // Another text, then the first one again, which has a result.
+    await ada.insert('test_basket.py', '# another', 'end');
+    const another = await newRun(api, room, [quick]);
+    await runEnded(api, room, another.id);
+    await write(api, room, 'test_basket.py', pythonTest('print("quick")'));
+    await stays('there are two runs', SURELY_FIRED_MS, async () => (await count(api, room)) === 2);
 
-  // Three edits, each long enough after the other to fire, while one run is under way.
-  await write(api, room, 'test_basket.py', suite('time.sleep(9)', 'print("slow")'));
-  const slow = await newRun(api, room, [quick, another]);
-  await until('the slow run to be running', async () => (await api.runs(room))[0].state === 'running');
-  for (const edit of ['first', 'second', 'third']) {
-    await write(api, room, 'test_basket.py', suite(`print("${edit} edit")`));
-    await until(`the ${edit} edit to be queued`, async () => {
-      const queued = (await api.runs(room)).filter((run) => run.state === 'queued');
-      assert.ok(queued.length <= 1, 'at most one is queued');
-      return queued.length === 1;
-    });
-    if (edit !== 'third') await stays('one is queued', 1800, async () => {
-      const open = (await api.runs(room)).filter((run) => ['queued', 'running'].includes(run.state));
-      return open.length <= 2;
-    });
-  }
-  assert.equal((await runEnded(api, room, slow.id)).state, 'passed');
-  await until('everything to be over', async () =>
-    (await api.runs(room)).every((run) => !['queued', 'running'].includes(run.state)),
-  );
-  await stays('one more run came of it', SURELY_FIRED_MS, async () => (await count(api, room)) === 4);
-  const last = (await api.runs(room)).find((run) => run.state !== 'superseded');
-  assert.match(await api.runLog(room, last.id), /third edit/, 'the last run ran the last text');
-});
+    // Three edits, each long enough after the other to fire, while one run is under way.
+    await write(api, room, 'test_basket.py', pythonTest('time.sleep(9)', 'print("slow")'));
+    const slow = await newRun(api, room, [quick, another]);
+    await until('the slow run to be running', async () => (await api.runs(room))[0].state === 'running');
+    for (const edit of ['first', 'second', 'third']) {
+      await write(api, room, 'test_basket.py', pythonTest(`print("${edit} edit")`));
+      await until(`the ${edit} edit to be queued`, async () => {
+        const queued = (await api.runs(room)).filter((run) => run.state === 'queued');
+        assert.ok(queued.length <= 1, 'at most one is queued');
+        return queued.length === 1;
+      });
+      if (edit !== 'third')
+        await stays('one is queued', 1800, async () => {
+          const open = (await api.runs(room)).filter((run) => ['queued', 'running'].includes(run.state));
+          return open.length <= 2;
+        });
+    }
+    assert.equal((await runEnded(api, room, slow.id)).state, 'passed');
+    await until('everything to be over', async () =>
+      (await api.runs(room)).every((run) => !['queued', 'running'].includes(run.state)),
+    );
+    await stays('one more run came of it', SURELY_FIRED_MS, async () => (await count(api, room)) === 4);
+    const last = (await api.runs(room)).find((run) => run.state !== 'superseded');
+    assert.match(await api.runLog(room, last.id), /third edit/, 'the last run ran the last text');
+  },
+);
 
 scenario('Run now runs the same text again, and Cancel ends a run for both', async (stage) => {
   const server = await stage.server();
@@ -159,76 +158,83 @@ scenario('Run now runs the same text again, and Cancel ends a run for both', asy
   await ada.seesRun(third.id, 'cancelled');
 });
 
-scenario('a file that the program writes appears for both, and what they type in it reaches the program', async (stage) => {
-  const server = await stage.server();
-  const ada = await stage.person('Ada');
-  const bob = await stage.person('Bob');
-  const api = await server.person('Witness');
-  const room = await ada.createRoom(server, 'python');
-  await bob.join(server, room);
-  await write(
-    api,
-    room,
-    'test_basket.py',
-    suite(
-      'notes = Path("out/notes.txt")',
-      'notes.parent.mkdir(exist_ok=True)',
-      'if notes.exists(): print("THE NOTES SAY", notes.read_text())',
-      'else: notes.write_text("written by the program\\n")',
-    ),
-  );
-  const first = await newRun(api, room, []);
-  assert.equal((await runEnded(api, room, first.id)).state, 'passed');
-  for (const person of [ada, bob]) {
-    await person.sees('out');
-    if ((await person.item('out').getAttribute('aria-expanded')) === 'false') await person.item('out').click();
-    await person.open('out/notes.txt');
-    await person.seesText('out/notes.txt', 'written by the program');
-  }
-  await ada.type('out/notes.txt', 'seen by ada');
-  await bob.seesText('out/notes.txt', 'seen by ada');
-  await ada.connected('saved');
-  await ada.get('run-now').click();
-  const second = await newRun(api, room, [first]);
-  assert.equal((await runEnded(api, room, second.id)).state, 'passed');
-  assert.match(await api.runLog(room, second.id), /THE NOTES SAY written by the program\nseen by ada/);
-  assert.equal(await textOf(api, room, 'out/notes.txt'), 'written by the program\nseen by ada');
-  // A file's own appearance fires nothing: only people's edits do.
-  assert.equal(await count(api, room), 2);
-  const node = (await treeOf(api, room)).get('out/notes.txt');
-  assert.equal((await api.content(room, node.id)).toString(), 'written by the program\nseen by ada');
-  assert.equal(await look(api, `${room}/file:${node.id}`, ({ text }) => text.length), 34);
-});
+scenario(
+  'a file that the program writes appears for both, and what they type in it reaches the program',
+  async (stage) => {
+    const server = await stage.server();
+    const ada = await stage.person('Ada');
+    const bob = await stage.person('Bob');
+    const api = await server.person('Witness');
+    const room = await ada.createRoom(server, 'python');
+    await bob.join(server, room);
+    await write(
+      api,
+      room,
+      'test_basket.py',
+      pythonTest(
+        'notes = Path("out/notes.txt")',
+        'notes.parent.mkdir(exist_ok=True)',
+        'if notes.exists(): print("THE NOTES SAY", notes.read_text())',
+        'else: notes.write_text("written by the program\\n")',
+      ),
+    );
+    const first = await newRun(api, room, []);
+    assert.equal((await runEnded(api, room, first.id)).state, 'passed');
+    for (const person of [ada, bob]) {
+      await person.sees('out');
+      if ((await person.item('out').getAttribute('aria-expanded')) === 'false')
+        await person.item('out').click();
+      await person.open('out/notes.txt');
+      await person.seesText('out/notes.txt', 'written by the program');
+    }
+    await ada.type('out/notes.txt', 'seen by ada');
+    await bob.seesText('out/notes.txt', 'seen by ada');
+    await ada.connected('saved');
+    await ada.get('run-now').click();
+    const second = await newRun(api, room, [first]);
+    assert.equal((await runEnded(api, room, second.id)).state, 'passed');
+    assert.match(await api.runLog(room, second.id), /THE NOTES SAY written by the program\nseen by ada/);
+    assert.equal(await textOf(api, room, 'out/notes.txt'), 'written by the program\nseen by ada');
+    // A file's own appearance fires nothing: only people's edits do.
+    assert.equal(await count(api, room), 2);
+    const node = (await treeOf(api, room)).get('out/notes.txt');
+    assert.equal((await api.content(room, node.id)).toString(), 'written by the program\nseen by ada');
+    assert.equal(await look(api, `${room}/file:${node.id}`, ({ text }) => text.length), 34);
+  },
+);
 
-scenario('people type in a file while the program rewrites it, and nothing of either is lost', async (stage) => {
-  const server = await stage.server();
-  const ada = await stage.person('Ada');
-  const api = await server.person('Witness');
-  const room = await ada.createRoom(server, 'python');
-  await api.createNode(room, { name: 'shared.txt', kind: 'text', text: 'the first line\n' });
-  await write(
-    api,
-    room,
-    'test_basket.py',
-    suite(
-      'shared = Path("shared.txt")',
-      'for number in range(12):',
-      '    shared.write_text(shared.read_text() + f"program {number}\\n")',
-      '    time.sleep(0.25)',
-    ),
-  );
-  const run = await newRun(api, room, []);
-  await ada.open('shared.txt');
-  await ada.seesText('shared.txt', 'program 0');
-  const typed = 'ada types all the while, letter by letter. ';
-  await ada.caret('shared.txt', 'home');
-  await ada.page.keyboard.type(typed, { delay: 50 });
-  assert.equal((await runEnded(api, room, run.id)).state, 'passed');
-  const expected = ['the first line', ...Array.from({ length: 12 }, (_, number) => `program ${number}`)];
-  await until('both to be there', async () => {
-    const text = await textOf(api, room, 'shared.txt');
-    return text.includes(typed) && expected.every((line) => text.split(line).length >= 2) && { text };
-  });
-  await ada.seesText('shared.txt', 'program 11');
-  assert.ok((await ada.text('shared.txt')).includes(typed));
-});
+scenario(
+  'people type in a file while the program rewrites it, and nothing of either is lost',
+  async (stage) => {
+    const server = await stage.server();
+    const ada = await stage.person('Ada');
+    const api = await server.person('Witness');
+    const room = await ada.createRoom(server, 'python');
+    await api.createNode(room, { name: 'shared.txt', kind: 'text', text: 'the first line\n' });
+    await write(
+      api,
+      room,
+      'test_basket.py',
+      pythonTest(
+        'shared = Path("shared.txt")',
+        'for number in range(12):',
+        '    shared.write_text(shared.read_text() + f"program {number}\\n")',
+        '    time.sleep(0.25)',
+      ),
+    );
+    const run = await newRun(api, room, []);
+    await ada.open('shared.txt');
+    await ada.seesText('shared.txt', 'program 0');
+    const typed = 'ada types all the while, letter by letter. ';
+    await ada.caret('shared.txt', 'home');
+    await ada.page.keyboard.type(typed, { delay: 50 });
+    assert.equal((await runEnded(api, room, run.id)).state, 'passed');
+    const expected = ['the first line', ...Array.from({ length: 12 }, (_, number) => `program ${number}`)];
+    await until('both to be there', async () => {
+      const text = await textOf(api, room, 'shared.txt');
+      return text.includes(typed) && expected.every((line) => text.split(line).length >= 2) && { text };
+    });
+    await ada.seesText('shared.txt', 'program 11');
+    assert.ok((await ada.text('shared.txt')).includes(typed));
+  },
+);

@@ -27,14 +27,23 @@ try {
   await ada.page.mouse.move(700, 500);
   await ada.caret(FILE, 'home');
   for (let line = 0; line < 15; line++) await ada.page.keyboard.press('ArrowDown');
-  for (const [scheme, key] of [['dark', 'Shift+Home'], ['light', 'Shift+ArrowUp']]) {
-    if ((await ada.page.locator('html').getAttribute('data-theme')) !== scheme) await ada.get('theme-toggle').click();
-    await until(`the ${scheme} theme`, async () => (await ada.page.locator('html').getAttribute('data-theme')) === scheme);
+  for (const [scheme, key] of [
+    ['dark', 'Shift+Home'],
+    ['light', 'Shift+ArrowUp'],
+  ]) {
+    if ((await ada.page.locator('html').getAttribute('data-theme')) !== scheme)
+      await ada.get('theme-toggle').click();
+    await until(
+      `the ${scheme} theme`,
+      async () => (await ada.page.locator('html').getAttribute('data-theme')) === scheme,
+    );
     // A moving caret shows its owner's name for a moment.
     await grace.page.keyboard.press(key);
     const name = ada.editor(FILE).locator('[data-testid="remote-caret"][data-shown="true"]');
     await name.waitFor({ state: 'visible' });
-    await until('the name to have faded in', () => name.evaluate((label) => getComputedStyle(label).opacity === '1'));
+    await until('the name to have faded in', () =>
+      name.evaluate((label) => getComputedStyle(label).opacity === '1'),
+    );
     await ada.page.evaluate(() => document.fonts.ready);
     const path = `${FOLDER}room-${scheme}.png`;
     await ada.page.screenshot({ path });

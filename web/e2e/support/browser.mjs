@@ -23,7 +23,11 @@ export function launch() {
 export class Person {
   /** A fresh browser profile. */
   static async arrive(browser, name, options = {}) {
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'dark', ...options });
+    const context = await browser.newContext({
+      viewport: { width: 1440, height: 900 },
+      colorScheme: 'dark',
+      ...options,
+    });
     context.setDefaultTimeout(PATIENCE_MS);
     const person = new Person();
     Object.assign(person, { name, context, page: await context.newPage(), problems: [] });
@@ -88,7 +92,9 @@ export class Person {
   /** Puts the caret at the start or end of the open file. */
   async caret(path, where) {
     // The text is as tall as the file; what is around it is as tall as the screen has room for.
-    await this.editor(path).locator('.monaco-editor').click({ position: { x: 300, y: 60 } });
+    await this.editor(path)
+      .locator('.monaco-editor')
+      .click({ position: { x: 300, y: 60 } });
     await this.page.keyboard.press(where === 'end' ? 'Control+End' : 'Control+Home');
   }
 
@@ -121,8 +127,9 @@ export class Person {
   }
 
   seesNoText(path, part) {
-    return until(`${this.name} to see no more ${JSON.stringify(part)} in ${path}`, async () =>
-      !(await this.text(path)).includes(part),
+    return until(
+      `${this.name} to see no more ${JSON.stringify(part)} in ${path}`,
+      async () => !(await this.text(path)).includes(part),
     );
   }
 

@@ -26,7 +26,9 @@ export class Client {
       const payload = decoding.createDecoder(decoding.readVarUint8Array(decoder));
       this.acknowledged = Math.max(this.acknowledged, decoding.readVarUint(payload));
     };
-    this.provider.on('connection-close', (event) => this.closes.push({ code: event?.code, reason: event?.reason }));
+    this.provider.on('connection-close', (event) =>
+      this.closes.push({ code: event?.code, reason: event?.reason }),
+    );
   }
 
   get awareness() {
@@ -74,7 +76,8 @@ export function pathsOf(nodes) {
 }
 
 /** `path -> node`, read from the projected tree. */
-export const treeOf = (api, room) => look(api, `${room}/tree:main`, ({ doc }) => pathsOf(doc.getMap('nodes')));
+export const treeOf = (api, room) =>
+  look(api, `${room}/tree:main`, ({ doc }) => pathsOf(doc.getMap('nodes')));
 
 /** The text of a file as the server has it. */
 export async function textOf(api, room, path) {
@@ -107,6 +110,12 @@ export async function runEnded(api, room, run, ms = 60_000) {
     },
     ms,
   );
+}
+
+/** A Python file with one test whose body is these lines. */
+export function pythonTest(...body) {
+  const lines = body.map((line) => `        ${line}\n`).join('');
+  return `import time, unittest\nfrom pathlib import Path\n\n\nclass Test(unittest.TestCase):\n    def test_it(self):\n${lines}`;
 }
 
 /** A generator of numbers below 1 that repeats for the same seed (mulberry32). */

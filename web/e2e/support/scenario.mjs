@@ -10,7 +10,6 @@ import { launch, Person } from './browser.mjs';
 import { Client } from './clients.mjs';
 import { removeContainers } from './docker.mjs';
 import { Server, temporaryFolder } from './server.mjs';
-import { until } from './wait.mjs';
 
 /** A scenario that takes longer than this hangs. */
 const LONGEST_MS = 150_000;
@@ -69,13 +68,13 @@ export class Stage {
 
   async keepEvidence(name) {
     const folder = temporaryFolder();
-    const file = (part) => join(folder, `${part}.`.replaceAll(/[^\w.-]+/g, '-'));
-    for (const person of this.#people) {
-      const picture = { path: `${file(person.name)}png`, timeout: 10_000 };
-      await person.page.screenshot(picture).catch(() => undefined);
-      if (person.problems.length > 0) await writeFile(`${file(person.name)}errors.txt`, person.problems.join('\n'));
+    const path = (file) => join(folder, file.replaceAll(/[^\w.-]+/g, '-'));
+    for (const { name: who, page, problems } of this.#people) {
+      await page.screenshot({ path: path(`${who}.png`), timeout: 10_000 }).catch(() => undefined);
+      if (problems.length > 0) await writeFile(path(`${who}.errors.txt`), problems.join('\n'));
     }
-    for (const [index, server] of this.#servers.entries()) await writeFile(`${file(`server-${index}`)}log`, server.log);
+    for (const [index, server] of this.#servers.entries())
+      await writeFile(path(`server-${index}.log`), server.log);
     process.stdout.write(`# what "${name}" looked like when it failed: ${folder}\n`);
   }
 
@@ -86,15 +85,12 @@ export class Stage {
     const left = [];
     for (const server of this.#servers) {
       const code = await server.stop();
-      const containers = await until('the containers of a stopped server to be gone', async () => {
-        const found = await server.containers();
-        return found.length === 0 && { found };
-      }, 10_000).catch(() => null);
-      if (code !== 0) left.push(`the server ended with ${code} when it was told to stop: ${server.log.slice(-2000)}`);
-      if (containers === null) {
-        const found = await server.containers();
-        left.push(`containers were left behind: ${found.join(', ')}`);
-        await removeContainers(found);
+      if (code !== 0)
+        left.push(`the server ended with ${code} when it was told to stop: ${server.log.slice(-2000)}`);
+      const containers = await server.containers();
+      if (containers.length > 0) {
+        left.push(`containers were left behind: ${containers.join(', ')}`);
+        await removeContainers(containers);
       }
       server.removeData();
     }

@@ -29,7 +29,10 @@ export async function runProgram(args, environment = {}, ms = PATIENCE_MS) {
   const process_ = start(args, environment);
   let timer;
   const late = new Promise((_, fail) => {
-    timer = setTimeout(() => fail(new Error(`buildspaces ${args.join(' ')} did not end: ${process_.output()}`)), ms);
+    timer = setTimeout(
+      () => fail(new Error(`buildspaces ${args.join(' ')} did not end: ${process_.output()}`)),
+      ms,
+    );
   });
   try {
     const code = await Promise.race([process_.ended, late]);
