@@ -116,7 +116,9 @@ impl Mirrors {
     /// Must be called within a runtime.
     pub fn new(config: Config, rooms: Rooms, tasks: Tasks) -> Self {
         let watcher = Watcher::start(&tasks)
-            .inspect_err(|e| tracing::warn!(error = %e, "workspaces cannot be watched; looking at them from time to time"))
+            .inspect_err(
+                |e| tracing::warn!(error = %e, "workspaces cannot be watched; looking at them from time to time"),
+            )
             .ok();
         let shared = Shared { config, boot: boot(), rooms, tasks, watcher, open: Mutex::default() };
         Self { shared: Arc::new(shared) }
@@ -171,7 +173,11 @@ impl std::fmt::Debug for Mirrors {
     }
 }
 
-async fn open_workspace(shared: &Shared, id: &RoomId, room: Arc<dyn LiveRoom>) -> Result<(Arc<Workspace>, Actor), Error> {
+async fn open_workspace(
+    shared: &Shared,
+    id: &RoomId,
+    room: Arc<dyn LiveRoom>,
+) -> Result<(Arc<Workspace>, Actor), Error> {
     let folder = shared.config.data_dir.join("rooms").join(id.as_str());
     start(folder, shared.config.owner, shared.boot.clone(), room, shared.watcher.as_ref()).await
 }
@@ -261,9 +267,9 @@ impl Workspace {
         match self.disk.open_file(path) {
             Ok(Some((file, _))) => Ok(file),
             Ok(None)
-            | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL | Errno::NXIO | Errno::ISDIR) => {
-                Err(Error::NoSuchFile)
-            }
+            | Err(
+                Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL | Errno::NXIO | Errno::ISDIR,
+            ) => Err(Error::NoSuchFile),
             Err(e) => Err(e.into()),
         }
     }
@@ -271,5 +277,6 @@ impl Workspace {
 
 /// Names the machine's present run, so that a later one can tell that it was down.
 fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned())
 }

@@ -161,14 +161,16 @@ fn malformed_messages_end_only_their_own_connection() {
     ] {
         assert_eq!(names(&f.receive(ada, message)), ["close"]);
     }
-    assert!(f.document.handle(f.now, Input::Tick, &mut Vec::new()) == ());
+    let bo = f.join("bo", Role::Editor);
+    let effects = f.receive(bo, Message::Update(typed(&mut Replica::new(), "fine")));
+    assert_eq!(names(&effects), ["broadcast to others", "append", "edited"]);
 }
 
 #[test]
 fn what_is_loaded_is_what_was_logged() {
     let mut replica = Replica::new();
     let updates: Vec<Vec<u8>> = ["a", "b", "c"].iter().map(|text| typed(&mut replica, text).to_vec()).collect();
-    let mut stored = StoredDocument { snapshot: None, seq: 3, updates: updates.clone() };
+    let mut stored = StoredDocument { snapshot: None, seq: 3, updates };
     let document = Document::load(Access::Shared, &stored).expect("complete");
     assert_eq!(document.replica().text("text"), "abc");
     assert!(document.is_idle());

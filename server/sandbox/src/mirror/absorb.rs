@@ -174,12 +174,7 @@ impl Core {
     }
 
     /// A node's file has another name now. False if the room does not follow.
-    fn follow(
-        &mut self,
-        id: &NodeId,
-        place: &(Option<NodeId>, String),
-        entry: &FoundEntry,
-    ) -> Result<bool, Error> {
+    fn follow(&mut self, id: &NodeId, place: &(Option<NodeId>, String), entry: &FoundEntry) -> Result<bool, Error> {
         let tree = self.room.tree();
         let Some(node) = tree.get(id) else { return Ok(false) };
         if (&node.parent, &node.name) != (&place.0, &place.1) {
@@ -417,8 +412,7 @@ impl Core {
                 (NodeKind::Binary, Looked::Binary(seen)) | (NodeKind::Large, Looked::Large(seen)) => {
                     self.set_seen(id, Some(seen));
                     if seen.stamp.size != old_size {
-                        let command =
-                            TreeCommand::Retype { id: id.clone(), kind, size: seen.stamp.size, text: None };
+                        let command = TreeCommand::Retype { id: id.clone(), kind, size: seen.stamp.size, text: None };
                         resized.push((id.clone(), command));
                     }
                 }

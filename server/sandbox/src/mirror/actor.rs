@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use buildspaces_kernel::ids::NodeId;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_rooms::tree::NodeKind;
 use buildspaces_rooms::RoomEvent;
+use buildspaces_rooms::tree::NodeKind;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;

@@ -117,8 +117,10 @@ impl Core {
     /// A node's kind changes by this mirror only; where the two differ a crash fell between the room's
     /// answer and the note of it.
     fn follow_kinds(&mut self, tree: &Tree) {
-        let changed: Vec<&Node> =
-            tree.values().filter(|node| self.known.get(&node.id).is_some_and(|known| known.kind != node.kind)).collect();
+        let changed: Vec<&Node> = tree
+            .values()
+            .filter(|node| self.known.get(&node.id).is_some_and(|known| known.kind != node.kind))
+            .collect();
         for node in changed {
             self.rescan = Scope::Everything;
             if node.kind == NodeKind::Text {
@@ -256,7 +258,10 @@ impl Core {
             self.set_seen(&node.id, seen);
         } else {
             let (parent, name) = (node.parent.clone(), node.name.clone());
-            self.insert(node.id.clone(), Known { parent, name, kind: NodeKind::Folder, seen, trusted: true, text: None });
+            self.insert(
+                node.id.clone(),
+                Known { parent, name, kind: NodeKind::Folder, seen, trusted: true, text: None },
+            );
         }
         self.save(&node.id)?;
         Ok(Step::Done)
@@ -293,10 +298,8 @@ impl Core {
 
     /// Takes note of files that the tree has and the mirror does not know; `flush` writes the texts.
     fn expect_new_files(&mut self, tree: &Tree) -> Result<(), Error> {
-        let new: Vec<&Node> = tree
-            .values()
-            .filter(|node| node.kind != NodeKind::Folder && !self.known.contains_key(&node.id))
-            .collect();
+        let new: Vec<&Node> =
+            tree.values().filter(|node| node.kind != NodeKind::Folder && !self.known.contains_key(&node.id)).collect();
         for node in new {
             let (parent, name) = (node.parent.clone(), node.name.clone());
             if node.kind == NodeKind::Text {

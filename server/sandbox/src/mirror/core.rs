@@ -155,7 +155,12 @@ pub(super) struct Core {
 
 impl Core {
     /// Loads what an earlier process knew. Nothing is compared yet: call [`Core::settle`].
-    pub(super) fn open(folder: &Path, owner: Option<(u32, u32)>, boot: &str, room: Arc<dyn LiveRoom>) -> Result<Self, Error> {
+    pub(super) fn open(
+        folder: &Path,
+        owner: Option<(u32, u32)>,
+        boot: &str,
+        room: Arc<dyn LiveRoom>,
+    ) -> Result<Self, Error> {
         let events = room.events();
         let disk = Arc::new(Disk::open(&folder.join("workspace"), &folder.join("tmp"), owner)?);
         let states = States::open(&folder.join("mirror"), boot)?;
@@ -489,7 +494,8 @@ fn recall(state: State, waits: bool) -> Option<Known> {
             Some(KnownText { replica, hash: present, unsent: Vec::new(), sent: text.sent })
         }
     };
-    let seen = on_disk.then(|| Seen { stamp: Stamp::unknown(state.identity, state.kind == NodeKind::Folder), settled: false });
+    let seen =
+        on_disk.then(|| Seen { stamp: Stamp::unknown(state.identity, state.kind == NodeKind::Folder), settled: false });
     Some(Known { parent: state.parent, name: state.name, kind: state.kind, seen, trusted: state.trusted, text })
 }
 

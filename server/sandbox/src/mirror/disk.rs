@@ -95,7 +95,11 @@ pub(super) struct Listing {
 /// A file's content, as far as it may be read.
 #[derive(Debug)]
 pub(super) enum Content {
-    Bytes { bytes: Vec<u8>, stamp: Stamp, settled: bool },
+    Bytes {
+        bytes: Vec<u8>,
+        stamp: Stamp,
+        settled: bool,
+    },
     /// Larger than the limit; not read.
     TooLarge(Stamp),
     /// There is no regular file of that name.
@@ -137,7 +141,14 @@ impl Disk {
                 Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::IO)),
             }
         };
-        let disk = Self { root: dir(root)?, tmp: dir(tmp)?, owner, next_tmp: AtomicU64::new(0), #[cfg(test)] fuse: Fuse::default() };
+        let disk = Self {
+            root: dir(root)?,
+            tmp: dir(tmp)?,
+            owner,
+            next_tmp: AtomicU64::new(0),
+            #[cfg(test)]
+            fuse: Fuse::default(),
+        };
         disk.own(&disk.root)?;
         fchmod(&disk.root, Mode::from_raw_mode(DIR_MODE))?;
         Ok(disk)

@@ -90,8 +90,10 @@ impl Core {
     fn write(&mut self, id: &NodeId, update: &[u8]) -> Result<Written, Error> {
         for _ in 0..MAX_TRIES {
             let Some(known) = self.known.get(id) else { return Ok(Written::Done) };
-            let folder_is_there =
-                known.parent.as_ref().is_none_or(|above| self.known.get(above).is_some_and(|above| above.seen.is_some()));
+            let folder_is_there = known
+                .parent
+                .as_ref()
+                .is_none_or(|above| self.known.get(above).is_some_and(|above| above.seen.is_some()));
             let taken = self.node_in(known.parent.as_ref(), &known.name).is_some_and(|there| there != id);
             let Some(path) = self.path(id).filter(|_| folder_is_there && !taken) else {
                 self.tree_dirty = true;

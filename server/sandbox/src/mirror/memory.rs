@@ -201,7 +201,11 @@ impl World {
             let old = if retyped { document.text(text::ROOT) } else { String::new() };
             edit(document, &text::diff(&old, &text));
         }
-        self.happened.push(RoomEvent::Tree { changed: outcome.changed.clone(), deleted: outcome.deleted, by: somebody(by) });
+        self.happened.push(RoomEvent::Tree {
+            changed: outcome.changed.clone(),
+            deleted: outcome.deleted,
+            by: somebody(by),
+        });
         Ok(outcome.changed)
     }
 
@@ -215,8 +219,7 @@ impl World {
     pub(super) fn create(&mut self, parent: Option<&NodeId>, name: &str, text: Option<&str>) -> Result<NodeId, Error> {
         let kind = if text.is_some() { NodeKind::Text } else { NodeKind::Folder };
         let (parent, name, text) = (parent.cloned(), name.to_owned(), text.map(str::to_owned));
-        let created =
-            self.command(PrincipalKind::Person, TreeCommand::Create { parent, name, kind, size: 0, text })?;
+        let created = self.command(PrincipalKind::Person, TreeCommand::Create { parent, name, kind, size: 0, text })?;
         Ok(created[0].id.clone())
     }
 
@@ -402,9 +405,7 @@ impl World {
         let fresh = self.fresh();
         let new = match (String::from_utf8(old), self.rng.random_range(0..100)) {
             (Ok(_), 0..4) => vec![0xff, 0, 1, 2],
-            (Ok(text), how) => {
-                rewritten(&text, how, fresh, &mut self.rng).into_bytes()
-            }
+            (Ok(text), how) => rewritten(&text, how, fresh, &mut self.rng).into_bytes(),
             (Err(_), _) => fresh.to_string().into_bytes(),
         };
         let written = String::from_utf8_lossy(&new).into_owned();

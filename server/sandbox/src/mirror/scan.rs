@@ -114,9 +114,8 @@ fn hide(found: &mut Found, totals: &HashMap<String, u64>) {
     let mut shown_in: HashSet<String> = HashSet::new();
     let mut hidden = Vec::new();
     for (path, entry) in found.entries.iter().rev() {
-        let is_hidden = entry.stamp.is_dir
-            && totals.get(path).is_some_and(|total| *total > 0)
-            && !shown_in.contains(path);
+        let is_hidden =
+            entry.stamp.is_dir && totals.get(path).is_some_and(|total| *total > 0) && !shown_in.contains(path);
         if is_hidden {
             hidden.push(path.clone());
         } else if let Some((above, _)) = path.rsplit_once('/') {

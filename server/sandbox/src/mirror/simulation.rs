@@ -99,14 +99,11 @@ fn simulate(seed: u64) -> Result<(), String> {
     room.act(World::deliver_all);
     let settled = core.settle(Scope::Everything).and_then(|()| core.settle(Scope::Everything));
     room.act(|world| {
-        settled
-            .map_err(|e| e.to_string())
-            .and_then(|()| check(world, folder.path()))
-            .map_err(|problem| {
-                let nodes: Vec<_> = world.tree.view().nodes().map(|n| (n, world.text(&n.id))).collect();
-                let files: Vec<_> = world.files().into_iter().map(|f| (std::fs::read_to_string(&f), f)).collect();
-                format!("{}\n{nodes:#?}\n{files:#?}\nseed {seed}: {problem}", world.story.join("\n"))
-            })
+        settled.map_err(|e| e.to_string()).and_then(|()| check(world, folder.path())).map_err(|problem| {
+            let nodes: Vec<_> = world.tree.view().nodes().map(|n| (n, world.text(&n.id))).collect();
+            let files: Vec<_> = world.files().into_iter().map(|f| (std::fs::read_to_string(&f), f)).collect();
+            format!("{}\n{nodes:#?}\n{files:#?}\nseed {seed}: {problem}", world.story.join("\n"))
+        })
     })
 }
 

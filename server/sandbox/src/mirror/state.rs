@@ -108,7 +108,12 @@ impl States {
     pub(super) fn open(dir: &Path, boot: &str) -> Result<Self, Errno> {
         std::fs::create_dir_all(dir).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { dir: openat(CWD, dir, flags, Mode::empty())?, boot: boot.to_owned(), #[cfg(test)] fuse: super::disk::Fuse::default() })
+        Ok(Self {
+            dir: openat(CWD, dir, flags, Mode::empty())?,
+            boot: boot.to_owned(),
+            #[cfg(test)]
+            fuse: super::disk::Fuse::default(),
+        })
     }
 
     /// Every readable state. A damaged one is as good as none and is removed.
@@ -278,8 +283,7 @@ mod tests {
 
     #[test]
     fn the_format_stays_what_it_is() {
-        let folder =
-            State { name: "src".to_owned(), kind: NodeKind::Folder, text: None, parent: None, ..sample() };
+        let folder = State { name: "src".to_owned(), kind: NodeKind::Folder, text: None, parent: None, ..sample() };
         let bytes = encode(&folder, "b");
         let line = String::from_utf8(bytes).expect("a folder has no payload");
         assert!(

@@ -19,9 +19,9 @@ use tempfile::TempDir;
 
 use super::core::{Core, Scope};
 use super::memory::MemoryRoom;
-use buildspaces_policy::PrincipalKind;
 use super::simulation::{folder, open};
 use super::{Config, Error, Mirrors, Workspace};
+use buildspaces_policy::PrincipalKind;
 
 /// A core over a room in memory, without a watcher: what is done is done when a call returns.
 struct Bench {
@@ -146,7 +146,10 @@ fn large_and_binary_files_become_nodes_without_a_document() {
     assert_eq!(bench.text("large"), "short text");
     assert_eq!(bench.text("binary"), "now a text");
     let id = bench.node("binary").expect("known").id;
-    bench.room.act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None })).expect("deletes");
+    bench
+        .room
+        .act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None }))
+        .expect("deletes");
     bench.settle();
     assert!(!bench.path("binary").exists());
 }
@@ -173,7 +176,8 @@ fn names_that_the_tree_refuses_stay_in_the_workspace() {
     bench.settle();
     fs::write(bench.path("README.md"), "clash").expect("writes");
     fs::write(bench.path("line\nbreak"), "control").expect("writes");
-    fs::write(bench.folder.path().join("workspace").join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "latin").expect("writes");
+    fs::write(bench.folder.path().join("workspace").join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "latin")
+        .expect("writes");
     fs::write(bench.path(&"n".repeat(255)), "long").expect("writes");
     bench.settle();
     assert_eq!(bench.names(), ["n".repeat(255), "readme.md".to_owned()]);
@@ -181,7 +185,10 @@ fn names_that_the_tree_refuses_stay_in_the_workspace() {
     assert_eq!(fs::read_to_string(bench.path("README.md")).expect("reads"), "clash");
     // When the name becomes free, the file is taken in.
     let id = bench.node("readme.md").expect("known").id;
-    bench.room.act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None })).expect("deletes");
+    bench
+        .room
+        .act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None }))
+        .expect("deletes");
     bench.settle();
     assert_eq!(bench.text("README.md"), "clash");
 }
@@ -213,7 +220,10 @@ fn a_deleted_folder_keeps_what_the_tree_does_not_know_and_does_not_come_back() {
     fs::create_dir(bench.path("src/__pycache__")).expect("makes");
     fs::write(bench.path("src/__pycache__/a.pyc"), "bytecode").expect("writes");
     bench.settle();
-    bench.room.act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id: src, rev: None })).expect("deletes");
+    bench
+        .room
+        .act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id: src, rev: None }))
+        .expect("deletes");
     bench.settle();
     bench.settle();
     assert_eq!(bench.names(), [""; 0]);
@@ -260,7 +270,12 @@ fn a_folder_and_its_child_that_change_places_change_places() {
     bench.settle();
     bench.room.act(|world| {
         let mut update = |id: &NodeId, parent: Option<&NodeId>, name: &str| {
-            let command = TreeCommand::Update { id: id.clone(), parent: Some(parent.cloned()), name: Some(name.to_owned()), rev: None };
+            let command = TreeCommand::Update {
+                id: id.clone(),
+                parent: Some(parent.cloned()),
+                name: Some(name.to_owned()),
+                rev: None,
+            };
             world.command(PrincipalKind::Person, command).expect("moves");
         };
         update(&inner, None, "inner");
@@ -387,7 +402,10 @@ async fn edits_and_files_flow_both_ways() {
     let path = |path: &str| workspace.host_dir().join(path);
     assert_eq!(fs::read_to_string(path("src/main.py")).expect("reads"), "print(1)\n");
     whole.type_at("src/main.py", 0, "# typed\n").await;
-    until("the edit on disk", async || fs::read_to_string(path("src/main.py")).is_ok_and(|t| t == "# typed\nprint(1)\n")).await;
+    until("the edit on disk", async || {
+        fs::read_to_string(path("src/main.py")).is_ok_and(|t| t == "# typed\nprint(1)\n")
+    })
+    .await;
     fs::create_dir(path("out")).expect("makes");
     fs::write(path("out/result.txt"), "made by a program\n").expect("writes");
     until("the new file in the tree", async || {
@@ -395,12 +413,16 @@ async fn edits_and_files_flow_both_ways() {
     })
     .await;
     fs::write(path("src/main.py"), "# typed\nprint(2)\n").expect("writes");
-    until("the change in the document", async || whole.text("src/main.py").await.as_deref() == Some("# typed\nprint(2)\n")).await;
+    until("the change in the document", async || {
+        whole.text("src/main.py").await.as_deref() == Some("# typed\nprint(2)\n")
+    })
+    .await;
     fs::rename(path("src"), path("lib")).expect("renames");
     until("the rename in the tree", async || whole.text("lib/main.py").await.is_some()).await;
     // The watch of a folder that was renamed still works.
     fs::write(path("lib/main.py"), "print(3)\n").expect("writes");
-    until("the change after the rename", async || whole.text("lib/main.py").await.as_deref() == Some("print(3)\n")).await;
+    until("the change after the rename", async || whole.text("lib/main.py").await.as_deref() == Some("print(3)\n"))
+        .await;
     let mut file = workspace.open("lib/main.py").expect("opens");
     let mut bytes = String::new();
     file.read_to_string(&mut bytes).expect("reads");
@@ -416,8 +438,9 @@ async fn a_frozen_workspace_holds_still_for_people_but_not_for_programs() {
     let path = |path: &str| workspace.host_dir().join(path);
     whole.type_at("a.txt", 0, "before ").await;
     let (files, guard) = workspace.freeze().await.expect("freezes");
-    let expected: Vec<(String, [u8; 32])> =
-        [("a.txt", "before a\n"), ("b.txt", "b\n")].map(|(p, t)| (p.to_owned(), super::core::hash(t.as_bytes()))).into();
+    let expected: Vec<(String, [u8; 32])> = [("a.txt", "before a\n"), ("b.txt", "b\n")]
+        .map(|(p, t)| (p.to_owned(), super::core::hash(t.as_bytes())))
+        .into();
     assert_eq!(files, expected);
     assert_eq!(fs::read_to_string(path("a.txt")).expect("reads"), "before a\n");
     whole.type_at("a.txt", 0, "during ").await;
@@ -467,11 +490,18 @@ async fn a_thousand_files_take_seconds_and_a_keystroke_takes_the_time_it_gathers
     let (mut typed, mut absorbed) = (Vec::new(), Vec::new());
     for round in 0..20 {
         whole.type_at("f0/0.txt", 0, &format!("typed {round}\n")).await;
-        typed.push(until("the keystroke", async || fs::read_to_string(&path).is_ok_and(|t| t.starts_with(&format!("typed {round}\n")))).await);
+        typed.push(
+            until("the keystroke", async || {
+                fs::read_to_string(&path).is_ok_and(|t| t.starts_with(&format!("typed {round}\n")))
+            })
+            .await,
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
         let line = format!("program {round}\n");
         fs::write(&path, format!("{line}{}", fs::read_to_string(&path).expect("reads"))).expect("writes");
-        absorbed.push(until("the change", async || whole.text("f0/0.txt").await.is_some_and(|t| t.starts_with(&line))).await);
+        absorbed.push(
+            until("the change", async || whole.text("f0/0.txt").await.is_some_and(|t| t.starts_with(&line))).await,
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     typed.sort();

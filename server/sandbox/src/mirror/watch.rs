@@ -72,7 +72,10 @@ impl Watcher {
     /// Must be called within a runtime.
     pub(super) fn start(tasks: &Tasks) -> Result<Self, Errno> {
         let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        #[expect(deprecated, reason = "its successor is unsafe, for types whose descriptor may change; an `OwnedFd`'s does not")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for types whose descriptor may change; an `OwnedFd`'s does not"
+        )]
         let inotify = AsyncFd::new(inotify).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
         let watcher = Self { inner: Arc::new(Inner { inotify, table: Mutex::default() }) };
         let (inner, stop) = (watcher.inner.clone(), tasks.clone());
