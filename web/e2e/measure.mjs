@@ -3,7 +3,7 @@
  * and from the last key to the start of the run, less the time the rule waits on purpose. Prints one line of JSON.
  */
 import { launch, Person } from './support/browser.mjs';
-import { runEnded } from './support/clients.mjs';
+import { runEnded, textOf, write } from './support/clients.mjs';
 import { Server } from './support/server.mjs';
 import { pause, until } from './support/wait.mjs';
 
@@ -11,6 +11,7 @@ const KEYS = 200;
 const RUNS = 8;
 const DEBOUNCE_MS = 1500;
 const FILE = 'basket.py';
+const TESTS = 'test_basket.py';
 
 const quantile = (values, q) => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -63,6 +64,10 @@ try {
   const room = await ada.createRoom(server, 'python');
   await bob.join(server, room);
   for (const person of [ada, bob]) await person.open(FILE);
+  // The program under test tells when it begins, by the clock that the pages and the server have, too.
+  const tests = await textOf(api, room, TESTS);
+  await write(api, room, TESTS, `import time\nprint("BEGUN", time.time(), flush=True)\n${tests}`);
+  const begun = async (run) => Number(/BEGUN (\S+)/.exec(await api.runLog(room, run))[1]) * 1000;
   await ada.insert(FILE, '#\n', 'home');
   await bob.seesText(FILE, '#\n');
   const [first] = await until('the first run', async () => {
@@ -70,6 +75,7 @@ try {
     return runs.length > 0 && runs;
   });
   const cold = await runEnded(api, room, first.id);
+  const firstBegun = await begun(cold.id);
 
   await ada.caret(FILE, 'home');
   await ada.page.keyboard.press('End');
@@ -89,7 +95,7 @@ try {
 
   const settled = async () =>
     (await api.runs(room)).every((run) => !['queued', 'running'].includes(run.state));
-  const [queues, starts] = [[], []];
+  const [queues, starts, programs] = [[], [], []];
   for (let i = 0; i < RUNS; i++) {
     await until('the runs to be over', settled);
     // The keys before may have made the rule wait still.
@@ -102,12 +108,14 @@ try {
     const { queued_at, started_at } = await runEnded(api, room, run.id);
     queues.push(queued_at - key - DEBOUNCE_MS);
     starts.push(started_at - key - DEBOUNCE_MS);
+    programs.push((await begun(run.id)) - key - DEBOUNCE_MS);
   }
   const line = {
     key_to_other_screen_ms: summary(screens),
     last_key_to_queued_less_debounce_ms: summary(queues),
     last_key_to_running_less_debounce_ms: summary(starts),
-    first_run_queued_to_running_ms: cold.started_at - cold.queued_at,
+    last_key_to_program_less_debounce_ms: summary(programs),
+    first_run_queued_to_program_ms: Math.round(firstBegun - cold.queued_at),
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
 } finally {
