@@ -3,12 +3,14 @@
 //! A task owns the [`Tree`], because a command must go from check to journal to projection even if the
 //! one who asked has gone. Others read the tree through a picture that is replaced with each change.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{NodeId, RoomId};
 use buildspaces_policy::Principal;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -78,8 +80,11 @@ struct Inner {
 struct Request {
     by: Principal,
     command: TreeCommand,
-    reply: oneshot::Sender<Result<Vec<Node>, Error>>,
+    reply: Reply,
 }
+
+/// Where the one who asked learns what became of it.
+type Reply = oneshot::Sender<Result<Vec<Node>, Error>>;
 
 impl RoomHandle {
     /// Opens a stored room and starts its task. Boxed, because the task may open other documents and so
@@ -96,7 +101,7 @@ impl RoomHandle {
             let handle = Self { inner: Arc::new(Inner { record, rooms, view, events, commands }) };
             // The journal may be ahead of the projection after a crash.
             let wanted = tree.view().nodes().cloned().collect();
-            handle.project_tree(wanted, true).await?;
+            handle.repair_projection(wanted).await?;
             tasks.spawn("room", own_tree(handle.clone(), store, tree, mailbox));
             Ok(handle)
         })
@@ -162,24 +167,21 @@ impl RoomHandle {
         document.map(map.root()).await
     }
 
-    /// Writes nodes into the projected tree; with `complete`, removes all others.
-    async fn project_tree(&self, nodes: Vec<Node>, complete: bool) -> Result<(), Error> {
+    /// Makes the projected tree show exactly these nodes.
+    async fn repair_projection(&self, nodes: Vec<Node>) -> Result<(), Error> {
+        let wanted: HashSet<String> = nodes.iter().map(|node| node.id.to_string()).collect();
         let document = self.inner.rooms.document_of_open_room(self, &DocumentName::tree(self.id().as_str()));
-        let mut entries: Vec<(String, Option<Value>)> = Vec::with_capacity(nodes.len());
-        if complete {
-            let wanted: std::collections::HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-            let present = document.map(NODES).await?;
-            entries.extend(
-                present.into_iter().filter(|(key, _)| !wanted.contains(key.as_str())).map(|(key, _)| (key, None)),
-            );
-        }
-        entries.extend(nodes.iter().map(|node| (node.id.to_string(), Some(to_value(node)))));
-        document.project(NODES, entries).await
+        let present = document.map(NODES).await?.into_iter().map(|(key, _)| key);
+        let deleted = present.filter(|key| !wanted.contains(key)).map(|key| (key, None)).collect();
+        self.project_tree(nodes, deleted).await
     }
 
-    async fn unproject(&self, deleted: &[NodeId]) -> Result<(), Error> {
+    /// Writes and removes nodes of the projected tree, in one update.
+    async fn project_tree(&self, nodes: Vec<Node>, deleted: Vec<(String, Option<Value>)>) -> Result<(), Error> {
         let document = self.inner.rooms.document_of_open_room(self, &DocumentName::tree(self.id().as_str()));
-        document.project(NODES, deleted.iter().map(|id| (id.to_string(), None)).collect()).await
+        let mut entries = deleted;
+        entries.extend(nodes.iter().map(|node| (node.id.to_string(), Some(to_value(node)))));
+        document.project(NODES, entries).await
     }
 }
 
@@ -187,43 +189,93 @@ fn to_value(node: &Node) -> Value {
     serde_json::to_value(node).expect("a node has only string keys")
 }
 
-/// The room's task: one command after the other.
+/// The room's task. Commands of one principal that wait at the same moment share a journal entry and a projection, so
+/// that a program that writes a thousand files does not keep people waiting.
 async fn own_tree(room: RoomHandle, store: Arc<dyn Store>, mut tree: Tree, mut mailbox: mpsc::Receiver<Request>) {
     let tasks = room.inner.rooms.tasks().clone();
+    let mut waiting = Vec::new();
     loop {
-        let request = tokio::select! {
+        tokio::select! {
             () = tasks.cancelled() => return,
-            request = mailbox.recv() => request,
-        };
-        let Some(Request { by, command, reply }) = request else { return };
-        let result = perform(&room, store.as_ref(), &mut tree, &by, command).await;
-        let _ = reply.send(result);
+            count = mailbox.recv_many(&mut waiting, MAILBOX) => if count == 0 { return },
+        }
+        while let Some(by) = waiting.first().map(|request| request.by.clone()) {
+            let count = waiting.iter().take_while(|request| request.by == by).count();
+            perform(&room, store.as_ref(), &mut tree, &by, waiting.drain(..count).collect()).await;
+        }
     }
 }
 
-async fn perform(
+/// What a group of commands amounts to.
+#[derive(Default)]
+struct Group {
+    changed: BTreeMap<NodeId, Node>,
+    deleted: Vec<NodeId>,
+    documents: Vec<(DocumentName, Bytes)>,
+    /// Texts that existing documents get.
+    retyped: Vec<(NodeId, String)>,
+    accepted: Vec<(Reply, Vec<Node>)>,
+}
+
+/// Checks commands one after the other, journals and projects what was accepted, and answers all.
+async fn perform(room: &RoomHandle, store: &dyn Store, tree: &mut Tree, by: &Principal, requests: Vec<Request>) {
+    let mut next = tree.clone();
+    let mut group = Group::default();
+    for Request { command, reply, .. } in requests {
+        let is_retype = matches!(command, TreeCommand::Retype { .. });
+        match next.handle(&by.name, NodeId::random(), command) {
+            Ok(outcome) => group.add(room.id(), outcome, is_retype, reply),
+            Err(error) => {
+                let _ = reply.send(Err(error.into()));
+            }
+        }
+    }
+    group.changed.retain(|id, node| tree.view().node(id) != Some(node));
+    let accepted = std::mem::take(&mut group.accepted);
+    let result = write(room, store, tree, by, next, group).await;
+    for (reply, nodes) in accepted {
+        let _ = reply.send(result.clone().map(|()| nodes));
+    }
+}
+
+impl Group {
+    fn add(&mut self, room: &RoomId, Outcome { changed, deleted, text }: Outcome, is_retype: bool, reply: Reply) {
+        for node in &changed {
+            self.changed.insert(node.id.clone(), node.clone());
+        }
+        for id in &deleted {
+            self.changed.remove(id);
+        }
+        self.deleted.extend(deleted);
+        match text {
+            Some(text) if is_retype => self.retyped.push(text),
+            Some((node, text)) if !text.is_empty() => self.documents.push(document_of(room, &node, &text)),
+            _ => {}
+        }
+        self.accepted.push((reply, changed));
+    }
+}
+
+/// Journals a group, then shows it.
+async fn write(
     room: &RoomHandle,
     store: &dyn Store,
     tree: &mut Tree,
     by: &Principal,
-    command: TreeCommand,
-) -> Result<Vec<Node>, Error> {
-    let retyped = matches!(command, TreeCommand::Retype { .. });
-    let mut next = tree.clone();
-    let Outcome { changed, deleted, text } = next.handle(&by.name, NodeId::random(), command)?;
-    let first = text.as_ref().filter(|(_, text)| !retyped && !text.is_empty());
-    let first = first.map(|(node, text)| document_of(room.id(), node, text));
-    let change = TreeChange { changed: changed.clone(), deleted: deleted.clone(), documents: Vec::from_iter(first) };
-    let unchanged = changed.iter().all(|node| tree.view().node(&node.id) == Some(node)) && deleted.is_empty();
-    if unchanged {
-        return Ok(changed);
+    next: Tree,
+    Group { changed, deleted, documents, retyped, .. }: Group,
+) -> Result<(), Error> {
+    if changed.is_empty() && deleted.is_empty() {
+        return Ok(());
     }
+    let changed: Vec<Node> = changed.into_values().collect();
+    let change = TreeChange { changed: changed.clone(), deleted: deleted.clone(), documents };
     store.change_tree(room.id(), &by.id, unix_millis(), change).await?;
     *tree = next;
     *room.inner.view.write().expect("no code panics while it reads the picture") = Arc::new(tree.view().clone());
-    room.project_tree(changed.clone(), false).await?;
-    room.unproject(&deleted).await?;
-    if let (true, Some((node, text))) = (retyped, text) {
+    let removed = deleted.iter().map(|id| (id.to_string(), None)).collect();
+    room.project_tree(changed.clone(), removed).await?;
+    for (node, text) in retyped {
         room.file(&node).await?.replace_text(by, text).await?;
     }
     let gone = changed.iter().filter(|node| node.kind != NodeKind::Text).map(|node| &node.id);
@@ -231,6 +283,6 @@ async fn perform(
         room.inner.rooms.close_file(room.id(), node, CloseReason::Gone).await;
     }
     // Nobody listening is fine: consumers look at everything when they begin.
-    let _ = room.inner.events.send(RoomEvent::Tree { changed: changed.clone(), deleted, by: by.clone() });
-    Ok(changed)
+    let _ = room.inner.events.send(RoomEvent::Tree { changed, deleted, by: by.clone() });
+    Ok(())
 }

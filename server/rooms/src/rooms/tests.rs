@@ -125,6 +125,42 @@ async fn a_deleted_file_ends_its_connections_and_cannot_be_opened() {
 }
 
 #[tokio::test]
+async fn commands_that_wait_together_are_each_answered_for_themselves() {
+    let (rooms, store, _tasks) = fixture();
+    let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
+    let create = |name: &str| TreeCommand::Create {
+        parent: None,
+        name: name.to_owned(),
+        kind: NodeKind::Text,
+        size: 0,
+        text: Some(name.to_owned()),
+    };
+    let (fs, system) = (Principal::file_system(), Principal::system());
+    let mut events = room.events();
+    let (a, twice, bad, b, other) = tokio::join!(
+        room.command(&fs, create("a")),
+        room.command(&fs, create("A")),
+        room.command(&fs, create("../x")),
+        room.command(&fs, create("b")),
+        room.command(&system, create("c")),
+    );
+    assert!(matches!(twice, Err(Error::Tree(crate::tree::Error::NameTaken(name))) if name == "a"));
+    assert!(matches!(bad, Err(Error::Tree(crate::tree::Error::BadName(..)))));
+    let b = b.expect("created");
+    assert_eq!((a.expect("created")[0].name.as_str(), b[0].name.as_str()), ("a", "b"));
+    assert_eq!(room.text(&b[0].id).await.expect("text"), "b");
+    assert_eq!(other.expect("created")[0].name, "c");
+    assert_eq!(store.nodes(room.id()).await.expect("nodes").len(), 6);
+    let mut changed = 0;
+    while let Ok(event) = events.try_recv() {
+        let RoomEvent::Tree { changed: nodes, by, .. } = event else { continue };
+        assert!(nodes.iter().all(|node| (node.name == "c") == (by == system)), "{by:?}: {nodes:?}");
+        changed += nodes.len();
+    }
+    assert_eq!(changed, 3);
+}
+
+#[tokio::test]
 async fn projections_say_what_the_server_says_and_repair_themselves() {
     let (rooms, store, _tasks) = fixture();
     let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
