@@ -1,6 +1,6 @@
 /** What goes wrong on a machine, and what programs do that nobody wants: each gets a sentence, and nothing is lost. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -50,6 +50,7 @@ scenario('a start that cannot succeed says what to do', async (stage) => {
     }
   } finally {
     busy.close();
+    rmSync(folder, { recursive: true });
   }
 });
 

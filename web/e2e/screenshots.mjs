@@ -29,7 +29,7 @@ try {
   for (let line = 0; line < 15; line++) await ada.page.keyboard.press('ArrowDown');
   for (const [scheme, key] of [
     ['dark', 'Shift+Home'],
-    ['light', 'Shift+ArrowUp'],
+    ['light', 'Control+Shift+ArrowRight'],
   ]) {
     if ((await ada.page.locator('html').getAttribute('data-theme')) !== scheme)
       await ada.get('theme-toggle').click();
