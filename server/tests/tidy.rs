@@ -104,6 +104,22 @@ fn every_named_dependency_has_a_reason() {
 }
 
 #[test]
+fn every_named_package_of_the_web_has_a_reason() {
+    let mut named = BTreeSet::new();
+    for manifest in ["web/app/package.json", "web/e2e/package.json"] {
+        let manifest: Value = serde_json::from_str(&read(manifest)).expect("JSON");
+        for kind in ["dependencies", "devDependencies"] {
+            let packages = manifest[kind].as_object().into_iter().flat_map(|packages| packages.keys());
+            named.extend(packages.cloned());
+        }
+    }
+    let rows = tables(&read("docs/dependencies.md"), "## Web");
+    let explained: BTreeSet<String> =
+        rows.iter().flat_map(|row| row[0].split(',').map(|name| name.trim().to_owned())).collect();
+    assert_eq!(named, explained, "docs/dependencies.md must explain each package, and none that is gone");
+}
+
+#[test]
 fn the_pure_core_has_no_runtime() {
     let arguments =
         ["tree", "--package", "buildspaces-crdt", "--edges", "normal", "--prefix", "none", "--locked", "--offline"];
