@@ -13,12 +13,13 @@ use yrs::{
 
 use crate::Malformed;
 use crate::text;
-use crate::update::{self, Verdict};
+use crate::update::{self, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_NESTING, Nesting, Verdict};
 
 /// A document of this process.
 #[derive(Debug)]
 pub struct Replica {
     doc: Doc,
+    nesting: Nesting,
 }
 
 /// What became of an update.
@@ -55,14 +56,39 @@ impl Replica {
     /// The id is never one used before: an update that was lost in a crash after others saw it must
     /// not share ids with what is written next.
     pub fn new() -> Self {
-        Self { doc: Doc::with_options(Options { offset_kind: OffsetKind::Utf16, ..Options::default() }) }
+        let doc = Doc::with_options(Options { offset_kind: OffsetKind::Utf16, ..Options::default() });
+        Self { doc, nesting: Nesting::default() }
     }
 
     /// Checks `update` and applies it if it can take effect entirely.
     pub fn apply(&mut self, update: &[u8]) -> Result<Applied, Error> {
+        self.integrate(update, false)
+    }
+
+    /// As [`Replica::apply`], for an update from outside of this process: it may not make the document one that `yrs` can
+    /// only handle with great amounts of time or stack. What was let in once is never held to that again.
+    pub fn apply_foreign(&mut self, update: &[u8]) -> Result<Applied, Error> {
+        self.integrate(update, true)
+    }
+
+    fn integrate(&mut self, update: &[u8], is_foreign: bool) -> Result<Applied, Error> {
         let parsed = update::parse(update)?;
+        if is_foreign && parsed.clients() > MAX_CLIENTS_PER_UPDATE {
+            return Err(Malformed("changes of too many clients in one update").into());
+        }
         let mut txn = self.doc.transact_mut();
-        if parsed.verdict(&txn.state_vector()) == Verdict::Missing {
+        let state = txn.state_vector();
+        let (verdict, addition) = self.nesting.weigh(&parsed, &state);
+        if is_foreign {
+            let new_clients = parsed.new_clients(&state);
+            if new_clients > 0 && state.len() + new_clients > MAX_CLIENTS_PER_DOCUMENT {
+                return Err(Malformed("too many clients have changed this document").into());
+            }
+            if addition.deepest > MAX_NESTING {
+                return Err(Malformed("shared types nested more than 256 deep").into());
+            }
+        }
+        if verdict == Verdict::Missing {
             return Ok(Applied::Missing);
         }
         let decoded = Update::decode_v1(update).map_err(|e| Error::Broken(e.to_string()))?;
@@ -70,6 +96,7 @@ impl Replica {
         if txn.has_missing_updates() {
             return Err(Error::Broken("parts of it were left over".to_owned()));
         }
+        self.nesting.keep(addition);
         Ok(if txn.has_changes() { Applied::Changed } else { Applied::Nothing })
     }
 

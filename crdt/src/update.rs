@@ -8,19 +8,34 @@
 //!
 //! It does not keep updates that come too early: the sender is asked for what is missing instead.
 
-use std::collections::{HashMap, HashSet};
+mod nesting;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use yrs::StateVector;
 use yrs::block::ClientID;
 
 use crate::Malformed;
 use crate::lib0::Reader;
+pub(crate) use nesting::Nesting;
 
 /// Deepest nesting of a JSON-like value. yrs decodes recursively and would overflow its stack.
 const MAX_ANY_DEPTH: u32 = 64;
 
 /// Clocks at or above this are refused: yrs computes with 32-bit clocks.
 const MAX_CLOCK: u64 = 1 << 31;
+
+/// Most clients that one update of a client may bring structs of. Past it the update is refused: yrs
+/// recurses over those it is done with.
+pub(crate) const MAX_CLIENTS_PER_UPDATE: usize = 4096;
+
+/// Most clients that a document may know. Past it, structs of a further one are refused, so that the document's whole
+/// state, which is one update, can be loaded within the stack of a thread.
+pub(crate) const MAX_CLIENTS_PER_DOCUMENT: usize = 32_768;
+
+/// Deepest nesting of shared types. Past it an update is refused: yrs deletes what is inside a type by recursion.
+pub(crate) const MAX_NESTING: u32 = 256;
 
 /// The id of one element: who made it, and its number among those.
 type Id = (u64, u64);
@@ -35,6 +50,8 @@ struct Struct {
     len: u64,
     /// Left neighbour, right neighbour, parent: what must be known before this can be placed.
     needs: [Option<Id>; 3],
+    /// It is a shared type, into which others can be placed.
+    is_type: bool,
 }
 
 /// A well-formed update, reduced to what its order depends on.
@@ -81,40 +98,71 @@ pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
 }
 
 impl Parsed {
+    /// Clients whose structs it brings and that a document with this state vector does not know.
+    pub(crate) fn new_clients(&self, state: &StateVector) -> usize {
+        self.structs.iter().filter(|(client, _)| state.get(&ClientID::new(*client)) == 0).count()
+    }
+
+    pub(crate) fn clients(&self) -> usize {
+        self.structs.len()
+    }
+
     /// Can every struct be integrated, in some order, into a document with this state vector, and is
     /// every deleted element known then?
     pub fn verdict(&self, state: &StateVector) -> Verdict {
+        self.play(state, |_, _, _| ())
+    }
+
+    /// The verdict. `placed` hears of each struct that is new to the document, after what it builds on, and of the clock from
+    /// which on it is new.
+    ///
+    /// A client whose next struct has to wait is looked at again when what it waits for was placed, so the time
+    /// grows with the update's size whatever its order.
+    fn play<'a>(&'a self, state: &StateVector, mut placed: impl FnMut(u64, &'a Struct, u64)) -> Verdict {
         let mut clocks: HashMap<u64, u64> = HashMap::new();
         let known = |clocks: &HashMap<u64, u64>, client: u64| {
             clocks.get(&client).copied().unwrap_or_else(|| u64::from(state.get(&ClientID::new(client))))
         };
         let mut next = vec![0usize; self.structs.len()];
-        loop {
-            let (mut progress, mut left) = (false, false);
-            for ((client, structs), next) in self.structs.iter().zip(&mut next) {
-                while let Some(item) = structs.get(*next) {
-                    let clock = known(&clocks, *client);
-                    let end = item.clock + item.len;
-                    let placeable = item.clock <= clock
-                        && (end <= clock
-                            || item.needs.iter().flatten().all(|(of, at)| {
-                                if of == client { *at < item.clock } else { *at < known(&clocks, *of) }
-                            }));
-                    if !placeable {
-                        left = true;
+        let mut unfinished = self.structs.len();
+        // By client: from which clock on it wakes which section.
+        let mut waiting: HashMap<u64, BinaryHeap<Reverse<(u64, usize)>>> = HashMap::new();
+        let mut ready: Vec<usize> = (0..self.structs.len()).rev().collect();
+        while let Some(section) = ready.pop() {
+            let (client, structs) = &self.structs[section];
+            let next = &mut next[section];
+            while let Some(item) = structs.get(*next) {
+                let clock = known(&clocks, *client);
+                let end = item.clock + item.len;
+                if item.clock > clock {
+                    return Verdict::Missing;
+                }
+                if end > clock {
+                    let unknown = |(of, at): &&Id| {
+                        if of == client { *at >= item.clock } else { *at >= known(&clocks, *of) }
+                    };
+                    if let Some((of, at)) = item.needs.iter().flatten().find(unknown) {
+                        if of == client {
+                            return Verdict::Missing;
+                        }
+                        waiting.entry(*of).or_default().push(Reverse((*at, section)));
                         break;
                     }
-                    clocks.insert(*client, clock.max(end));
-                    *next += 1;
-                    progress = true;
+                    placed(*client, item, clock);
+                }
+                clocks.insert(*client, clock.max(end));
+                *next += 1;
+            }
+            unfinished -= usize::from(*next == structs.len());
+            if let Some(sleepers) = waiting.get_mut(client) {
+                let clock = known(&clocks, *client);
+                while sleepers.peek().is_some_and(|Reverse((at, _))| *at < clock) {
+                    ready.extend(sleepers.pop().map(|Reverse((_, section))| section));
                 }
             }
-            if !left {
-                break;
-            }
-            if !progress {
-                return Verdict::Missing;
-            }
+        }
+        if unfinished > 0 {
+            return Verdict::Missing;
         }
         let deletes_known = self
             .deletes
@@ -190,7 +238,7 @@ fn parse_struct(reader: &mut Reader<'_>, at: u64) -> Result<Struct, Malformed> {
     if len == 0 {
         return Err(Malformed("a struct of no length"));
     }
-    Ok(Struct { clock: at, len, needs })
+    Ok(Struct { clock: at, len, needs, is_type: content == 7 })
 }
 
 /// Reads an item's content and returns its length in elements.

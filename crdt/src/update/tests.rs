@@ -2,6 +2,7 @@
 //! seeded run of mutated updates. `Yjs` 13.6 made the legal ones.
 
 use super::*;
+use crate::lib0::write_var_uint;
 use crate::replica::{Applied, Replica};
 
 /// Three legal updates of two clients: "t", then "v" beside it, then "n".
@@ -50,6 +51,88 @@ fn deletions_of_unknown_elements_wait() {
     replica.apply(A).expect("valid");
     assert_eq!(replica.apply(&[0, 1, 1, 1, 0, 1]), Ok(Applied::Changed));
     assert_eq!(replica.text("t"), "");
+}
+
+/// One struct each of `clients` clients, in this order; each builds on the one that `before` names.
+fn chain(clients: u64, before: impl Fn(u64) -> Option<u64>) -> Vec<u8> {
+    let mut update = Vec::new();
+    write_var_uint(&mut update, clients);
+    for client in 0..clients {
+        update.push(1);
+        write_var_uint(&mut update, client + 1);
+        update.push(0);
+        match before(client) {
+            Some(before) => {
+                update.push(0x84);
+                write_var_uint(&mut update, before + 1);
+                update.push(0);
+            }
+            None => update.extend([4, 1, 1, b't']),
+        }
+        update.extend([1, b'x']);
+    }
+    update.push(0);
+    update
+}
+
+#[test]
+fn the_order_of_an_update_does_not_make_its_verdict_slow() {
+    const CLIENTS: u64 = 100_000;
+    let backwards = parse(&chain(CLIENTS, |client| (client + 1 < CLIENTS).then_some(client + 1))).expect("well-formed");
+    // Quadratic, this would take minutes.
+    assert_eq!(backwards.verdict(&StateVector::default()), Verdict::Ready);
+    let circle = parse(&chain(CLIENTS, |client| Some((client + 1) % CLIENTS))).expect("well-formed");
+    assert_eq!(circle.verdict(&StateVector::default()), Verdict::Missing);
+}
+
+#[test]
+fn too_many_clients_are_refused_to_clients_and_loaded_from_the_log() {
+    let too_many = chain(MAX_CLIENTS_PER_UPDATE as u64 + 1, |client| client.checked_sub(1));
+    assert!(matches!(Replica::new().apply_foreign(&too_many), Err(crate::replica::Error::Malformed(_))));
+    assert_eq!(Replica::new().apply(&too_many), Ok(Applied::Changed));
+}
+
+/// A map in a map in a map: `depth` of them, of one client from `clock` on, inside `outer`.
+fn maps(depth: u64, clock: u64, outer: Option<u64>) -> Vec<u8> {
+    let mut update = vec![1];
+    write_var_uint(&mut update, depth);
+    update.push(7);
+    write_var_uint(&mut update, clock);
+    for at in clock..clock + depth {
+        update.push(0x27);
+        match at.checked_sub(1).filter(|_| at > clock).or(outer) {
+            Some(parent) => {
+                update.extend([0, 7]);
+                write_var_uint(&mut update, parent);
+            }
+            None => update.extend([1, 1, b'm']),
+        }
+        update.extend([1, b'a', 1]);
+    }
+    update.push(0);
+    update
+}
+
+#[test]
+fn types_nest_only_so_deep_that_deleting_them_is_safe() {
+    let limit = u64::from(MAX_NESTING);
+    let mut replica = Replica::new();
+    assert_eq!(replica.apply_foreign(&maps(limit, 0, None)), Ok(Applied::Changed));
+    // One deeper is too deep, in an update of its own too and after the document was loaded again.
+    let deeper = maps(1, limit, Some(limit - 1));
+    assert!(replica.apply_foreign(&deeper).is_err());
+    let mut loaded = Replica::new();
+    loaded.apply(&replica.state()).expect("its own state");
+    assert!(loaded.apply_foreign(&deeper).is_err());
+    // So is one beside something that lies there.
+    let beside = [1, 1, 8, 0, 0x87, 7, 0xff, 1, 1, 0];
+    assert_eq!(loaded.apply_foreign(&beside), Ok(Applied::Changed));
+    let within = [1, 1, 8, 1, 0x27, 0, 8, 0, 1, b'a', 1, 0];
+    assert!(loaded.apply_foreign(&within).is_err());
+    assert_eq!(loaded.apply_foreign(&maps(1, limit, Some(0))), Ok(Applied::Changed));
+    // The outermost, with all that is in it.
+    assert_eq!(loaded.apply_foreign(&[0, 1, 7, 1, 0, 1]), Ok(Applied::Changed));
+    assert!(Replica::new().apply_foreign(&maps(100_000, 0, None)).is_err());
 }
 
 /// Mutated updates never panic, and what is accepted leaves a document that can be read back.

@@ -291,7 +291,7 @@ impl Document {
             return;
         }
         let peer = self.peers.get_mut(&from).expect("the caller looked");
-        match self.replica.apply(&update) {
+        match self.replica.apply_foreign(&update) {
             Ok(Applied::Changed) => {
                 peer.asked = false;
                 let held = peer.held.take();
