@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlitePool};
 
 /// Connections that read at the same time. A request beyond waits for one.
 const READERS: u32 = 4;
@@ -42,16 +42,13 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(open)?;
+        let writer = pool(1).connect_with(options.clone()).await.map_err(open)?;
         sqlx::migrate!("./migrations")
             .run(&writer)
             .await
             .map_err(|source| Error::Migrate { path: path.to_owned(), source })?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(open)?;
+        let reader =
+            pool(READERS).connect_with(options.read_only(true).create_if_missing(false)).await.map_err(open)?;
         Ok(Self { writer, reader })
     }
 
@@ -74,4 +71,17 @@ impl Database {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Options of a pool that gives no connection out twice whose transaction failed to end.
+///
+/// **Invariant:** a transaction begins outside of any other. SQLite ends a transaction by itself when the disk is full or
+/// fails; the `ROLLBACK` that sqlx sends then fails too, and sqlx still believes to be within one. What it would begin next
+/// is a savepoint, whose release can succeed without anything being written: acknowledged, and lost at the next crash.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        // The ping makes the rollback that a dropped transaction has queued happen first.
+        .test_before_acquire(true)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }

@@ -304,6 +304,32 @@ mod tests {
         second.append(&name, vec![record(2)]).await.expect("append goes on where the log stands");
     }
 
+    #[tokio::test]
+    async fn what_is_acknowledged_after_the_disk_was_full_is_on_disk() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let database = open(&dir).await;
+        let store = Documents::new(&database, &Tasks::new());
+        let name = DocumentName::parse("d").expect("valid");
+        let record = |seq, bytes| Record { seq, by: Principal::system().id, at: 1, update: vec![0u8; bytes].into() };
+        store.append(&name, vec![record(1, 1)]).await.expect("append");
+        // What SQLite does when the disk is full: it ends the transaction, or undoes the statement alone.
+        for (bytes, end) in [(3, "ROLLBACK"), (2, "ABORT")] {
+            let full = sqlx::AssertSqlSafe(format!(
+                "CREATE TRIGGER full_{end} BEFORE INSERT ON document_update WHEN length(NEW.data) = {bytes}
+                 BEGIN SELECT RAISE({end}, 'database or disk is full'); END"
+            ));
+            sqlx::query(full).execute(database.writer()).await.expect("a trigger");
+        }
+        let mut saved = 1;
+        for bytes in [3, 2, 1, 3, 3, 2, 2, 1, 1] {
+            let result = store.append(&name, vec![record(saved + 1, bytes)]).await;
+            assert_eq!(result.is_ok(), bytes == 1, "{result:?}");
+            saved += u64::from(result.is_ok());
+            let log = store.load(&name).await.expect("load");
+            assert_eq!(log.seq, saved, "what others find after {bytes} bytes were appended");
+        }
+    }
+
     async fn futures<T: Send + 'static>(all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
         let mut set = tokio::task::JoinSet::new();
         for future in all {
