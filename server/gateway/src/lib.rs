@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -105,6 +106,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/metrics", get(metrics))
         .fallback(web::file)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
+        // The framework's own limit, 2 MB, is less than a text of the largest size may take.
+        .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::new())

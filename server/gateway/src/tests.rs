@@ -288,3 +288,20 @@ async fn the_server_says_who_is_there() {
     let state: Value = serde_json::from_str(told[0].state.as_deref().expect("state")).expect("JSON");
     assert_eq!(state["user"]["name"], "Ada");
 }
+
+#[tokio::test]
+async fn a_text_of_the_largest_size_is_taken_however_it_is_escaped() {
+    let fixture = Fixture::new();
+    let token = fixture.session("Ada").await;
+    let room = fixture.room(&token).await;
+    let largest = usize::try_from(buildspaces_rooms::tree::MAX_TEXT_BYTES).expect("fits");
+    // Each of these characters takes six in JSON.
+    for (name, len, expected) in
+        [("a.txt", largest, StatusCode::CREATED), ("b.txt", largest + 1, StatusCode::PAYLOAD_TOO_LARGE)]
+    {
+        let new = json!({ "parent": null, "name": name, "kind": "text", "text": "\u{1}".repeat(len) });
+        let path = format!("/api/v1/rooms/{room}/nodes");
+        let (status, body) = fixture.call("POST", &path, Some(&token), Some(new)).await;
+        assert_eq!(status, expected, "{body}");
+    }
+}
