@@ -205,7 +205,7 @@ impl Core {
         let (kind, size, text, seen) = if entry.stamp.is_dir {
             (NodeKind::Folder, 0, None, Seen { stamp: entry.stamp, settled: true })
         } else {
-            match self.look(path, MAX_TEXT_BYTES)? {
+            match self.look(path, MAX_TEXT_BYTES, false)? {
                 Looked::Text(text, seen) => (NodeKind::Text, 0, Some(text), seen),
                 Looked::Binary(seen) => (NodeKind::Binary, seen.stamp.size, None, seen),
                 Looked::Large(seen) => (NodeKind::Large, seen.stamp.size, None, seen),
@@ -391,7 +391,9 @@ impl Core {
             }
             let (kind, trusted, old_size) = (known.kind, known.trusted, seen.stamp.size);
             let limit = if kind == NodeKind::Text { MAX_KEPT_TEXT_BYTES } else { MAX_TEXT_BYTES };
-            match (kind, self.look(path, limit)?) {
+            // A NUL that people typed makes no binary file of their document.
+            let may_hold_nul = known.text.as_ref().is_some_and(|text| text.replica.text(text::ROOT).contains('\0'));
+            match (kind, self.look(path, limit, may_hold_nul)?) {
                 (_, Looked::Gone) => self.rescan.add(self.known[id].parent.clone()),
                 (NodeKind::Text, Looked::Text(text, seen)) => {
                     let new = hash(text.as_bytes());
@@ -510,9 +512,9 @@ impl Core {
     }
 
     /// Says what a file is. One that cannot be read now is looked at again later.
-    fn look(&self, path: &str, limit: u64) -> Result<Looked, Error> {
+    fn look(&self, path: &str, limit: u64, may_hold_nul: bool) -> Result<Looked, Error> {
         match self.disk.read(path, limit) {
-            Ok(content) => Ok(look_at(content)),
+            Ok(content) => Ok(look_at(content, may_hold_nul)),
             Err(e) => {
                 tracing::warn!(path, error = %e, "a file of the workspace cannot be read");
                 Ok(Looked::Gone)
@@ -562,14 +564,14 @@ fn places_of(tree: &Tree) -> Places {
     tree.values().map(|node| ((node.parent.clone(), node.name.clone()), node.id.clone())).collect()
 }
 
-/// A text is valid UTF-8 without a NUL byte.
-fn look_at(content: Content) -> Looked {
+/// A text is valid UTF-8 without a NUL byte, unless its document holds one.
+fn look_at(content: Content, may_hold_nul: bool) -> Looked {
     match content {
         Content::Gone => Looked::Gone,
         Content::TooLarge(stamp) => Looked::Large(Seen { stamp, settled: false }),
         Content::Bytes { bytes, stamp, settled } => {
             let seen = Seen { stamp, settled };
-            if bytes.contains(&0) {
+            if !may_hold_nul && bytes.contains(&0) {
                 return Looked::Binary(seen);
             }
             String::from_utf8(bytes).map_or(Looked::Binary(seen), |text| Looked::Text(text, seen))

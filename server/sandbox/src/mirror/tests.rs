@@ -170,6 +170,24 @@ fn a_document_that_outgrows_the_limit_stays_a_text() {
 }
 
 #[test]
+fn a_document_into_which_somebody_typed_a_nul_stays_a_text() {
+    let mut bench = Bench::new();
+    let id = bench.create(None, "a.txt", Some("small\n"));
+    bench.settle();
+    bench.room.act(|world| world.type_at(&id, 0, "a\0b"));
+    bench.settle();
+    bench.settle();
+    assert_eq!(fs::read(bench.path("a.txt")).expect("reads"), b"a\0bsmall\n");
+    fs::write(bench.path("a.txt"), b"a\0bsmall\nand more\n").expect("writes");
+    bench.settle();
+    assert_eq!(bench.node("a.txt").map(|node| node.kind), Some(NodeKind::Text));
+    assert!(bench.text("a.txt").ends_with("and more\n"));
+    fs::write(bench.path("a.txt"), [0xff, 0]).expect("writes");
+    bench.settle();
+    assert_eq!(bench.node("a.txt").map(|node| node.kind), Some(NodeKind::Binary));
+}
+
+#[test]
 fn names_that_the_tree_refuses_stay_in_the_workspace() {
     let mut bench = Bench::new();
     bench.create(None, "readme.md", Some("first"));
