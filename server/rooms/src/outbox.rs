@@ -83,8 +83,12 @@ impl Outbox {
 }
 
 impl Inbox {
-    /// The next frame, or why there will be none. Cancel-safe.
+    /// The next frame, or why there will be none. Who reads too slowly gets nothing more of the queue: it would only
+    /// delay the moment from which on they are heard again. Cancel-safe.
     pub async fn next(&mut self) -> Result<Bytes, CloseReason> {
+        if self.shared.reason.get() == Some(&CloseReason::TooSlow) {
+            return Err(CloseReason::TooSlow);
+        }
         match self.frames.recv().await {
             Some(frame) => {
                 self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
@@ -115,6 +119,14 @@ mod tests {
         assert_eq!(inbox.next().await, Ok(Bytes::from_static(b"a")));
         assert_eq!(inbox.next().await, Ok(Bytes::from_static(b"b")));
         assert_eq!(inbox.next().await, Err(CloseReason::Gone));
+    }
+
+    #[tokio::test]
+    async fn who_reads_too_slowly_is_told_at_once() {
+        let (outbox, mut inbox) = outbox();
+        outbox.push(Bytes::from_static(b"a")).expect("room");
+        outbox.close(CloseReason::TooSlow);
+        assert_eq!(inbox.next().await, Err(CloseReason::TooSlow));
     }
 
     #[tokio::test]
