@@ -460,6 +460,15 @@ impl Core {
             Looked::Large(seen) => (NodeKind::Large, seen.stamp.size, None, seen),
             Looked::Gone => return Ok(()),
         };
+        if self.known.get(id).is_some_and(|known| known.text.is_none())
+            && self.room.tree().get(id).is_some_and(|node| node.kind == NodeKind::Text)
+        {
+            // It became a text just before a crash. To empty its document once more would take what people
+            // typed since.
+            self.forget(id);
+            self.tree_dirty = true;
+            return Ok(());
+        }
         // What people typed and no program has seen is kept beside it.
         if let Some(text) = self.unseen_text(id)? {
             self.write_aside(path, &text)?;
@@ -480,11 +489,11 @@ impl Core {
         known.text = None;
         self.set_seen(id, Some(seen));
         let Some(content) = content else { return self.save(id) };
-        // The document may hold what it was before it was a text: the replica begins with that.
+        // The room has emptied the document, so the replica begins empty too. What the document holds by now
+        // was typed since and no program has seen it: `flush` merges it.
         if let Some(known) = self.known.get_mut(id) {
             known.text = Some(KnownText::empty());
         }
-        self.pull(vec![id.clone()], |_, _| {})?;
         self.dirty.insert(id.clone());
         self.absorb_text(id, &content, hash(content.as_bytes()), seen)
     }

@@ -73,6 +73,10 @@ impl Core {
                     Ok(Written::Later) => {
                         self.dirty.insert(id.clone());
                     }
+                    Err(Error::Io(_)) if self.lost_its_folder(id)? => {
+                        self.rescan.add(self.known.get(id).and_then(|known| known.parent.clone()));
+                        self.dirty.insert(id.clone());
+                    }
                     Err(Error::Io(e)) => {
                         tracing::warn!(node = %id, error = %e, "a file of the workspace cannot be written");
                         self.failing.insert(id.clone());
@@ -84,6 +88,14 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// True if the folder that a text is to be written into went from the workspace. A scan has to learn that
+    /// before the text can be written.
+    fn lost_its_folder(&self, id: &NodeId) -> Result<bool, Error> {
+        let Some(above) = self.known.get(id).and_then(|known| known.parent.as_ref()) else { return Ok(false) };
+        let Some(path) = self.path(above) else { return Ok(true) };
+        Ok(!self.disk.stat(&path)?.is_some_and(|stamp| stamp.is_dir))
     }
 
     /// Brings `update` into a text's replica and file.

@@ -188,6 +188,43 @@ fn a_document_into_which_somebody_typed_a_nul_stays_a_text() {
 }
 
 #[test]
+fn what_people_typed_into_a_new_text_outlives_a_crash_before_it_was_noted() {
+    let mut bench = Bench::new();
+    fs::write(bench.path("a.txt"), [0xff, 0]).expect("writes");
+    bench.settle();
+    let id = bench.node("a.txt").expect("it is in the tree").id;
+    // The room was told that the file is a text now, somebody typed, and the mirror noted neither.
+    fs::write(bench.path("a.txt"), "from a program").expect("writes");
+    bench.room.act(|world| {
+        let text = Some(String::new());
+        let command = TreeCommand::Retype { id: id.clone(), kind: NodeKind::Text, size: 0, text };
+        world.command(PrincipalKind::FileSystem, command).expect("the tree takes it");
+        world.type_at(&id, 0, "from a person");
+    });
+    bench.core = open(&bench.folder, "boot", &bench.room).expect("opens again");
+    bench.settle();
+    assert_eq!(bench.text("a.txt"), "from a person");
+    assert_eq!(fs::read_to_string(bench.path("a.txt")).expect("reads"), "from a person");
+    assert_eq!(bench.text("a.txt.from-disk"), "from a program");
+}
+
+#[test]
+fn a_text_whose_folder_goes_while_it_is_written_gets_its_folder_back() {
+    let mut bench = Bench::new();
+    let docs = bench.create(None, "docs", None);
+    bench.settle();
+    bench.create(Some(&docs), "a.txt", Some("text"));
+    bench.core.hear();
+    bench.core.arrange().expect("makes folders");
+    fs::remove_dir_all(bench.path("docs")).expect("removes");
+    bench.core.flush().expect("tells it later");
+    assert!(bench.core.failing.is_empty());
+    // Nobody says again what to look at.
+    bench.core.settle(Scope::default()).expect("settles");
+    assert_eq!(fs::read_to_string(bench.path("docs/a.txt")).expect("reads"), "text");
+}
+
+#[test]
 fn names_that_the_tree_refuses_stay_in_the_workspace() {
     let mut bench = Bench::new();
     bench.create(None, "readme.md", Some("first"));
