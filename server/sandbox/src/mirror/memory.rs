@@ -284,7 +284,7 @@ impl World {
         if self.outbox.is_empty() {
             return;
         }
-        let (id, update, came, went) = self.outbox.remove(0);
+        let (id, update, mut came, mut went) = self.outbox.remove(0);
         if !self.is_text(&id) {
             return;
         }
@@ -294,6 +294,11 @@ impl World {
         if document.apply(&update).expect("valid") == Applied::Missing {
             // What it builds on went while the node was no text: the person's client sends everything.
             document.apply(&self.person[&id].state()).expect("valid");
+            // So what they typed since is in the room from now on, and whoever sees it may take it away.
+            for (_, _, chars, removed) in self.outbox.extract_if(.., |(node, ..)| *node == id) {
+                came.extend(chars);
+                went.extend(removed);
+            }
         }
         let after = document.text(text::ROOT);
         for c in before.chars().filter(|c| !after.contains(*c)).chain(went) {
