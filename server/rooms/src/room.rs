@@ -269,15 +269,18 @@ async fn write(
         return Ok(());
     }
     let changed: Vec<Node> = changed.into_values().collect();
+    // Before the tree says that the file is a text: nobody can have it open, so nothing typed is replaced, and a crash
+    // between the two leaves no text that is not the file's.
+    for (node, text) in retyped {
+        let name = DocumentName::file(room.id().as_str(), node.as_str());
+        room.inner.rooms.document_of_open_room(room, &name).replace_text(by, text).await?;
+    }
     let change = TreeChange { changed: changed.clone(), deleted: deleted.clone(), documents };
     store.change_tree(room.id(), &by.id, unix_millis(), change).await?;
     *tree = next;
     *room.inner.view.write().expect("no code panics while it reads the picture") = Arc::new(tree.view().clone());
     let removed = deleted.iter().map(|id| (id.to_string(), None)).collect();
     room.project_tree(changed.clone(), removed).await?;
-    for (node, text) in retyped {
-        room.file(&node).await?.replace_text(by, text).await?;
-    }
     let gone = changed.iter().filter(|node| node.kind != NodeKind::Text).map(|node| &node.id);
     for node in deleted.iter().chain(gone) {
         room.inner.rooms.close_file(room.id(), node, CloseReason::Gone).await;

@@ -125,6 +125,21 @@ async fn a_deleted_file_ends_its_connections_and_cannot_be_opened() {
 }
 
 #[tokio::test]
+async fn a_file_that_becomes_a_text_has_the_text_it_came_with() {
+    let (rooms, _store, _tasks) = fixture();
+    let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
+    let node = room.tree().at_path("src/a.py").expect("file").id.clone();
+    let retype =
+        |kind, text: &str| TreeCommand::Retype { id: node.clone(), kind, size: 9, text: Some(text.to_owned()) };
+    let fs = Principal::file_system();
+    room.command(&fs, retype(NodeKind::Binary, "")).await.expect("retype");
+    assert!(matches!(room.text(&node).await, Err(Error::NoSuchNode)));
+    let nodes = room.command(&fs, retype(NodeKind::Text, "b\n")).await.expect("retype");
+    assert_eq!((nodes[0].kind, nodes[0].size), (NodeKind::Text, 0));
+    assert_eq!(room.text(&node).await.expect("text"), "b\n");
+}
+
+#[tokio::test]
 async fn commands_that_wait_together_are_each_answered_for_themselves() {
     let (rooms, store, _tasks) = fixture();
     let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
