@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, k
 use super::Shared;
 
 /// How long killing may take before the agent goes on; a process in an uninterruptible wait cannot be killed at once.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Rounds of stopping before killing begins whatever is still running. Each round stops all but what was started in
 /// the round before, so even a program that starts others as fast as it can is caught within a few.
@@ -52,12 +52,14 @@ fn reap(shared: &Shared) {
     shared.changed.notify_all();
 }
 
-/// Kills every process of this sandbox but the agent, also those that left their step's process group. Returns how
-/// many were still there when patience ended.
+/// Kills every process of this sandbox but the agent, also those that left their step's process group, and waits until
+/// they have been collected: until then they count against the sandbox's limit, and the next step could not start. Returns
+/// how many were still there when patience ended. The state must not be locked, or nothing can be collected.
 pub(super) fn kill_all() -> usize {
     // A process that is stopped cannot start another one, so stop them all before killing the first.
     for _ in 0..STOP_ROUNDS {
-        let running: Vec<Process> = others().into_iter().filter(|p| !matches!(p.state, b'T' | b't')).collect();
+        let running: Vec<Process> =
+            others().into_iter().filter(|p| !matches!(p.state, b'T' | b't') && !p.has_ended()).collect();
         if running.is_empty() {
             break;
         }
@@ -72,7 +74,7 @@ pub(super) fn kill_all() -> usize {
         if left.is_empty() || Instant::now() >= deadline {
             return left.len();
         }
-        for process in left {
+        for process in left.into_iter().filter(|p| !p.has_ended()) {
             let _ = kill_process(process.pid, Signal::KILL);
         }
         thread::sleep(Duration::from_millis(1));
@@ -87,8 +89,14 @@ struct Process {
     state: u8,
 }
 
-/// The processes to kill: in a sandbox all but process 1, elsewhere the agent's descendants. Without those that have
-/// ended and only wait to be collected.
+impl Process {
+    /// It only waits to be collected.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// The processes to kill: in a sandbox all but process 1, elsewhere the agent's descendants.
 fn others() -> Vec<Process> {
     let own = getpid();
     let all: Vec<Process> = fs::read_dir("/proc")
@@ -109,10 +117,7 @@ fn others() -> Vec<Process> {
             grown |= chosen.contains(&process.parent) && chosen.insert(process.pid.as_raw_pid());
         }
     }
-    all.into_iter()
-        .filter(|p| p.pid != own && !matches!(p.state, b'Z' | b'X'))
-        .filter(|p| own.is_init() || chosen.contains(&p.pid.as_raw_pid()))
-        .collect()
+    all.into_iter().filter(|p| p.pid != own).filter(|p| own.is_init() || chosen.contains(&p.pid.as_raw_pid())).collect()
 }
 
 /// State and parent from a line of /proc/<pid>/stat. The name before them is in parentheses and may hold anything.
