@@ -71,6 +71,14 @@ impl DocumentName {
         }
     }
 
+    /// The room the document belongs to. A plain document is in the room of its own name.
+    pub fn room(&self) -> &str {
+        match self.kind() {
+            Kind::File { room, .. } | Kind::Tree { room } | Kind::Runs { room } => room,
+            Kind::Plain => &self.0,
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -110,6 +118,11 @@ mod tests {
         assert_eq!(kind("abc/runs:main"), r#"Runs { room: "abc" }"#);
         assert_eq!(kind("my notes"), "Plain");
         assert_eq!(kind("a/b/c:d"), "Plain");
+        let room = |name: &str| DocumentName::parse(name).expect("valid").room().to_owned();
+        assert_eq!(
+            (room("abc/file:n1"), room("my notes"), room("a/b")),
+            ("abc".into(), "my notes".into(), "a/b".into())
+        );
         assert!(kind("abc/tree:other").contains("no kind"));
         assert!(kind("abc/secret:x").contains("no kind"));
         assert!(kind("").contains("1 to 512"));

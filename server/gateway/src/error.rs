@@ -40,6 +40,10 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unknown_session", message)
     }
 
+    pub(crate) fn no_such_room() -> Self {
+        Self::not_found("no_such_room", "there is no such room; check the link")
+    }
+
     /// `cause` goes to the log only.
     pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");

@@ -1,11 +1,13 @@
 //! The way in: WebSocket for documents, REST for everything else, the web app's files.
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
-//! documents, trees or runs. Read [`yjs`] for the way of a frame, [`api`] for REST, [`error`] for what is said to clients.
+//! documents, trees or runs. Read [`yjs`] for the way of a frame, [`identity`] for who may come in,
+//! [`api`] for REST, [`error`] for what is said to clients.
 
 mod access;
 pub mod api;
 mod error;
+mod identity;
 mod schema;
 mod sessions;
 mod web;
@@ -81,19 +83,29 @@ pub(crate) struct Gateway(Arc<Inner>);
 pub(crate) struct Inner {
     parts: Parts,
     connections: Arc<Semaphore>,
+    /// Who is who, and whose time is over.
+    identity: identity::Identity,
 }
 
 impl std::ops::Deref for Gateway {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Inner {
     type Target = Parts;
     fn deref(&self) -> &Parts {
-        &self.0.parts
+        &self.parts
     }
 }
 
 /// Every route of the server.
 pub fn router(parts: Parts) -> Router {
     let connections = Arc::new(Semaphore::new(parts.config.max_connections));
-    let gateway = Gateway(Arc::new(Inner { parts, connections }));
+    let identity = identity::Identity::new(&parts.tasks);
+    let gateway = Gateway(Arc::new(Inner { parts, connections, identity }));
     let (api, openapi) = api::routes();
     let openapi = openapi.to_json().expect("the API's description has only string keys");
     Router::new()

@@ -1,10 +1,9 @@
-//! Who a token belongs to. A session is a name somebody chose and a secret token; only the token's hash is kept.
+//! Sessions. A session is a name somebody chose and a secret token; only the token's hash is kept.
 
-use axum::extract::FromRequestParts;
-use axum::http::{header, request::Parts};
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{PrincipalId, random_id};
-use buildspaces_policy::{Authority, Principal, PrincipalKind, Role};
+use buildspaces_policy::{Principal, PrincipalKind};
+use buildspaces_rooms::ports::StoreError;
 use sha2::{Digest, Sha256};
 
 use crate::Gateway;
@@ -16,37 +15,9 @@ pub(crate) const MAX_NAME_CHARS: usize = 40;
 /// Length of a token: 160 random bits.
 const TOKEN_CHARS: usize = 32;
 
-/// The person who sent a request, by their session's token.
-pub(crate) struct Caller(pub(crate) Principal);
-
-impl Caller {
-    /// What the caller is in a room. Whoever has a room's link may edit it; roles by token come later.
-    pub(crate) fn authority(&self) -> Authority {
-        authority(self.0.clone())
-    }
-}
-
-pub(crate) fn authority(principal: Principal) -> Authority {
-    Authority { principal, role: Role::Editor }
-}
-
-impl FromRequestParts<Gateway> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
-        let token = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or_else(ApiError::unauthorized)?;
-        find(gateway, token).await?.map(Self).ok_or_else(ApiError::unauthorized)
-    }
-}
-
 /// The person behind a token.
-pub(crate) async fn find(gateway: &Gateway, token: &str) -> Result<Option<Principal>, ApiError> {
-    gateway.rooms.store().session(hash(token)).await.map_err(ApiError::internal)
+pub(crate) async fn find(gateway: &Gateway, token: &str) -> Result<Option<Principal>, StoreError> {
+    gateway.rooms.store().session(hash(token)).await
 }
 
 /// A new person called `name`, and the secret that stands for them.

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, protocol};
-use buildspaces_kernel::ids::{PrincipalId, RoomId};
-use buildspaces_policy::{Capability, Principal, PrincipalKind};
+use buildspaces_kernel::ids::RoomId;
 use buildspaces_rooms::{CloseReason, Connection, Error, Inbox};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
+use crate::Gateway;
 use crate::error::ApiError;
-use crate::{Gateway, sessions};
+use crate::identity::{self, Watch};
 
 /// Clients hang up after 30 s without a message, and do not see WebSocket pings.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
@@ -50,6 +50,7 @@ pub(crate) async fn connect(
     State(gateway): State<Gateway>,
     Path(document): Path<String>,
     Query(params): Query<Params>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let Ok(permit) = gateway.0.connections.clone().try_acquire_owned() else {
@@ -60,15 +61,16 @@ pub(crate) async fn connect(
     upgrade.max_message_size(read).max_frame_size(read).write_buffer_size(0).on_upgrade(async move |socket| {
         let _permit = permit;
         metrics::gauge!("buildspaces_connections_open").increment(1.0);
-        serve(&gateway, &document, params.token.as_deref(), socket).await;
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        serve(&gateway, &document, params.token.as_deref(), origin, socket).await;
         metrics::gauge!("buildspaces_connections_open").decrement(1.0);
     })
 }
 
-async fn serve(gateway: &Gateway, document: &str, token: Option<&str>, mut socket: WebSocket) {
-    let opened = open(gateway, document, token).await;
+async fn serve(gateway: &Gateway, document: &str, token: Option<&str>, origin: Option<&str>, mut socket: WebSocket) {
+    let opened = open(gateway, document, token, origin).await;
     let closed = match opened {
-        Ok((connection, inbox)) => exchange(gateway, &mut socket, connection, inbox).await,
+        Ok((connection, inbox, watch)) => exchange(gateway, &mut socket, connection, inbox, watch).await,
         Err(close) => Some(close),
     };
     if let Some(close) = closed {
@@ -80,30 +82,26 @@ async fn serve(gateway: &Gateway, document: &str, token: Option<&str>, mut socke
 }
 
 /// Finds out who this is and opens the document.
-async fn open(gateway: &Gateway, document: &str, token: Option<&str>) -> Result<(Connection, Inbox), CloseFrame> {
+async fn open(
+    gateway: &Gateway,
+    document: &str,
+    token: Option<&str>,
+    origin: Option<&str>,
+) -> Result<(Connection, Inbox, Watch), CloseFrame> {
     let name = DocumentName::parse(document).map_err(|error| close(4404, error.to_string()))?;
-    let person = match token {
-        Some(token) => match sessions::find(gateway, token).await {
-            Ok(person) => Some(person.ok_or_else(|| close(4401, "the session is not known: get a new one"))?),
-            Err(_) => return Err(close(1011, "the server cannot read its data")),
-        },
-        None if name.kind() != Kind::Plain => {
-            return Err(close(4401, "a room's document needs a session: connect with ?token="));
-        }
-        None => None,
-    };
-    let known = person.is_some();
-    let authority = sessions::authority(person.unwrap_or_else(anonymous));
-    authority.check(Capability::Read).map_err(|denied| close(4403, denied.to_string()))?;
+    let grant = identity::admit(gateway, token, origin, &name)
+        .await
+        .map_err(|refusal| close(refusal.close_code(), refusal.message()))?;
+    let watch = gateway.identity.watch(&grant, &name);
     // A document that unloads at this very moment is opened again.
     for _ in 0..3 {
         let handle = gateway.rooms.document(&name).await.map_err(refusal)?;
-        match handle.connect(authority.clone(), known).await {
-            Ok(opened) => {
+        match handle.connect(grant.authority.clone(), grant.known).await {
+            Ok((connection, inbox)) => {
                 if let Some(room) = room_of(&name) {
                     gateway.engine.room_opened(&room).await;
                 }
-                return Ok(opened);
+                return Ok((connection, inbox, watch));
             }
             Err(Error::Closed) => tokio::task::yield_now().await,
             Err(error) => return Err(refusal(error)),
@@ -118,6 +116,7 @@ async fn exchange(
     socket: &mut WebSocket,
     connection: Connection,
     mut inbox: Inbox,
+    mut watch: Watch,
 ) -> Option<CloseFrame> {
     let mut last_sent = Instant::now();
     let mut last_received = Instant::now();
@@ -165,6 +164,7 @@ async fn exchange(
                     return inbox.next().await.err().map(|reason| close_frame(&reason));
                 }
             }
+            end = watch.ended() => return Some(close(4401, end.message())),
             () = tokio::time::sleep_until(last_sent + KEEP_ALIVE_AFTER) => {
                 let frame = Bytes::from_static(protocol::KEEP_ALIVE);
                 if !write(socket, frame, &mut inbox).await {
@@ -210,12 +210,6 @@ fn room_of(name: &DocumentName) -> Option<RoomId> {
         Kind::File { room, .. } | Kind::Tree { room } | Kind::Runs { room } => RoomId::parse(room),
         Kind::Plain => None,
     }
-}
-
-/// Somebody without a session, in a plain document.
-fn anonymous() -> Principal {
-    let id = PrincipalId::parse("anonymous").expect("fixed principal ids are valid");
-    Principal { id, kind: PrincipalKind::Person, name: "Somebody".into() }
 }
 
 fn refusal(error: Error) -> CloseFrame {

@@ -1,7 +1,10 @@
 //! Who may do what: principals, roles and the capabilities that roles carry. Pure.
 //!
 //! It does not know how somebody proved who they are (that is `gateway`) nor what the thing acted
-//! on looks like. Start with [`Authority::check`], the one question every effect asks first.
+//! on looks like. Start with [`Authority::check`], the one question every effect asks first;
+//! [`revocation`] is how it is taken back.
+
+pub mod revocation;
 
 use std::sync::Arc;
 
@@ -14,10 +17,20 @@ use serde::{Deserialize, Serialize};
 pub enum PrincipalKind {
     /// Somebody in a browser or another client.
     Person,
+    /// A program that acts in the room by a token of its own, such as a coding agent. What it wrote can be told from
+    /// what people wrote.
+    Agent,
     /// What programs in the room's sandbox wrote into the workspace.
     FileSystem,
     /// The server itself: templates, projections.
     System,
+}
+
+impl PrincipalKind {
+    /// Somebody who came in from outside and acts on purpose, unlike what a run leaves on the disk.
+    pub fn is_user(self) -> bool {
+        matches!(self, Self::Person | Self::Agent)
+    }
 }
 
 /// Somebody or something that acts. Every stored update names one.
@@ -49,7 +62,7 @@ impl Principal {
 /// One thing that can be allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capability {
-    /// Read the room's documents and see who is there.
+    /// Read the room's documents, see who is there and be seen.
     Read,
     /// Change shared documents.
     EditDocuments,
@@ -57,21 +70,86 @@ pub enum Capability {
     EditTree,
     /// Start and cancel runs.
     Run,
+    /// Hand out links with no more than one's own role.
+    Share,
+    /// Revoke access, export and delete.
+    Manage,
+}
+
+impl Capability {
+    pub const ALL: [Self; 6] = [Self::Read, Self::EditDocuments, Self::EditTree, Self::Run, Self::Share, Self::Manage];
+
+    /// What it allows, to stand after "may not".
+    fn described(self) -> &'static str {
+        match self {
+            Self::Read => "read this",
+            Self::EditDocuments => "change documents",
+            Self::EditTree => "change files and folders",
+            Self::Run => "start or cancel runs",
+            Self::Share => "hand out links",
+            Self::Manage => "revoke access, export or delete",
+        }
+    }
 }
 
 /// What a principal is in one room.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// Everything.
+    Host,
+    /// Everything but [`Capability::Manage`].
     Editor,
+    /// Reads and is seen. Comments have no documents of their own yet, so for now it may do no more than a viewer.
+    Commenter,
+    /// Reads and is seen.
     Viewer,
+    /// Works like an editor but hands nothing on. Its principal is a [`PrincipalKind::Agent`].
+    Agent,
 }
 
 impl Role {
+    pub const ALL: [Self; 5] = [Self::Host, Self::Editor, Self::Commenter, Self::Viewer, Self::Agent];
+
     pub fn permits(self, capability: Capability) -> bool {
+        use Capability::{EditDocuments, EditTree, Manage, Read, Run, Share};
         match self {
-            Self::Editor => true,
-            Self::Viewer => matches!(capability, Capability::Read),
+            Self::Host => true,
+            Self::Editor => !matches!(capability, Manage),
+            Self::Commenter | Self::Viewer => matches!(capability, Read),
+            Self::Agent => match capability {
+                Read | EditDocuments | EditTree | Run => true,
+                Share | Manage => false,
+            },
+        }
+    }
+
+    /// May somebody with this role hand out `other`? Nobody gives more than they have.
+    pub fn may_grant(self, other: Self) -> bool {
+        let covers = |capability| !other.permits(capability) || self.permits(capability);
+        self.permits(Capability::Share) && Capability::ALL.into_iter().all(covers)
+    }
+
+    /// The role of that name, as tokens and the command line write it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Editor => "editor",
+            Self::Commenter => "commenter",
+            Self::Viewer => "viewer",
+            Self::Agent => "agent",
+        }
+    }
+
+    /// What kind of actor has this role.
+    pub fn kind(self) -> PrincipalKind {
+        match self {
+            Self::Agent => PrincipalKind::Agent,
+            Self::Host | Self::Editor | Self::Commenter | Self::Viewer => PrincipalKind::Person,
         }
     }
 }
@@ -85,7 +163,7 @@ pub struct Authority {
 
 /// The principal's role lacks the capability.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{role:?} may not do this: it needs {capability:?}")]
+#[error("somebody with the role {} may not {}", role.as_str(), capability.described())]
 pub struct Denied {
     pub role: Role,
     pub capability: Capability,
@@ -103,11 +181,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_reads_and_nothing_else() {
-        let authority = Authority { principal: Principal::system(), role: Role::Viewer };
-        assert_eq!(authority.check(Capability::Read), Ok(()));
-        for capability in [Capability::EditDocuments, Capability::EditTree, Capability::Run] {
-            assert_eq!(authority.check(capability), Err(Denied { role: Role::Viewer, capability }));
+    fn roles_carry_what_the_table_says() {
+        use Capability::{EditDocuments, EditTree, Manage, Read, Run, Share};
+        let table: [(Role, &[Capability]); 5] = [
+            (Role::Host, &Capability::ALL),
+            (Role::Editor, &[Read, EditDocuments, EditTree, Run, Share]),
+            (Role::Commenter, &[Read]),
+            (Role::Viewer, &[Read]),
+            (Role::Agent, &[Read, EditDocuments, EditTree, Run]),
+        ];
+        for (role, capabilities) in table {
+            let authority = Authority { principal: Principal::system(), role };
+            for capability in Capability::ALL {
+                let expected =
+                    if capabilities.contains(&capability) { Ok(()) } else { Err(Denied { role, capability }) };
+                assert_eq!(authority.check(capability), expected, "{role:?} {capability:?}");
+            }
         }
+    }
+
+    #[test]
+    fn nobody_hands_out_more_than_they_have() {
+        let granted =
+            |role: Role| Role::ALL.into_iter().filter(move |other| role.may_grant(*other)).collect::<Vec<_>>();
+        assert_eq!(granted(Role::Host), Role::ALL);
+        assert_eq!(granted(Role::Editor), [Role::Editor, Role::Commenter, Role::Viewer, Role::Agent]);
+        for role in [Role::Commenter, Role::Viewer, Role::Agent] {
+            assert_eq!(granted(role), []);
+        }
+    }
+
+    #[test]
+    fn names_of_roles_are_read_back() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+            assert_eq!(serde_json::to_value(role).expect("JSON"), role.as_str());
+        }
+        assert_eq!(Role::parse("admin"), None);
+    }
+
+    #[test]
+    fn a_refusal_says_what_may_not_be_done() {
+        let denied = Denied { role: Role::Viewer, capability: Capability::EditDocuments };
+        assert_eq!(denied.to_string(), "somebody with the role viewer may not change documents");
     }
 }

@@ -10,11 +10,11 @@ use buildspaces_rooms::tree::{self, TreeCommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_util::io::ReaderStream;
 
-use super::{Json, RoomAndId, RoomPath, open};
+use super::{Json, RoomAndId, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewNode, NewNodeKind, Node, NodeChange};
-use crate::sessions::Caller;
 
 /// Creates a file or folder.
 #[utoipa::path(post, path = "/api/v1/rooms/{room}/nodes", tag = "files", params(("room" = String, Path)), request_body = NewNode,
@@ -26,15 +26,14 @@ pub(crate) async fn create_node(
     Path(room): RoomPath,
     Json(new): Json<NewNode>,
 ) -> Result<(StatusCode, axum::Json<Node>), ApiError> {
-    caller.authority().check(Capability::EditTree)?;
-    let room = open(&gateway, &room).await?;
+    let (room, by) = caller.open(&gateway, &room, Capability::EditTree).await?;
     let kind = match new.kind {
         NewNodeKind::Folder => tree::NodeKind::Folder,
         NewNodeKind::Text => tree::NodeKind::Text,
     };
     let parent = new.parent.as_deref().map(node_id).transpose()?;
     let command = TreeCommand::Create { parent, name: new.name, kind, size: 0, text: new.text };
-    let node = room.command(&caller.0, command).await?.into_iter().next();
+    let node = room.command(&by, command).await?.into_iter().next();
     let node = node.ok_or_else(|| ApiError::internal("a created node was not returned"))?;
     Ok((StatusCode::CREATED, axum::Json(node.into())))
 }
@@ -50,15 +49,14 @@ pub(crate) async fn change_node(
     Path((room, node)): RoomAndId,
     Json(change): Json<NodeChange>,
 ) -> Result<axum::Json<Node>, ApiError> {
-    caller.authority().check(Capability::EditTree)?;
-    let room = open(&gateway, &room).await?;
+    let (room, by) = caller.open(&gateway, &room, Capability::EditTree).await?;
     let parent = match change.parent {
         Some(Some(parent)) => Some(Some(node_id(&parent)?)),
         Some(None) => Some(None),
         None => None,
     };
     let command = TreeCommand::Update { id: node_id(&node)?, parent, name: change.name, rev: change.rev };
-    let node = room.command(&caller.0, command).await?.into_iter().next();
+    let node = room.command(&by, command).await?.into_iter().next();
     Ok(axum::Json(node.ok_or_else(|| ApiError::internal("a changed node was not returned"))?.into()))
 }
 
@@ -79,9 +77,8 @@ pub(crate) async fn delete_node(
     Path((room, node)): RoomAndId,
     Query(params): Query<DeleteParams>,
 ) -> Result<StatusCode, ApiError> {
-    caller.authority().check(Capability::EditTree)?;
-    let room = open(&gateway, &room).await?;
-    room.command(&caller.0, TreeCommand::Delete { id: node_id(&node)?, rev: params.rev }).await?;
+    let (room, by) = caller.open(&gateway, &room, Capability::EditTree).await?;
+    room.command(&by, TreeCommand::Delete { id: node_id(&node)?, rev: params.rev }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -95,8 +92,7 @@ pub(crate) async fn content(
     caller: Caller,
     Path((room, node)): RoomAndId,
 ) -> Result<Response, ApiError> {
-    caller.authority().check(Capability::Read)?;
-    let room = open(&gateway, &room).await?;
+    let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let id = node_id(&node)?;
     let tree = room.tree();
     let (node, path) = tree.node(&id).zip(tree.path(&id)).ok_or(buildspaces_rooms::Error::NoSuchNode)?;

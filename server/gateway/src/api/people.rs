@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use super::Json;
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::identity::Caller;
 use crate::schema::{CurrentSession, ErrorBody, NewSession, Person, Session};
-use crate::sessions::{self, Caller};
+use crate::sessions;
 
 /// Begins a session under a display name.
 #[utoipa::path(post, path = "/api/v1/sessions", tag = "people", request_body = NewSession,
@@ -23,8 +24,12 @@ pub(crate) async fn create_session(
 /// Who the caller is.
 #[utoipa::path(get, path = "/api/v1/session", tag = "people",
     responses((status = 200, body = CurrentSession), (status = 401, body = ErrorBody, description = "`unknown_session`")))]
-pub(crate) async fn session(Caller(person): Caller) -> axum::Json<CurrentSession> {
-    axum::Json(CurrentSession { person: Person::from(&person) })
+pub(crate) async fn session(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+) -> Result<axum::Json<CurrentSession>, ApiError> {
+    let person = caller.identify(&gateway).await?;
+    Ok(axum::Json(CurrentSession { person: Person::from(&person) }))
 }
 
 /// Changes the caller's display name; connections made from now on show it.
@@ -32,9 +37,10 @@ pub(crate) async fn session(Caller(person): Caller) -> axum::Json<CurrentSession
     responses((status = 200, body = CurrentSession), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
 pub(crate) async fn rename(
     State(gateway): State<Gateway>,
-    Caller(mut person): Caller,
+    caller: Caller,
     Json(new): Json<NewSession>,
 ) -> Result<axum::Json<CurrentSession>, ApiError> {
+    let mut person = caller.identify(&gateway).await?;
     let name = sessions::check_name(&new.name)?;
     gateway.rooms.store().rename_person(&person.id, &name).await.map_err(ApiError::internal)?;
     person.name = name.into();

@@ -9,8 +9,8 @@ use buildspaces_rooms::templates::{TEMPLATES, template};
 use super::{Json, RoomPath, open};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template};
-use crate::sessions::Caller;
 
 /// What a room can begin with.
 #[utoipa::path(get, path = "/api/v1/templates", tag = "rooms", responses((status = 200, body = Vec<Template>)))]
@@ -30,9 +30,10 @@ pub(crate) async fn status(State(gateway): State<Gateway>) -> axum::Json<Status>
     responses((status = 201, body = Room), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
 pub(crate) async fn create_room(
     State(gateway): State<Gateway>,
-    Caller(person): Caller,
+    caller: Caller,
     Json(new): Json<NewRoom>,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
+    let person = caller.identify(&gateway).await?;
     let template = template(&new.template).ok_or_else(|| {
         let known: Vec<&str> = TEMPLATES.iter().map(|template| template.id).collect();
         ApiError::bad_request("no_such_template", format!("there is no such template; there is {}", known.join(", ")))
@@ -65,8 +66,7 @@ pub(crate) async fn rules(
     caller: Caller,
     axum::extract::Path(room): RoomPath,
 ) -> Result<axum::Json<Vec<Rule>>, ApiError> {
-    caller.authority().check(Capability::Read)?;
-    let room = open(&gateway, &room).await?;
+    let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let rules = gateway.engine.rules(room.id()).await?;
     Ok(axum::Json(rules.into_iter().map(Rule::from).collect()))
 }

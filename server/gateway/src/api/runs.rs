@@ -7,11 +7,11 @@ use buildspaces_kernel::ids::{RuleId, RunId};
 use buildspaces_plans as plans;
 use buildspaces_policy::Capability;
 
-use super::{Json, RoomAndId, RoomPath, open};
+use super::{Json, RoomAndId, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewRun, Run};
-use crate::sessions::Caller;
 
 /// The room's runs, newest first.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/runs", tag = "runs", params(("room" = String, Path)),
@@ -21,8 +21,7 @@ pub(crate) async fn runs(
     caller: Caller,
     Path(room): RoomPath,
 ) -> Result<axum::Json<Vec<Run>>, ApiError> {
-    caller.authority().check(Capability::Read)?;
-    let room = open(&gateway, &room).await?;
+    let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let runs = gateway.engine.runs(room.id()).await?;
     Ok(axum::Json(runs.iter().map(|run| run.summary().into()).collect()))
 }
@@ -37,13 +36,12 @@ pub(crate) async fn start_run(
     Path(room): RoomPath,
     Json(new): Json<NewRun>,
 ) -> Result<(StatusCode, axum::Json<Run>), ApiError> {
-    caller.authority().check(Capability::Run)?;
-    let room = open(&gateway, &room).await?;
+    let (room, by) = caller.open(&gateway, &room, Capability::Run).await?;
     let rule = match new.rule {
         Some(rule) => Some(RuleId::parse(&rule).ok_or(plans::Error::NoSuchRule)?),
         None => None,
     };
-    let run = gateway.engine.run_now(room.id(), rule, &caller.0).await?;
+    let run = gateway.engine.run_now(room.id(), rule, &by).await?;
     Ok((StatusCode::CREATED, axum::Json(run.summary().into())))
 }
 
@@ -55,8 +53,7 @@ pub(crate) async fn run(
     caller: Caller,
     Path((room, run)): RoomAndId,
 ) -> Result<axum::Json<Run>, ApiError> {
-    caller.authority().check(Capability::Read)?;
-    let room = open(&gateway, &room).await?;
+    let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let run = gateway.engine.run(room.id(), &run_id(&run)?).await?;
     Ok(axum::Json(run.summary().into()))
 }
@@ -70,8 +67,7 @@ pub(crate) async fn log(
     caller: Caller,
     Path((room, run)): RoomAndId,
 ) -> Result<impl IntoResponse, ApiError> {
-    caller.authority().check(Capability::Read)?;
-    let room = open(&gateway, &room).await?;
+    let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let log = gateway.engine.log(room.id(), &run_id(&run)?).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], log))
 }
@@ -85,9 +81,8 @@ pub(crate) async fn cancel_run(
     caller: Caller,
     Path((room, run)): RoomAndId,
 ) -> Result<axum::Json<Run>, ApiError> {
-    caller.authority().check(Capability::Run)?;
-    let room = open(&gateway, &room).await?;
-    let run = gateway.engine.cancel(room.id(), &run_id(&run)?, &caller.0).await?;
+    let (room, by) = caller.open(&gateway, &room, Capability::Run).await?;
+    let run = gateway.engine.cancel(room.id(), &run_id(&run)?, &by).await?;
     Ok(axum::Json(run.summary().into()))
 }
 

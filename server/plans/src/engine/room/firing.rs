@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::NodeId;
-use buildspaces_policy::PrincipalKind;
 use buildspaces_rooms::RoomEvent;
 
 use super::{Actor, now};
@@ -18,7 +17,7 @@ impl Actor {
         match event {
             RoomEvent::Edited { node, by } => {
                 self.hashes.remove(&node);
-                if by.kind != PrincipalKind::Person {
+                if !by.kind.is_user() {
                     return;
                 }
                 self.last_editor = by;
@@ -31,7 +30,7 @@ impl Actor {
             }
             RoomEvent::Tree { by, .. } => {
                 let changed = self.look_at_files();
-                if by.kind == PrincipalKind::Person {
+                if by.kind.is_user() {
                     self.last_editor = by;
                     self.handle_changed_paths(&changed).await;
                 }
