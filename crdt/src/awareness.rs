@@ -4,6 +4,7 @@
 //! and a state as JSON text; the state `null` says that the client is gone. Receivers call
 //! `JSON.parse` on each state, so one bad text would break every peer: [`decode`] checks it.
 
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use crate::Malformed;
@@ -62,6 +63,32 @@ pub fn encode<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>) -> Vec<u8> 
     out
 }
 
+/// Takes an update apart without looking into the states: each client with its bytes. `None` if it is malformed.
+pub fn split(update: &Bytes) -> Option<Vec<(u64, Bytes)>> {
+    let mut reader = Reader::new(update);
+    let count = reader.count(3).ok()?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let before = reader.rest();
+        let client = reader.var_uint().ok()?;
+        reader.var_uint().ok()?;
+        reader.var_bytes().ok()?;
+        let len = before.len() - reader.rest().len();
+        entries.push((client, update.slice_ref(&before[..len])));
+    }
+    Some(entries)
+}
+
+/// Puts together what [`split`] took apart.
+pub fn join<'a>(entries: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_var_uint(&mut out, entries.len() as u64);
+    for entry in entries {
+        out.extend_from_slice(entry);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,7 +99,11 @@ mod tests {
             Entry { client: 1, clock: 2, state: Some(r#"{"user":"ä"}"#.to_owned()) },
             Entry { client: (1 << 53) - 1, clock: u32::MAX, state: None },
         ];
-        assert_eq!(decode(&encode(entries.iter())), Ok(entries));
+        let bytes = Bytes::from(encode(entries.iter()));
+        let parts = split(&bytes).expect("well-formed");
+        assert_eq!(parts.iter().map(|(client, _)| *client).collect::<Vec<_>>(), [1, (1 << 53) - 1]);
+        assert_eq!(join(parts.iter().map(|(_, entry)| &entry[..])), bytes);
+        assert_eq!(decode(&bytes), Ok(entries));
     }
 
     #[test]

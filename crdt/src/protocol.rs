@@ -1,10 +1,14 @@
 //! y-websocket framing: binary WebSocket messages, each of them one protocol message.
 //!
+//! Hocuspocus' messages have the same bodies behind a document's address, see [`hocuspocus`].
+//!
 //! Source: `y-protocols/PROTOCOL.md`, `y-websocket/src/y-websocket.js`; message 102 is y-sweet's
 //! save-status. What is written here is always one message per frame, because clients up to 3.0.0
 //! read only the first; what is read may hold several.
 
 use bytes::Bytes;
+
+pub mod hocuspocus;
 
 use crate::Malformed;
 use crate::lib0::{Reader, write_var_bytes, write_var_uint};
@@ -89,6 +93,27 @@ pub fn save_status(payload: &[u8]) -> Bytes {
 /// The only message of y-protocols' auth: access to what was tried is refused.
 pub fn permission_denied(reason: &str) -> Bytes {
     with_payload(&[AUTH, 0], reason.as_bytes())
+}
+
+/// Several update messages as one, in the same order. `None` if one of them is something else.
+pub fn merge_updates(messages: &[Bytes]) -> Option<Bytes> {
+    let payloads: Option<Vec<Bytes>> = messages.iter().map(|message| payload(message, &[SYNC, SYNC_UPDATE])).collect();
+    Some(update(&crate::update::merge(&payloads?).ok()?))
+}
+
+/// The payload of an awareness message.
+pub fn awareness_payload(message: &Bytes) -> Option<Bytes> {
+    payload(message, &[AWARENESS])
+}
+
+fn payload(message: &Bytes, head: &[u64]) -> Option<Bytes> {
+    let mut reader = Reader::new(message);
+    for expected in head {
+        if reader.var_uint().ok()? != *expected {
+            return None;
+        }
+    }
+    Some(message.slice_ref(reader.var_bytes().ok()?))
 }
 
 fn sync(kind: u64, payload: &[u8]) -> Bytes {

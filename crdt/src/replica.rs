@@ -100,6 +100,12 @@ impl Replica {
         Ok(if txn.has_changes() { Applied::Changed } else { Applied::Nothing })
     }
 
+    /// True if the replica has all that `update` brings and takes away, so that applying it would change nothing.
+    pub fn knows(&self, update: &[u8]) -> bool {
+        let txn = self.doc.transact();
+        update::parse(update).is_ok_and(|parsed| parsed.is_known(&txn.state_vector(), || txn.snapshot().delete_set))
+    }
+
     /// What a replica with `state_vector` lacks. Contains only what is integrated.
     pub fn diff(&self, state_vector: &[u8]) -> Result<Vec<u8>, Malformed> {
         update::check_state_vector(state_vector)?;
@@ -229,6 +235,15 @@ mod tests {
         assert_eq!(other.apply(&second), Ok(Applied::Nothing));
         assert_eq!(other.apply(&author.state()), Ok(Applied::Nothing));
         assert_eq!(other.text("text"), "hello world");
+        assert!(other.knows(&first) && other.knows(&author.state()));
+        let third = typed(&mut author, 0, "!");
+        assert!(!other.knows(&third) && !other.knows(&author.state()) && !other.knows(b"nonsense"));
+        other.apply(&third).expect("valid");
+        let root = author.doc().get_or_insert_text("text");
+        let deletion = author.edit(|txn| root.remove_range(txn, 0, 1)).expect("changed");
+        assert!(other.knows(&third) && !other.knows(&deletion));
+        other.apply(&deletion).expect("valid");
+        assert!(other.knows(&deletion));
     }
 
     #[test]

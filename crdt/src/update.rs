@@ -13,8 +13,8 @@ mod nesting;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use yrs::StateVector;
 use yrs::block::ClientID;
+use yrs::{ID, IdSet, StateVector};
 
 use crate::Malformed;
 use crate::lib0::Reader;
@@ -97,6 +97,20 @@ pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// Several updates as one, without integrating them.
+pub fn merge(updates: &[bytes::Bytes]) -> Result<Vec<u8>, Malformed> {
+    const AT_ONCE: usize = 256;
+    if let [one] = updates {
+        return Ok(one.to_vec());
+    }
+    let mut level: Vec<Vec<u8>> = updates.iter().map(|update| update.to_vec()).collect();
+    while level.len() > 1 {
+        let merged: Result<_, _> = level.chunks(AT_ONCE).map(yrs::merge_updates_v1).collect();
+        level = merged.map_err(|_| Malformed("updates that cannot be merged"))?;
+    }
+    Ok(level.pop().unwrap_or_else(|| vec![0, 0]))
+}
+
 impl Parsed {
     /// Clients whose structs it brings and that a document with this state vector does not know.
     pub(crate) fn new_clients(&self, state: &StateVector) -> usize {
@@ -105,6 +119,23 @@ impl Parsed {
 
     pub(crate) fn clients(&self) -> usize {
         self.structs.len()
+    }
+
+    /// True if every struct is below `state` and every deleted element is deleted already.
+    pub(crate) fn is_known(&self, state: &StateVector, deleted: impl FnOnce() -> IdSet) -> bool {
+        let end = |structs: &[Struct]| structs.last().map_or(0, |item| item.clock + item.len);
+        let structs_known =
+            |(client, structs): &(u64, Vec<Struct>)| end(structs) <= u64::from(state.get(&ClientID::new(*client)));
+        if !self.structs.iter().all(structs_known) {
+            return false;
+        }
+        let mut deletes = IdSet::new();
+        for (client, ranges) in &self.deletes {
+            for (at, len) in ranges {
+                deletes.insert(ID::new(ClientID::new(*client), *at as u32), *len as u32);
+            }
+        }
+        deletes.is_empty() || deletes.diff(&deleted()).is_empty()
     }
 
     /// Can every struct be integrated, in some order, into a document with this state vector, and is

@@ -79,6 +79,7 @@ struct File {
     allowed_hosts: Vec<String>,
     max_frame_bytes: Option<usize>,
     max_connections: Option<usize>,
+    max_waiting_bytes: Option<usize>,
     stop_grace_seconds: Option<u64>,
     sandbox: SandboxFile,
 }
@@ -186,6 +187,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
             .unwrap_or(defaults.max_frame_bytes),
         max_connections: within("max_connections", file.max_connections, 1, 1_000_000)?
             .unwrap_or(defaults.max_connections),
+        max_waiting_bytes: within("max_waiting_bytes", file.max_waiting_bytes, 65_536, 1 << 30)?
+            .unwrap_or(defaults.max_waiting_bytes),
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {
         Some(dir) => dir,

@@ -17,7 +17,7 @@ use buildspaces_policy::revocation::TokenId;
 use buildspaces_policy::{Authority, Capability, Principal, PrincipalKind, Role};
 
 pub(crate) use self::caller::Caller;
-pub(crate) use self::watch::Watch;
+pub(crate) use self::watch::{End, Watch};
 use crate::error::ApiError;
 use crate::{Gateway, sessions};
 

@@ -1,15 +1,17 @@
 //! The way in: WebSocket for documents, REST for everything else, the web app's files.
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
-//! documents, trees or runs. Read [`yjs`] for the way of a frame, [`identity`] for who may come in,
-//! [`api`] for REST, [`error`] for what is said to clients.
+//! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket,
+//! [`identity`] for who may come in, [`api`] for REST, [`error`] for what is said to clients.
 
 mod access;
 pub mod api;
+mod collab;
 mod error;
 mod identity;
 mod schema;
 mod sessions;
+mod socket;
 mod web;
 mod yjs;
 
@@ -27,7 +29,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::Sandboxes;
 use buildspaces_rooms::Rooms;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -47,6 +49,8 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// WebSocket connections at the same time. Past it a new one is answered with 503.
     pub max_connections: usize,
+    /// Bytes that may wait for one WebSocket connection. Past it the connection ends with 1013.
+    pub max_waiting_bytes: usize,
 }
 
 impl Default for Config {
@@ -56,6 +60,7 @@ impl Default for Config {
             allowed_hosts: Some(Vec::new()),
             max_frame_bytes: 16 << 20,
             max_connections: 10_000,
+            max_waiting_bytes: 16 << 20,
         }
     }
 }
@@ -101,6 +106,13 @@ impl std::ops::Deref for Inner {
     }
 }
 
+impl Gateway {
+    /// A place among the connections; `None` if there is none left.
+    pub(crate) fn connection_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.connections.clone().try_acquire_owned().ok()
+    }
+}
+
 /// Every route of the server.
 pub fn router(parts: Parts) -> Router {
     let connections = Arc::new(Semaphore::new(parts.config.max_connections));
@@ -113,6 +125,9 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
         .route("/api/{*rest}", axum::routing::any(api::unknown))
         .route("/yjs/{*document}", get(yjs::connect))
+        .route("/d/{document}/ws/{same}", get(yjs::connect_ysweet))
+        .route("/collab", get(collab::connect))
+        .route("/collab/{*rest}", get(collab::connect))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

@@ -20,13 +20,13 @@ use tower::ServiceExt;
 
 use super::*;
 
-struct Fixture {
+pub(crate) struct Fixture {
     router: Router,
     rooms: Rooms,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tasks = Tasks::new();
         let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
         let (sandboxes, _steps) = FakeSandboxes::new(FakeRooms::default());
@@ -68,13 +68,13 @@ impl Fixture {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    async fn session(&self, name: &str) -> String {
+    pub(crate) async fn session(&self, name: &str) -> String {
         let (status, body) = self.call("POST", "/api/v1/sessions", None, Some(json!({ "name": name }))).await;
         assert_eq!(status, StatusCode::CREATED);
         body["token"].as_str().expect("token").to_owned()
     }
 
-    async fn room(&self, token: &str) -> String {
+    pub(crate) async fn room(&self, token: &str) -> String {
         let new = json!({ "template": "python", "title": "Demo" });
         let (status, body) = self.call("POST", "/api/v1/rooms", Some(token), Some(new)).await;
         assert_eq!((status, &body["title"]), (StatusCode::CREATED, &json!("Demo")), "{body}");
@@ -82,7 +82,7 @@ impl Fixture {
     }
 
     /// Serves on a free port; ends with the test.
-    async fn serve(&self) -> String {
+    pub(crate) async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let router = self.router.clone();
@@ -93,13 +93,13 @@ impl Fixture {
     }
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(url: &str) -> Socket {
+pub(crate) async fn connect(url: &str) -> Socket {
     tokio_tungstenite::connect_async(url).await.expect("connect").0
 }
 
-async fn next(socket: &mut Socket) -> Frame {
+pub(crate) async fn next(socket: &mut Socket) -> Frame {
     loop {
         let frame = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.expect("in time");
         match frame.expect("open").expect("frame") {
@@ -110,7 +110,7 @@ async fn next(socket: &mut Socket) -> Frame {
 }
 
 /// The code the server closed with, whatever came before.
-async fn close_code(socket: &mut Socket) -> u16 {
+pub(crate) async fn close_code(socket: &mut Socket) -> u16 {
     loop {
         if let Frame::Close(frame) = next(socket).await {
             return frame.expect("a code").code.into();
@@ -118,7 +118,7 @@ async fn close_code(socket: &mut Socket) -> u16 {
     }
 }
 
-fn binary(frame: Bytes) -> Frame {
+pub(crate) fn binary(frame: Bytes) -> Frame {
     Frame::Binary(frame)
 }
 

@@ -1,44 +1,21 @@
-//! Documents over WebSocket, as y-websocket speaks it: `GET /yjs/<document>?token=<session>`.
+//! Documents over WebSocket, one document per socket: as y-websocket speaks it at `GET /yjs/<document>?token=<token>`.
 //!
-//! One task per connection reads frames, hands them to the document, and sends what the document's outbox holds. Frames that
-//! wait together are written together. Nothing is decided here but who it is, what is too large, and the close code.
+//! One task per connection reads frames and hands them to the document; what the document sends goes to the socket by itself.
+//! Nothing is decided here but who it is and the close code.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, protocol};
 use buildspaces_kernel::ids::RoomId;
-use buildspaces_rooms::{CloseReason, Connection, Error, Inbox};
+use buildspaces_rooms::{CloseReason, Connection, Dialect, DocumentHandle, Error, Outbox};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use tokio::time::{Instant, timeout};
 
 use crate::Gateway;
-use crate::error::ApiError;
-use crate::identity::{self, Watch};
-
-/// Clients hang up after 30 s without a message, and do not see WebSocket pings.
-const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(10);
-
-/// How often a ping asks whether the client is still there.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
-/// A client that was silent for this long, pongs included, is gone.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// How long a write may take before the client counts as stuck.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A message of up to this many times the limit is read to its end, so that its sender gets to read why it is refused:
-/// closing a socket that holds unread bytes resets it, and the close code is lost. Longer ones are cut off.
-const READ_TO_REFUSE: usize = 2;
-
-/// Frames written before the socket is looked at again.
-const MAX_BATCH: usize = 64;
+use crate::identity::{self, Grant, Watch};
+use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
 
 #[derive(serde::Deserialize)]
 pub(crate) struct Params {
@@ -50,159 +27,150 @@ pub(crate) async fn connect(
     State(gateway): State<Gateway>,
     Path(document): Path<String>,
     Query(params): Query<Params>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    Origin(origin): Origin,
+    upgrade: Upgrade,
 ) -> Response {
-    let Ok(permit) = gateway.0.connections.clone().try_acquire_owned() else {
-        let message = "too many connections; try again in a moment";
-        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message).into_response();
-    };
-    let read = gateway.config.max_frame_bytes.saturating_mul(READ_TO_REFUSE);
-    upgrade.max_message_size(read).max_frame_size(read).write_buffer_size(0).on_upgrade(async move |socket| {
-        let _permit = permit;
-        metrics::gauge!("buildspaces_connections_open").increment(1.0);
-        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        serve(&gateway, &document, params.token.as_deref(), origin, socket).await;
-        metrics::gauge!("buildspaces_connections_open").decrement(1.0);
+    let own = gateway.clone();
+    upgrade.respond(&gateway, async move |socket| {
+        let asked = Asked { document, token: params.token, origin };
+        serve(&own, &asked, Dialect::YWebsocket, socket).await;
     })
 }
 
-async fn serve(gateway: &Gateway, document: &str, token: Option<&str>, origin: Option<&str>, mut socket: WebSocket) {
-    let opened = open(gateway, document, token, origin).await;
-    let closed = match opened {
-        Ok((connection, inbox, watch)) => exchange(gateway, &mut socket, connection, inbox, watch).await,
-        Err(close) => Some(close),
-    };
-    if let Some(close) = closed {
-        tracing::debug!(document, code = close.code, reason = %close.reason, "connection closed");
-        let _ = timeout(WRITE_TIMEOUT, socket.send(Frame::Close(Some(close)))).await;
-        // The client's own close completes the handshake; without it the code may never arrive.
-        let _ = timeout(Duration::from_secs(2), async { while let Some(Ok(_)) = socket.recv().await {} }).await;
-    }
+/// The same for y-sweet's clients, whose addresses name the document twice.
+pub(crate) async fn connect_ysweet(
+    State(gateway): State<Gateway>,
+    Path((document, same)): Path<(String, String)>,
+    Query(params): Query<Params>,
+    Origin(origin): Origin,
+    upgrade: Upgrade,
+) -> Response {
+    let own = gateway.clone();
+    upgrade.respond(&gateway, async move |socket| {
+        if document == same {
+            let asked = Asked { document, token: params.token, origin };
+            serve(&own, &asked, Dialect::YSweet, socket).await;
+        } else {
+            socket.close(Close::new(4404, "the address names two documents")).await;
+        }
+    })
 }
 
-/// Finds out who this is and opens the document.
+/// What a client asked for.
+struct Asked {
+    document: String,
+    token: Option<String>,
+    origin: Option<String>,
+}
+
+async fn serve(gateway: &Gateway, asked: &Asked, dialect: Dialect, mut socket: Socket) {
+    metrics::gauge!("buildspaces_connections_open").increment(1.0);
+    let opened = open(gateway, asked, dialect, &socket).await;
+    let close = match opened {
+        Ok((connection, watch)) => exchange(&mut socket, connection, watch).await,
+        Err(close) => Some(close),
+    };
+    if let Some(close) = close {
+        socket.close(close).await;
+    }
+    metrics::gauge!("buildspaces_connections_open").decrement(1.0);
+}
+
 async fn open(
+    gateway: &Gateway,
+    asked: &Asked,
+    dialect: Dialect,
+    socket: &Socket,
+) -> Result<(Connection, Watch), Close> {
+    let (name, grant) = admit(gateway, &asked.document, asked.token.as_deref(), asked.origin.as_deref()).await?;
+    let watch = gateway.identity.watch(&grant, &name);
+    let connection = attach(gateway, &name, &grant, dialect, socket.outbox(), &Bytes::new()).await?;
+    Ok((connection, watch))
+}
+
+/// Finds out who this is and what they may do with the document.
+pub(crate) async fn admit(
     gateway: &Gateway,
     document: &str,
     token: Option<&str>,
     origin: Option<&str>,
-) -> Result<(Connection, Inbox, Watch), CloseFrame> {
-    let name = DocumentName::parse(document).map_err(|error| close(4404, error.to_string()))?;
-    let grant = identity::admit(gateway, token, origin, &name)
-        .await
-        .map_err(|refusal| close(refusal.close_code(), refusal.message()))?;
-    let watch = gateway.identity.watch(&grant, &name);
+) -> Result<(DocumentName, Grant), Close> {
+    let name = DocumentName::parse(document).map_err(|error| Close::new(4404, error.to_string()))?;
+    let admitted = identity::admit(gateway, token, origin, &name).await;
+    let grant = admitted.map_err(|refusal| Close::new(refusal.close_code(), refusal.message()))?;
+    Ok((name, grant))
+}
+
+/// Connects a client to a document, under an address of its socket.
+pub(crate) async fn attach(
+    gateway: &Gateway,
+    name: &DocumentName,
+    grant: &Grant,
+    dialect: Dialect,
+    outbox: &Arc<Outbox>,
+    address: &Bytes,
+) -> Result<Connection, Close> {
     // A document that unloads at this very moment is opened again.
     for _ in 0..3 {
-        let handle = gateway.rooms.document(&name).await.map_err(refusal)?;
-        match handle.connect(grant.authority.clone(), grant.known).await {
-            Ok((connection, inbox)) => {
-                if let Some(room) = room_of(&name) {
-                    gateway.engine.room_opened(&room).await;
-                }
-                return Ok((connection, inbox, watch));
-            }
+        let handle = document_of(gateway, name).await?;
+        match handle.connect(grant.authority.clone(), grant.known, dialect, outbox.lane(address.clone())).await {
             Err(Error::Closed) => tokio::task::yield_now().await,
-            Err(error) => return Err(refusal(error)),
+            connected => return connected.map_err(|error| refusal(&error)),
         }
     }
-    Err(close_frame(&CloseReason::Stopping))
+    Err(close_of(&CloseReason::Stopping))
 }
 
-/// Carries frames both ways until one side ends. Returns what to close with, or `None` if the client is gone.
-async fn exchange(
-    gateway: &Gateway,
-    socket: &mut WebSocket,
-    connection: Connection,
-    mut inbox: Inbox,
-    mut watch: Watch,
-) -> Option<CloseFrame> {
-    let mut last_sent = Instant::now();
-    let mut last_received = Instant::now();
-    let mut next_ping = Instant::now() + PING_EVERY;
+/// Opens a document, and the room around it.
+pub(crate) async fn document_of(gateway: &Gateway, name: &DocumentName) -> Result<DocumentHandle, Close> {
+    let handle = gateway.rooms.document(name).await.map_err(|error| refusal(&error))?;
+    if let Some(room) = room_of(name) {
+        gateway.engine.room_opened(&room).await;
+    }
+    Ok(handle)
+}
+
+/// Carries messages until one side ends. Returns what to close with, or `None` if the client is gone.
+async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch) -> Option<Close> {
+    let received = metrics::counter!("buildspaces_received_bytes_total");
     loop {
-        tokio::select! {
-            outgoing = inbox.next() => {
-                let frame = match outgoing {
-                    Ok(frame) => frame,
-                    Err(reason) => return Some(close_frame(&reason)),
-                };
-                if !write(socket, frame, &mut inbox).await {
-                    return None;
-                }
-                last_sent = Instant::now();
-            }
-            incoming = socket.next() => {
-                let frame = match incoming {
-                    Some(Ok(Frame::Binary(frame))) if frame.len() > gateway.config.max_frame_bytes => {
-                        return Some(too_large(gateway));
-                    }
-                    Some(Ok(Frame::Binary(frame))) => frame,
-                    Some(Ok(Frame::Text(_))) => return Some(close(1002, "only binary frames are understood here")),
-                    Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {
-                        last_received = Instant::now();
-                        continue;
-                    }
-                    Some(Ok(Frame::Close(_))) | None => return None,
-                    // The library reports a frame far above the limit as a capacity error and nothing finer.
-                    Some(Err(error)) => return error.to_string().contains("too big").then(|| too_large(gateway)),
-                };
-                last_received = Instant::now();
-                metrics::counter!("buildspaces_received_bytes_total").increment(frame.len() as u64);
+        let event = tokio::select! {
+            event = socket.next() => event,
+            end = watch.ended() => return Some(Close::new(4401, end.message())),
+        };
+        match event {
+            Event::Binary(frame) => {
+                received.increment(frame.len() as u64);
                 let messages = match protocol::decode(&frame) {
                     Ok(messages) => messages,
-                    Err(error) => return Some(close(1002, error.to_string())),
+                    Err(error) => return Some(Close::new(1002, error.to_string())),
                 };
-                if connection.receive(messages).await.is_err() {
-                    // The document ended; its last frames and the reason are in the inbox.
-                    while let Some(frame) = inbox.try_next() {
-                        if socket.send(Frame::Binary(frame)).await.is_err() {
-                            return None;
-                        }
+                for message in messages {
+                    if connection.receive(message).await.is_err() {
+                        // The document ended, and says why at once or has said so already.
+                        return Some(why(socket).await);
                     }
-                    return inbox.next().await.err().map(|reason| close_frame(&reason));
                 }
             }
-            end = watch.ended() => return Some(close(4401, end.message())),
-            () = tokio::time::sleep_until(last_sent + KEEP_ALIVE_AFTER) => {
-                let frame = Bytes::from_static(protocol::KEEP_ALIVE);
-                if !write(socket, frame, &mut inbox).await {
-                    return None;
-                }
-                last_sent = Instant::now();
-            }
-            () = tokio::time::sleep_until(next_ping) => {
-                if last_received.elapsed() >= SILENCE {
-                    return Some(close(1001, "no sign of life"));
-                }
-                next_ping = Instant::now() + PING_EVERY;
-                if !matches!(timeout(WRITE_TIMEOUT, socket.send(Frame::Ping(Bytes::new()))).await, Ok(Ok(()))) {
-                    return None;
-                }
-            }
+            Event::Ended(lanes) => return lanes.first().map(|(_, reason)| close_of(reason)),
+            Event::Quiet => socket.outbox().message(&Bytes::new(), Bytes::from_static(protocol::KEEP_ALIVE)),
+            Event::Wrong(close) => return Some(close),
+            Event::Gone => return None,
         }
     }
 }
 
-/// Writes a frame and what waits behind it, then flushes once. False if the client is gone or stuck.
-async fn write(socket: &mut WebSocket, first: Bytes, inbox: &mut Inbox) -> bool {
-    let batch = async {
-        let mut bytes = first.len();
-        socket.feed(Frame::Binary(first)).await?;
-        for _ in 1..MAX_BATCH {
-            let Some(frame) = inbox.try_next() else { break };
-            bytes += frame.len();
-            socket.feed(Frame::Binary(frame)).await?;
+/// Waits for the reason why a document ended.
+async fn why(socket: &mut Socket) -> Close {
+    loop {
+        match socket.next().await {
+            Event::Ended(lanes) => {
+                return lanes.first().map_or_else(|| close_of(&CloseReason::Failed), |(_, reason)| close_of(reason));
+            }
+            Event::Binary(_) | Event::Quiet => {}
+            Event::Wrong(_) | Event::Gone => return close_of(&CloseReason::Stopping),
         }
-        metrics::counter!("buildspaces_sent_bytes_total").increment(bytes as u64);
-        socket.flush().await
-    };
-    matches!(timeout(WRITE_TIMEOUT, batch).await, Ok(Ok(())))
-}
-
-fn too_large(gateway: &Gateway) -> CloseFrame {
-    close(1009, format!("a message may have at most {} bytes", gateway.config.max_frame_bytes))
+    }
 }
 
 fn room_of(name: &DocumentName) -> Option<RoomId> {
@@ -212,31 +180,13 @@ fn room_of(name: &DocumentName) -> Option<RoomId> {
     }
 }
 
-fn refusal(error: Error) -> CloseFrame {
+pub(crate) fn refusal(error: &Error) -> Close {
     match error {
-        Error::NoSuchRoom(_) | Error::NoSuchDocument(_) | Error::NoSuchNode => close(4404, error.to_string()),
-        Error::Closed => close_frame(&CloseReason::Stopping),
+        Error::NoSuchRoom(_) | Error::NoSuchDocument(_) | Error::NoSuchNode => Close::new(4404, error.to_string()),
+        Error::Closed => close_of(&CloseReason::Stopping),
         error => {
             tracing::error!(%error, "a document could not be opened");
-            close_frame(&CloseReason::Failed)
+            close_of(&CloseReason::Failed)
         }
     }
-}
-
-fn close_frame(reason: &CloseReason) -> CloseFrame {
-    match reason {
-        CloseReason::Malformed(reason) => close(1002, reason.clone()),
-        CloseReason::TooSlow => close(1013, "you read more slowly than the document changes; connect again"),
-        CloseReason::Gone => close(4404, "the document was deleted"),
-        CloseReason::Failed => close(1011, "the document could not be stored or loaded; connect again"),
-        CloseReason::Stopping => close(1012, "the server is stopping; connect again"),
-    }
-}
-
-/// Control frames carry at most 123 bytes of reason.
-fn close(code: u16, reason: impl Into<String>) -> CloseFrame {
-    let mut reason = reason.into();
-    let end = reason.floor_char_boundary(123);
-    reason.truncate(end);
-    CloseFrame { code, reason: reason.into() }
 }

@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn roles_carry_what_the_table_says() {
-        use Capability::{EditDocuments, EditTree, Manage, Read, Run, Share};
+        use Capability::{EditDocuments, EditTree, Read, Run, Share};
         let table: [(Role, &[Capability]); 5] = [
             (Role::Host, &Capability::ALL),
             (Role::Editor, &[Read, EditDocuments, EditTree, Run, Share]),

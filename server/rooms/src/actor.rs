@@ -2,7 +2,8 @@
 //!
 //! Loading is its first state: whoever opens the document meanwhile waits in the mailbox. It appends to
 //! the log with one request under way at a time; what gathers meanwhile is the next request, so the log's
-//! order is the document's order. It ends when nobody has used the document for a while, when the store
+//! order is the document's order. What waits in the mailbox is taken at once: that is a turn, see [`crate::document`]. At its end each
+//! socket that got something is written to. It ends when nobody has used the document for a while, when the store
 //! fails (then clients connect again and bring what was not acknowledged), or at shutdown.
 
 use std::collections::HashMap;
@@ -20,8 +21,8 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::document::{Access, Document, Effect, Input, Refused, Ticket};
-use crate::outbox::{CloseReason, Outbox};
+use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
+use crate::outbox::{CloseReason, Full, Lane};
 use crate::ports::{Record, Store, StoreError};
 use crate::{Error, RoomEvent};
 
@@ -43,19 +44,41 @@ const SNAPSHOT_EVERY: u64 = 500;
 /// Updates that may wait for the log. Past it the actor takes no further input until the log moves.
 const MAX_UNSAVED: usize = 4096;
 
-/// A request to the actor.
+/// Requests that make one turn. More wait for the next, so that receivers hear of the first in time.
+const MAX_TURN: usize = 128;
+
+/// A request to the actor. Small, because each mailbox has room for many of them.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Connect { peer: ConnectionId, authority: Authority, stamp: bool, outbox: Outbox },
-    Receive { peer: ConnectionId, messages: Vec<Message> },
+    Connect(Box<Newcomer>),
+    Authorize { peer: ConnectionId, authority: Box<Authority> },
+    Receive { peer: ConnectionId, message: Message },
+    Stateless { peer: ConnectionId, payload: Bytes },
     Disconnect { peer: ConnectionId },
-    Submit { by: Principal, update: Bytes, reply: oneshot::Sender<Result<(), Error>> },
-    Project { map: &'static str, entries: Vec<(String, Option<Value>)>, reply: oneshot::Sender<Result<(), Error>> },
+    Submit { by: Box<Principal>, update: Bytes, reply: oneshot::Sender<Result<(), Error>> },
+    Project(Box<Projection>),
     Diff { state_vector: Vec<u8>, reply: oneshot::Sender<Result<Vec<u8>, Error>> },
     Text { reply: oneshot::Sender<Result<String, Error>> },
     Map { map: &'static str, reply: oneshot::Sender<Result<Vec<(String, Value)>, Error>> },
-    Replace { by: Principal, text: String, reply: oneshot::Sender<Result<(), Error>> },
-    CloseAll { reason: CloseReason },
+    Replace { by: Box<Principal>, text: Box<str>, reply: oneshot::Sender<Result<(), Error>> },
+    CloseAll { reason: Box<CloseReason> },
+}
+
+/// A client that connects.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) authority: Authority,
+    pub(crate) stamp: bool,
+    pub(crate) dialect: Dialect,
+    pub(crate) lane: Lane,
+}
+
+/// What the server writes into a map.
+#[derive(Debug)]
+pub(crate) struct Projection {
+    pub(crate) map: &'static str,
+    pub(crate) entries: Vec<(String, Option<Value>)>,
+    pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
 
 /// What an actor is made of.
@@ -90,6 +113,7 @@ pub(crate) async fn run(mut setup: Setup) {
         setup,
         document,
         peers: HashMap::new(),
+        turn: Vec::new(),
         effects: Vec::new(),
         unsaved: Vec::new(),
         append: None,
@@ -97,6 +121,7 @@ pub(crate) async fn run(mut setup: Setup) {
         next_ticket: 0,
         since_snapshot: log_len,
         last_used: tokio::time::Instant::now(),
+        slow_readers: metrics::counter!("buildspaces_slow_readers_closed_total"),
     };
     let end = actor.run().await;
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
@@ -110,11 +135,12 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
     while !(setup.retire)() {
         let waited = tokio::time::timeout(Duration::from_millis(100), setup.mailbox.recv()).await;
         match waited {
-            Ok(Some(Command::Connect { outbox, .. })) => outbox.close(CloseReason::Failed),
-            Ok(Some(
-                Command::Submit { reply, .. } | Command::Project { reply, .. } | Command::Replace { reply, .. },
-            )) => {
+            Ok(Some(Command::Connect(newcomer))) => newcomer.lane.close(CloseReason::Failed),
+            Ok(Some(Command::Submit { reply, .. } | Command::Replace { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Project(projection))) => {
+                let _ = projection.reply.send(Err(error.clone()));
             }
             Ok(Some(Command::Diff { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
@@ -125,13 +151,28 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
             Ok(Some(Command::Map { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
             }
-            Ok(Some(Command::Receive { .. } | Command::Disconnect { .. } | Command::CloseAll { .. })) | Err(_) => {}
+            Ok(Some(
+                Command::Authorize { .. }
+                | Command::Receive { .. }
+                | Command::Stateless { .. }
+                | Command::Disconnect { .. }
+                | Command::CloseAll { .. },
+            ))
+            | Err(_) => {}
             Ok(None) => return,
         }
         if setup.tasks.is_cancelled() {
             return;
         }
     }
+}
+
+/// Sockets that a turn wrote something for.
+#[derive(Default)]
+struct Touched {
+    all: bool,
+    some: Vec<ConnectionId>,
+    slow: Vec<ConnectionId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +188,9 @@ type Append = (u64, Instant, BoxFuture<'static, Result<(), StoreError>>);
 struct Actor {
     setup: Setup,
     document: Document,
-    peers: HashMap<ConnectionId, Outbox>,
+    peers: HashMap<ConnectionId, Lane>,
+    /// What was taken from the mailbox at once.
+    turn: Vec<Command>,
     effects: Vec<Effect>,
     /// Updates for the next append.
     unsaved: Vec<Record>,
@@ -156,6 +199,7 @@ struct Actor {
     next_ticket: Ticket,
     since_snapshot: u64,
     last_used: tokio::time::Instant,
+    slow_readers: metrics::Counter,
 }
 
 impl Actor {
@@ -174,10 +218,13 @@ impl Actor {
                         return End::Failed;
                     }
                 },
-                command = self.setup.mailbox.recv(), if self.unsaved.len() < MAX_UNSAVED => match command {
-                    Some(command) => self.command(command),
-                    None => return End::Idle,
-                },
+                count = self.setup.mailbox.recv_many(&mut self.turn, MAX_TURN), if self.unsaved.len() < MAX_UNSAVED => {
+                    if count == 0 {
+                        return End::Idle;
+                    }
+                    self.take_turn();
+                }
+                () = sleep_until(self.document.wake_at()) => {}
                 _ = tick.tick() => {
                     self.handle(Input::Tick);
                     if self.is_unused() && (self.setup.retire)() {
@@ -197,27 +244,38 @@ impl Actor {
         self.document.is_idle() && self.append.is_none() && self.last_used.elapsed() >= IDLE
     }
 
-    fn command(&mut self, command: Command) {
+    fn take_turn(&mut self) {
         self.last_used = tokio::time::Instant::now();
+        let mut turn = std::mem::take(&mut self.turn);
+        for command in turn.drain(..) {
+            self.command(command);
+        }
+        self.turn = turn;
+    }
+
+    fn command(&mut self, command: Command) {
         match command {
-            Command::Connect { peer, authority, stamp, outbox } => {
-                self.peers.insert(peer, outbox);
-                self.handle(Input::Connected { peer, authority, stamp });
+            Command::Connect(newcomer) => {
+                let Newcomer { authority, stamp, dialect, lane } = *newcomer;
+                let peer = lane.id();
+                self.peers.insert(peer, lane);
+                self.handle(Input::Connected { peer, authority, stamp, dialect });
             }
-            Command::Receive { peer, messages } => {
-                for message in messages {
-                    self.handle(Input::Received { peer, message });
-                }
+            Command::Authorize { peer, authority } => {
+                self.handle(Input::Authorized { peer, authority: *authority });
             }
+            Command::Receive { peer, message } => self.handle(Input::Received { peer, message }),
+            Command::Stateless { peer, payload } => self.handle(Input::Stateless { peer, payload }),
             Command::Disconnect { peer } => {
                 self.peers.remove(&peer);
                 self.handle(Input::Disconnected { peer });
             }
             Command::Submit { by, update, reply } => {
                 let ticket = self.ticket(reply);
-                self.handle(Input::Submitted { by, update, ticket });
+                self.handle(Input::Submitted { by: *by, update, ticket });
             }
-            Command::Project { map, entries, reply } => {
+            Command::Project(projection) => {
+                let Projection { map, entries, reply } = *projection;
                 let ticket = self.ticket(reply);
                 self.handle(Input::Projected { map, entries, ticket });
             }
@@ -233,11 +291,12 @@ impl Actor {
             }
             Command::Replace { by, text, reply } => {
                 let ticket = self.ticket(reply);
-                self.handle(Input::Replaced { by, text, ticket });
+                self.handle(Input::Replaced { by: *by, text: text.into(), ticket });
             }
             Command::CloseAll { reason } => {
                 let peers: Vec<ConnectionId> = self.peers.keys().copied().collect();
-                self.effects.extend(peers.into_iter().map(|peer| Effect::Close { peer, reason: reason.clone() }));
+                let close = |peer| Effect::Close { peer, reason: (*reason).clone() };
+                self.effects.extend(peers.into_iter().map(close));
             }
         }
     }
@@ -252,61 +311,95 @@ impl Actor {
         self.document.handle(Instant::now(), input, &mut self.effects);
     }
 
-    /// Performs what has gathered. False if the document must be loaded again.
+    /// Ends the turn: performs what it led to and writes to the sockets. False if the document must be loaded again.
     fn perform(&mut self) -> bool {
         let mut sound = true;
-        let mut slow = Vec::new();
+        let mut touched = Touched::default();
+        self.document.end_turn(Instant::now(), &mut self.effects);
         // Closing a connection produces effects of its own, so this goes on until there are none.
         while !self.effects.is_empty() {
-            for effect in std::mem::take(&mut self.effects) {
-                match effect {
-                    Effect::Send { to, frame } => {
-                        if self.peers.get(&to).is_some_and(|outbox| outbox.push(frame).is_err()) {
-                            slow.push(to);
-                        }
-                    }
-                    Effect::Broadcast { except, frame } => {
-                        for (peer, outbox) in &self.peers {
-                            if Some(*peer) != except && outbox.push(frame.clone()).is_err() {
-                                slow.push(*peer);
-                            }
-                        }
-                    }
-                    Effect::Append { seq, by, update } => {
-                        self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
-                    }
-                    Effect::Close { peer, reason } => self.close(peer, reason),
-                    Effect::Edited { by } => {
-                        if let Some((node, events)) = &self.setup.events {
-                            // Nobody listening is fine: consumers look at everything when they begin.
-                            let _ = events.send(RoomEvent::Edited { node: node.clone(), by });
-                        }
-                    }
-                    Effect::Done { ticket, result } => {
-                        if let Some(reply) = self.requests.remove(&ticket) {
-                            let _ = reply.send(result.map_err(|refused| match refused {
-                                Refused::Malformed(reason) => Error::InvalidUpdate(reason),
-                                Refused::Missing => Error::InvalidUpdate("it builds on unknown changes".to_owned()),
-                            }));
-                        }
-                    }
-                    Effect::Broken { cause } => {
-                        tracing::error!(document = %self.setup.name, cause, "a document broke and is loaded again");
-                        sound = false;
-                    }
-                }
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                sound &= self.perform_one(effect, &mut touched);
             }
-            for peer in slow.drain(..) {
-                metrics::counter!("buildspaces_slow_readers_closed_total").increment(1);
+            if self.effects.is_empty() {
+                // Its allocation serves the next turn.
+                self.effects = effects;
+            }
+            for peer in std::mem::take(&mut touched.slow) {
+                self.slow_readers.increment(1);
                 self.close(peer, CloseReason::TooSlow);
             }
+            self.document.end_turn(Instant::now(), &mut self.effects);
+        }
+        if touched.all {
+            self.peers.values().for_each(Lane::flush);
+        } else {
+            touched.some.iter().filter_map(|peer| self.peers.get(peer)).for_each(Lane::flush);
         }
         sound
     }
 
+    fn perform_one(&mut self, effect: Effect, touched: &mut Touched) -> bool {
+        match effect {
+            Effect::Send { to, frame } => self.send(to, touched, |lane| lane.message(frame)),
+            Effect::SendUpdate { to, frame } => self.send(to, touched, |lane| lane.update(frame)),
+            Effect::SendState { to, frames } => self.send(to, touched, |lane| lane.state(frames.iter().cloned())),
+            Effect::Broadcast { to, frame } => self.send_all(&to, touched, |lane| lane.update(frame.clone())),
+            Effect::Announce { to, frame } => self.send_all(&to, touched, |lane| lane.message(frame.clone())),
+            Effect::Presence { frame } => self.send_all(&Recipients::All, touched, |lane| lane.presence(&frame)),
+            Effect::Append { seq, by, update } => {
+                self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
+            }
+            Effect::Close { peer, reason } => self.close(peer, reason),
+            Effect::Edited { by } => {
+                if let Some((node, events)) = &self.setup.events {
+                    // Nobody listening is fine: consumers look at everything when they begin.
+                    let _ = events.send(RoomEvent::Edited { node: node.clone(), by });
+                }
+            }
+            Effect::Done { ticket, result } => {
+                if let Some(reply) = self.requests.remove(&ticket) {
+                    let _ = reply.send(result.map_err(|refused| match refused {
+                        Refused::Malformed(reason) => Error::InvalidUpdate(reason),
+                        Refused::Missing => Error::InvalidUpdate("it builds on unknown changes".to_owned()),
+                    }));
+                }
+            }
+            Effect::Broken { cause } => {
+                tracing::error!(document = %self.setup.name, cause, "a document broke and is loaded again");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn send(&self, to: ConnectionId, touched: &mut Touched, queue: impl FnOnce(&Lane) -> Result<(), Full>) {
+        let Some(lane) = self.peers.get(&to) else { return };
+        if queue(lane).is_err() {
+            touched.slow.push(to);
+        } else if !touched.all {
+            touched.some.push(to);
+        }
+    }
+
+    fn send_all(&self, to: &Recipients, touched: &mut Touched, queue: impl Fn(&Lane) -> Result<(), Full>) {
+        touched.all = true;
+        for (peer, lane) in &self.peers {
+            let is_meant = match to {
+                Recipients::All => true,
+                Recipients::AllBut(others) => !others.contains(peer),
+                Recipients::Others { dialect, than } => peer != than && self.document.dialect(*peer) == Some(*dialect),
+            };
+            if is_meant && queue(lane).is_err() {
+                touched.slow.push(*peer);
+            }
+        }
+    }
+
     fn close(&mut self, peer: ConnectionId, reason: CloseReason) {
-        if let Some(outbox) = self.peers.remove(&peer) {
-            outbox.close(reason);
+        if let Some(lane) = self.peers.remove(&peer) {
+            lane.close(reason);
             self.handle(Input::Disconnected { peer });
         }
     }
@@ -344,8 +437,8 @@ impl Actor {
         self.setup.mailbox.close();
         while let Ok(command) = self.setup.mailbox.try_recv() {
             self.command(command);
-            self.perform();
         }
+        self.perform();
         self.start_append();
         while self.append.is_some() {
             match poll_append(&mut self.append).await {
@@ -371,13 +464,21 @@ impl Actor {
         if self.append.is_some() {
             let _ = poll_append(&mut self.append).await;
         }
-        for (_, outbox) in self.peers.drain() {
-            outbox.close(reason.clone());
+        for (_, lane) in self.peers.drain() {
+            lane.close(reason.clone());
         }
         self.setup.mailbox.close();
         for (_, reply) in self.requests.drain() {
             let _ = reply.send(Err(Error::Closed));
         }
+    }
+}
+
+/// Sleeps until then; for ever if there is no such moment.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

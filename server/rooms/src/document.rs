@@ -4,14 +4,20 @@
 //! that may be acknowledged. It has no socket, disk, clock or task; [`crate::actor`] owns it and performs
 //! its effects, in order.
 //!
-//! **Invariant:** an acknowledgement (an echo to the sender, a save-status, a [`Effect::Done`]) is emitted only after
+//! Inputs come in *turns*. What a turn's updates lead to is emitted at its end ([`Document::end_turn`], in [`turn`]): one broadcast and few
+//! records, however many updates there were. An idle document's turn is one input, so nothing waits.
+//!
+//! **Invariant:** an acknowledgement (an echo to the sender, a save-status, a SyncStatus, a [`Effect::Done`]) is emitted only after
 //! the update it covers is durable.
 //! **Invariant:** a projected document's change is broadcast only after it is durable (see `docs/architecture.md`).
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+mod turn;
 
-use buildspaces_crdt::protocol::{self, Message};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use buildspaces_crdt::protocol::{self, Message, hocuspocus};
 use buildspaces_crdt::replica::{self, Applied};
 use buildspaces_crdt::{Replica, awareness};
 use buildspaces_kernel::ids::ConnectionId;
@@ -22,6 +28,16 @@ use serde_json::Value;
 use crate::outbox::CloseReason;
 use crate::ports::StoredDocument;
 use crate::presence::Presence;
+use turn::Turn;
+
+/// Presence messages may take this part of a core: a pause follows each that is as many times longer than it took.
+const PRESENCE_SHARE: u32 = 5;
+
+/// What sending one frame to one receiver takes, about.
+const SEND_COST: Duration = Duration::from_micros(10);
+
+/// So few receivers hear of presence at once.
+const FEW_RECEIVERS: usize = 8;
 
 /// Who may write a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +46,17 @@ pub enum Access {
     Shared,
     /// The server alone.
     Projected,
+}
+
+/// What a client expects besides the messages that all protocols share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// An update comes back to its sender: its acknowledgement.
+    YWebsocket,
+    /// The client asks with message 102.
+    YSweet,
+    /// Each update is answered with one SyncStatus. The client speaks first.
+    Hocuspocus,
 }
 
 /// Names a request of this process that waits for its update to be durable.
@@ -43,10 +70,21 @@ pub enum Input {
         peer: ConnectionId,
         authority: Authority,
         stamp: bool,
+        dialect: Dialect,
+    },
+    /// The same connection under another authority: a token was renewed.
+    Authorized {
+        peer: ConnectionId,
+        authority: Authority,
     },
     Received {
         peer: ConnectionId,
         message: Message,
+    },
+    /// A message of the application's own to everyone else; Hocuspocus clients alone have these.
+    Stateless {
+        peer: ConnectionId,
+        payload: Bytes,
     },
     Disconnected {
         peer: ConnectionId,
@@ -77,6 +115,18 @@ pub enum Input {
     Tick,
 }
 
+/// Whom a frame is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Recipients {
+    All,
+    AllBut(Vec<ConnectionId>),
+    /// Those of one dialect, without the one who sent it.
+    Others {
+        dialect: Dialect,
+        than: ConnectionId,
+    },
+}
+
 /// What must be done, in this order.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -84,8 +134,28 @@ pub enum Effect {
         to: ConnectionId,
         frame: Bytes,
     },
+    /// The document's whole state, in parts that everyone who joins shares.
+    SendState {
+        to: ConnectionId,
+        frames: Arc<[Bytes]>,
+    },
+    /// An update for one: several that wait are merged.
+    SendUpdate {
+        to: ConnectionId,
+        frame: Bytes,
+    },
+    /// An update for many.
     Broadcast {
-        except: Option<ConnectionId>,
+        to: Recipients,
+        frame: Bytes,
+    },
+    /// A message for many that keeps its place.
+    Announce {
+        to: Recipients,
+        frame: Bytes,
+    },
+    /// Who is where: only the latest counts.
+    Presence {
         frame: Bytes,
     },
     /// Append to the log. Numbers rise by one.
@@ -124,16 +194,20 @@ pub enum Refused {
 struct Peer {
     authority: Authority,
     stamp: bool,
+    dialect: Dialect,
     /// We asked for what this peer has and nothing of it could be applied since. Asking again would only
     /// repeat the answer.
     asked: bool,
     /// The last save-status that came while `asked`: it covers what could not be applied yet.
     held: Option<Bytes>,
+    /// Updates that came while `asked` and are owed a SyncStatus each.
+    owed: u32,
 }
 
 #[derive(Debug)]
 enum Waiting {
     Send { to: ConnectionId, frame: Bytes },
+    SendUpdate { to: ConnectionId, frame: Bytes },
     Broadcast(Bytes),
     Done(Ticket),
 }
@@ -144,15 +218,21 @@ pub struct Document {
     access: Access,
     replica: Replica,
     presence: Presence,
+    /// What others must be told of presence, and when that was done last.
+    untold: BTreeMap<u64, awareness::Entry>,
+    told: Option<Instant>,
     peers: HashMap<ConnectionId, Peer>,
-    /// Number of the last update that was handed to the log.
+    turn: Turn,
+    /// Number of the last update that was handed to the log, or will be at the turn's end.
     seq: u64,
     /// Number of the last update that is durable.
     durable: u64,
     /// What is held back until the log has reached a number.
     waiting: VecDeque<(u64, Waiting)>,
-    /// The answer to a newcomer who has nothing, as it was at a number: shared by a storm of joins.
-    full_state: Option<(u64, Bytes)>,
+    /// The answer to a newcomer who has nothing, as it was after so many changes: shared by a storm of joins.
+    full_state: Option<(u64, Arc<[Bytes]>)>,
+    /// Rises with every change.
+    changes: u64,
 }
 
 impl Document {
@@ -171,11 +251,15 @@ impl Document {
             access,
             replica,
             presence: Presence::default(),
+            untold: BTreeMap::new(),
+            told: None,
             peers: HashMap::new(),
+            turn: Turn::default(),
             seq: stored.seq,
             durable: stored.seq,
             waiting: VecDeque::new(),
             full_state: None,
+            changes: 0,
         })
     }
 
@@ -188,33 +272,53 @@ impl Document {
         self.seq
     }
 
+    pub(crate) fn dialect(&self, peer: ConnectionId) -> Option<Dialect> {
+        self.peers.get(&peer).map(|peer| peer.dialect)
+    }
+
     /// True if nobody is connected and nothing waits.
     pub fn is_idle(&self) -> bool {
         self.peers.is_empty() && self.waiting.is_empty() && self.seq == self.durable
     }
 
-    /// Takes one input and appends what must be done to `effects`.
+    /// Takes one input and appends what must be done to `effects`. What follows from updates comes with [`Document::end_turn`].
     pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Connected { peer, authority, stamp } => self.connected(peer, authority, stamp, effects),
+            Input::Connected { peer, authority, stamp, dialect } => {
+                self.connected(peer, authority, stamp, dialect, effects);
+            }
+            Input::Authorized { peer, authority } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.authority = authority;
+                }
+            }
             Input::Received { peer, message } => self.received(now, peer, message, effects),
+            Input::Stateless { peer, payload } => {
+                if self.may_write(peer) {
+                    let to = Recipients::Others { dialect: Dialect::Hocuspocus, than: peer };
+                    effects.push(Effect::Announce { to, frame: hocuspocus::stateless(&payload) });
+                }
+            }
             Input::Disconnected { peer } => {
                 self.peers.remove(&peer);
                 let gone = self.presence.disconnect(peer);
-                self.tell(&gone, effects);
+                self.tell(gone);
             }
             Input::Submitted { by, update, ticket } => self.submitted(by, update, ticket, effects),
             Input::Replaced { by, text, ticket } => {
                 if let Some(update) = self.replica.set_text(buildspaces_crdt::text::ROOT, &text) {
-                    self.accepted(by, update.into(), effects);
+                    self.accepted(None, by, update.into(), effects);
                 }
                 self.when_durable(Waiting::Done(ticket), effects);
             }
             Input::Projected { map, entries, ticket } => {
                 if let Some(update) = self.replica.set_map(map, &entries) {
+                    self.end_updates(effects);
                     let update = Bytes::from(update);
                     let frame = protocol::update(&update);
-                    self.append(Principal::system(), update, effects);
+                    self.seq += 1;
+                    self.changes += 1;
+                    effects.push(Effect::Append { seq: self.seq, by: Principal::system(), update });
                     self.waiting.push_back((self.seq, Waiting::Broadcast(frame)));
                 }
                 self.when_durable(Waiting::Done(ticket), effects);
@@ -228,14 +332,48 @@ impl Document {
             }
             Input::Tick => {
                 let gone = self.presence.expire(now);
-                self.tell(&gone, effects);
+                self.tell(gone);
             }
         }
     }
 
-    fn connected(&mut self, peer: ConnectionId, authority: Authority, stamp: bool, effects: &mut Vec<Effect>) {
-        self.peers.insert(peer, Peer { authority, stamp, asked: false, held: None });
-        effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
+    /// Emits what the inputs since the last call lead to.
+    pub fn end_turn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.end_updates(effects);
+        if !self.untold.is_empty() && self.presence_due().is_none_or(|due| due <= now) {
+            self.told = Some(now);
+            let entries: Vec<awareness::Entry> = std::mem::take(&mut self.untold).into_values().collect();
+            effects.push(Effect::Presence { frame: awareness_frame(&entries) });
+        }
+    }
+
+    /// When the document wants to end a turn even if nothing happens.
+    pub fn wake_at(&self) -> Option<Instant> {
+        if self.untold.is_empty() { None } else { self.presence_due() }
+    }
+
+    /// When others may be told of presence again; `None`: at once.
+    fn presence_due(&self) -> Option<Instant> {
+        let receivers = self.peers.len();
+        if receivers <= FEW_RECEIVERS {
+            return None;
+        }
+        let took = SEND_COST.saturating_mul(receivers as u32);
+        self.told.map(|told| told + took.saturating_mul(PRESENCE_SHARE))
+    }
+
+    fn connected(
+        &mut self,
+        peer: ConnectionId,
+        authority: Authority,
+        stamp: bool,
+        dialect: Dialect,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.peers.insert(peer, Peer { authority, stamp, dialect, asked: false, held: None, owed: 0 });
+        if dialect != Dialect::Hocuspocus {
+            effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
+        }
         let present = self.presence.all();
         if !present.is_empty() {
             effects.push(Effect::Send { to: peer, frame: awareness_frame(&present) });
@@ -243,21 +381,23 @@ impl Document {
     }
 
     fn received(&mut self, now: Instant, peer: ConnectionId, message: Message, effects: &mut Vec<Effect>) {
-        if !self.peers.contains_key(&peer) {
-            return;
-        }
+        let Some(known) = self.peers.get(&peer) else { return };
         match message {
-            Message::SyncStep1(state_vector) => match self.answer(&state_vector) {
-                Ok(frame) => effects.push(Effect::Send { to: peer, frame }),
-                Err(error) => effects.push(malformed(peer, error.to_string())),
-            },
+            Message::SyncStep1(state_vector) => {
+                if known.dialect == Dialect::Hocuspocus {
+                    effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
+                }
+                match self.answer(peer, &state_vector) {
+                    Ok(effect) => effects.push(effect),
+                    Err(error) => effects.push(malformed(peer, error.to_string())),
+                }
+            }
             Message::SyncStep2(update) => self.edited(peer, update, true, effects),
             Message::Update(update) => self.edited(peer, update, false, effects),
             Message::Awareness(bytes) => match awareness::decode(&bytes) {
                 Ok(entries) => {
-                    let Peer { authority, stamp, .. } = &self.peers[&peer];
-                    let told = self.presence.announce(now, peer, &authority.principal, *stamp, entries);
-                    self.tell(&told, effects);
+                    let told = self.presence.announce(now, peer, &known.authority.principal, known.stamp, entries);
+                    self.tell(told);
                 }
                 Err(error) => effects.push(malformed(peer, error.to_string())),
             },
@@ -280,40 +420,28 @@ impl Document {
     /// An update from a connected client.
     fn edited(&mut self, from: ConnectionId, update: Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
         if !self.may_write(from) {
-            // Every client answers our SyncStep1 with all it has; that alone is no attempt to write.
-            if !is_answer {
-                let reason = match self.access {
-                    Access::Projected => "this document is written by the server; use the API to change it",
-                    Access::Shared => "your role may read this document, not change it",
-                };
-                effects.push(Effect::Send { to: from, frame: protocol::permission_denied(reason) });
-            }
+            self.refuse(from, &update, is_answer, effects);
             return;
         }
+        let applied = self.replica.apply_foreign(&update);
         let peer = self.peers.get_mut(&from).expect("the caller looked");
-        match self.replica.apply_foreign(&update) {
+        match applied {
             Ok(Applied::Changed) => {
-                peer.asked = false;
-                let held = peer.held.take();
                 let by = peer.authority.principal.clone();
-                let frame = protocol::update(&update);
-                effects.push(Effect::Broadcast { except: Some(from), frame: frame.clone() });
-                self.append(by.clone(), update, effects);
-                self.waiting.push_back((self.seq, Waiting::Send { to: from, frame }));
-                self.acknowledge_held(from, held, effects);
-                effects.push(Effect::Edited { by });
+                self.accepted(Some(from), by, update, effects);
+                self.acknowledge(from, effects);
             }
             Ok(Applied::Nothing) => {
-                peer.asked = false;
-                let held = peer.held.take();
-                self.acknowledge_held(from, held, effects);
-                if !is_answer {
+                let wants_echo = peer.dialect == Dialect::YWebsocket && !is_answer;
+                self.acknowledge(from, effects);
+                if wants_echo {
                     // Known already, for instance sent twice around a reconnect. It still wants its echo.
                     let frame = protocol::update(&update);
-                    self.when_durable(Waiting::Send { to: from, frame }, effects);
+                    self.when_durable(Waiting::SendUpdate { to: from, frame }, effects);
                 }
             }
             Ok(Applied::Missing) => {
+                peer.owed += u32::from(peer.dialect == Dialect::Hocuspocus);
                 if !peer.asked {
                     peer.asked = true;
                     let frame = protocol::sync_step_1(&self.replica.state_vector());
@@ -328,11 +456,26 @@ impl Document {
         }
     }
 
+    /// Answers an update of somebody who may not write.
+    fn refuse(&mut self, from: ConnectionId, update: &Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get(&from) else { return };
+        let frame = match peer.dialect {
+            // Every client answers our SyncStep1 with all it has; that alone is no attempt to write.
+            Dialect::Hocuspocus => hocuspocus::sync_status(is_answer && self.replica.knows(update)),
+            _ if is_answer => return,
+            Dialect::YWebsocket | Dialect::YSweet => protocol::permission_denied(match self.access {
+                Access::Projected => "this document is written by the server; use the API to change it",
+                Access::Shared => "your role may read this document, not change it",
+            }),
+        };
+        effects.push(Effect::Send { to: from, frame });
+    }
+
     fn submitted(&mut self, by: Principal, update: Bytes, ticket: Ticket, effects: &mut Vec<Effect>) {
         let refused = |refused| Effect::Done { ticket, result: Err(refused) };
         match self.replica.apply(&update) {
             Ok(Applied::Changed) => {
-                self.accepted(by, update, effects);
+                self.accepted(None, by, update, effects);
                 self.when_durable(Waiting::Done(ticket), effects);
             }
             Ok(Applied::Nothing) => self.when_durable(Waiting::Done(ticket), effects),
@@ -350,22 +493,19 @@ impl Document {
             && self.peers.get(&peer).is_some_and(|peer| peer.authority.check(Capability::EditDocuments).is_ok())
     }
 
-    fn acknowledge_held(&mut self, to: ConnectionId, held: Option<Bytes>, effects: &mut Vec<Effect>) {
+    /// What `to` sent so far has taken effect: says so once it is durable.
+    fn acknowledge(&mut self, to: ConnectionId, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        peer.asked = false;
+        let held = peer.held.take();
+        let owed = std::mem::take(&mut peer.owed);
+        let statuses = if peer.dialect == Dialect::Hocuspocus { owed + 1 } else { 0 };
+        for _ in 0..statuses {
+            self.when_durable(Waiting::Send { to, frame: hocuspocus::sync_status(true) }, effects);
+        }
         if let Some(payload) = held {
             self.when_durable(Waiting::Send { to, frame: protocol::save_status(&payload) }, effects);
         }
-    }
-
-    /// An update of this process took effect.
-    fn accepted(&mut self, by: Principal, update: Bytes, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Broadcast { except: None, frame: protocol::update(&update) });
-        self.append(by.clone(), update, effects);
-        effects.push(Effect::Edited { by });
-    }
-
-    fn append(&mut self, by: Principal, update: Bytes, effects: &mut Vec<Effect>) {
-        self.seq += 1;
-        effects.push(Effect::Append { seq: self.seq, by, update });
     }
 
     /// Emits `waiting` once everything so far is durable, which may be now.
@@ -377,26 +517,26 @@ impl Document {
         }
     }
 
-    fn tell(&self, entries: &[awareness::Entry], effects: &mut Vec<Effect>) {
-        if !entries.is_empty() {
-            effects.push(Effect::Broadcast { except: None, frame: awareness_frame(entries) });
-        }
+    fn tell(&mut self, entries: Vec<awareness::Entry>) {
+        self.untold.extend(entries.into_iter().map(|entry| (entry.client, entry)));
     }
 
     /// The answer to a SyncStep1.
-    fn answer(&mut self, state_vector: &[u8]) -> Result<Bytes, buildspaces_crdt::Malformed> {
+    fn answer(&mut self, to: ConnectionId, state_vector: &[u8]) -> Result<Effect, buildspaces_crdt::Malformed> {
         const NOTHING: &[u8] = &[0];
         if state_vector != NOTHING {
-            return self.replica.diff(state_vector).map(|update| protocol::sync_step_2(&update));
+            let update = self.replica.diff(state_vector)?;
+            return Ok(Effect::Send { to, frame: protocol::sync_step_2(&update) });
         }
-        match &self.full_state {
-            Some((seq, frame)) if *seq == self.seq => Ok(frame.clone()),
+        let frames = match &self.full_state {
+            Some((changes, frames)) if *changes == self.changes => frames.clone(),
             _ => {
-                let frame = protocol::sync_step_2(&self.replica.state());
-                self.full_state = Some((self.seq, frame.clone()));
-                Ok(frame)
+                let frames: Arc<[Bytes]> = [protocol::sync_step_2(&self.replica.state())].into();
+                self.full_state = Some((self.changes, frames.clone()));
+                frames
             }
-        }
+        };
+        Ok(Effect::SendState { to, frames })
     }
 }
 
@@ -404,7 +544,8 @@ impl Waiting {
     fn into_effect(self) -> Effect {
         match self {
             Self::Send { to, frame } => Effect::Send { to, frame },
-            Self::Broadcast(frame) => Effect::Broadcast { except: None, frame },
+            Self::SendUpdate { to, frame } => Effect::SendUpdate { to, frame },
+            Self::Broadcast(frame) => Effect::Broadcast { to: Recipients::All, frame },
             Self::Done(ticket) => Effect::Done { ticket, result: Ok(()) },
         }
     }

@@ -9,8 +9,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
-use crate::actor::Command;
-use crate::outbox::{CloseReason, Inbox, outbox};
+use crate::actor::{Command, Newcomer, Projection};
+use crate::document::Dialect;
+use crate::outbox::{CloseReason, Lane};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -26,12 +27,18 @@ pub struct Connection {
 }
 
 impl DocumentHandle {
-    /// Connects a client. `stamp`: the server knows who this is and writes it into awareness.
-    pub async fn connect(&self, authority: Authority, stamp: bool) -> Result<(Connection, Inbox), Error> {
-        let (outbox, inbox) = outbox();
-        let peer = ConnectionId::new();
-        self.send(Command::Connect { peer, authority, stamp, outbox }).await?;
-        Ok((Connection { id: peer, document: self.clone() }, inbox))
+    /// Connects a client, which is written to through `lane`. `stamp`: the server knows who this is and writes it into
+    /// awareness.
+    pub async fn connect(
+        &self,
+        authority: Authority,
+        stamp: bool,
+        dialect: Dialect,
+        lane: Lane,
+    ) -> Result<Connection, Error> {
+        let id = lane.id();
+        self.send(Command::Connect(Box::new(Newcomer { authority, stamp, dialect, lane }))).await?;
+        Ok(Connection { id, document: self.clone() })
     }
 
     /// What a replica with `state_vector` (lib0 v1) lacks, as a v1 update.
@@ -41,7 +48,7 @@ impl DocumentHandle {
 
     /// Applies a v1 update and returns once it is durable.
     pub async fn apply(&self, by: &Principal, update: Vec<u8>) -> Result<(), Error> {
-        let (by, update) = (by.clone(), Bytes::from(update));
+        let (by, update) = (Box::new(by.clone()), Bytes::from(update));
         self.ask(|reply| Command::Submit { by, update, reply }).await?
     }
 
@@ -52,7 +59,7 @@ impl DocumentHandle {
 
     /// Turns the file's text into `text` by few edits; returns once that is durable.
     pub async fn replace_text(&self, by: &Principal, text: String) -> Result<(), Error> {
-        let by = by.clone();
+        let (by, text) = (Box::new(by.clone()), text.into_boxed_str());
         self.ask(|reply| Command::Replace { by, text, reply }).await?
     }
 
@@ -63,12 +70,12 @@ impl DocumentHandle {
 
     /// Sets and removes keys of a map; returns once that is durable.
     pub(crate) async fn project(&self, map: &'static str, entries: Vec<(String, Option<Value>)>) -> Result<(), Error> {
-        self.ask(|reply| Command::Project { map, entries, reply }).await?
+        self.ask(|reply| Command::Project(Box::new(Projection { map, entries, reply }))).await?
     }
 
     /// Ends every connection.
     pub(crate) async fn close_all(&self, reason: CloseReason) {
-        let _ = self.send(Command::CloseAll { reason }).await;
+        let _ = self.send(Command::CloseAll { reason: Box::new(reason) }).await;
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
@@ -83,9 +90,23 @@ impl DocumentHandle {
 }
 
 impl Connection {
-    /// Hands over what one frame held. Waits while the document is busy.
-    pub async fn receive(&self, messages: Vec<Message>) -> Result<(), Error> {
-        self.document.send(Command::Receive { peer: self.id, messages }).await
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Hands over a message. Waits while the document is busy.
+    pub async fn receive(&self, message: Message) -> Result<(), Error> {
+        self.document.send(Command::Receive { peer: self.id, message }).await
+    }
+
+    /// Hands over an application's own message to the document's other clients.
+    pub async fn stateless(&self, payload: Bytes) -> Result<(), Error> {
+        self.document.send(Command::Stateless { peer: self.id, payload }).await
+    }
+
+    /// From now on the client may do what `authority` may.
+    pub async fn authorize(&self, authority: Authority) -> Result<(), Error> {
+        self.document.send(Command::Authorize { peer: self.id, authority: Box::new(authority) }).await
     }
 }
 

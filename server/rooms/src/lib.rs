@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 use buildspaces_kernel::ids::RoomId;
 
+pub use document::Dialect;
 pub use handle::{Connection, DocumentHandle};
-pub use outbox::{CloseReason, Inbox};
+pub use outbox::{CloseReason, Outbox};
 pub use room::{RoomEvent, RoomHandle, RunsMap};
 pub(crate) use rooms::document_of;
 pub use rooms::{MAX_TITLE_CHARS, NewRoom, Rooms};

@@ -1,4 +1,6 @@
-//! A store that forgets everything with the process: for tests, and for nothing else.
+//! A store that forgets everything with the process, and a socket without a network ([`wire`]): for tests, and for nothing else.
+
+pub mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};

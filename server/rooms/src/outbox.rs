@@ -1,25 +1,39 @@
-//! The queue of frames that wait to be sent to one connection.
+//! What waits to be sent through one socket, and the way it is sent: at once, by whoever has something to send.
 //!
-//! **Invariant:** a queue never grows past its bounds and never drops a frame in silence: a reader that
-//! falls behind is closed with a reason that makes it synchronise again.
+//! A document's actor queues frames while it performs a turn's effects and then calls [`Lane::flush`], which writes them to the
+//! socket in one system call. No task is woken for that. Only what the socket does not take is left to the connection's own
+//! task, which waits for [`Outbox::changed`] and calls [`Outbox::drain`] when the socket takes more.
+//!
+//! A socket may carry several documents. Each has a [`Lane`] that writes under an *address*, the bytes that stand before each of
+//! its frames; y-websocket has none. It knows nothing of WebSocket: [`Wire`] frames and writes.
+//!
+//! **Invariant:** a queue never grows past its bounds and never drops a frame in silence: a reader that falls behind is closed
+//! with a reason that makes it synchronise again. Behind a socket that takes no more, updates are merged and presence is kept as
+//! the latest word of each client, so that falling behind takes long.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use buildspaces_crdt::{awareness, protocol};
+use buildspaces_kernel::ids::ConnectionId;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use smallvec::{SmallVec, smallvec};
+use tokio::sync::Notify;
 
-/// Most frames that wait for one connection. Past it the connection is closed as too slow.
-#[cfg(not(test))]
-pub const MAX_FRAMES: usize = 4096;
-#[cfg(test)]
-pub const MAX_FRAMES: usize = 16;
+/// Bytes of presence that wait for one socket. Past it the oldest states are dropped: newer ones follow anyway.
+const MAX_PRESENCE_BYTES: usize = 1 << 20;
 
-/// Most bytes that wait for one connection; a single larger frame still passes when nothing else
-/// waits. Past it the connection is closed as too slow.
-pub const MAX_BYTES: usize = 16 << 20;
+/// Frames that leave in one system call.
+const MAX_BATCH: usize = 64;
 
-/// Why the server ends a connection. `gateway` chooses the close code.
+/// Slices of a frame: the transport's header, the address, the body.
+const SLICES: usize = 3;
+
+/// Frames of other documents that are looked past for one to merge an update with.
+const LOOK_BACK: usize = 8;
+
+/// Why the server ends a document's connection. `gateway` chooses the close code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CloseReason {
     /// The client sent something that breaks the protocol.
@@ -34,110 +48,448 @@ pub enum CloseReason {
     Stopping,
 }
 
-/// The sending end, owned by the document's actor.
-#[derive(Debug)]
-pub struct Outbox {
-    frames: mpsc::Sender<Bytes>,
-    shared: Arc<Shared>,
+/// What a transport puts before a message: at most 14 bytes, as WebSocket has.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Header {
+    bytes: [u8; 14],
+    len: u8,
 }
 
-/// The receiving end, owned by the connection.
-#[derive(Debug)]
-pub struct Inbox {
-    frames: mpsc::Receiver<Bytes>,
-    shared: Arc<Shared>,
+impl Header {
+    pub fn push(&mut self, bytes: &[u8]) {
+        let start = usize::from(self.len);
+        self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u8;
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    bytes: AtomicUsize,
-    reason: OnceLock<CloseReason>,
-}
+/// The sending half of a socket. Never blocks.
+pub trait Wire: Send + Sync + 'static {
+    /// What stands before a message of `len` bytes.
+    fn header(&self, len: usize) -> Header;
 
-/// A new queue.
-pub fn outbox() -> (Outbox, Inbox) {
-    let (sender, receiver) = mpsc::channel(MAX_FRAMES);
-    let shared = Arc::new(Shared::default());
-    (Outbox { frames: sender, shared: shared.clone() }, Inbox { frames: receiver, shared })
+    /// Writes a part of `slices`, in order, and returns how many bytes. [`io::ErrorKind::WouldBlock`]: nothing now.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
 /// The queue is full, or the connection is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
-impl Outbox {
-    /// Queues a frame.
-    pub fn push(&self, frame: Bytes) -> Result<(), Full> {
-        let len = frame.len();
-        let waiting = self.shared.bytes.fetch_add(len, Ordering::Relaxed);
-        if waiting > 0 && waiting + len > MAX_BYTES {
-            return Err(Full);
-        }
-        self.frames.try_send(frame).map_err(|_| Full)
-    }
+/// What a connection's task has to look after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// It has to wait for the socket and then [`Outbox::drain`].
+    pub is_blocked: bool,
+    pub is_broken: bool,
+    /// [`Outbox::take_closed`] has something.
+    pub has_closed: bool,
+}
 
-    /// Ends the connection after what is queued was sent.
-    pub fn close(self, reason: CloseReason) {
-        let _ = self.shared.reason.set(reason);
+/// What became of an [`Outbox::drain`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Nothing waits.
+    Empty,
+    /// The socket takes no more now.
+    Blocked,
+    /// There is more, but it is the others' turn.
+    More,
+    /// The socket is broken.
+    Broken,
+}
+
+#[derive(Debug)]
+enum Item {
+    /// Updates that become one when the socket takes them.
+    Updates(SmallVec<[Bytes; 1]>),
+    Message(Bytes),
+    /// A part of a document's state. Its bytes are shared with everyone who joins.
+    State(Bytes),
+    /// Written by the transport itself, header and all.
+    Raw(Bytes),
+}
+
+#[derive(Debug)]
+struct Queued {
+    address: Bytes,
+    item: Item,
+}
+
+/// A frame on its way.
+#[derive(Debug)]
+struct Frame {
+    header: Header,
+    address: Bytes,
+    body: Bytes,
+    /// It counts as a part of a document's state.
+    is_state: bool,
+}
+
+/// The latest that one client said of itself, encoded.
+#[derive(Debug)]
+struct Spoken {
+    address: Bytes,
+    client: u64,
+    entry: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Frames that are being written, the first of them from `written` on.
+    leaving: VecDeque<Frame>,
+    written: usize,
+    queue: VecDeque<Queued>,
+    /// Oldest first. In use only while the socket takes nothing.
+    presence: VecDeque<Spoken>,
+    presence_bytes: usize,
+    /// What waits in `queue` and `leaving`, apart from documents' states.
+    bytes: usize,
+    /// Parts of documents' states that wait.
+    state_bytes: usize,
+    /// The socket took no more: its own task goes on.
+    blocked: bool,
+    broken: bool,
+    closed: Vec<(ConnectionId, CloseReason)>,
+    /// Bytes that the socket has taken so far.
+    sent: u64,
+}
+
+/// See the module.
+pub struct Outbox {
+    wire: Box<dyn Wire>,
+    max_bytes: usize,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
     }
 }
 
-impl Inbox {
-    /// The next frame, or why there will be none. Who reads too slowly gets nothing more of the queue: it would only
-    /// delay the moment from which on they are heard again. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Bytes, CloseReason> {
-        if self.shared.reason.get() == Some(&CloseReason::TooSlow) {
-            return Err(CloseReason::TooSlow);
+/// One document's way into an [`Outbox`], owned by the document's actor.
+#[derive(Debug)]
+pub struct Lane {
+    outbox: Arc<Outbox>,
+    id: ConnectionId,
+    address: Bytes,
+}
+
+impl Outbox {
+    /// `max_bytes`: what may wait before the reader counts as too slow. A single larger frame passes when nothing else waits.
+    pub fn new(wire: Box<dyn Wire>, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { wire, max_bytes, state: Mutex::default(), changed: Notify::new() })
+    }
+
+    /// A document's lane. Its id names it in [`Outbox::take_closed`].
+    pub fn lane(self: &Arc<Self>, address: Bytes) -> Lane {
+        Lane { outbox: self.clone(), id: ConnectionId::new(), address }
+    }
+
+    /// Sends a message of the transport's own, such as the answer to an authentication.
+    pub fn message(&self, address: &Bytes, body: Bytes) {
+        self.own(address.clone(), body.len(), Item::Message(body));
+    }
+
+    /// Sends bytes that need no header.
+    pub fn raw(&self, bytes: Bytes) {
+        self.own(Bytes::new(), bytes.len(), Item::Raw(bytes));
+    }
+
+    fn own(&self, address: Bytes, len: usize, item: Item) {
+        let mut state = self.lock();
+        state.bytes += len;
+        state.queue.push_back(Queued { address, item });
+        if state.bytes > self.max_bytes.saturating_mul(2) {
+            // Somebody asks on and on and reads none of the answers.
+            state.broken = true;
         }
-        match self.frames.recv().await {
-            Some(frame) => {
-                self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
-                Ok(frame)
+        self.write(&mut state, usize::MAX);
+    }
+
+    /// Completes when the socket takes no more, broke, or a lane was closed. Cancel-safe.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What the connection's task has to do.
+    pub fn condition(&self) -> Condition {
+        let state = self.lock();
+        Condition { is_blocked: state.blocked, is_broken: state.broken, has_closed: !state.closed.is_empty() }
+    }
+
+    /// Bytes that the socket has taken so far. When it rises there is life.
+    pub fn sent(&self) -> u64 {
+        self.lock().sent
+    }
+
+    /// Lanes that were closed since the last call, and why.
+    pub fn take_closed(&self) -> Vec<(ConnectionId, CloseReason)> {
+        std::mem::take(&mut self.lock().closed)
+    }
+
+    /// Forgets what waits, apart from the rest of a frame that has begun.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        let keep = usize::from(state.written > 0);
+        state.leaving.truncate(keep);
+        state.queue.clear();
+        state.presence.clear();
+        let (mut bytes, mut state_bytes) = (0, 0);
+        for frame in &state.leaving {
+            *(if frame.is_state { &mut state_bytes } else { &mut bytes }) += frame.body.len();
+        }
+        (state.bytes, state.state_bytes, state.presence_bytes) = (bytes, state_bytes, 0);
+    }
+
+    /// Writes about `budget` bytes of what waits. Called by the connection's task once the socket takes more.
+    pub fn drain(&self, budget: usize) -> Drained {
+        let mut state = self.lock();
+        state.blocked = false;
+        self.write(&mut state, budget)
+    }
+
+    fn write(&self, state: &mut State, mut budget: usize) -> Drained {
+        loop {
+            if state.broken {
+                return Drained::Broken;
             }
-            None => Err(self.shared.reason.get().cloned().unwrap_or(CloseReason::Failed)),
+            if state.blocked {
+                return Drained::Blocked;
+            }
+            if state.leaving.is_empty() && !self.fill(state) {
+                return Drained::Empty;
+            }
+            if budget == 0 {
+                // The task goes on after the others had their turn.
+                state.blocked = true;
+                self.changed.notify_one();
+                return Drained::More;
+            }
+            let result = self.write_once(state, budget);
+            match result {
+                Ok((written, all)) => {
+                    budget = budget.saturating_sub(written);
+                    if all {
+                        continue;
+                    }
+                    state.blocked = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => {
+                    state.broken = true;
+                    state.queue.clear();
+                    state.leaving.clear();
+                    state.presence.clear();
+                }
+            }
+            self.changed.notify_one();
         }
     }
 
-    /// A frame that waits already, without waiting for one.
-    pub fn try_next(&mut self) -> Option<Bytes> {
-        let frame = self.frames.try_recv().ok()?;
-        self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
-        Some(frame)
+    /// One system call. Returns how many bytes the socket took, and whether that is all it was offered.
+    fn write_once(&self, state: &mut State, budget: usize) -> io::Result<(usize, bool)> {
+        let mut slices = [IoSlice::new(&[]); MAX_BATCH * SLICES];
+        let (mut count, mut offered, mut skip) = (0, 0, state.written);
+        let frames = state.leaving.iter().take(MAX_BATCH);
+        for part in frames.flat_map(|frame| [frame.header.as_slice(), &frame.address, &frame.body]) {
+            if skip >= part.len() {
+                skip -= part.len();
+                continue;
+            }
+            let part = &part[skip..];
+            let part = &part[..part.len().min(budget - offered)];
+            skip = 0;
+            slices[count] = IoSlice::new(part);
+            count += 1;
+            offered += part.len();
+            if offered == budget {
+                break;
+            }
+        }
+        let written = self.wire.try_write(&slices[..count])?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        state.took(written);
+        Ok((written, written == offered))
+    }
+
+    /// Moves what waits into `leaving`. False if nothing waits.
+    fn fill(&self, state: &mut State) -> bool {
+        while state.leaving.len() < MAX_BATCH {
+            let Some(Queued { address, item }) = state.queue.pop_front() else { break };
+            match item {
+                Item::Message(body) => self.leave(state, address, body, false),
+                Item::State(body) => self.leave(state, address, body, true),
+                Item::Raw(body) => {
+                    let header = Header::default();
+                    state.leaving.push_back(Frame { header, address, body, is_state: false });
+                }
+                Item::Updates(mut bodies) if bodies.len() == 1 => {
+                    let body = bodies.pop().expect("there is one");
+                    self.leave(state, address, body, false);
+                }
+                Item::Updates(bodies) => match protocol::merge_updates(&bodies) {
+                    Some(merged) => {
+                        state.bytes += merged.len();
+                        state.bytes -= bodies.iter().map(Bytes::len).sum::<usize>();
+                        self.leave(state, address, merged, false);
+                    }
+                    None => bodies.into_iter().for_each(|body| self.leave(state, address.clone(), body, false)),
+                },
+            }
+        }
+        if state.leaving.is_empty() && !state.presence.is_empty() {
+            self.fill_presence(state);
+        }
+        !state.leaving.is_empty()
+    }
+
+    fn fill_presence(&self, state: &mut State) {
+        state.presence_bytes = 0;
+        let mut spoken: Vec<Spoken> = state.presence.drain(..).collect();
+        // By document; within one the order does not matter.
+        spoken.sort_by(|a, b| a.address.cmp(&b.address));
+        for group in spoken.chunk_by(|a, b| a.address == b.address) {
+            let body = protocol::awareness(&awareness::join(group.iter().map(|spoken| &spoken.entry[..])));
+            let address = group[0].address.clone();
+            state.bytes += body.len();
+            self.leave(state, address, body, false);
+        }
+    }
+
+    fn leave(&self, state: &mut State, address: Bytes, body: Bytes, is_state: bool) {
+        let header = self.wire.header(address.len() + body.len());
+        state.leaving.push_back(Frame { header, address, body, is_state });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds the lock")
+    }
+}
+
+impl State {
+    /// The socket took `bytes` of what is leaving.
+    fn took(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        self.written += bytes;
+        while let Some(frame) = self.leaving.front() {
+            let len = usize::from(frame.header.len) + frame.address.len() + frame.body.len();
+            if self.written < len {
+                break;
+            }
+            self.written -= len;
+            let counted = if frame.is_state { &mut self.state_bytes } else { &mut self.bytes };
+            *counted -= frame.body.len();
+            self.leaving.pop_front();
+        }
+    }
+
+    fn speak(&mut self, address: &Bytes, client: u64, entry: Bytes) {
+        let same = |spoken: &Spoken| spoken.client == client && spoken.address == *address;
+        if let Some(at) = self.presence.iter().position(same) {
+            let older = self.presence.remove(at).expect("it was found there");
+            self.presence_bytes -= older.entry.len();
+        }
+        self.presence_bytes += entry.len();
+        self.presence.push_back(Spoken { address: address.clone(), client, entry });
+        while self.presence_bytes > MAX_PRESENCE_BYTES {
+            let Some(oldest) = self.presence.pop_front() else { break };
+            self.presence_bytes -= oldest.entry.len();
+        }
+    }
+}
+
+impl Lane {
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Queues an update message; it may be merged with others.
+    pub(crate) fn update(&self, body: Bytes) -> Result<(), Full> {
+        self.push(body.len(), 0, |state| {
+            // Only neighbours of one document may be merged; what lies between of other documents does not matter.
+            let own = state.queue.iter_mut().rev().take(LOOK_BACK).find(|queued| queued.address == self.address);
+            match own.map(|queued| &mut queued.item) {
+                Some(Item::Updates(bodies)) => bodies.push(body),
+                _ => {
+                    let item = Item::Updates(smallvec![body]);
+                    state.queue.push_back(Queued { address: self.address.clone(), item });
+                }
+            }
+        })
+    }
+
+    /// Queues a message that keeps its place.
+    pub(crate) fn message(&self, body: Bytes) -> Result<(), Full> {
+        self.push(body.len(), 0, |state| {
+            state.queue.push_back(Queued { address: self.address.clone(), item: Item::Message(body) });
+        })
+    }
+
+    /// Queues parts of the document's state, which others share. However large, one state passes when no other waits.
+    pub(crate) fn state(&self, parts: impl Iterator<Item = Bytes>) -> Result<(), Full> {
+        for (index, body) in parts.enumerate() {
+            // The first part decides.
+            let len = if index == 0 { body.len() } else { 0 };
+            self.push(0, len, |state| {
+                state.state_bytes += body.len() - len;
+                state.queue.push_back(Queued { address: self.address.clone(), item: Item::State(body) });
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Queues an awareness message. While the socket takes nothing only the latest state of each client is kept.
+    pub(crate) fn presence(&self, body: &Bytes) -> Result<(), Full> {
+        if !self.outbox.condition().is_blocked {
+            return self.message(body.clone());
+        }
+        let mut state = self.outbox.lock();
+        if let Some(entries) = protocol::awareness_payload(body).and_then(|payload| awareness::split(&payload)) {
+            for (client, entry) in entries {
+                state.speak(&self.address, client, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(crate) fn flush(&self) {
+        let mut state = self.outbox.lock();
+        self.outbox.write(&mut state, usize::MAX);
+    }
+
+    /// Ends the document's connection; the connection's task says so to the client after what is queued was sent.
+    pub fn close(self, reason: CloseReason) {
+        self.outbox.lock().closed.push((self.id, reason));
+        self.outbox.changed.notify_one();
+    }
+
+    fn push(&self, len: usize, state_len: usize, queue: impl FnOnce(&mut State)) -> Result<(), Full> {
+        let mut state = self.outbox.lock();
+        if state.broken {
+            // The connection's task is about to end; until then there is nobody to send to.
+            return Ok(());
+        }
+        let full = |waiting: usize, len: usize| len > 0 && waiting > 0 && waiting + len > self.outbox.max_bytes;
+        if full(state.bytes, len) || full(state.state_bytes, state_len) {
+            return Err(Full);
+        }
+        state.bytes += len;
+        state.state_bytes += state_len;
+        queue(&mut state);
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn frames_arrive_in_order_and_then_the_reason() {
-        let (outbox, mut inbox) = outbox();
-        outbox.push(Bytes::from_static(b"a")).expect("room");
-        outbox.push(Bytes::from_static(b"b")).expect("room");
-        outbox.close(CloseReason::Gone);
-        assert_eq!(inbox.next().await, Ok(Bytes::from_static(b"a")));
-        assert_eq!(inbox.next().await, Ok(Bytes::from_static(b"b")));
-        assert_eq!(inbox.next().await, Err(CloseReason::Gone));
-    }
-
-    #[tokio::test]
-    async fn who_reads_too_slowly_is_told_at_once() {
-        let (outbox, mut inbox) = outbox();
-        outbox.push(Bytes::from_static(b"a")).expect("room");
-        outbox.close(CloseReason::TooSlow);
-        assert_eq!(inbox.next().await, Err(CloseReason::TooSlow));
-    }
-
-    #[tokio::test]
-    async fn both_bounds_hold_and_one_large_frame_passes() {
-        let (small, _inbox) = outbox();
-        for _ in 0..MAX_FRAMES {
-            small.push(Bytes::from_static(b"x")).expect("room");
-        }
-        assert_eq!(small.push(Bytes::from_static(b"x")), Err(Full));
-        let (large, _inbox) = outbox();
-        large.push(Bytes::from(vec![0; MAX_BYTES + 1])).expect("alone");
-        assert_eq!(large.push(Bytes::from_static(b"x")), Err(Full));
-    }
-}
+mod tests;

@@ -16,16 +16,27 @@ impl Fixture {
     }
 
     fn run(&mut self, input: Input) -> Vec<Effect> {
+        self.turn([input])
+    }
+
+    fn turn(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.document.handle(self.now, input, &mut effects);
+        for input in inputs {
+            self.document.handle(self.now, input, &mut effects);
+        }
+        self.document.end_turn(self.now, &mut effects);
         effects
     }
 
     fn join(&mut self, name: &str, role: Role) -> ConnectionId {
+        self.join_as(name, role, Dialect::YWebsocket)
+    }
+
+    fn join_as(&mut self, name: &str, role: Role, dialect: Dialect) -> ConnectionId {
         let peer = ConnectionId::new();
         let principal =
             Principal { id: PrincipalId::parse(name).expect("valid"), kind: PrincipalKind::Person, name: name.into() };
-        self.run(Input::Connected { peer, authority: Authority { principal, role }, stamp: true });
+        self.run(Input::Connected { peer, authority: Authority { principal, role }, stamp: true, dialect });
         peer
     }
 
@@ -44,8 +55,12 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
         .iter()
         .map(|effect| match effect {
             Effect::Send { .. } => "send",
-            Effect::Broadcast { except: Some(_), .. } => "broadcast to others",
-            Effect::Broadcast { except: None, .. } => "broadcast",
+            Effect::SendState { .. } => "send state",
+            Effect::SendUpdate { .. } => "send update",
+            Effect::Broadcast { to: Recipients::All, .. } => "broadcast",
+            Effect::Broadcast { .. } => "broadcast to others",
+            Effect::Announce { .. } => "announce",
+            Effect::Presence { .. } => "presence",
             Effect::Append { .. } => "append",
             Effect::Close { .. } => "close",
             Effect::Edited { .. } => "edited",
@@ -61,13 +76,13 @@ fn others_see_an_edit_at_once_and_its_author_learns_when_it_is_saved() {
     let ada = f.join("ada", Role::Editor);
     let update = typed(&mut Replica::new(), "hi");
     let effects = f.receive(ada, Message::Update(update.clone()));
-    assert_eq!(names(&effects), ["broadcast to others", "append", "edited"]);
+    assert_eq!(names(&effects), ["edited", "broadcast to others", "append"]);
     assert_eq!(names(&f.receive(ada, Message::SaveStatus(Bytes::from_static(&[7])))), [""; 0]);
     let effects = f.run(Input::Durable { seq: 1 });
     assert_eq!(
         effects,
         vec![
-            Effect::Send { to: ada, frame: protocol::update(&update) },
+            Effect::SendUpdate { to: ada, frame: protocol::update(&update) },
             Effect::Send { to: ada, frame: protocol::save_status(&[7]) },
         ]
     );
@@ -89,7 +104,7 @@ fn an_update_that_came_too_early_is_asked_for_once_and_not_acknowledged() {
     assert_eq!(f.receive(ada, Message::Update(third)), vec![]);
     assert_eq!(f.receive(ada, Message::SaveStatus(Bytes::from_static(&[2]))), vec![]);
     let effects = f.receive(ada, Message::SyncStep2(replica.state().into()));
-    assert_eq!(names(&effects), ["broadcast to others", "append", "edited"]);
+    assert_eq!(names(&effects), ["edited", "broadcast to others", "append"]);
     let effects = f.run(Input::Durable { seq: 1 });
     assert_eq!(effects.last(), Some(&Effect::Send { to: ada, frame: protocol::save_status(&[2]) }));
     assert_eq!(f.document.replica().text("text"), "abc");
@@ -103,7 +118,7 @@ fn known_updates_are_neither_logged_nor_sent_again() {
     f.receive(ada, Message::Update(update.clone()));
     f.run(Input::Durable { seq: 1 });
     assert_eq!(names(&f.receive(ada, Message::SyncStep2(update.clone()))), [""; 0]);
-    assert_eq!(names(&f.receive(ada, Message::Update(update))), ["send"]);
+    assert_eq!(names(&f.receive(ada, Message::Update(update))), ["send update"]);
 }
 
 #[test]
@@ -143,7 +158,11 @@ fn a_newcomer_gets_everything_and_a_returning_one_the_rest() {
     f.receive(ada, Message::Update(typed(&mut replica, "world")));
     for mut reader in [Replica::new(), old] {
         let effects = f.receive(ada, Message::SyncStep1(reader.state_vector().into()));
-        let [Effect::Send { frame, .. }] = &effects[..] else { panic!("{effects:?}") };
+        let frame = match &effects[..] {
+            [Effect::Send { frame, .. }] => frame,
+            [Effect::SendState { frames, .. }] => &frames[0],
+            _ => panic!("{effects:?}"),
+        };
         let Message::SyncStep2(update) = &protocol::decode(frame).expect("valid")[0] else { panic!() };
         reader.apply(update).expect("valid");
         assert_eq!(reader.text("text"), "hello world");
@@ -163,7 +182,7 @@ fn malformed_messages_end_only_their_own_connection() {
     }
     let bo = f.join("bo", Role::Editor);
     let effects = f.receive(bo, Message::Update(typed(&mut Replica::new(), "fine")));
-    assert_eq!(names(&effects), ["broadcast to others", "append", "edited"]);
+    assert_eq!(names(&effects), ["edited", "broadcast to others", "append"]);
 }
 
 #[test]
@@ -176,4 +195,140 @@ fn what_is_loaded_is_what_was_logged() {
     assert!(document.is_idle());
     stored.updates.remove(0);
     assert!(Document::load(Access::Shared, &stored).is_err(), "a hole in the log must not go unnoticed");
+}
+
+fn received(peer: ConnectionId, update: &Bytes) -> Input {
+    Input::Received { peer, message: Message::Update(update.clone()) }
+}
+
+/// What a reader has who got these frames of updates.
+fn read<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> String {
+    let mut reader = Replica::new();
+    for frame in frames {
+        let [Message::Update(update)] = &protocol::decode(frame).expect("valid")[..] else { panic!("an update") };
+        reader.apply(update).expect("valid");
+    }
+    reader.text("text")
+}
+
+#[test]
+fn a_turn_is_one_broadcast_and_one_record_for_each_run_of_an_author() {
+    let mut f = Fixture::new(Access::Shared);
+    let (ada, bo) = (f.join("ada", Role::Editor), f.join("bo", Role::Editor));
+    let reader = f.join("cy", Role::Viewer);
+    let mut typist = Replica::new();
+    let first: Vec<Bytes> = ["a", "b", "c"].iter().map(|text| typed(&mut typist, text)).collect();
+    let mut other = Replica::new();
+    other.apply(&typist.state()).expect("valid");
+    let second = typed(&mut other, "d");
+    let inputs = first.iter().map(|update| received(ada, update)).chain([received(bo, &second)]);
+    let effects = f.turn(inputs);
+    assert_eq!(
+        names(&effects),
+        [
+            "edited",
+            "edited",
+            "broadcast to others",
+            "send update",
+            "send update",
+            "send update",
+            "send update",
+            "append",
+            "append"
+        ]
+    );
+    let Effect::Broadcast { to: Recipients::AllBut(others), frame } = &effects[2] else { panic!("{effects:?}") };
+    assert!(others.contains(&ada) && others.contains(&bo) && !others.contains(&reader));
+    assert_eq!(read([frame]), "abcd");
+    // Nobody hears their own words before they are saved.
+    let sent_to = |whom| {
+        let frames = effects.iter().filter_map(move |effect| match effect {
+            Effect::SendUpdate { to, frame } if *to == whom => Some(frame.clone()),
+            _ => None,
+        });
+        frames.collect::<Vec<_>>()
+    };
+    assert_eq!(sent_to(ada), [protocol::update(&second)]);
+    assert_eq!(sent_to(bo).len(), 3);
+    let Effect::Append { seq: 1, update, .. } = &effects[7] else { panic!("{effects:?}") };
+    assert_eq!(read([&protocol::update(update)]), "abc");
+    let echoes = f.run(Input::Durable { seq: 1 });
+    assert!(matches!(&echoes[..], [Effect::SendUpdate { to, frame }] if *to == ada && read([frame]) == "abc"));
+    let echoes = f.run(Input::Durable { seq: 2 });
+    assert!(matches!(&echoes[..], [Effect::SendUpdate { to, .. }] if *to == bo), "{echoes:?}");
+}
+
+#[test]
+fn a_hocuspocus_client_is_owed_one_status_for_each_update() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join_as("ada", Role::Editor, Dialect::Hocuspocus);
+    assert_eq!(
+        names(&f.receive(ada, Message::SyncStep1(Bytes::from_static(&[0])))),
+        ["send", "send state"],
+        "the server speaks after its client"
+    );
+    let mut replica = Replica::new();
+    let updates: Vec<Bytes> = (0..4).map(|_| typed(&mut replica, "x")).collect();
+    let taken = || Effect::Send { to: ada, frame: hocuspocus::sync_status(true) };
+    assert_eq!(
+        names(&f.turn([received(ada, &updates[0]), received(ada, &updates[0])])),
+        ["edited", "broadcast to others", "append"]
+    );
+    assert_eq!(f.run(Input::Durable { seq: 1 }), [taken(), taken()]);
+    // Two that came too early are answered when what was missing came.
+    assert_eq!(names(&f.turn([received(ada, &updates[2]), received(ada, &updates[3])])), ["send"]);
+    f.receive(ada, Message::SyncStep2(replica.state().into()));
+    assert_eq!(f.run(Input::Durable { seq: 2 }).len(), 3);
+}
+
+#[test]
+fn a_hocuspocus_reader_is_told_of_each_update_that_it_is_refused() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let reader = f.join_as("cy", Role::Viewer, Dialect::Hocuspocus);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, "x")));
+    let status = |taken| vec![Effect::Send { to: reader, frame: hocuspocus::sync_status(taken) }];
+    assert_eq!(f.receive(reader, Message::SyncStep2(replica.state().into())), status(true), "nothing new");
+    let more = typed(&mut replica, "y");
+    assert_eq!(f.receive(reader, Message::SyncStep2(replica.state().into())), status(false));
+    assert_eq!(f.receive(reader, Message::Update(more)), status(false));
+    assert_eq!(f.document.replica().text("text"), "x");
+}
+
+#[test]
+fn presence_of_many_is_gathered_and_of_few_is_not() {
+    let mut f = Fixture::new(Access::Shared);
+    let says = |client: u64, clock| {
+        let entry = awareness::Entry { client, clock, state: Some("{}".to_owned()) };
+        Message::Awareness(awareness::encode([&entry].into_iter()).into())
+    };
+    let first = f.join("p0", Role::Editor);
+    assert_eq!(names(&f.receive(first, says(0, 1))), ["presence"]);
+    assert_eq!(names(&f.receive(first, says(0, 2))), ["presence"], "at once");
+    let crowd: Vec<ConnectionId> = (1..100).map(|n| f.join(&format!("p{n}"), Role::Editor)).collect();
+    assert_eq!(f.document.wake_at(), None);
+    for (client, peer) in (1..).zip(&crowd) {
+        assert_eq!(names(&f.receive(*peer, says(client, 1))), [""; 0]);
+        assert_eq!(names(&f.receive(*peer, says(client, 2))), [""; 0]);
+    }
+    f.now = f.document.wake_at().expect("somebody has to be told");
+    let effects = f.turn([]);
+    let [Effect::Presence { frame }] = &effects[..] else { panic!("{effects:?}") };
+    let payload = protocol::awareness_payload(frame).expect("awareness");
+    let told = awareness::split(&payload).expect("valid");
+    assert_eq!(told.len(), crowd.len());
+    assert!(told.iter().all(|(client, entry)| entry[..2] == [*client as u8, 2]));
+}
+
+#[test]
+fn an_applications_own_message_reaches_those_who_know_such_messages() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join_as("ada", Role::Editor, Dialect::Hocuspocus);
+    let reader = f.join_as("cy", Role::Viewer, Dialect::Hocuspocus);
+    let payload = Bytes::from_static(b"hello");
+    let to = Recipients::Others { dialect: Dialect::Hocuspocus, than: ada };
+    let frame = hocuspocus::stateless(&payload);
+    assert_eq!(f.run(Input::Stateless { peer: ada, payload: payload.clone() }), vec![Effect::Announce { to, frame }]);
+    assert_eq!(f.run(Input::Stateless { peer: reader, payload }), vec![]);
 }

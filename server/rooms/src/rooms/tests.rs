@@ -1,7 +1,8 @@
 use super::*;
 use crate::actor::IDLE;
 use crate::memory::MemoryStore;
-use crate::{RoomEvent, RunsMap};
+use crate::memory::wire::{self, Inbox};
+use crate::{Connection, Dialect, RoomEvent, RunsMap};
 use buildspaces_crdt::protocol::{self, Message};
 use buildspaces_policy::{Authority, Role};
 use serde_json::json;
@@ -14,6 +15,13 @@ fn fixture() -> (Rooms, Arc<MemoryStore>, Tasks) {
 
 fn authority() -> Authority {
     Authority { principal: Principal::system(), role: Role::Editor }
+}
+
+async fn connect(document: &DocumentHandle) -> (Connection, Inbox) {
+    let (outbox, inbox) = wire::outbox();
+    let lane = outbox.lane(Bytes::new());
+    let connection = document.connect(authority(), true, Dialect::YWebsocket, lane).await.expect("connect");
+    (connection, inbox)
 }
 
 fn new_room() -> NewRoom {
@@ -53,12 +61,12 @@ async fn everyone_who_opens_a_document_at_once_gets_the_same_one() {
 async fn an_edit_reaches_the_others_at_once_and_its_author_after_the_append() {
     let (rooms, store, _tasks) = fixture();
     let document = rooms.document(&DocumentName::parse("plain").expect("valid")).await.expect("open");
-    let (ada, mut to_ada) = document.connect(authority(), true).await.expect("connect");
-    let (_bo, mut to_bo) = document.connect(authority(), true).await.expect("connect");
+    let (ada, mut to_ada) = connect(&document).await;
+    let (_bo, mut to_bo) = connect(&document).await;
     assert_eq!(&to_ada.next().await.expect("step 1")[..2], [0, 0]);
     assert_eq!(&to_bo.next().await.expect("step 1")[..2], [0, 0]);
     let update = typed(&mut Replica::new(), "x");
-    ada.receive(vec![Message::Update(update.clone().into())]).await.expect("receive");
+    ada.receive(Message::Update(update.clone().into())).await.expect("receive");
     assert_eq!(to_bo.next().await, Ok(protocol::update(&update)));
     assert_eq!(to_ada.next().await, Ok(protocol::update(&update)));
     assert_eq!(store.load(&DocumentName::parse("plain").expect("valid")).await.expect("load").seq, 1);
@@ -68,12 +76,11 @@ async fn an_edit_reaches_the_others_at_once_and_its_author_after_the_append() {
 async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
     let (rooms, store, _tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
-    let (ada, mut to_ada) =
-        rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
+    let (ada, mut to_ada) = connect(&rooms.document(&name).await.expect("open")).await;
     to_ada.next().await.expect("step 1");
     store.fail_appends(true);
     let update = typed(&mut Replica::new(), "x");
-    ada.receive(vec![Message::Update(update.clone().into())]).await.expect("receive");
+    ada.receive(Message::Update(update.clone().into())).await.expect("receive");
     assert_eq!(to_ada.next().await, Err(CloseReason::Failed));
     store.fail_appends(false);
     let document = rooms.document(&name).await.expect("open");
@@ -85,10 +92,9 @@ async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
 async fn stopping_saves_what_was_received_and_tells_everyone() {
     let (rooms, store, tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
-    let (ada, mut to_ada) =
-        rooms.document(&name).await.expect("open").connect(authority(), true).await.expect("connect");
+    let (ada, mut to_ada) = connect(&rooms.document(&name).await.expect("open")).await;
     to_ada.next().await.expect("step 1");
-    ada.receive(vec![Message::Update(typed(&mut Replica::new(), "x").into())]).await.expect("receive");
+    ada.receive(Message::Update(typed(&mut Replica::new(), "x").into())).await.expect("receive");
     assert_eq!(tasks.shutdown(std::time::Duration::from_secs(5)).await, 0);
     assert_eq!(store.load(&name).await.expect("load").seq, 1);
     assert_eq!(&to_ada.next().await.expect("echo")[..2], [0, 2]);
@@ -114,7 +120,7 @@ async fn a_deleted_file_ends_its_connections_and_cannot_be_opened() {
     let (rooms, _store, _tasks) = fixture();
     let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
     let node = room.tree().at_path("src/a.py").expect("file").id.clone();
-    let (_ada, mut to_ada) = room.file(&node).await.expect("open").connect(authority(), true).await.expect("connect");
+    let (_ada, mut to_ada) = connect(&room.file(&node).await.expect("open")).await;
     to_ada.next().await.expect("step 1");
     let mut events = room.events();
     let delete = TreeCommand::Delete { id: node.clone(), rev: None };

@@ -1,0 +1,412 @@
+//! Documents over WebSocket as Hocuspocus 3 and 4 speak it: `GET /collab`, many documents on one socket, each of which is let in by
+//! a token within the stream.
+//!
+//! One task per connection keeps where each document stands: asked for, opening, or open. What is said to a document before it is
+//! open waits here, within bounds. The documents themselves write to the socket, each under its own address.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use buildspaces_crdt::names::Kind as DocumentKind;
+use buildspaces_crdt::protocol::hocuspocus::{self, Kind};
+use buildspaces_crdt::{DocumentName, protocol};
+use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::ConnectionId;
+use buildspaces_policy::Capability;
+use buildspaces_rooms::{CloseReason, Connection, Dialect};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+
+use crate::Gateway;
+use crate::identity::{End, Grant, Watch};
+use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
+use crate::yjs;
+
+/// How long a socket may be open without a document that was let in.
+const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What may wait for documents that are not open yet: bytes, messages, documents. Past it the socket is closed with 4205.
+const MAX_WAITING_BYTES: usize = 5 << 20;
+const MAX_WAITING_MESSAGES: usize = 1000;
+const MAX_WAITING_DOCUMENTS: usize = 100;
+
+/// Documents on one socket. Past it a further one is denied.
+const MAX_DOCUMENTS: usize = 1000;
+
+/// How long before a token ends the client is asked for another.
+const ASK_BEFORE_END: Duration = Duration::from_secs(30);
+
+/// Closes the socket in a way that providers answer by connecting again.
+const RESET_CONNECTION: u16 = 4205;
+const TIMEOUT: u16 = 4408;
+
+/// `GET /collab`; what stands behind does not matter, as with Hocuspocus.
+pub(crate) async fn connect(State(gateway): State<Gateway>, Origin(origin): Origin, upgrade: Upgrade) -> Response {
+    let own = gateway.clone();
+    upgrade.respond(&gateway, async move |socket| {
+        metrics::gauge!("buildspaces_connections_open").increment(1.0);
+        Collab::new(&own, socket, origin.as_deref()).run().await;
+        metrics::gauge!("buildspaces_connections_open").decrement(1.0);
+    })
+}
+
+/// Where a document stands on this socket.
+enum Slot {
+    /// It was spoken to before a token came, or the token is being looked at.
+    Waiting {
+        messages: VecDeque<Bytes>,
+        is_opening: bool,
+    },
+    Open(Box<Open>),
+}
+
+struct Open {
+    connection: Connection,
+    name: DocumentName,
+    /// Ends the watch over the grant.
+    watch: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+/// What became of a token.
+struct Verdict {
+    address: Bytes,
+    result: Result<Admitted, String>,
+}
+
+enum Admitted {
+    Opened {
+        connection: Connection,
+        name: DocumentName,
+        grant: Box<Grant>,
+    },
+    /// The document was open already: the token replaces the one before.
+    Renewed(Box<Grant>),
+}
+
+/// What the watch over a grant says.
+enum Notice {
+    /// It will end soon: ask for another token.
+    EndsSoon(Watch),
+    Ended(End),
+}
+
+type Watched = Result<(Bytes, Notice), Aborted>;
+
+struct Collab<'a> {
+    gateway: &'a Gateway,
+    origin: Option<&'a str>,
+    socket: Socket,
+    documents: HashMap<Bytes, Slot>,
+    lanes: HashMap<ConnectionId, Bytes>,
+    verdicts: FuturesUnordered<BoxFuture<'a, Verdict>>,
+    watches: FuturesUnordered<BoxFuture<'static, Watched>>,
+    waiting_bytes: usize,
+    waiting_messages: usize,
+    received: metrics::Counter,
+}
+
+impl<'a> Collab<'a> {
+    fn new(gateway: &'a Gateway, socket: Socket, origin: Option<&'a str>) -> Self {
+        Self {
+            gateway,
+            origin,
+            socket,
+            documents: HashMap::new(),
+            lanes: HashMap::new(),
+            verdicts: FuturesUnordered::new(),
+            watches: FuturesUnordered::new(),
+            waiting_bytes: 0,
+            waiting_messages: 0,
+            received: metrics::counter!("buildspaces_received_bytes_total"),
+        }
+    }
+
+    async fn run(mut self) {
+        let close = self.exchange().await.err();
+        // Documents hear first that nobody is there any more.
+        self.documents.clear();
+        if let Some(Some(close)) = close {
+            self.socket.close(close).await;
+        }
+    }
+
+    /// Carries messages until one side ends: with a close code, or `None` if the client is gone.
+    async fn exchange(&mut self) -> Result<(), Option<Close>> {
+        let mut deadline = std::pin::pin!(tokio::time::sleep(AUTHENTICATION_TIMEOUT));
+        let mut is_late = false;
+        let gateway = self.gateway;
+        let mut stopping = std::pin::pin!(gateway.tasks.cancelled());
+        loop {
+            let is_unknown = self.lanes.is_empty();
+            if is_late && is_unknown {
+                return Err(Some(Close::new(TIMEOUT, "no document was let in for a minute; send a token")));
+            }
+            tokio::select! {
+                event = self.socket.next() => match event {
+                    Event::Binary(frame) => {
+                        self.received.increment(frame.len() as u64);
+                        self.receive(&frame).await?;
+                    }
+                    Event::Ended(lanes) => self.ended(lanes)?,
+                    Event::Quiet => self.keep_alive(),
+                    Event::Wrong(close) => return Err(Some(close)),
+                    Event::Gone => return Err(None),
+                },
+                Some(verdict) = self.verdicts.next(), if !self.verdicts.is_empty() => self.admitted(verdict).await?,
+                Some(watched) = self.watches.next(), if !self.watches.is_empty() => {
+                    if let Ok((address, notice)) = watched {
+                        self.noticed(address, notice);
+                    }
+                }
+                () = &mut deadline, if !is_late => is_late = true,
+                // Open documents say so themselves, once what they hold is saved.
+                () = &mut stopping, if is_unknown => return Err(Some(close_of(&CloseReason::Stopping))),
+            }
+        }
+    }
+
+    async fn receive(&mut self, frame: &Bytes) -> Result<(), Option<Close>> {
+        let message = hocuspocus::decode(frame).map_err(|error| Some(Close::new(1002, error.to_string())))?;
+        let address = message.address;
+        match message.kind {
+            Kind::Token(token) => return self.token(address, token),
+            Kind::Forbidden => {
+                return Err(Some(Close::new(RESET_CONNECTION, "only servers may send this kind of message")));
+            }
+            Kind::Ignored => return Ok(()),
+            Kind::Close => {
+                self.forget(&address);
+                self.socket.outbox().message(&address, hocuspocus::close("provider_initiated"));
+                return Ok(());
+            }
+            Kind::Document(_) | Kind::Stateless(_) => {}
+        }
+        match self.documents.get(&address) {
+            Some(Slot::Open(open)) => {
+                let handed = match message.kind {
+                    Kind::Document(message) => open.connection.receive(message).await,
+                    Kind::Stateless(payload) => open.connection.stateless(payload).await,
+                    _ => Ok(()),
+                };
+                // A document that has ended says why in a moment.
+                drop(handed);
+                Ok(())
+            }
+            _ => self.wait(address, frame.clone()),
+        }
+    }
+
+    /// Keeps a message for a document that is not open yet.
+    fn wait(&mut self, address: Bytes, frame: Bytes) -> Result<(), Option<Close>> {
+        let documents = self.documents.len() - self.lanes.len();
+        let is_new = !self.documents.contains_key(&address);
+        let is_too_much = self.waiting_bytes + frame.len() > MAX_WAITING_BYTES
+            || self.waiting_messages >= MAX_WAITING_MESSAGES
+            || (is_new && documents >= MAX_WAITING_DOCUMENTS);
+        if is_too_much {
+            return Err(Some(Close::new(RESET_CONNECTION, "too much was sent before a token was accepted")));
+        }
+        self.waiting_bytes += frame.len();
+        self.waiting_messages += 1;
+        let new = || Slot::Waiting { messages: VecDeque::new(), is_opening: false };
+        if let Slot::Waiting { messages, .. } = self.documents.entry(address).or_insert_with(new) {
+            messages.push_back(frame);
+        }
+        Ok(())
+    }
+
+    fn token(&mut self, address: Bytes, token: String) -> Result<(), Option<Close>> {
+        let (gateway, origin) = (self.gateway, self.origin);
+        if let Some(Slot::Open(_)) = self.documents.get(&address) {
+            self.verdicts.push(Box::pin(async move {
+                let admitted = admit(gateway, &address, &token, origin).await;
+                let result = admitted.map(|(_, grant)| Admitted::Renewed(Box::new(grant)));
+                Verdict { address, result }
+            }));
+            return Ok(());
+        }
+        let is_new = !self.documents.contains_key(&address);
+        if is_new && self.documents.len() >= MAX_DOCUMENTS {
+            let reason = "this socket has too many documents open; open another";
+            self.socket.outbox().message(&address, hocuspocus::permission_denied(reason));
+            return Ok(());
+        }
+        if is_new && self.documents.len() - self.lanes.len() >= MAX_WAITING_DOCUMENTS {
+            return Err(Some(Close::new(RESET_CONNECTION, "too many documents wait to be let in")));
+        }
+        let new = || Slot::Waiting { messages: VecDeque::new(), is_opening: false };
+        let Slot::Waiting { is_opening, .. } = self.documents.entry(address.clone()).or_insert_with(new) else {
+            return Ok(());
+        };
+        // A second token meanwhile is the same client's impatience.
+        if !std::mem::replace(is_opening, true) {
+            let outbox = self.socket.outbox().clone();
+            self.verdicts.push(Box::pin(async move {
+                let opened = async {
+                    let (name, grant) = admit(gateway, &address, &token, origin).await?;
+                    let _exists = yjs::document_of(gateway, &name).await.map_err(|close| close.reason)?;
+                    // The provider takes nothing before this word.
+                    outbox.message(&address, hocuspocus::authenticated(may_write(&name, &grant)));
+                    let attached = yjs::attach(gateway, &name, &grant, Dialect::Hocuspocus, &outbox, &address).await;
+                    let connection = attached.map_err(|close| close.reason)?;
+                    Ok(Admitted::Opened { connection, name, grant: Box::new(grant) })
+                };
+                let result = opened.await;
+                Verdict { address, result }
+            }));
+        }
+        Ok(())
+    }
+
+    /// A token was looked at.
+    async fn admitted(&mut self, verdict: Verdict) -> Result<(), Option<Close>> {
+        let Verdict { address, result } = verdict;
+        match result {
+            Ok(Admitted::Opened { connection, name, grant }) => {
+                let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
+                let Some(slot) = self.documents.get_mut(&address) else {
+                    // The client has closed the document meanwhile.
+                    watch.abort();
+                    return Ok(());
+                };
+                self.lanes.insert(connection.id(), address);
+                let open = Slot::Open(Box::new(Open { connection, name, watch }));
+                if let Slot::Waiting { messages, .. } = std::mem::replace(slot, open) {
+                    for frame in messages {
+                        self.waiting_bytes -= frame.len();
+                        self.waiting_messages -= 1;
+                        // What waits is neither a token nor a close, so this does not come back here.
+                        Box::pin(self.receive(&frame)).await?;
+                    }
+                }
+            }
+            Ok(Admitted::Renewed(grant)) => {
+                let Some(Slot::Open(open)) = self.documents.get(&address) else { return Ok(()) };
+                if open.connection.authorize(grant.authority.clone()).await.is_ok() {
+                    let answer = hocuspocus::authenticated(may_write(&open.name, &grant));
+                    self.socket.outbox().message(&address, answer);
+                }
+                let watch = self.watch(&address, self.gateway.identity.watch(&grant, &open.name), soon(&grant));
+                if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
+                    std::mem::replace(&mut open.watch, watch).abort();
+                }
+            }
+            Err(reason) => {
+                self.forget(&address);
+                self.socket.outbox().message(&address, hocuspocus::permission_denied(&reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches over a grant. `ask_in`: when to ask for another token.
+    fn watch(&self, address: &Bytes, mut watch: Watch, ask_in: Option<Duration>) -> AbortHandle {
+        let (handle, registration) = AbortHandle::new_pair();
+        let address = address.clone();
+        let watching = async move {
+            let asking = async {
+                match ask_in {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let end = tokio::select! {
+                end = watch.ended() => Some(end),
+                () = asking => None,
+            };
+            (address, end.map_or_else(|| Notice::EndsSoon(watch), Notice::Ended))
+        };
+        self.watches.push(Box::pin(Abortable::new(watching, registration)));
+        handle
+    }
+
+    /// A grant ends or will end soon.
+    fn noticed(&mut self, address: Bytes, notice: Notice) {
+        match notice {
+            Notice::EndsSoon(watch) => {
+                self.socket.outbox().message(&address, hocuspocus::token_wanted());
+                let handle = self.watch(&address, watch, None);
+                if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
+                    open.watch = handle;
+                }
+            }
+            Notice::Ended(end) => {
+                self.forget(&address);
+                self.socket.outbox().message(&address, hocuspocus::permission_denied(&end.message()));
+            }
+        }
+    }
+
+    /// Documents ended their connections.
+    fn ended(&mut self, lanes: Vec<(ConnectionId, CloseReason)>) -> Result<(), Option<Close>> {
+        for (lane, reason) in lanes {
+            let Some(address) = self.lanes.remove(&lane) else { continue };
+            self.forget(&address);
+            match &reason {
+                CloseReason::Gone => {
+                    self.socket.outbox().message(&address, hocuspocus::close("the document was deleted"));
+                }
+                // The provider begins anew with a new socket only.
+                _ => return Err(Some(close_of(&reason))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything about a document goes; it may be asked for again.
+    fn forget(&mut self, address: &Bytes) {
+        match self.documents.remove(address) {
+            Some(Slot::Waiting { messages, .. }) => {
+                self.waiting_messages -= messages.len();
+                self.waiting_bytes -= messages.iter().map(Bytes::len).sum::<usize>();
+            }
+            Some(Slot::Open(open)) => {
+                self.lanes.remove(&open.connection.id());
+            }
+            None => {}
+        }
+    }
+
+    fn keep_alive(&self) {
+        if let Some(address) = self.lanes.values().next() {
+            self.socket.outbox().message(address, Bytes::from_static(protocol::KEEP_ALIVE));
+        }
+    }
+}
+
+/// Who is behind a token, and may they see the document of this address?
+async fn admit(
+    gateway: &Gateway,
+    address: &[u8],
+    token: &str,
+    origin: Option<&str>,
+) -> Result<(DocumentName, Grant), String> {
+    let name = hocuspocus::document_of(address);
+    let token = Some(token).filter(|token| !token.is_empty());
+    yjs::admit(gateway, name, token, origin).await.map_err(|close| close.reason)
+}
+
+fn may_write(name: &DocumentName, grant: &Grant) -> bool {
+    let is_projected = matches!(name.kind(), DocumentKind::Tree { .. } | DocumentKind::Runs { .. });
+    !is_projected && grant.authority.check(Capability::EditDocuments).is_ok()
+}
+
+/// When to ask for another token, from now on.
+fn soon(grant: &Grant) -> Option<Duration> {
+    let left = grant.expires? - unix_millis();
+    let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+    Some(left.saturating_sub(ASK_BEFORE_END))
+}
+
+#[cfg(test)]
+mod tests;

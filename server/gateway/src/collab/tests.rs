@@ -1,0 +1,111 @@
+use buildspaces_crdt::Replica;
+use buildspaces_crdt::protocol::Message;
+use futures_util::SinkExt;
+
+use super::*;
+use crate::tests::{Fixture, Socket, binary, close_code, connect, next};
+
+/// A message behind an address.
+fn to(name: &str, body: &[u8]) -> Bytes {
+    [&hocuspocus::address(name)[..], body].concat().into()
+}
+
+fn token(name: &str, token: &str) -> Bytes {
+    to(name, &[&[2, 0, token.len() as u8], token.as_bytes()].concat())
+}
+
+async fn send(socket: &mut Socket, message: Bytes) {
+    socket.send(binary(message)).await.expect("send");
+}
+
+/// The next message, which must be for this document.
+async fn body(socket: &mut Socket, name: &str) -> Bytes {
+    let frame = next(socket).await.into_data();
+    let address = hocuspocus::address(name);
+    assert!(frame.starts_with(&address), "{frame:?} is not for {name}");
+    frame.slice(address.len()..)
+}
+
+async fn collab(f: &Fixture) -> Socket {
+    connect(&f.serve().await.replace("/yjs", "/collab")).await
+}
+
+#[tokio::test]
+async fn many_documents_share_a_socket_and_each_update_has_its_status() {
+    let f = Fixture::new();
+    let mut socket = collab(&f).await;
+    let mut replica = Replica::new();
+    let update = replica.set_text("text", "hello").expect("changed");
+    for name in ["one", "two\0session"] {
+        // What comes before the token waits for it.
+        send(&mut socket, to(name, &protocol::sync_step_1(&[0]))).await;
+        send(&mut socket, token(name, "")).await;
+        assert_eq!(body(&mut socket, name).await, hocuspocus::authenticated(true));
+        assert_eq!(body(&mut socket, name).await, protocol::sync_step_1(&[0]));
+        assert_eq!(body(&mut socket, name).await, protocol::sync_step_2(&[0, 0]));
+        send(&mut socket, to(name, &protocol::update(&update))).await;
+        send(&mut socket, to(name, &protocol::update(&update))).await;
+        assert_eq!(body(&mut socket, name).await, hocuspocus::sync_status(true));
+        assert_eq!(body(&mut socket, name).await, hocuspocus::sync_status(true));
+    }
+    // A y-websocket client of the same document has it too.
+    let mut other = connect(&format!("{}/two", f.serve().await)).await;
+    send(&mut other, protocol::sync_step_1(&[0])).await;
+    next(&mut other).await;
+    let answer = next(&mut other).await.into_data();
+    assert!(matches!(&protocol::decode(&answer).expect("valid")[..], [Message::SyncStep2(state)] if state.len() > 2));
+    // One document goes, the other stays.
+    send(&mut socket, to("one", &[7])).await;
+    assert_eq!(body(&mut socket, "one").await[0], 7);
+    let more = replica.set_text("text", "hello!").expect("changed");
+    send(&mut socket, to("two\0session", &protocol::update(&more))).await;
+    assert_eq!(next(&mut other).await.into_data(), protocol::update(&more));
+}
+
+#[tokio::test]
+async fn a_document_that_may_not_be_opened_is_denied_and_may_be_asked_for_again() {
+    let f = Fixture::new();
+    let ada = f.session("Ada").await;
+    let name = format!("{}/tree:main", f.room(&ada).await);
+    let mut socket = collab(&f).await;
+    send(&mut socket, token(&name, "forged")).await;
+    assert_eq!(body(&mut socket, &name).await[..2], [2, 1]);
+    send(&mut socket, token(&name, &ada)).await;
+    // The tree is written by the server.
+    assert_eq!(body(&mut socket, &name).await, hocuspocus::authenticated(false));
+    send(&mut socket, to(&name, &protocol::update(&Replica::new().set_text("text", "x").expect("changed")))).await;
+    assert_eq!(body(&mut socket, &name).await, hocuspocus::sync_status(false));
+}
+
+#[tokio::test]
+async fn what_only_servers_may_send_and_what_is_too_much_resets_the_connection() {
+    let f = Fixture::new();
+    let mut socket = collab(&f).await;
+    send(&mut socket, to("doc", &[6, 1, b'x'])).await;
+    assert_eq!(close_code(&mut socket).await, RESET_CONNECTION);
+    let mut socket = collab(&f).await;
+    for _ in 0..=MAX_WAITING_MESSAGES {
+        send(&mut socket, to("doc", &protocol::sync_step_1(&[0]))).await;
+    }
+    assert_eq!(close_code(&mut socket).await, RESET_CONNECTION);
+    let mut socket = collab(&f).await;
+    for n in 0..=MAX_WAITING_DOCUMENTS {
+        send(&mut socket, to(&format!("doc{n}"), &[3])).await;
+    }
+    assert_eq!(close_code(&mut socket).await, RESET_CONNECTION);
+    let mut socket = collab(&f).await;
+    send(&mut socket, Bytes::from_static(&[9])).await;
+    assert_eq!(close_code(&mut socket).await, 1002);
+}
+
+#[tokio::test]
+async fn an_applications_own_message_reaches_the_others() {
+    let f = Fixture::new();
+    let (mut ada, mut bo) = (collab(&f).await, collab(&f).await);
+    for socket in [&mut ada, &mut bo] {
+        send(socket, token("doc", "")).await;
+        assert_eq!(body(socket, "doc").await, hocuspocus::authenticated(true));
+    }
+    send(&mut ada, to("doc", &hocuspocus::stateless(b"hi"))).await;
+    assert_eq!(body(&mut bo, "doc").await, hocuspocus::stateless(b"hi"));
+}

@@ -1,0 +1,412 @@
+//! WebSocket on a raw TCP socket. After the HTTP upgrade the connection leaves hyper, so that whoever has something to send
+//! can write it to the socket at once (see `rooms::outbox`). Reading, control frames and the closing handshake are tungstenite's;
+//! what it wants to write joins the outbox.
+//!
+//! It knows no protocol above WebSocket; [`crate::yjs`] and [`crate::collab`] do.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use buildspaces_kernel::ids::ConnectionId;
+use buildspaces_rooms::outbox::{Drained, Header, Wire};
+use buildspaces_rooms::{CloseReason, Outbox};
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, Sleep, timeout};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+use crate::error::ApiError;
+use crate::{Config, Gateway};
+
+/// How often each connection is looked at: was anything sent, was anything heard?
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// Checks between two pings.
+const PING_CHECKS: u32 = 2;
+
+/// A client that was not heard for so many checks, pongs included, is gone.
+const SILENT_CHECKS: u32 = 6;
+
+/// A socket that took nothing for so many checks although something waits is stuck.
+const STUCK_CHECKS: u32 = 2;
+
+/// How long what is queued may take before the close frame, and that frame itself.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the client's own close is waited for; without it the code may never arrive.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes read at once. Each idle connection holds so many.
+const READ_BYTES: usize = 4096;
+
+/// Bytes written before other connections have their turn.
+const DRAIN_BYTES: usize = 256 << 10;
+
+/// A message of up to this many times the limit is read to its end, so that its sender gets to read why it is refused:
+/// closing a socket that holds unread bytes resets it, and the close code is lost. Longer ones are cut off.
+const READ_TO_REFUSE: usize = 2;
+
+/// A request that asks to become a WebSocket.
+pub(crate) struct Upgrade {
+    accept: String,
+    on_upgrade: OnUpgrade,
+}
+
+impl FromRequestParts<Gateway> for Upgrade {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Gateway) -> Result<Self, ApiError> {
+        let wrong =
+            |what: &str| ApiError::bad_request("not_a_websocket", format!("this is a WebSocket address: {what}"));
+        let lists = |name, value: &str| {
+            let listed = parts.headers.get_all(name).into_iter().filter_map(|listed| listed.to_str().ok());
+            listed.flat_map(|listed| listed.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(value))
+        };
+        if parts.method != Method::GET || !lists(header::CONNECTION, "upgrade") || !lists(header::UPGRADE, "websocket")
+        {
+            return Err(wrong("send Connection: upgrade and Upgrade: websocket"));
+        }
+        if !lists(header::SEC_WEBSOCKET_VERSION, "13") {
+            return Err(wrong("send Sec-WebSocket-Version: 13"));
+        }
+        let accept = match parts.headers.get(header::SEC_WEBSOCKET_KEY) {
+            Some(key) => derive_accept_key(key.as_bytes()),
+            None => return Err(wrong("send Sec-WebSocket-Key")),
+        };
+        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+        let on_upgrade = on_upgrade.ok_or_else(|| wrong("this connection cannot be upgraded; use HTTP/1.1"))?;
+        Ok(Self { accept, on_upgrade })
+    }
+}
+
+/// The page that asks, as the browser says.
+pub(crate) struct Origin(pub(crate) Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned)))
+    }
+}
+
+impl Upgrade {
+    /// Answers with the switch of protocols and then runs `serve` as a task of its own.
+    pub(crate) fn respond<F>(self, gateway: &Gateway, serve: impl FnOnce(Socket) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(permit) = gateway.connection_permit() else {
+            let message = "too many connections; try again in a moment";
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message).into_response();
+        };
+        let Self { accept, on_upgrade } = self;
+        let opening = gateway.clone();
+        gateway.tasks.spawn("connection", async move {
+            let _permit = permit;
+            let Ok(upgraded) = on_upgrade.await else { return };
+            match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+                Ok(raw) => serve(Socket::new(&opening.config, raw.io.into_inner(), &raw.read_buf)).await,
+                Err(_) => tracing::error!("a connection is not a TCP socket, so it cannot become a WebSocket"),
+            }
+        });
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        let accept = HeaderValue::from_str(&accept).expect("base64 fits into a header");
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    }
+}
+
+/// The writing half, shared by everyone who has something to send.
+struct TcpWire(Arc<OwnedWriteHalf>);
+
+impl Wire for TcpWire {
+    /// RFC 6455, section 5.2: a whole binary message, not masked.
+    fn header(&self, len: usize) -> Header {
+        const FINAL_BINARY: u8 = 0x82;
+        let mut header = Header::default();
+        header.push(&[FINAL_BINARY]);
+        match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(len), _) if len < 126 => header.push(&[len]),
+            (_, Ok(len)) => {
+                header.push(&[126]);
+                header.push(&len.to_be_bytes());
+            }
+            _ => {
+                header.push(&[127]);
+                header.push(&(len as u64).to_be_bytes());
+            }
+        }
+        header
+    }
+
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => self.0.try_write(one),
+            several => self.0.try_write_vectored(several),
+        }
+    }
+}
+
+/// What happens on a socket.
+pub(crate) enum Event {
+    Binary(Bytes),
+    /// The client broke a rule: close with this.
+    Wrong(Close),
+    /// Lanes were closed by their documents.
+    Ended(Vec<(ConnectionId, CloseReason)>),
+    /// Nothing was sent for a while; clients count any message as a sign of life.
+    Quiet,
+    /// The client is gone.
+    Gone,
+}
+
+/// A close code and the reason that is sent with it.
+#[derive(Debug)]
+pub(crate) struct Close {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl Close {
+    /// Control frames carry at most 123 bytes of reason.
+    pub(crate) fn new(code: u16, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        reason.truncate(reason.floor_char_boundary(123));
+        Self { code, reason }
+    }
+}
+
+/// One connection, owned by its task.
+pub(crate) struct Socket {
+    outbox: Arc<Outbox>,
+    writer: Arc<OwnedWriteHalf>,
+    reader: OwnedReadHalf,
+    context: WebSocketContext,
+    /// What tungstenite wants to write: pongs and closes.
+    replies: Vec<u8>,
+    max_frame_bytes: usize,
+    check: Pin<Box<Sleep>>,
+    checks: u32,
+    /// Checks since something was received.
+    silent: u32,
+    /// Checks since the socket took anything.
+    unsent: u32,
+    sent: u64,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Documents let go of their lanes a little later; the client should not have to wait for that.
+        let _ = rustix::net::shutdown(self.writer.as_ref().as_ref(), rustix::net::Shutdown::Both);
+    }
+}
+
+impl Socket {
+    fn new(config: &Config, stream: TcpStream, read: &[u8]) -> Self {
+        let (reader, writer) = stream.into_split();
+        let writer = Arc::new(writer);
+        let limit = config.max_frame_bytes.saturating_mul(READ_TO_REFUSE);
+        let settings = WebSocketConfig::default()
+            .read_buffer_size(READ_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(limit))
+            .max_frame_size(Some(limit));
+        Self {
+            outbox: Outbox::new(Box::new(TcpWire(writer.clone())), config.max_waiting_bytes),
+            writer,
+            reader,
+            context: WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(settings)),
+            replies: Vec::new(),
+            max_frame_bytes: config.max_frame_bytes,
+            check: Box::pin(tokio::time::sleep(CHECK_EVERY)),
+            checks: 0,
+            silent: 0,
+            unsent: 0,
+            sent: 0,
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The next event. Meanwhile it writes what the socket did not take before. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Event {
+        loop {
+            let condition = self.outbox.condition();
+            if condition.is_broken {
+                return Event::Gone;
+            }
+            if condition.has_closed {
+                return Event::Ended(self.outbox.take_closed());
+            }
+            let Self { outbox, writer, reader, context, replies, check, .. } = self;
+            tokio::select! {
+                biased;
+                () = outbox.changed() => {}
+                message = std::future::poll_fn(|cx| poll_message(cx, reader, context, replies)) => {
+                    self.silent = 0;
+                    if !self.replies.is_empty() {
+                        self.outbox.raw(std::mem::take(&mut self.replies).into());
+                    }
+                    if let Some(event) = self.event(message) {
+                        return event;
+                    }
+                }
+                _ = writer.writable(), if condition.is_blocked => {
+                    if outbox.drain(DRAIN_BYTES) == Drained::More {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = check => if let Some(event) = self.check() {
+                    return event;
+                }
+            }
+        }
+    }
+
+    fn event(&self, message: Result<Message, Error>) -> Option<Event> {
+        let too_large = || {
+            let reason = format!("a message may have at most {} bytes", self.max_frame_bytes);
+            Event::Wrong(Close::new(1009, reason))
+        };
+        Some(match message {
+            Ok(Message::Binary(bytes)) if bytes.len() > self.max_frame_bytes => too_large(),
+            Ok(Message::Binary(bytes)) => Event::Binary(bytes),
+            Ok(Message::Text(_)) => Event::Wrong(Close::new(1002, "only binary frames are understood here")),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => return None,
+            Err(Error::Capacity(_)) => too_large(),
+            Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => Event::Gone,
+            Err(Error::Protocol(error)) => Event::Wrong(Close::new(1002, error.to_string())),
+            Err(Error::Utf8(_)) => Event::Wrong(Close::new(1007, "a text that is not UTF-8")),
+            Ok(Message::Close(_)) | Err(_) => Event::Gone,
+        })
+    }
+
+    /// Looks for signs of life.
+    fn check(&mut self) -> Option<Event> {
+        self.check.as_mut().reset(Instant::now() + CHECK_EVERY);
+        self.checks += 1;
+        self.silent += 1;
+        let sent = self.outbox.sent();
+        self.unsent = if sent == self.sent { self.unsent + 1 } else { 0 };
+        self.sent = sent;
+        let is_stuck = self.unsent > STUCK_CHECKS && self.outbox.condition().is_blocked;
+        if is_stuck {
+            return Some(Event::Gone);
+        }
+        if self.silent > SILENT_CHECKS {
+            return Some(Event::Wrong(Close::new(1001, "no sign of life")));
+        }
+        if self.checks.is_multiple_of(PING_CHECKS) {
+            self.outbox.raw(Bytes::from_static(&[0x89, 0]));
+        }
+        (self.unsent > 0).then_some(Event::Quiet)
+    }
+
+    /// Sends what is queued and the close frame, and waits a moment for the client's own.
+    pub(crate) async fn close(mut self, close: Close) {
+        tracing::debug!(code = close.code, reason = close.reason, "connection closed");
+        if close.code == TOO_SLOW {
+            // It would only delay the moment from which on the client can begin anew.
+            self.outbox.abandon();
+        }
+        let code = CloseCode::from(close.code);
+        let frame = CloseFrame { code, reason: close.reason.into() };
+        let _ = self.context.close(&mut Stream { reader: None, replies: &mut self.replies }, Some(frame));
+        self.outbox.raw(std::mem::take(&mut self.replies).into());
+        if timeout(WRITE_TIMEOUT, self.drain()).await != Ok(true) {
+            return;
+        }
+        let Self { reader, context, replies, .. } = &mut self;
+        let goodbye =
+            async { while std::future::poll_fn(|cx| poll_message(cx, reader, context, replies)).await.is_ok() {} };
+        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+
+    /// Writes everything that waits. False if the socket broke.
+    async fn drain(&self) -> bool {
+        loop {
+            match self.outbox.drain(DRAIN_BYTES) {
+                Drained::Empty => return true,
+                Drained::Broken => return false,
+                Drained::More => tokio::task::yield_now().await,
+                Drained::Blocked => {
+                    let _ = self.writer.writable().await;
+                }
+            }
+        }
+    }
+}
+
+/// The code that tells a slow reader to begin anew.
+pub(crate) const TOO_SLOW: u16 = 1013;
+
+fn poll_message(
+    cx: &mut Context<'_>,
+    reader: &mut OwnedReadHalf,
+    context: &mut WebSocketContext,
+    replies: &mut Vec<u8>,
+) -> Poll<Result<Message, Error>> {
+    match context.read(&mut Stream { reader: Some((reader, cx)), replies }) {
+        Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}
+
+/// What tungstenite takes for a socket: it reads from the real one and writes into a buffer.
+struct Stream<'a, 'b> {
+    reader: Option<(&'a mut OwnedReadHalf, &'a mut Context<'b>)>,
+    replies: &'a mut Vec<u8>,
+}
+
+impl Read for Stream<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some((reader, cx)) = &mut self.reader else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut **reader).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => Ok(buffer.filled().len()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Stream<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.replies.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Which close code tells a client why its document ended.
+pub(crate) fn close_of(reason: &CloseReason) -> Close {
+    match reason {
+        CloseReason::Malformed(reason) => Close::new(1002, reason.clone()),
+        CloseReason::TooSlow => Close::new(TOO_SLOW, "you read more slowly than the document changes; connect again"),
+        CloseReason::Gone => Close::new(4404, "the document was deleted"),
+        CloseReason::Failed => Close::new(1011, "the document could not be stored or loaded; connect again"),
+        CloseReason::Stopping => Close::new(1012, "the server is stopping; connect again"),
+    }
+}
