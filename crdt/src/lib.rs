@@ -6,9 +6,10 @@
 //! who may do what, nor when something is saved.
 //!
 //! Read in this order: [`names`], [`protocol`], [`update`] (what is checked before a client's bytes
-//! reach `yrs`), [`replica`] (a document that only accepts checked updates), [`awareness`], [`text`].
+//! reach `yrs`), [`replica`] (a document that only accepts checked updates), [`export`], [`awareness`], [`text`].
 
 pub mod awareness;
+pub mod export;
 mod lib0;
 pub mod names;
 pub mod protocol;

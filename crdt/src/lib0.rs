@@ -24,37 +24,58 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// What was not read yet.
+    /// What is still to be read.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
+    /// How many bytes are still to be read.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         let (first, rest) = self.rest.split_first().ok_or(Malformed("it ends too early"))?;
         self.rest = rest;
         Ok(*first)
     }
 
+    #[inline]
     pub(crate) fn var_uint(&mut self) -> Result<u64, Malformed> {
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_var_uint(),
+        }
+    }
+
+    fn long_var_uint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in (0..56).step_by(7) {
             let byte = self.u8()?;
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
+                // One number, one spelling: what is copied from updates is then what would have been written.
+                if byte == 0 && shift > 0 {
+                    return Err(Malformed("an integer with needless bytes"));
+                }
                 return if value <= MAX_SAFE_INTEGER { Ok(value) } else { Err(Malformed("an integer above 2^53")) };
             }
         }
         Err(Malformed("an integer of more than eight bytes"))
     }
 
-    /// Skips a signed integer.
+    /// Skips a signed integer. Eight bytes hold every one that JavaScript holds exactly; yrs overflows at the tenth.
     pub(crate) fn skip_var_int(&mut self) -> Result<(), Malformed> {
-        for _ in 0..10 {
+        for _ in 0..8 {
             if self.u8()? < 0x80 {
                 return Ok(());
             }
         }
-        Err(Malformed("an integer of more than ten bytes"))
+        Err(Malformed("a signed integer of more than eight bytes"))
     }
 
     pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], Malformed> {
@@ -85,12 +106,20 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes what [`Reader`] reads.
-pub(crate) fn write_var_uint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn write_var_uint(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(var_uint(&mut [0; 10], value));
+}
+
+/// The bytes of an integer, in the given room.
+pub(crate) fn var_uint(room: &mut [u8; 10], mut value: u64) -> &[u8] {
+    let mut len = 0;
     while value >= 0x80 {
-        out.push((value as u8 & 0x7f) | 0x80);
+        room[len] = (value as u8 & 0x7f) | 0x80;
         value >>= 7;
+        len += 1;
     }
-    out.push(value as u8);
+    room[len] = value as u8;
+    &room[..=len]
 }
 
 pub(crate) fn write_var_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -118,6 +147,7 @@ mod tests {
         assert!(Reader::new(&[5, 1, 2]).var_bytes().is_err());
         assert!(Reader::new(&[0xff, 0xff, 0xff, 0x7f]).count(1).is_err());
         assert!(Reader::new(&[0xff; 9]).var_uint().is_err());
+        assert!(Reader::new(&[0x81, 0x00]).var_uint().is_err());
         assert_eq!(Reader::new(&[2, 0, 0]).count(1), Ok(2));
     }
 }

@@ -2,24 +2,34 @@
 //!
 //! It wraps a `yrs` document. It does not know who edits, nor what is saved. Every offset in a text
 //! counts UTF-16 units, as Yjs does.
+//!
+//! **Invariant:** what the gate knows is what the `yrs` document holds. So every change passes [`Replica::apply`], [`Replica::load`]
+//! or [`Replica::edit`]; a transaction opened on [`Replica::doc`] only reads.
 
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
 use serde_json::Value;
 use yrs::types::ToJson;
 use yrs::updates::decoder::Decode;
-use yrs::updates::encoder::Encode;
 use yrs::{
     Any, Doc, GetString, Map, Number, OffsetKind, Options, ReadTxn, StateVector, Transact, TransactionMut, Update,
 };
 
 use crate::Malformed;
 use crate::text;
-use crate::update::{self, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_NESTING, Nesting, Verdict};
+use crate::update::gate::{Gate, Source, Verdict};
+use crate::update::{self, Parsed, subdocuments};
 
 /// A document of this process.
 #[derive(Debug)]
 pub struct Replica {
     doc: Doc,
-    nesting: Nesting,
+    gate: Gate,
+    /// What it holds for yrs is not what it is: see [`subdocuments`].
+    is_disguised: bool,
+    has_subdocument: bool,
 }
 
 /// What became of an update.
@@ -39,9 +49,20 @@ pub enum Error {
     /// The bytes break the format's rules; the document is as it was.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// `yrs` failed half-way. The document must be thrown away and loaded again.
+    /// `yrs` failed half-way. The document must be thrown away and loaded again; until then it may be empty.
     #[error("the update could not be integrated: {0}")]
     Broken(String),
+}
+
+/// Why a document could not be rebuilt from what is stored.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Number `index` (the snapshot is 0 if there is one) breaks the format's rules or could not be integrated.
+    #[error("update {index} of the log cannot be read: {cause}")]
+    Unreadable { index: usize, cause: String },
+    /// Number `index` builds on something that none before it brings.
+    #[error("update {index} of the log builds on one that is not there")]
+    Missing { index: usize },
 }
 
 impl Default for Replica {
@@ -56,70 +77,140 @@ impl Replica {
     /// The id is never one used before: an update that was lost in a crash after others saw it must
     /// not share ids with what is written next.
     pub fn new() -> Self {
-        let doc = Doc::with_options(Options { offset_kind: OffsetKind::Utf16, ..Options::default() });
-        Self { doc, nesting: Nesting::default() }
+        Self { doc: new_doc(), gate: Gate::default(), is_disguised: false, has_subdocument: false }
+    }
+
+    /// Rebuilds a document from a snapshot and the updates that were accepted after it, in order.
+    ///
+    /// The gate looks at each, so a log that lost an update is noticed; yrs gets them merged, which is several times faster.
+    pub fn load(snapshot: Option<&[u8]>, updates: &[Bytes]) -> Result<Self, LoadError> {
+        let mut replica = Self::new();
+        let mut parsed = Vec::with_capacity(updates.len() + 1);
+        for (index, bytes) in snapshot.into_iter().chain(updates.iter().map(AsRef::as_ref)).enumerate() {
+            let unreadable = |error: Malformed| LoadError::Unreadable { index, cause: error.to_string() };
+            let update = update::parse(bytes).map_err(unreadable)?;
+            match replica.gate.admit(&update, Source::Own).map_err(unreadable)? {
+                Verdict::Ready => parsed.push(update),
+                Verdict::Missing => return Err(LoadError::Missing { index }),
+            }
+        }
+        let outcome = match parsed.as_slice() {
+            [] => return Ok(replica),
+            [one] => decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded)),
+            many => replica.integrate_merged(many),
+        };
+        match outcome {
+            Ok(_) => Ok(replica),
+            // Nothing is known that yrs takes alone and not merged; if there is, the document is worth the time.
+            Err(_) => Self::load_one_by_one(snapshot, updates),
+        }
+    }
+
+    fn integrate_merged(&mut self, updates: &[Parsed<'_>]) -> Result<Applied, Error> {
+        let merged = update::merge_parsed(&updates.iter().collect::<Vec<_>>())?;
+        let merged = update::parse(&merged)?;
+        let decoded = decode(&merged)?;
+        self.integrate(&merged, decoded)
+    }
+
+    fn load_one_by_one(snapshot: Option<&[u8]>, updates: &[Bytes]) -> Result<Self, LoadError> {
+        let mut replica = Self::new();
+        for (index, bytes) in snapshot.into_iter().chain(updates.iter().map(AsRef::as_ref)).enumerate() {
+            match replica.apply(bytes) {
+                Ok(Applied::Changed | Applied::Nothing) => {}
+                Ok(Applied::Missing) => return Err(LoadError::Missing { index }),
+                Err(error) => return Err(LoadError::Unreadable { index, cause: error.to_string() }),
+            }
+        }
+        Ok(replica)
     }
 
     /// Checks `update` and applies it if it can take effect entirely.
     pub fn apply(&mut self, update: &[u8]) -> Result<Applied, Error> {
-        self.integrate(update, false)
+        self.take(update, Source::Own)
     }
 
     /// As [`Replica::apply`], for an update from outside of this process: it may not make the document one that `yrs` can
-    /// only handle with great amounts of time or stack. What was let in once is never held to that again.
+    /// only handle with great amounts of time or stack, and not weave its lists into each other. What was let in once is never
+    /// held to that again.
     pub fn apply_foreign(&mut self, update: &[u8]) -> Result<Applied, Error> {
-        self.integrate(update, true)
+        self.take(update, Source::Foreign)
     }
 
-    fn integrate(&mut self, update: &[u8], is_foreign: bool) -> Result<Applied, Error> {
+    fn take(&mut self, update: &[u8], source: Source) -> Result<Applied, Error> {
         let parsed = update::parse(update)?;
-        if is_foreign && parsed.clients() > MAX_CLIENTS_PER_UPDATE {
-            return Err(Malformed("changes of too many clients in one update").into());
+        let decoded = decode(&parsed)?;
+        match self.gate.admit(&parsed, source)? {
+            Verdict::Ready => self.integrate(&parsed, decoded),
+            Verdict::Missing => Ok(Applied::Missing),
         }
-        let mut txn = self.doc.transact_mut();
-        let state = txn.state_vector();
-        let (verdict, addition) = self.nesting.weigh(&parsed, &state);
-        if is_foreign {
-            let new_clients = parsed.new_clients(&state);
-            if new_clients > 0 && state.len() + new_clients > MAX_CLIENTS_PER_DOCUMENT {
-                return Err(Malformed("too many clients have changed this document").into());
+    }
+
+    /// Has yrs apply what the gate let in.
+    fn integrate(&mut self, update: &Parsed<'_>, decoded: Update) -> Result<Applied, Error> {
+        self.is_disguised |= update.needs_rewrite();
+        self.has_subdocument |= update.has_subdocument();
+        let mut txn = ManuallyDrop::new(self.doc.transact_mut());
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            txn.apply_update(decoded).map_err(|e| e.to_string())?;
+            if txn.has_missing_updates() {
+                return Err("parts of it were left over".to_owned());
             }
-            if addition.deepest > MAX_NESTING {
-                return Err(Malformed("shared types nested more than 256 deep").into());
-            }
+            let has_changes = txn.has_changes();
+            txn.commit();
+            Ok(has_changes)
+        }));
+        if let Ok(outcome) = outcome {
+            drop(ManuallyDrop::into_inner(txn));
+            let has_changes = outcome.map_err(Error::Broken)?;
+            return Ok(if has_changes { Applied::Changed } else { Applied::Nothing });
         }
-        if verdict == Verdict::Missing {
-            return Ok(Applied::Missing);
-        }
-        let decoded = Update::decode_v1(update).map_err(|e| Error::Broken(e.to_string()))?;
-        txn.apply_update(decoded).map_err(|e| Error::Broken(e.to_string()))?;
-        if txn.has_missing_updates() {
-            return Err(Error::Broken("parts of it were left over".to_owned()));
-        }
-        self.nesting.keep(addition);
-        Ok(if txn.has_changes() { Applied::Changed } else { Applied::Nothing })
+        // Whatever touches a half-changed document may panic again, even to free it; so it is left where it is.
+        std::mem::forget(std::mem::replace(&mut self.doc, new_doc()));
+        self.gate = Gate::default();
+        Err(Error::Broken("yrs panicked".to_owned()))
     }
 
     /// True if the replica has all that `update` brings and takes away, so that applying it would change nothing.
     pub fn knows(&self, update: &[u8]) -> bool {
-        let txn = self.doc.transact();
-        update::parse(update).is_ok_and(|parsed| parsed.is_known(&txn.state_vector(), || txn.snapshot().delete_set))
+        let Ok(parsed) = update::parse(update) else { return false };
+        self.gate.knows_structs(&parsed) && parsed.deletes_only(|| self.doc.transact().snapshot().delete_set)
     }
 
     /// What a replica with `state_vector` lacks. Contains only what is integrated.
     pub fn diff(&self, state_vector: &[u8]) -> Result<Vec<u8>, Malformed> {
         update::check_state_vector(state_vector)?;
         let state = StateVector::decode_v1(state_vector).map_err(|_| Malformed("a state vector"))?;
-        Ok(self.doc.transact().encode_diff_v1(&state))
+        Ok(self.encode(&state))
     }
 
     /// The whole document as one update.
     pub fn state(&self) -> Vec<u8> {
-        self.doc.transact().encode_diff_v1(&StateVector::default())
+        self.encode(&StateVector::default())
+    }
+
+    fn encode(&self, state: &StateVector) -> Vec<u8> {
+        let update = self.doc.transact().encode_diff_v1(state);
+        if !self.is_disguised {
+            return update;
+        }
+        subdocuments::reveal(&update).expect("what yrs writes of an accepted document is well-formed")
     }
 
     pub fn state_vector(&self) -> Vec<u8> {
-        self.doc.transact().state_vector().encode_v1()
+        self.gate.state_vector()
+    }
+
+    /// True if text lies in an array, or in the root type `root`, which is to be read as one.
+    pub(crate) fn has_text_in_array(&self, root: Option<&str>) -> bool {
+        let state = self.state();
+        // What cannot even be parsed is nothing to walk.
+        update::parse(&state).map_or(true, |state| self.gate.has_text_in_array(&state, root))
+    }
+
+    /// True if a subdocument was ever let in. It is kept as opaque content, so nothing of it takes effect here.
+    pub fn has_subdocument(&self) -> bool {
+        self.has_subdocument
     }
 
     /// The text at `root`; empty if there is none.
@@ -140,7 +231,12 @@ impl Replica {
     pub fn edit(&mut self, edit: impl FnOnce(&mut TransactionMut<'_>)) -> Option<Vec<u8>> {
         let mut txn = self.doc.transact_mut();
         edit(&mut txn);
-        txn.has_changes().then(|| txn.encode_update_v1())
+        let update = txn.has_changes().then(|| txn.encode_update_v1())?;
+        drop(txn);
+        let parsed = update::parse(&update).expect("yrs writes what the gate can read");
+        let verdict = self.gate.admit(&parsed, Source::Own);
+        assert_eq!(verdict, Ok(Verdict::Ready), "an edit builds on what is in the document");
+        Some(update)
     }
 
     /// The map at `root` as JSON, key by key.
@@ -170,10 +266,22 @@ impl Replica {
         })
     }
 
-    /// The wrapped document, for edits that this type has no word for.
+    /// The wrapped document: to read it, and to name the types that [`Replica::edit`] changes.
     pub fn doc(&self) -> &Doc {
         &self.doc
     }
+}
+
+/// Reads an update as yrs does. What is in it that must not reach yrs is disguised.
+fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
+    let disguised = update.needs_rewrite().then(|| subdocuments::hide(update));
+    let bytes = disguised.as_deref().unwrap_or(update.bytes());
+    let decoded = catch_unwind(|| Update::decode_v1(bytes).ok()).ok().flatten();
+    decoded.ok_or(Malformed("content that cannot be decoded, such as an embed that is not JSON"))
+}
+
+fn new_doc() -> Doc {
+    Doc::with_options(Options { offset_kind: OffsetKind::Utf16, ..Options::default() })
 }
 
 /// JSON as Yjs clients see it: whole numbers stay numbers, never `BigInt`.
@@ -193,7 +301,7 @@ fn to_any(value: &Value) -> Any {
     }
 }
 
-fn to_json(any: &Any) -> Value {
+pub(crate) fn to_json(any: &Any) -> Value {
     match any {
         Any::Null | Any::Undefined | Any::Buffer(_) => Value::Null,
         Any::Bool(value) => Value::Bool(*value),

@@ -1,24 +1,31 @@
-//! What is checked before a client's update reaches `yrs`.
+//! What is checked before a client's update reaches `yrs`, and what can be done with updates without a document.
 //!
 //! yrs 0.28 can be made to diverge, abort, hang and read freed memory by updates that arrive out of
 //! causal order or break the format's rules. So an update passes two doors. [`parse`] reads it
 //! strictly (format v1, `yjs/src/utils/UpdateEncoder.js`) and refuses what is malformed or what yrs
-//! is known to handle wrongly. [`Parsed::verdict`] then plays the integration through on clocks
+//! is known to handle wrongly. The [`gate::Gate`] then plays the integration through on clocks and lists
 //! alone: only an update whose every struct and deletion can take effect now may be applied.
+//!
+//! [`merge`] and [`split`] work on the bytes of structs as they are, so their cost is that of a copy.
 //!
 //! It does not keep updates that come too early: the sender is asked for what is missing instead.
 
-mod nesting;
+pub(crate) mod gate;
+mod lists;
+mod merge;
+mod split;
+pub(crate) mod subdocuments;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use yrs::block::ClientID;
-use yrs::{ID, IdSet, StateVector};
+use yrs::{ID, IdSet};
 
 use crate::Malformed;
-use crate::lib0::Reader;
-pub(crate) use nesting::Nesting;
+use crate::lib0::{Reader, write_var_uint};
+pub use merge::merge;
+pub(crate) use merge::merge_parsed;
+pub use split::split;
 
 /// Deepest nesting of a JSON-like value. yrs decodes recursively and would overflow its stack.
 const MAX_ANY_DEPTH: u32 = 64;
@@ -37,55 +44,125 @@ pub(crate) const MAX_CLIENTS_PER_DOCUMENT: usize = 32_768;
 /// Deepest nesting of shared types. Past it an update is refused: yrs deletes what is inside a type by recursion.
 pub(crate) const MAX_NESTING: u32 = 256;
 
-/// The id of one element: who made it, and its number among those.
-type Id = (u64, u64);
+/// Flags of a struct's first byte (`yjs/src/structs/Item.js`); its low five bits are the kind of content.
+const HAS_LEFT: u8 = 0x80;
+const HAS_RIGHT: u8 = 0x40;
+const HAS_PARENT_KEY: u8 = 0x20;
 
-/// Deleted elements of one client: where they begin, and how many.
-type Ranges = Vec<(u64, u64)>;
+/// Kinds of content (`contentRefs` in `yjs/src/structs/Item.js`).
+const GC: u8 = 0;
+const DELETED: u8 = 1;
+const BINARY: u8 = 3;
+const STRING: u8 = 4;
+const FORMAT: u8 = 6;
+const TYPE: u8 = 7;
+const ANY: u8 = 8;
+const DOCUMENT: u8 = 9;
+
+/// The id of one element: who made it, and its number among those.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+struct Id {
+    client: u64,
+    clock: u32,
+}
 
 /// One struct of an update: `len` elements of one client from `clock` on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Struct {
-    clock: u64,
-    len: u64,
-    /// Left neighbour, right neighbour, parent: what must be known before this can be placed.
-    needs: [Option<Id>; 3],
-    /// It is a shared type, into which others can be placed.
-    is_type: bool,
+    clock: u32,
+    len: u32,
+    /// Where its bytes, and those of its content, begin in the update.
+    at: u32,
+    content_at: u32,
+    /// The neighbours it was inserted between.
+    left: Option<Id>,
+    right: Option<Id>,
+    /// Its place in [`Parsed::parents`] if it names its parent, which it does if it has no neighbours.
+    parent: Option<u32>,
+    /// The kind of its content; 0 if it is a collected range.
+    kind: u8,
+}
+
+impl Struct {
+    fn end(&self) -> u32 {
+        self.clock + self.len
+    }
+}
+
+/// The list a struct without neighbours begins: that of a type, or of one key of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Parent<'a> {
+    of: ParentType<'a>,
+    key: Option<&'a str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ParentType<'a> {
+    Root(&'a str),
+    Element(Id),
+}
+
+/// Structs of one client, whose clocks follow each other without a gap.
+#[derive(Clone, Copy, Debug)]
+struct Section {
+    client: u64,
+    /// Range in [`Parsed::structs`].
+    from: u32,
+    to: u32,
+    /// Where the bytes of its last struct end.
+    bytes_end: u32,
+}
+
+/// A range of deleted elements of one client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Deletion {
+    client: u64,
+    clock: u32,
+    len: u32,
 }
 
 /// A well-formed update, reduced to what its order depends on.
 #[derive(Debug)]
-pub struct Parsed {
-    structs: Vec<(u64, Vec<Struct>)>,
-    deletes: Vec<(u64, Ranges)>,
-}
-
-/// What can be done with an update now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Everything in it can take effect.
-    Ready,
-    /// It builds on something that is not here: ask the sender with a SyncStep1.
-    Missing,
+pub struct Parsed<'a> {
+    bytes: &'a [u8],
+    sections: Vec<Section>,
+    structs: Vec<Struct>,
+    parents: Vec<Parent<'a>>,
+    deletes: Vec<Deletion>,
+    /// It has structs that must not reach yrs as they are, see [`subdocuments`].
+    needs_rewrite: bool,
+    subdocuments: u32,
 }
 
 /// Reads an update and checks every rule that does not depend on a document.
-pub fn parse(update: &[u8]) -> Result<Parsed, Malformed> {
+pub fn parse(update: &[u8]) -> Result<Parsed<'_>, Malformed> {
+    if u32::try_from(update.len()).is_err() {
+        return Err(Malformed("an update of 4 GiB or more"));
+    }
     let mut reader = Reader::new(update);
-    let structs = parse_structs(&mut reader)?;
-    let deletes = parse_deletes(&mut reader)?;
+    let mut parsed = Parsed {
+        bytes: update,
+        sections: Vec::new(),
+        structs: Vec::new(),
+        parents: Vec::new(),
+        deletes: Vec::new(),
+        needs_rewrite: false,
+        subdocuments: 0,
+    };
+    parsed.read_structs(&mut reader)?;
+    parsed.read_deletes(&mut reader)?;
     if !reader.is_empty() {
         return Err(Malformed("bytes after an update"));
     }
-    Ok(Parsed { structs, deletes })
+    Ok(parsed)
 }
 
 /// Checks a state vector: yrs would reserve memory for any count it claims.
 pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
-    let mut seen = HashSet::new();
-    for _ in 0..reader.count(2)? {
+    let count = reader.count(2)?;
+    let mut seen = Distinct::new();
+    for _ in 0..count {
         if !seen.insert(reader.var_uint()?) {
             return Err(Malformed("a client twice in a state vector"));
         }
@@ -97,270 +174,278 @@ pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Several updates as one, without integrating them.
-pub fn merge(updates: &[bytes::Bytes]) -> Result<Vec<u8>, Malformed> {
-    const AT_ONCE: usize = 256;
-    if let [one] = updates {
-        return Ok(one.to_vec());
-    }
-    let mut level: Vec<Vec<u8>> = updates.iter().map(|update| update.to_vec()).collect();
-    while level.len() > 1 {
-        let merged: Result<_, _> = level.chunks(AT_ONCE).map(yrs::merge_updates_v1).collect();
-        level = merged.map_err(|_| Malformed("updates that cannot be merged"))?;
-    }
-    Ok(level.pop().unwrap_or_else(|| vec![0, 0]))
-}
-
-impl Parsed {
-    /// Clients whose structs it brings and that a document with this state vector does not know.
-    pub(crate) fn new_clients(&self, state: &StateVector) -> usize {
-        self.structs.iter().filter(|(client, _)| state.get(&ClientID::new(*client)) == 0).count()
+impl<'a> Parsed<'a> {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
-    pub(crate) fn clients(&self) -> usize {
-        self.structs.len()
-    }
-
-    /// True if every struct is below `state` and every deleted element is deleted already.
-    pub(crate) fn is_known(&self, state: &StateVector, deleted: impl FnOnce() -> IdSet) -> bool {
-        let end = |structs: &[Struct]| structs.last().map_or(0, |item| item.clock + item.len);
-        let structs_known =
-            |(client, structs): &(u64, Vec<Struct>)| end(structs) <= u64::from(state.get(&ClientID::new(*client)));
-        if !self.structs.iter().all(structs_known) {
-            return false;
+    /// The element that a struct names as its parent.
+    fn parent_element(&self, item: &Struct) -> Option<Id> {
+        match self.parents[item.parent? as usize].of {
+            ParentType::Element(id) => Some(id),
+            ParentType::Root(_) => None,
         }
+    }
+
+    /// True if all that it deletes is in `deleted`, which is asked for only if it deletes anything.
+    pub(crate) fn deletes_only(&self, deleted: impl FnOnce() -> IdSet) -> bool {
         let mut deletes = IdSet::new();
-        for (client, ranges) in &self.deletes {
-            for (at, len) in ranges {
-                deletes.insert(ID::new(ClientID::new(*client), *at as u32), *len as u32);
-            }
+        for range in &self.deletes {
+            deletes.insert(ID::new(ClientID::new(range.client), range.clock), range.len);
         }
         deletes.is_empty() || deletes.diff(&deleted()).is_empty()
     }
 
-    /// Can every struct be integrated, in some order, into a document with this state vector, and is
-    /// every deleted element known then?
-    pub fn verdict(&self, state: &StateVector) -> Verdict {
-        self.play(state, |_, _, _| ())
+    /// True if it has something that must not reach yrs as it is, see [`subdocuments`].
+    pub(crate) fn needs_rewrite(&self) -> bool {
+        self.needs_rewrite
     }
 
-    /// The verdict. `placed` hears of each struct that is new to the document, after what it builds on, and of the clock from
-    /// which on it is new.
-    ///
-    /// A client whose next struct has to wait is looked at again when what it waits for was placed, so the time
-    /// grows with the update's size whatever its order.
-    fn play<'a>(&'a self, state: &StateVector, mut placed: impl FnMut(u64, &'a Struct, u64)) -> Verdict {
-        let mut clocks: HashMap<u64, u64> = HashMap::new();
-        let known = |clocks: &HashMap<u64, u64>, client: u64| {
-            clocks.get(&client).copied().unwrap_or_else(|| u64::from(state.get(&ClientID::new(client))))
-        };
-        let mut next = vec![0usize; self.structs.len()];
-        let mut unfinished = self.structs.len();
-        // By client: from which clock on it wakes which section.
-        let mut waiting: HashMap<u64, BinaryHeap<Reverse<(u64, usize)>>> = HashMap::new();
-        let mut ready: Vec<usize> = (0..self.structs.len()).rev().collect();
-        while let Some(section) = ready.pop() {
-            let (client, structs) = &self.structs[section];
-            let next = &mut next[section];
-            while let Some(item) = structs.get(*next) {
-                let clock = known(&clocks, *client);
-                let end = item.clock + item.len;
-                if item.clock > clock {
-                    return Verdict::Missing;
+    /// True if it brings a subdocument.
+    pub(crate) fn has_subdocument(&self) -> bool {
+        self.subdocuments > 0
+    }
+
+    fn structs_of(&self, section: &Section) -> &[Struct] {
+        &self.structs[section.from as usize..section.to as usize]
+    }
+
+    /// Where the bytes of the struct at `index`, one of `section`, end.
+    fn bytes_end(&self, section: &Section, index: usize) -> usize {
+        if index + 1 < section.to as usize { self.structs[index + 1].at as usize } else { section.bytes_end as usize }
+    }
+
+    fn read_structs(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        // A section takes a count, a client, a clock and at least one struct of two bytes.
+        let sections = reader.count(5)?;
+        let mut seen = Distinct::new();
+        self.sections.reserve_exact(sections);
+        for _ in 0..sections {
+            let count = reader.count(2)?;
+            if count == 0 {
+                return Err(Malformed("a client without structs"));
+            }
+            let client = reader.var_uint()?;
+            if !seen.insert(client) {
+                return Err(Malformed("a client twice in an update"));
+            }
+            let mut at = clock(reader)?;
+            let from = self.structs.len() as u32;
+            self.structs.reserve(count);
+            for _ in 0..count {
+                let item = self.read_struct(reader, at)?;
+                let end = u64::from(at) + u64::from(item.len);
+                if end >= MAX_CLOCK {
+                    return Err(Malformed("a clock above 2^31"));
                 }
-                if end > clock {
-                    let unknown = |(of, at): &&Id| {
-                        if of == client { *at >= item.clock } else { *at >= known(&clocks, *of) }
+                at = end as u32;
+                self.structs.push(item);
+            }
+            let bytes_end = self.position(reader);
+            self.sections.push(Section { client, from, to: self.structs.len() as u32, bytes_end });
+        }
+        Ok(())
+    }
+
+    fn position(&self, reader: &Reader<'_>) -> u32 {
+        (self.bytes.len() - reader.left()) as u32
+    }
+
+    fn read_struct(&mut self, reader: &mut Reader<'a>, clock_at: u32) -> Result<Struct, Malformed> {
+        let at = self.position(reader);
+        let info = reader.u8()?;
+        let kind = info & 0x1f;
+        let mut item =
+            Struct { clock: clock_at, len: 0, at, content_at: at + 1, left: None, right: None, parent: None, kind };
+        match kind {
+            GC if info == 0 => item.len = clock(reader)?,
+            GC => return Err(Malformed("a collected range with flags")),
+            10 => return Err(Malformed("an update with a gap (Skip)")),
+            _ => {
+                if info & HAS_LEFT != 0 {
+                    item.left = Some(id(reader)?);
+                }
+                if info & HAS_RIGHT != 0 {
+                    item.right = Some(id(reader)?);
+                }
+                if info & (HAS_LEFT | HAS_RIGHT) == 0 {
+                    let of = match reader.var_uint()? {
+                        1 => ParentType::Root(reader.var_str()?),
+                        0 => ParentType::Element(id(reader)?),
+                        _ => return Err(Malformed("an unknown kind of parent")),
                     };
-                    if let Some((of, at)) = item.needs.iter().flatten().find(unknown) {
-                        if of == client {
-                            return Verdict::Missing;
-                        }
-                        waiting.entry(*of).or_default().push(Reverse((*at, section)));
-                        break;
-                    }
-                    placed(*client, item, clock);
+                    let key = if info & HAS_PARENT_KEY != 0 { Some(reader.var_str()?) } else { None };
+                    item.parent = Some(self.parents.len() as u32);
+                    self.parents.push(Parent { of, key });
                 }
-                clocks.insert(*client, clock.max(end));
-                *next += 1;
-            }
-            unfinished -= usize::from(*next == structs.len());
-            if let Some(sleepers) = waiting.get_mut(client) {
-                let clock = known(&clocks, *client);
-                while sleepers.peek().is_some_and(|Reverse((at, _))| *at < clock) {
-                    ready.extend(sleepers.pop().map(|Reverse((_, section))| section));
-                }
+                item.content_at = self.position(reader);
+                item.len = self.read_content(reader, kind)?;
             }
         }
-        if unfinished > 0 {
-            return Verdict::Missing;
+        if item.len == 0 {
+            return Err(Malformed("a struct of no length"));
         }
-        let deletes_known = self
-            .deletes
-            .iter()
-            .all(|(client, ranges)| ranges.iter().all(|(at, len)| at + len <= known(&clocks, *client)));
-        if deletes_known { Verdict::Ready } else { Verdict::Missing }
+        Ok(item)
     }
-}
 
-fn parse_structs(reader: &mut Reader<'_>) -> Result<Vec<(u64, Vec<Struct>)>, Malformed> {
-    // A section takes a count, a client, a clock and at least one struct of two bytes.
-    let sections = reader.count(5)?;
-    let mut seen = HashSet::new();
-    let mut out = Vec::with_capacity(sections);
-    for _ in 0..sections {
-        let count = reader.count(2)?;
-        if count == 0 {
-            return Err(Malformed("a client without structs"));
-        }
-        let client = reader.var_uint()?;
-        if !seen.insert(client) {
-            return Err(Malformed("a client twice in an update"));
-        }
-        let mut at = clock(reader)?;
-        let mut structs = Vec::with_capacity(count);
-        for _ in 0..count {
-            let item = parse_struct(reader, at)?;
-            at += item.len;
-            if at >= MAX_CLOCK {
-                return Err(Malformed("a clock above 2^31"));
+    /// Reads an item's content and returns its length in elements.
+    fn read_content(&mut self, reader: &mut Reader<'a>, kind: u8) -> Result<u32, Malformed> {
+        Ok(match kind {
+            DELETED => clock(reader)?,
+            // yrs reads one string too many and then writes documents that nobody can decode.
+            2 => return Err(Malformed("legacy JSON content, which this server does not take")),
+            BINARY => {
+                self.needs_rewrite |= subdocuments::is_marked(reader.var_bytes()?);
+                1
             }
-            structs.push(item);
-        }
-        out.push((client, structs));
-    }
-    Ok(out)
-}
-
-fn parse_struct(reader: &mut Reader<'_>, at: u64) -> Result<Struct, Malformed> {
-    const HAS_LEFT: u8 = 0x80;
-    const HAS_RIGHT: u8 = 0x40;
-    const HAS_PARENT_KEY: u8 = 0x20;
-
-    let info = reader.u8()?;
-    let content = info & 0x1f;
-    let mut needs = [None; 3];
-    let len = match content {
-        0 if info == 0 => clock(reader)?,
-        0 => return Err(Malformed("a collected range with flags")),
-        10 => return Err(Malformed("an update with a gap (Skip)")),
-        _ => {
-            if info & HAS_LEFT != 0 {
-                needs[0] = Some(id(reader)?);
+            STRING => utf16_len(reader.var_str()?),
+            5 => {
+                json(reader)?;
+                1
             }
-            if info & HAS_RIGHT != 0 {
-                needs[1] = Some(id(reader)?);
+            FORMAT => {
+                reader.var_str()?;
+                json(reader)?;
+                1
             }
-            if info & (HAS_LEFT | HAS_RIGHT) == 0 {
-                match reader.var_uint()? {
-                    1 => {
+            TYPE => {
+                match reader.u8()? {
+                    0 | 1 | 2 | 4 | 6 => {}
+                    3 => {
                         reader.var_str()?;
                     }
-                    0 => needs[2] = Some(id(reader)?),
-                    _ => return Err(Malformed("an unknown kind of parent")),
+                    // yrs does not read the key that follows and loses its place.
+                    5 => return Err(Malformed("an XML hook, which this server does not take")),
+                    _ => return Err(Malformed("an unknown shared type")),
                 }
-                if info & HAS_PARENT_KEY != 0 {
-                    reader.var_str()?;
-                }
+                1
             }
-            parse_content(reader, content)?
-        }
-    };
-    if len == 0 {
-        return Err(Malformed("a struct of no length"));
-    }
-    Ok(Struct { clock: at, len, needs, is_type: content == 7 })
-}
-
-/// Reads an item's content and returns its length in elements.
-fn parse_content(reader: &mut Reader<'_>, content: u8) -> Result<u64, Malformed> {
-    Ok(match content {
-        1 => clock(reader)?,
-        // yrs reads one string too many and then writes documents that nobody can decode.
-        2 => return Err(Malformed("legacy JSON content, which this server does not take")),
-        3 => {
-            reader.var_bytes()?;
-            1
-        }
-        4 => reader.var_str()?.encode_utf16().count() as u64,
-        5 => {
-            json(reader)?;
-            1
-        }
-        6 => {
-            reader.var_str()?;
-            json(reader)?;
-            1
-        }
-        7 => {
-            match reader.var_uint()? {
-                0 | 1 | 2 | 4 | 6 => {}
-                3 => {
-                    reader.var_str()?;
+            ANY => {
+                let count = reader.count(1)?;
+                for _ in 0..count {
+                    any(reader, 0)?;
                 }
-                // yrs does not read the key that follows and loses its place.
-                5 => return Err(Malformed("an XML hook, which this server does not take")),
-                _ => return Err(Malformed("an unknown shared type")),
+                count as u32
             }
-            1
-        }
-        8 => {
-            let count = reader.count(1)?;
-            for _ in 0..count {
+            DOCUMENT => {
+                reader.var_str()?;
                 any(reader, 0)?;
+                self.needs_rewrite = true;
+                self.subdocuments += 1;
+                1
             }
-            count as u64
+            _ => return Err(Malformed("an unknown kind of content")),
+        })
+    }
+
+    fn read_deletes(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        let clients = reader.count(2)?;
+        let mut seen = Distinct::new();
+        for _ in 0..clients {
+            let client = reader.var_uint()?;
+            if !seen.insert(client) {
+                return Err(Malformed("a client twice in a delete set"));
+            }
+            let count = reader.count(2)?;
+            self.deletes.reserve(count);
+            for _ in 0..count {
+                let (clock, len) = (clock(reader)?, clock(reader)?);
+                if len == 0 || u64::from(clock) + u64::from(len) >= MAX_CLOCK {
+                    return Err(Malformed("an impossible range in a delete set"));
+                }
+                self.deletes.push(Deletion { client, clock, len });
+            }
         }
-        9 => {
-            // yrs never frees a document that contains a subdocument, but the format allows it.
-            reader.var_str()?;
-            any(reader, 0)?;
-            1
-        }
-        _ => return Err(Malformed("an unknown kind of content")),
-    })
+        Ok(())
+    }
 }
 
-fn parse_deletes(reader: &mut Reader<'_>) -> Result<Vec<(u64, Ranges)>, Malformed> {
-    let clients = reader.count(2)?;
-    let mut seen = HashSet::new();
-    let mut out = Vec::with_capacity(clients);
-    for _ in 0..clients {
-        let client = reader.var_uint()?;
-        if !seen.insert(client) {
-            return Err(Malformed("a client twice in a delete set"));
-        }
-        let count = reader.count(2)?;
-        let mut ranges = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (at, len) = (clock(reader)?, clock(reader)?);
-            if len == 0 || at + len >= MAX_CLOCK {
-                return Err(Malformed("an impossible range in a delete set"));
-            }
-            ranges.push((at, len));
-        }
-        out.push((client, ranges));
+/// Encodes a state vector, higher clients first, as Yjs writes it.
+fn write_state_vector(mut clocks: Vec<(u64, u32)>) -> Vec<u8> {
+    clocks.sort_unstable_by_key(|(client, _)| std::cmp::Reverse(*client));
+    let mut out = Vec::with_capacity(1 + clocks.len() * 8);
+    write_var_uint(&mut out, clocks.len() as u64);
+    for (client, clock) in clocks {
+        write_var_uint(&mut out, client);
+        write_var_uint(&mut out, u64::from(clock));
     }
-    Ok(out)
+    out
+}
+
+/// Which clients were seen. Yjs writes them in descending order, so that looking at the last one is enough.
+struct Distinct {
+    last: Option<u64>,
+    descending: bool,
+    seen: Vec<u64>,
+    unordered: HashSet<u64>,
+}
+
+impl Distinct {
+    fn new() -> Self {
+        Self { last: None, descending: true, seen: Vec::new(), unordered: HashSet::new() }
+    }
+
+    /// False if it was there.
+    fn insert(&mut self, client: u64) -> bool {
+        if self.descending {
+            match self.last {
+                None => {
+                    self.last = Some(client);
+                    return true;
+                }
+                Some(last) if client < last => {
+                    if self.seen.is_empty() {
+                        self.seen.push(last);
+                    }
+                    self.seen.push(client);
+                    self.last = Some(client);
+                    return true;
+                }
+                Some(last) => {
+                    self.descending = false;
+                    self.unordered.extend(self.seen.drain(..));
+                    self.unordered.insert(last);
+                }
+            }
+        }
+        self.unordered.insert(client)
+    }
 }
 
 fn id(reader: &mut Reader<'_>) -> Result<Id, Malformed> {
-    Ok((reader.var_uint()?, clock(reader)?))
+    Ok(Id { client: reader.var_uint()?, clock: clock(reader)? })
 }
 
-fn clock(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+#[inline]
+fn clock(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
     let value = reader.var_uint()?;
-    if value < MAX_CLOCK { Ok(value) } else { Err(Malformed("a clock above 2^31")) }
+    if value < MAX_CLOCK { Ok(value as u32) } else { Err(Malformed("a clock above 2^31")) }
+}
+
+/// Length in UTF-16 units: every character is one, and one outside of the basic plane is two.
+fn utf16_len(text: &str) -> u32 {
+    let starts = text.bytes().filter(|byte| (*byte as i8) >= -0x40).count();
+    let wide = text.bytes().filter(|byte| *byte >= 0xf0).count();
+    (starts + wide) as u32
 }
 
 /// Embeds and formatting values are JSON text. yrs parses it recursively.
 fn json(reader: &mut Reader<'_>) -> Result<(), Malformed> {
-    let text = reader.var_str()?;
     let mut depth = 0u32;
-    for byte in text.bytes() {
+    let mut bytes = reader.var_str()?.bytes();
+    while let Some(byte) = bytes.next() {
         match byte {
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => loop {
+                match bytes.next() {
+                    Some(b'\\') => {
+                        bytes.next();
+                    }
+                    Some(b'"') | None => break,
+                    Some(_) => {}
+                }
+            },
             _ => {}
         }
         if depth > MAX_ANY_DEPTH {

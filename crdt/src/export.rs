@@ -1,0 +1,84 @@
+//! A document's contents as JSON, text or XML, for readers that are no Yjs clients.
+//!
+//! yrs walks a document without a bound on its steps: text with a character outside of the basic plane that lies in an array, or is
+//! read as one, has it walk without end, and other mixtures make it panic. The first is refused here and the second becomes an error,
+//! but nobody has proved that there is no third. So **whoever exports what clients wrote runs [`json`] on a thread of its own and waits for
+//! it with a deadline.** A thread that does not end cannot be stopped; it keeps its replica. So give it one that was loaded for it
+//! ([`Replica::load`]), never the one that people work in, and take no more exports once a few threads were lost.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value;
+use yrs::types::ToJson;
+use yrs::{GetString, ReadTxn, Transact};
+
+use crate::Replica;
+use crate::replica::to_json;
+
+/// As what a root type is read: its name alone does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Text,
+    Map,
+    Array,
+    Xml,
+}
+
+/// The type cannot be read as what it was asked for, because clients put something else into it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("what is in this document cannot be read as what was asked for")]
+pub struct Unreadable;
+
+/// The root type `name`: a string for text and XML, an array, or an object. Binary content and subdocuments are `null`.
+pub fn json(replica: &Replica, name: &str, kind: Kind) -> Result<Value, Unreadable> {
+    if kind != Kind::Text && replica.has_text_in_array((kind == Kind::Array).then_some(name)) {
+        return Err(Unreadable);
+    }
+    catch_unwind(AssertUnwindSafe(|| {
+        let txn = replica.doc().transact();
+        match kind {
+            Kind::Text => Value::String(txn.get_text(name).map_or_else(String::new, |text| text.get_string(&txn))),
+            Kind::Xml => Value::String(txn.get_xml_fragment(name).map_or_else(String::new, |xml| xml.get_string(&txn))),
+            Kind::Map => {
+                txn.get_map(name).map_or_else(|| Value::Object(Default::default()), |map| to_json(&map.to_json(&txn)))
+            }
+            Kind::Array => {
+                txn.get_array(name).map_or_else(|| Value::Array(Vec::new()), |list| to_json(&list.to_json(&txn)))
+            }
+        }
+    }))
+    .map_err(|_| Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use yrs::{Array, ArrayPrelim, Map, Text};
+
+    #[test]
+    fn a_document_is_read_as_what_it_is() {
+        let mut replica = Replica::new();
+        let doc = replica.doc().clone();
+        let (text, list) = (doc.get_or_insert_text("text"), doc.get_or_insert_array("list"));
+        let map = doc.get_or_insert_map("map");
+        replica.edit(|txn| {
+            text.insert(txn, 0, "a😀");
+            list.push_back(txn, "x");
+            list.push_back(txn, ArrayPrelim::from([1, 2]));
+            map.insert(txn, "k", true);
+        });
+        assert_eq!(json(&replica, "text", Kind::Text), Ok(json!("a😀")));
+        assert_eq!(json(&replica, "list", Kind::Array), Ok(json!(["x", [1, 2]])));
+        assert_eq!(json(&replica, "map", Kind::Map), Ok(json!({"k": true})));
+        assert_eq!(json(&replica, "nothing", Kind::Map), Ok(json!({})));
+        // yrs would look for the rest of the emoji for ever.
+        assert_eq!(json(&replica, "text", Kind::Array), Err(Unreadable));
+        // So it would in an array inside of the map.
+        let nested =
+            [&[1, 2, 7, 0, 0x27, 1, 3][..], b"map", &[1, b'n', 0], &[4, 0, 7, 0, 4], "😀".as_bytes(), &[0]].concat();
+        replica.apply_foreign(&nested).expect("well-formed");
+        assert_eq!(json(&replica, "map", Kind::Map), Err(Unreadable));
+        assert_eq!(json(&replica, "text", Kind::Text), Ok(json!("a😀")));
+    }
+}

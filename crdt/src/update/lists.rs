@@ -1,0 +1,244 @@
+//! Which list every element of a document lies in, which elements are shared types, and how deep they lie.
+//!
+//! A list is the sequence of a type, or the values of one of its keys. No honest client places an element between
+//! neighbours of two lists, or into something that is no type: yrs would weave the lists into each other, or fail half-way.
+//! Nor does it nest types without end: yrs deletes what is inside a type by recursion, and so does Yjs, and the stack would
+//! overflow later, when somebody deletes the outermost. So all of this is known here, without asking yrs.
+//!
+//! Elements of the list that was named first take no memory; in a plain text that is all of them, but for eight bytes for a range
+//! that came deleted: what came so may have been a type. Other deletions are not known here; a deleted type counts
+//! as long as the document is loaded, and anything else that is deleted later never was a type.
+
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
+
+use super::gate::{Source, Undo};
+use super::{DELETED, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use crate::Malformed;
+
+/// Of elements that were collected, and of what was placed beside or into them: yrs collects it too.
+const NOWHERE: u32 = 0;
+
+/// The list that was named first.
+const FIRST: u32 = 1;
+
+/// From a clock on, a client's elements lie in a list.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    clock: u32,
+    list: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lists {
+    /// By client, in the order of clocks, from 0 on. A client that is not here has elements in the first list only.
+    runs: HashMap<u64, Vec<Run>>,
+    /// The numbers of lists by the hash of their parent and key. The hash has a secret key, so nobody can find two that meet.
+    numbers: HashMap<u64, u32>,
+    hasher: RandomState,
+    /// How deep the elements of each list lie; 0 is directly in a root type.
+    depths: Vec<u32>,
+    types: HashSet<Id>,
+    /// By client, the ranges of clocks of elements that came deleted, in order.
+    deleted: HashMap<u64, Vec<(u32, u32)>>,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self {
+            runs: HashMap::new(),
+            numbers: HashMap::new(),
+            hasher: RandomState::new(),
+            depths: Vec::new(),
+            types: HashSet::new(),
+            deleted: HashMap::new(),
+        }
+    }
+}
+
+impl Lists {
+    /// Places the part of a struct from the clock `from` on, which is new. What it refers to must be placed.
+    ///
+    /// Returns how deep the contents of a new type lie.
+    ///
+    /// # Errors
+    ///
+    /// If a foreign struct belongs to two lists, or its parent is no type and did not come deleted.
+    #[inline]
+    pub(super) fn place(
+        &mut self,
+        update: &Parsed<'_>,
+        client: u64,
+        item: &Struct,
+        from: u32,
+        source: Source,
+        journal: &mut Vec<Undo>,
+    ) -> Result<u32, Malformed> {
+        if self.runs.is_empty() && item.parent.is_none() && !matches!(item.kind, GC | DELETED | TYPE) {
+            return Ok(0);
+        }
+        self.place_in_one_of_many(update, client, item, from, source, journal)
+    }
+
+    fn place_in_one_of_many(
+        &mut self,
+        update: &Parsed<'_>,
+        client: u64,
+        item: &Struct,
+        from: u32,
+        source: Source,
+        journal: &mut Vec<Undo>,
+    ) -> Result<u32, Malformed> {
+        let mut list = NOWHERE;
+        if item.kind != GC {
+            // Of a struct that is known in part, the rest lies beside that part.
+            let known_part = (from > item.clock).then(|| Id { client, clock: from - 1 });
+            let [left, right, known_part] = [item.left, item.right, known_part].map(|id| id.map(|id| self.list_of(id)));
+            let named = match item.parent {
+                Some(parent) => Some(self.list_in(&update.parents[parent as usize], source, journal)?),
+                None => None,
+            };
+            let mut lists = [left, right, known_part, named].into_iter().flatten();
+            list = lists.clone().max().unwrap_or(NOWHERE);
+            let is_odd = |other: u32| match other {
+                // A type is collected with all that is in it. A root type never is, so nothing in it lies beside what was collected.
+                NOWHERE => list != NOWHERE && self.depths[list as usize] == 0,
+                other => other != list,
+            };
+            if source == Source::Foreign && lists.any(is_odd) {
+                return Err(Malformed("a struct that belongs to two lists"));
+            }
+        }
+        self.append(client, from, list, journal);
+        if item.kind == DELETED {
+            self.note_deleted(client, from, item.end(), journal);
+        }
+        if item.kind != TYPE || list == NOWHERE {
+            return Ok(0);
+        }
+        let id = Id { client, clock: from };
+        self.types.insert(id);
+        journal.push(Undo::Type(id));
+        Ok(self.depths[list as usize] + 1)
+    }
+
+    /// True if text lies in an array, or in the root type `root`, which is to be read as one.
+    pub(super) fn has_text_in_array(&self, state: &Parsed<'_>, root: Option<&str>) -> bool {
+        const ARRAY: u8 = 0;
+        let structs = |kind| {
+            let of_section = move |section| state.structs_of(section).iter().map(move |item| (section, item));
+            state.sections.iter().flat_map(of_section).filter(move |(_, item)| item.kind == kind)
+        };
+        let id = |section: &Section, item: &Struct| Id { client: section.client, clock: item.clock };
+        let arrays = structs(TYPE)
+            .filter(|(_, item)| state.bytes[item.content_at as usize] == ARRAY)
+            .map(|(section, item)| self.hasher.hash_one((id(section, item), None::<&str>)))
+            .chain(root.map(|name| self.hasher.hash_one((name, None::<&str>))));
+        let arrays: HashSet<u32> = arrays.filter_map(|hash| self.numbers.get(&hash).copied()).collect();
+        !arrays.is_empty() && structs(STRING).any(|(section, item)| arrays.contains(&self.list_of(id(section, item))))
+    }
+
+    fn list_of(&self, id: Id) -> u32 {
+        let Some(runs) = self.runs.get(&id.client) else { return FIRST };
+        let after = runs.partition_point(|run| run.clock <= id.clock);
+        runs[after - 1].list
+    }
+
+    /// The list that a struct without neighbours names.
+    fn list_in(&mut self, parent: &Parent<'_>, source: Source, journal: &mut Vec<Undo>) -> Result<u32, Malformed> {
+        let (hash, depth) = match parent.of {
+            ParentType::Root(name) => (self.hasher.hash_one((name, parent.key)), 0),
+            ParentType::Element(id) if self.types.contains(&id) => {
+                let depth = self.depths[self.list_of(id) as usize] + 1;
+                (self.hasher.hash_one((id, parent.key)), depth)
+            }
+            ParentType::Element(id) => {
+                let is_gone = self.list_of(id) == NOWHERE || self.came_deleted(id);
+                if is_gone || source == Source::Own {
+                    return Ok(NOWHERE);
+                }
+                return Err(Malformed("a struct whose parent is not a shared type"));
+            }
+        };
+        if self.depths.is_empty() {
+            self.depths.extend([0; FIRST as usize]);
+        }
+        let next = self.depths.len() as u32;
+        Ok(match self.numbers.entry(hash) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                entry.insert(next);
+                self.depths.push(depth);
+                journal.push(Undo::List(hash));
+                next
+            }
+        })
+    }
+
+    fn note_deleted(&mut self, client: u64, from: u32, end: u32, journal: &mut Vec<Undo>) {
+        let ranges = self.deleted.entry(client).or_default();
+        match ranges.last_mut() {
+            Some((_, last_end)) if *last_end == from => *last_end = end,
+            _ => ranges.push((from, end)),
+        }
+        journal.push(Undo::Deleted(Id { client, clock: from }));
+    }
+
+    fn came_deleted(&self, id: Id) -> bool {
+        let Some(ranges) = self.deleted.get(&id.client) else { return false };
+        let after = ranges.partition_point(|(from, _)| *from <= id.clock);
+        after > 0 && id.clock < ranges[after - 1].1
+    }
+
+    fn append(&mut self, client: u64, from: u32, list: u32, journal: &mut Vec<Undo>) {
+        let runs = match self.runs.entry(client) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if list == FIRST => return,
+            Entry::Vacant(entry) => entry.insert(Vec::new()),
+        };
+        let last = runs.last().map(|run| run.list);
+        if last == Some(list) {
+            return;
+        }
+        if last.is_none() && from > 0 {
+            runs.push(Run { clock: 0, list: FIRST });
+            journal.push(Undo::Run(client));
+        }
+        runs.push(Run { clock: from, list });
+        journal.push(Undo::Run(client));
+    }
+
+    /// Takes back one step of an update that was not let in.
+    pub(super) fn undo(&mut self, step: Undo) {
+        match step {
+            Undo::Clock { .. } => {}
+            Undo::Run(client) => {
+                if let Entry::Occupied(mut runs) = self.runs.entry(client) {
+                    runs.get_mut().pop();
+                    if runs.get().is_empty() {
+                        runs.remove();
+                    }
+                }
+            }
+            Undo::Deleted(id) => {
+                if let Entry::Occupied(mut ranges) = self.deleted.entry(id.client) {
+                    ranges.get_mut().pop_if(|(from, _)| *from >= id.clock);
+                    match ranges.get_mut().last_mut() {
+                        Some((_, end)) => *end = id.clock.min(*end),
+                        None => {
+                            ranges.remove();
+                        }
+                    }
+                }
+            }
+            Undo::Type(id) => {
+                self.types.remove(&id);
+            }
+            Undo::List(hash) => {
+                self.numbers.remove(&hash);
+                self.depths.pop();
+            }
+        }
+    }
+}

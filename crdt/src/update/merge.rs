@@ -1,0 +1,236 @@
+//! Several updates as one, without a document.
+//!
+//! The bytes of structs are copied; only a struct that is known in part is written anew. Typed text that follows itself
+//! becomes one struct, as it would in a document. It decides nothing: what goes in was let in before, and comes out in the
+//! same effect.
+
+use bytes::Bytes;
+
+use super::{DELETED, Deletion, GC, HAS_LEFT, HAS_RIGHT, Id, Parsed, STRING, Section, Struct, parse};
+use crate::Malformed;
+use crate::lib0::{Reader, var_uint, write_var_bytes, write_var_uint};
+
+/// Merges updates that a document accepted one after the other, with none between them, into one that does the same to
+/// whatever has what that document had before. The result has no gap (`Skip`) and passes [`parse`].
+///
+/// # Errors
+///
+/// If an update is malformed.
+pub fn merge(updates: &[Bytes]) -> Result<Vec<u8>, Malformed> {
+    if let [update] = updates {
+        return Ok(update.to_vec());
+    }
+    let parsed = updates.iter().map(|update| parse(update)).collect::<Result<Vec<_>, _>>()?;
+    merge_parsed(&parsed.iter().collect::<Vec<_>>())
+}
+
+/// As [`merge`], for what was read already.
+pub(crate) fn merge_parsed(updates: &[&Parsed<'_>]) -> Result<Vec<u8>, Malformed> {
+    let mut sections: Vec<(&Section, &Parsed<'_>)> =
+        updates.iter().flat_map(|update| update.sections.iter().map(move |section| (section, *update))).collect();
+    // Higher clients first, as Yjs writes them; the sort is stable and keeps the order of one client's.
+    sections.sort_by_key(|(section, _)| std::cmp::Reverse(section.client));
+    let mut writer = Writer::new(updates.iter().map(|update| update.bytes.len()).sum());
+    for of_client in sections.chunk_by(|(a, _), (b, _)| a.client == b.client) {
+        let mut section = writer.section(of_client[0].0.client);
+        for (part, update) in of_client {
+            for index in part.from as usize..part.to as usize {
+                section.push(update, part, index)?;
+            }
+        }
+        section.finish();
+    }
+    let deletes = updates.iter().flat_map(|update| update.deletes.iter().copied()).collect();
+    Ok(writer.finish(deletes))
+}
+
+/// Writes an update client by client.
+pub(super) struct Writer {
+    /// The sections so far.
+    out: Vec<u8>,
+    sections: u64,
+    /// Structs of the client at hand; its section begins with their count.
+    body: Vec<u8>,
+}
+
+/// One client's structs.
+pub(super) struct SectionWriter<'w> {
+    writer: &'w mut Writer,
+    client: u64,
+    start: Option<u32>,
+    end: u32,
+    count: u64,
+    /// The last struct if it is text that may go on.
+    text: Option<OpenText>,
+}
+
+/// Text at the end of what is written.
+struct OpenText {
+    right: Option<Id>,
+    /// Where its length is written in the body, and how many bytes the text has.
+    len_at: usize,
+    bytes: usize,
+}
+
+impl Writer {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { out: Vec::with_capacity(capacity + 16), sections: 0, body: Vec::new() }
+    }
+
+    pub(super) fn section(&mut self, client: u64) -> SectionWriter<'_> {
+        self.body.clear();
+        SectionWriter { writer: self, client, start: None, end: 0, count: 0, text: None }
+    }
+
+    /// The update: the sections, and what is deleted.
+    pub(super) fn finish(self, mut deletes: Vec<Deletion>) -> Vec<u8> {
+        let mut update = Vec::with_capacity(self.out.len() + 12 + deletes.len() * 6);
+        write_var_uint(&mut update, self.sections);
+        update.extend_from_slice(&self.out);
+        write_deletes(&mut update, &mut deletes);
+        update
+    }
+}
+
+impl SectionWriter<'_> {
+    /// Appends a struct of `update`, or what of it is not written yet.
+    pub(super) fn push(&mut self, update: &Parsed<'_>, section: &Section, index: usize) -> Result<(), Malformed> {
+        let item = &update.structs[index];
+        let bytes = &update.bytes[item.at as usize..update.bytes_end(section, index)];
+        match self.start {
+            None => self.start = Some(item.clock),
+            Some(_) if item.end() <= self.end => return Ok(()),
+            // Accepted, so all before it was known, and not from these updates: then what was written so far was known too.
+            Some(_) if item.clock > self.end => {
+                self.writer.body.clear();
+                self.start = Some(item.clock);
+                self.count = 0;
+            }
+            Some(_) if item.clock < self.end => {
+                write_rest(&mut self.writer.body, self.client, item, bytes, self.end - item.clock)?;
+                self.count += 1;
+                self.end = item.end();
+                self.text = None;
+                return Ok(());
+            }
+            Some(_) => {
+                if self.continues_text(item) {
+                    self.append_text(item, bytes);
+                    self.end = item.end();
+                    return Ok(());
+                }
+            }
+        }
+        let at = self.writer.body.len();
+        self.writer.body.extend_from_slice(bytes);
+        self.text = (item.kind == STRING).then(|| {
+            let len_at = (item.content_at - item.at) as usize;
+            let text = Reader::new(&bytes[len_at..]).var_bytes().map_or(0, <[u8]>::len);
+            OpenText { right: item.right, len_at: at + len_at, bytes: text }
+        });
+        self.count += 1;
+        self.end = item.end();
+        Ok(())
+    }
+
+    /// Text of the same insertion: it was typed right behind the last element, before the same neighbour.
+    fn continues_text(&self, item: &Struct) -> bool {
+        let last = Id { client: self.client, clock: self.end.wrapping_sub(1) };
+        let Some(text) = &self.text else { return false };
+        item.kind == STRING && item.left == Some(last) && item.right == text.right
+    }
+
+    fn append_text(&mut self, item: &Struct, bytes: &[u8]) {
+        let Some(text) = &mut self.text else { return };
+        let body = &mut self.writer.body;
+        let more = Reader::new(&bytes[(item.content_at - item.at) as usize..]).var_bytes().unwrap_or_default();
+        let begins = body.len() - text.bytes;
+        let total = (text.bytes + more.len()) as u64;
+        let mut room = [0; 10];
+        let len = var_uint(&mut room, total);
+        if begins - text.len_at == len.len() {
+            body[text.len_at..begins].copy_from_slice(len);
+        } else {
+            body.splice(text.len_at..begins, len.iter().copied());
+        }
+        body.extend_from_slice(more);
+        text.bytes += more.len();
+    }
+
+    pub(super) fn finish(self) {
+        let Some(start) = self.start else { return };
+        let out = &mut self.writer.out;
+        write_var_uint(out, self.count);
+        write_var_uint(out, self.client);
+        write_var_uint(out, u64::from(start));
+        out.extend_from_slice(&self.writer.body);
+        self.writer.sections += 1;
+    }
+}
+
+/// Writes a struct without its first `known` elements.
+fn write_rest(out: &mut Vec<u8>, client: u64, item: &Struct, bytes: &[u8], known: u32) -> Result<(), Malformed> {
+    let left = item.len - known;
+    if item.kind == GC {
+        out.push(GC);
+        write_var_uint(out, u64::from(left));
+        return Ok(());
+    }
+    out.push(item.kind | HAS_LEFT | if item.right.is_some() { HAS_RIGHT } else { 0 });
+    write_var_uint(out, client);
+    write_var_uint(out, u64::from(item.clock + known - 1));
+    if let Some(right) = item.right {
+        write_var_uint(out, right.client);
+        write_var_uint(out, u64::from(right.clock));
+    }
+    let mut content = Reader::new(&bytes[(item.content_at - item.at) as usize..]);
+    match item.kind {
+        DELETED => write_var_uint(out, u64::from(left)),
+        STRING => {
+            let text = content.var_str()?;
+            let mut rest = String::with_capacity(text.len());
+            let mut units = 0;
+            for c in text.chars() {
+                let begins = units;
+                units += c.len_utf16() as u32;
+                if begins >= known {
+                    rest.push(c);
+                } else if units > known {
+                    // Half of a surrogate pair is left, which Yjs replaces.
+                    rest.push(char::REPLACEMENT_CHARACTER);
+                }
+            }
+            write_var_bytes(out, rest.as_bytes());
+        }
+        super::ANY => {
+            content.var_uint()?;
+            for _ in 0..known {
+                super::any(&mut content, 0)?;
+            }
+            write_var_uint(out, u64::from(left));
+            out.extend_from_slice(content.rest());
+        }
+        _ => return Err(Malformed("a part of something that has none")),
+    }
+    Ok(())
+}
+
+fn write_deletes(out: &mut Vec<u8>, deletes: &mut Vec<Deletion>) {
+    deletes.sort_unstable_by_key(|range| (std::cmp::Reverse(range.client), range.clock));
+    deletes.dedup_by(|next, range| {
+        let joins = next.client == range.client && next.clock <= range.clock + range.len;
+        if joins {
+            range.len = range.len.max(next.clock + next.len - range.clock);
+        }
+        joins
+    });
+    write_var_uint(out, deletes.chunk_by(|a, b| a.client == b.client).count() as u64);
+    for of_client in deletes.chunk_by(|a, b| a.client == b.client) {
+        write_var_uint(out, of_client[0].client);
+        write_var_uint(out, of_client.len() as u64);
+        for range in of_client {
+            write_var_uint(out, u64::from(range.clock));
+            write_var_uint(out, u64::from(range.len));
+        }
+    }
+}
