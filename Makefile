@@ -31,7 +31,7 @@ test: setup ## Runs every test: Rust, web, and end to end with real browsers and
 	@$(MAKE) --no-print-directory test-rust test-web e2e
 
 test-rust: ## Runs the Rust tests
-	@scripts/with-engine cargo nextest run --locked --workspace --cargo-profile release
+	@BUILDSPACES_TEST_YJS=1 scripts/with-engine cargo nextest run --locked --workspace --cargo-profile release
 
 test-web: ## Runs the web app's unit tests
 	@cd web && npm test --silent
