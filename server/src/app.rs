@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use axum::serve::ListenerExt;
@@ -31,6 +32,9 @@ use crate::{say, telemetry};
 /// Stack of a worker thread. Updates nest by their senders' will; what is let through fits many times over.
 const STACK_BYTES: usize = 8 << 20;
 
+/// How long the log may take to write what documents handed over when they stopped: one flush, on a slow disk.
+const LOG_GRACE: Duration = Duration::from_secs(5);
+
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(config: Config) -> Result<ExitCode> {
     telemetry::start_logs(&config)?;
@@ -45,12 +49,12 @@ async fn run(config: Config) -> Result<ExitCode> {
     let _lock = lock_data_folder(&config.data_dir)?;
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let database = Database::open(&config.data_dir.join("buildspaces.db")).await?;
+    let database = Database::open(&config.data_dir.join("buildspaces.db"), config.durability.into()).await?;
 
     let tasks = Tasks::new();
     // The log must outlive the documents, which save what they hold when they are told to stop.
     let log_tasks = Tasks::new();
-    let rooms = Rooms::new(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone());
+    let rooms = Rooms::with_config(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone(), &config.rooms);
     let runs = Arc::new(Runs::new(&database));
     let sandboxes = Arc::new(open_sandboxes(&config, &rooms, &tasks).await?);
     sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;
@@ -93,9 +97,15 @@ async fn run(config: Config) -> Result<ExitCode> {
     }
     tracing::info!("stopping");
     let stop = async {
-        engine.stop().await;
-        sandboxes.shutdown().await;
-        let left = tasks.shutdown(config.stop_grace).await + log_tasks.shutdown(config.stop_grace).await;
+        let runs = async {
+            engine.stop().await;
+            sandboxes.shutdown().await;
+        };
+        // An engine that hangs must not take the time that the documents need.
+        if tokio::time::timeout(config.stop_grace / 2, runs).await.is_err() {
+            tracing::warn!("runs and containers did not end in time; the next start takes them up");
+        }
+        let left = tasks.shutdown(config.stop_grace / 2).await + log_tasks.shutdown(LOG_GRACE).await;
         database.close().await;
         left
     };

@@ -26,6 +26,9 @@ pub(crate) struct Config {
     pub(crate) sandbox: Sandbox,
     /// How long stopping may take before what is left is given up.
     pub(crate) stop_grace: Duration,
+    /// What an acknowledgement means.
+    pub(crate) durability: Durability,
+    pub(crate) rooms: buildspaces_rooms::Config,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -34,6 +37,26 @@ pub(crate) enum LogFormat {
     #[default]
     Text,
     Json,
+}
+
+/// See [`buildspaces_storage::Durability`].
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Durability {
+    #[default]
+    Full,
+    Os,
+    Off,
+}
+
+impl From<Durability> for buildspaces_storage::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Full => Self::Full,
+            Durability::Os => Self::Os,
+            Durability::Off => Self::Off,
+        }
+    }
 }
 
 /// Settings of sandboxes.
@@ -81,6 +104,8 @@ struct File {
     max_connections: Option<usize>,
     max_waiting_bytes: Option<usize>,
     stop_grace_seconds: Option<u64>,
+    durability: Durability,
+    max_document_memory_mib: Option<usize>,
     sandbox: SandboxFile,
 }
 
@@ -195,6 +220,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         None => default_data_dir(environment)?,
     };
     let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
+    let max_document_memory = within("max_document_memory_mib", file.max_document_memory_mib, 16, 1 << 24)?
+        .unwrap_or_else(default_document_memory_mib);
     Ok(Config {
         listen,
         data_dir,
@@ -203,6 +230,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         gateway,
         sandbox: sandbox(file.sandbox, environment)?,
         stop_grace: Duration::from_secs(stop_grace),
+        durability: file.durability,
+        rooms: buildspaces_rooms::Config { max_document_bytes: max_document_memory << 20 },
     })
 }
 
@@ -260,6 +289,18 @@ fn default_data_dir(environment: &BTreeMap<String, String>) -> Result<PathBuf, E
         .ok_or_else(|| Error("there is no home folder to keep data in; set data_dir or --data".to_owned()))
 }
 
+/// A quarter of what the machine, or the control group around this process, has.
+fn default_document_memory_mib() -> usize {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        kib.trim().trim_end_matches(" kB").parse::<usize>().ok()
+    });
+    let group = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse::<usize>().ok());
+    let total = [machine.map(|kib| kib >> 10), group.map(|bytes| bytes >> 20)].into_iter().flatten().min();
+    total.map_or(1024, |mib| (mib / 4).max(64))
+}
+
 /// The agent lies beside the server's own program.
 fn default_agent() -> PathBuf {
     const NAME: &str = "buildspaces-sandbox-agent";
@@ -314,6 +355,7 @@ mod tests {
         assert!(error(&[("BUILDSPACES_LISTEN", "nowhere")]).contains("nowhere"));
         assert!(error(&[("BUILDSPACES_SANDBOX_PIDS", "3")]).contains("sandbox.pids = 3 must be from 16"));
         assert!(error(&[("BUILDSPACES_MAX_CONNECTIONS", "many")]).contains("invalid type"));
+        assert!(error(&[("BUILDSPACES_DURABILITY", "never")]).contains("`full`, `os`, `off`"));
         let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);
         assert!(open.contains("--insecure-open-access"), "{open}");
     }

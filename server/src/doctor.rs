@@ -49,7 +49,7 @@ async fn look(config: &Config) -> Vec<(&'static str, Finding)> {
     });
     if usable {
         let path = config.data_dir.join("buildspaces.db");
-        findings.push(match Database::open(&path).await {
+        findings.push(match Database::open(&path, config.durability.into()).await {
             Ok(database) => {
                 database.close().await;
                 ("database", Finding::Good(format!("{} is up to date", path.display())))

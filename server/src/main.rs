@@ -13,6 +13,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use config::Config;
 
+/// Gives memory back when people leave; see docs/dependencies.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Real-time collaborative rooms whose shared state runs plans in container sandboxes.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]

@@ -36,6 +36,12 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         Unit::Seconds,
         "From handing updates to the log until they are flushed"
     );
+    describe_counter!(
+        "buildspaces_documents_evicted_total",
+        "Unused documents that left early because memory was short"
+    );
+    describe_gauge!("buildspaces_documents_bytes", Unit::Bytes, "Memory of open documents, about");
+    describe_gauge!("buildspaces_store_full", "1 while the log cannot be written for want of space");
     describe_histogram!("buildspaces_append_group_size", "Documents that shared one flush");
     Ok(handle)
 }

@@ -13,6 +13,9 @@ const slowTest = (seconds, ...work) =>
     ...work.map((line) => `    ${line}`),
   );
 
+/** How often the server is killed in the middle of typing; by hand, 200 times. */
+const KILLS = Number(process.env.BUILDSPACES_TEST_KILLS ?? 10);
+
 /** Results a run may honestly have after the server died under it. */
 const HONEST = ['passed', 'interrupted'];
 
@@ -57,7 +60,7 @@ scenario('nothing that was acknowledged is missing after kill -9', async (stage,
   const node = await api.createNode(room.id, { name: 'typed.txt', kind: 'text', text: '' });
   const documents = [`${room.id}/file:${node.id}`, 'a-plain-document'];
   const acknowledged = new Map(documents.map((name) => [name, []]));
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < KILLS; round++) {
     const typists = [];
     for (const name of documents)
       for (let i = 0; i < 2; i++) {
@@ -86,8 +89,55 @@ scenario('nothing that was acknowledged is missing after kill -9', async (stage,
         assert.deepEqual(missing, [], `${name}, round ${round}, seed ${seed}`);
       });
   }
-  t.diagnostic(`${[...acknowledged.values()].flat().length} acknowledged edits survived 4 kills`);
+  t.diagnostic(`${[...acknowledged.values()].flat().length} acknowledged edits survived ${KILLS} kills`);
 });
+
+scenario(
+  'an orderly stop in the middle of typing tells everybody to come back and loses nothing',
+  async (stage, t) => {
+    const random = seeded(20261125);
+    const server = await stage.server();
+    const api = await server.person('Witness');
+    const name = 'stopped-in-the-middle';
+    const typists = [];
+    for (const mark of 'abcd') {
+      const client = stage.client(server.url, name, api);
+      await client.synced();
+      typists.push(new Typist(client, mark, random));
+    }
+    const typing = typists.map((typist) => typist.type());
+    await until('some words to be acknowledged', () =>
+      typists.every(({ client }) => client.acknowledged > 20),
+    );
+    const begin = Date.now();
+    assert.equal(await server.stop(), 0, 'an orderly stop ends with 0');
+    const took = Date.now() - begin;
+    assert.ok(took < 15_000, `the stop took ${took} ms, longer than stop_grace_seconds`);
+    for (const typist of typists) typist.stop();
+    await Promise.all(typing);
+    for (const { client } of typists)
+      assert.equal(client.closes[0]?.code, 1012, 'the server is stopping: come back');
+    const acknowledged = typists.flatMap((typist) => typist.acknowledged);
+    await server.start();
+    await look(api, name, ({ text }) => {
+      const now = text.toString();
+      assert.deepEqual(
+        acknowledged.filter((word) => !now.includes(word)),
+        [],
+      );
+    });
+    // They bring what was not acknowledged.
+    const whole = () => new Set(typists.map(({ client }) => client.text.toString()));
+    await until(
+      'all to be equal',
+      () => typists.every(({ client }) => client.provider.synced) && whole().size === 1,
+    );
+    const [text] = whole();
+    for (const typist of typists)
+      for (let number = 1; number <= typist.written; number++) assert.ok(text.includes(typist.word(number)));
+    t.diagnostic(`${acknowledged.length} acknowledged edits; the stop took ${took} ms`);
+  },
+);
 
 scenario('browsers survive kill -9 in the middle of typing and of a run', async (stage, t) => {
   const server = await stage.server();

@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::outbox::{CloseReason, Full, Lane};
 use crate::ports::{Record, Store, StoreError};
@@ -40,6 +41,10 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// Updates after which the document's state is kept, so that loading stays fast.
 const SNAPSHOT_EVERY: u64 = 500;
+
+/// How long a document waits before it tries again to write to a full disk: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Updates that may wait for the log. Past it the actor takes no further input until the log moves.
 const MAX_UNSAVED: usize = 4096;
@@ -90,6 +95,8 @@ pub(crate) struct Setup {
     /// Where edits of a room's text file are announced.
     pub(crate) events: Option<(NodeId, broadcast::Sender<RoomEvent>)>,
     pub(crate) tasks: Tasks,
+    /// Its part of the memory of all documents.
+    pub(crate) share: Arc<Share>,
     /// Takes the document out of the registry if no handle is left; true if it did.
     pub(crate) retire: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -98,7 +105,7 @@ pub(crate) struct Setup {
 pub(crate) async fn run(mut setup: Setup) {
     let stored = match setup.store.load(&setup.name).await {
         Ok(stored) => stored,
-        Err(error) => return refuse_all(&mut setup, Error::Storage(error.0)).await,
+        Err(error) => return refuse_all(&mut setup, error.into()).await,
     };
     let document = match Document::load(setup.access, &stored) {
         Ok(document) => document,
@@ -109,6 +116,7 @@ pub(crate) async fn run(mut setup: Setup) {
     };
     metrics::gauge!("buildspaces_documents_open").increment(1.0);
     let log_len = stored.updates.len() as u64;
+    setup.share.grown(stored.bytes());
     let mut actor = Actor {
         setup,
         document,
@@ -225,6 +233,11 @@ impl Actor {
                     self.take_turn();
                 }
                 () = sleep_until(self.document.wake_at()) => {}
+                () = self.setup.share.asked_to_leave() => {
+                    if self.document.is_idle() && self.append.is_none() && (self.setup.retire)() {
+                        return End::Idle;
+                    }
+                }
                 _ = tick.tick() => {
                     self.handle(Input::Tick);
                     if self.is_unused() && (self.setup.retire)() {
@@ -246,6 +259,7 @@ impl Actor {
 
     fn take_turn(&mut self) {
         self.last_used = tokio::time::Instant::now();
+        self.setup.share.touch();
         let mut turn = std::mem::take(&mut self.turn);
         for command in turn.drain(..) {
             self.command(command);
@@ -411,9 +425,11 @@ impl Actor {
         let records = std::mem::take(&mut self.unsaved);
         let Some(last) = records.last() else { return };
         let seq = last.seq;
+        self.setup.share.grown(records.iter().map(|record| record.update.len()).sum());
         self.since_snapshot += records.len() as u64;
         let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
-        let append = Box::pin(async move { store.append(&name, records).await });
+        let tasks = self.setup.tasks.clone();
+        let append = Box::pin(async move { append(store.as_ref(), &name, records, &tasks).await });
         self.append = Some((seq, Instant::now(), append));
     }
 
@@ -479,6 +495,23 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Appends, and while the disk is full tries again: nothing is broken, so nobody is sent away. What is written meanwhile waits for
+/// the next append and is not acknowledged; past [`MAX_UNSAVED`] the document takes no input until there is space.
+async fn append(store: &dyn Store, name: &DocumentName, records: Vec<Record>, tasks: &Tasks) -> Result<(), StoreError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match store.append(name, records.clone()).await {
+            Err(error @ StoreError::Full(_)) if !tasks.is_cancelled() => error,
+            result => return result,
+        };
+        tracing::warn!(document = %name, %error, "not saved; trying again");
+        tokio::select! {
+            () = tasks.cancelled() => return Err(error),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! effects. Read in this order: [`document`], [`actor`](self), [`handle`](DocumentHandle), [`rooms`](Rooms), [`room`](RoomHandle).
 
 mod actor;
+mod budget;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod document;
@@ -27,7 +28,7 @@ pub use handle::{Connection, DocumentHandle};
 pub use outbox::{CloseReason, Outbox};
 pub use room::{RoomEvent, RoomHandle, RunsMap};
 pub(crate) use rooms::document_of;
-pub use rooms::{MAX_TITLE_CHARS, NewRoom, Rooms};
+pub use rooms::{Config, MAX_TITLE_CHARS, NewRoom, Rooms};
 
 /// Why something about a room could not be done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -56,6 +57,6 @@ pub enum Error {
 
 impl From<ports::StoreError> for Error {
     fn from(error: ports::StoreError) -> Self {
-        Self::Storage(error.0)
+        Self::Storage(error.cause().clone())
     }
 }

@@ -1,5 +1,8 @@
-//! A store that forgets everything with the process, and a socket without a network ([`wire`]): for tests, and for nothing else.
+//! A store that forgets everything with the process, one with [faults], and a socket without a network ([`wire`]): for tests, and
+//! for nothing else.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod faults;
 pub mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,6 +13,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
 use buildspaces_policy::Principal;
+use bytes::Bytes;
 
 use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use crate::tree::Node;
@@ -23,7 +27,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     logs: HashMap<DocumentName, Vec<Record>>,
-    snapshots: HashMap<DocumentName, (u64, Vec<u8>)>,
+    snapshots: HashMap<DocumentName, (u64, Bytes)>,
     rooms: HashMap<RoomId, (RoomRecord, BTreeMap<NodeId, Node>)>,
     sessions: HashMap<[u8; 32], PrincipalId>,
     people: HashMap<PrincipalId, Principal>,
@@ -49,7 +53,7 @@ impl Inner {
         at: UnixMillis,
         change: TreeChange,
     ) -> Result<(), StoreError> {
-        let (_, nodes) = self.rooms.get_mut(room).ok_or_else(|| StoreError("no such room".into()))?;
+        let (_, nodes) = self.rooms.get_mut(room).ok_or_else(|| StoreError::failed("no such room"))?;
         nodes.extend(change.changed.into_iter().map(|node| (node.id.clone(), node)));
         nodes.retain(|id, _| !change.deleted.contains(id));
         for (name, update) in change.documents {
@@ -69,21 +73,21 @@ impl Store for MemoryStore {
         let log = inner.logs.get(document).map(Vec::as_slice).unwrap_or_default();
         let snapshot = inner.snapshots.get(document).cloned();
         let from = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
-        let updates = log.iter().filter(|record| record.seq > from).map(|record| record.update.to_vec()).collect();
+        let updates = log.iter().filter(|record| record.seq > from).map(|record| record.update.clone()).collect();
         Ok(StoredDocument { snapshot, updates, seq: log.last().map_or(0, |record| record.seq) })
     }
 
     async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError> {
         let mut inner = self.lock();
         if inner.failing {
-            return Err(StoreError("told to fail".into()));
+            return Err(StoreError::failed("told to fail"));
         }
         let log = inner.logs.entry(document.clone()).or_default();
         let mut next = log.last().map_or(0, |record| record.seq);
         for record in &records {
             next += 1;
             if record.seq != next {
-                return Err(StoreError(format!("update {} was expected, not {}", next, record.seq).into()));
+                return Err(StoreError::failed(format!("update {} was expected, not {}", next, record.seq)));
             }
         }
         log.extend(records);
@@ -91,7 +95,7 @@ impl Store for MemoryStore {
     }
 
     async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
-        self.lock().snapshots.insert(document.clone(), (seq, state));
+        self.lock().snapshots.insert(document.clone(), (seq, state.into()));
         Ok(())
     }
 

@@ -12,10 +12,32 @@ use bytes::Bytes;
 
 use crate::tree::Node;
 
-/// The store failed; the text is for the log. Cheap to clone, because many may wait for one commit.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("store: {0}")]
-pub struct StoreError(pub Arc<str>);
+/// Why the store did not do what it was asked. The texts are for the log. Cheap to clone, because many may wait for one
+/// commit.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk, or the database's bound, is full. Nothing is broken: what is stored can be read, and the same request
+    /// works once there is space.
+    #[error("store: no space is left: {0}")]
+    Full(Arc<str>),
+    /// Anything else.
+    #[error("store: {0}")]
+    Failed(Arc<str>),
+}
+
+impl StoreError {
+    /// An error of the second kind.
+    pub fn failed(cause: impl Into<Arc<str>>) -> Self {
+        Self::Failed(cause.into())
+    }
+
+    /// What happened, for the log.
+    pub fn cause(&self) -> &Arc<str> {
+        match self {
+            Self::Full(cause) | Self::Failed(cause) => cause,
+        }
+    }
+}
 
 /// One update of a document's log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,11 +55,19 @@ pub struct Record {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StoredDocument {
     /// The document as it was after update number `.0`.
-    pub snapshot: Option<(u64, Vec<u8>)>,
+    pub snapshot: Option<(u64, Bytes)>,
     /// The updates after the snapshot, in order.
-    pub updates: Vec<Vec<u8>>,
+    pub updates: Vec<Bytes>,
     /// Number of the last update; 0 if there is none.
     pub seq: u64,
+}
+
+impl StoredDocument {
+    /// Bytes of its snapshot and updates.
+    pub fn bytes(&self) -> usize {
+        let snapshot = self.snapshot.as_ref().map_or(0, |(_, state)| state.len());
+        snapshot + self.updates.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// A room as it is kept.

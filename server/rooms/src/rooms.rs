@@ -3,7 +3,8 @@
 //! **Invariant:** at most one actor exists per document name. A document leaves the registry only while
 //! the registry's own handle is the last one, under the lock that gives handles out.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, Replica};
@@ -17,6 +18,7 @@ use dashmap::mapref::entry::Entry;
 use tokio::sync::{OnceCell, mpsc};
 
 use crate::actor::{self, MAILBOX};
+use crate::budget::{Budget, Share};
 use crate::document::Access;
 use crate::outbox::CloseReason;
 use crate::ports::{RoomRecord, Store, TreeChange};
@@ -36,6 +38,19 @@ pub struct NewRoom {
     pub files: Vec<(String, String)>,
 }
 
+/// Settings of rooms.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What open documents may take in memory, about, before those that nobody uses leave early.
+    pub max_document_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_document_bytes: 1 << 30 }
+    }
+}
+
 /// See the module. Clones are cheap and share everything.
 #[derive(Clone)]
 pub struct Rooms {
@@ -46,7 +61,14 @@ struct Inner {
     store: Arc<dyn Store>,
     tasks: Tasks,
     rooms: DashMap<RoomId, Arc<OnceCell<RoomHandle>>>,
-    documents: DashMap<DocumentName, DocumentHandle>,
+    documents: DashMap<DocumentName, Open>,
+    budget: Arc<Budget>,
+}
+
+/// A document in the registry.
+struct Open {
+    handle: DocumentHandle,
+    share: Arc<Share>,
 }
 
 impl std::fmt::Debug for Rooms {
@@ -57,8 +79,19 @@ impl std::fmt::Debug for Rooms {
 
 impl Rooms {
     pub fn new(store: Arc<dyn Store>, tasks: Tasks) -> Self {
-        let inner = Inner { store, tasks, rooms: DashMap::new(), documents: DashMap::new() };
-        Self { inner: Arc::new(inner) }
+        Self::with_config(store, tasks, &Config::default())
+    }
+
+    pub fn with_config(store: Arc<dyn Store>, tasks: Tasks, config: &Config) -> Self {
+        let budget = Budget::new(config.max_document_bytes);
+        let inner = Arc::new(Inner { store, tasks, rooms: DashMap::new(), documents: DashMap::new(), budget });
+        inner.tasks.spawn("document memory", keep_budget(Arc::downgrade(&inner), inner.tasks.clone()));
+        Self { inner }
+    }
+
+    /// Documents in memory.
+    pub fn documents_open(&self) -> usize {
+        self.inner.documents.len()
     }
 
     /// Creates a room with its files in one transaction and opens it.
@@ -122,21 +155,22 @@ impl Rooms {
         events: Option<(NodeId, tokio::sync::broadcast::Sender<crate::RoomEvent>)>,
     ) -> DocumentHandle {
         let vacant = match self.inner.documents.entry(name.clone()) {
-            Entry::Occupied(entry) if !entry.get().commands.is_closed() => return entry.get().clone(),
+            Entry::Occupied(entry) if entry.get().is_usable() => return entry.get().use_it(),
             // Its actor failed or is stopping; a new one loads what the log has.
             Entry::Occupied(entry) => entry.remove_entry().0,
             Entry::Vacant(entry) => entry.into_key(),
         };
         let (commands, mailbox) = mpsc::channel(MAILBOX);
         let handle = DocumentHandle { commands };
+        let share = self.inner.budget.share();
         match self.inner.documents.entry(vacant) {
             // Somebody else opened it in between.
-            Entry::Occupied(entry) if !entry.get().commands.is_closed() => return entry.get().clone(),
+            Entry::Occupied(entry) if entry.get().is_usable() => return entry.get().use_it(),
             Entry::Occupied(mut entry) => {
-                entry.insert(handle.clone());
+                entry.insert(Open { handle: handle.clone(), share: share.clone() });
             }
             Entry::Vacant(entry) => {
-                entry.insert(handle.clone());
+                entry.insert(Open { handle: handle.clone(), share: share.clone() });
             }
         }
         let registry = Arc::downgrade(&self.inner);
@@ -144,9 +178,9 @@ impl Rooms {
         let weak = handle.commands.downgrade();
         let retire = Box::new(move || {
             let (Some(registry), Some(own)) = (registry.upgrade(), weak.upgrade()) else { return true };
-            let last = |_: &DocumentName, entry: &DocumentHandle| {
+            let last = |_: &DocumentName, entry: &Open| {
                 // Two: the registry's and the one just upgraded here.
-                entry.commands.same_channel(&own) && own.strong_count() == 2
+                entry.handle.commands.same_channel(&own) && own.strong_count() == 2
             };
             registry.documents.remove_if(&retire_name, last).is_some()
         });
@@ -157,16 +191,21 @@ impl Rooms {
             mailbox,
             events,
             tasks: self.inner.tasks.clone(),
+            share,
             retire,
         };
-        self.inner.tasks.spawn("document", actor::run(setup));
+        let left = Left { registry: Arc::downgrade(&self.inner), name: name.clone() };
+        self.inner.tasks.spawn("document", async move {
+            let _left = left;
+            actor::run(setup).await;
+        });
         handle
     }
 
     /// Ends the connections to a file that is gone, if anybody has it open.
     pub(crate) async fn close_file(&self, room: &RoomId, node: &NodeId, reason: CloseReason) {
         let name = DocumentName::file(room.as_str(), node.as_str());
-        let open = self.inner.documents.get(&name).map(|entry| entry.clone());
+        let open = self.inner.documents.get(&name).map(|entry| entry.handle.clone());
         if let Some(document) = open {
             document.close_all(reason).await;
         }
@@ -178,6 +217,79 @@ impl Rooms {
 
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.inner.tasks
+    }
+}
+
+impl Open {
+    /// False if its actor failed or is stopping.
+    fn is_usable(&self) -> bool {
+        !self.handle.commands.is_closed()
+    }
+
+    fn use_it(&self) -> DocumentHandle {
+        self.share.touch();
+        self.handle.clone()
+    }
+
+    /// True if the registry has the only handle.
+    fn is_unused(&self) -> bool {
+        self.handle.commands.strong_count() == 1
+    }
+}
+
+/// Takes a document out of the registry when its actor has ended, however it did: nobody may ask for it again.
+struct Left {
+    registry: Weak<Inner>,
+    name: DocumentName,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.documents.remove_if(&self.name, |_, entry| !entry.is_usable());
+        }
+    }
+}
+
+/// How long documents that were asked to leave have for it, and how often those that nobody uses any more are looked for.
+const LEAVING: Duration = Duration::from_millis(100);
+
+/// Asks unused documents to leave while all together take more than they may. Ends with the registry.
+async fn keep_budget(registry: Weak<Inner>, tasks: Tasks) {
+    let Some(budget) = registry.upgrade().map(|registry| registry.budget.clone()) else { return };
+    loop {
+        tokio::select! {
+            () = tasks.cancelled() => return,
+            () = budget.exceeded() => {}
+        }
+        while budget.excess() > 0 {
+            match registry.upgrade() {
+                Some(registry) => registry.make_room(budget.excess()),
+                None => return,
+            }
+            tokio::select! {
+                () = tasks.cancelled() => return,
+                () = tokio::time::sleep(LEAVING) => {}
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Asks the longest unused documents to leave until `excess` bytes are free.
+    fn make_room(&self, excess: usize) {
+        let unused = self.documents.iter().filter(|entry| entry.is_unused());
+        let mut shares: Vec<_> = unused.map(|entry| (entry.share.last_used(), entry.share.clone())).collect();
+        shares.sort_unstable_by_key(|(last_used, _)| *last_used);
+        let mut freed = 0;
+        for (_, share) in shares {
+            if freed >= excess {
+                return;
+            }
+            freed += share.bytes();
+            metrics::counter!("buildspaces_documents_evicted_total").increment(1);
+            share.ask_to_leave();
+        }
     }
 }
 
@@ -223,5 +335,7 @@ fn first_tree(room: &RoomId, by: &Principal, files: Vec<(String, String)>) -> Re
     Ok(TreeChange { changed: tree.view().nodes().cloned().collect(), deleted: Vec::new(), documents })
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -1,64 +1,197 @@
-//! The database file and its connections: one that writes, a few that read.
+//! The database file and its connections.
+//!
+//! Rooms and runs are written through one connection of sqlx and read through a few; the log of documents, which is written all the
+//! time, has connections and threads of its own ([`crate::log`]), because sqlx changes threads for each statement. Both use the
+//! one SQLite that is linked. Who writes takes the [turn](Database::turn) first: SQLite lets those who wait for its lock poll,
+//! and under load they would wait for seconds.
 
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use buildspaces_rooms::ports::StoreError;
+use bytes::Bytes;
+use rusqlite::OpenFlags;
+use sqlx::migrate::MigrateError;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqlitePool};
+use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Connections that read at the same time. A request beyond waits for one.
+/// Connections of sqlx that read at the same time. A request beyond waits for one.
 const READERS: u32 = 4;
 
 /// How long a statement waits for another process that holds the database, for instance a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Pages of SQLite's log at which sqlx's writer checkpoints by itself. The log's own checkpoints begin long before; this one
+/// is for a server in which nobody edits.
+const AUTOCHECKPOINT: &str = "16384";
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// Flushed to disk. Survives everything but the loss of the disk.
+    #[default]
+    Full,
+    /// Handed to the operating system. Survives the end of the process, however it ends; a loss of power takes up to the last
+    /// half minute with it, and never more than the end of the log.
+    Os,
+    /// Accepted, and written within moments. The end of the process by force takes with it what was not written yet.
+    Off,
+}
+
 /// An open database. Clones are cheap and share its connections.
 #[derive(Clone, Debug)]
 pub struct Database {
+    path: Arc<Path>,
+    durability: Durability,
+    turn: Arc<Mutex<()>>,
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Pages the file may have, for tests of a full disk; 0 for no bound.
+    #[cfg(test)]
+    pub(crate) max_pages: Arc<std::sync::atomic::AtomicU32>,
 }
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be created, read or written, or it is not a database.
-    #[error("cannot open the database {path}: {source}")]
+    /// The file cannot be created, read or written.
+    #[error(
+        "cannot open the database {path}: {source}; make sure that this user may write to its folder and that the disk has space"
+    )]
     Open { path: PathBuf, source: sqlx::Error },
-    /// It was written by a newer version, or a migration failed and was rolled back.
+    /// The file is something else, or it was damaged.
+    #[error(
+        "{path} is not a whole database: {source}; restore a backup, or move it away to begin without its contents"
+    )]
+    Damaged { path: PathBuf, source: sqlx::Error },
+    #[error(
+        "a newer version of BuildSpaces wrote the database {path}; start that version, or choose another folder with --data"
+    )]
+    Newer { path: PathBuf },
+    /// A migration failed and was rolled back.
     #[error("cannot bring the database {path} up to date: {source}")]
-    Migrate { path: PathBuf, source: sqlx::migrate::MigrateError },
+    Migrate { path: PathBuf, source: MigrateError },
+}
+
+impl Error {
+    fn open(path: &Path, source: sqlx::Error) -> Self {
+        let code = source.as_database_error().and_then(|error| error.code());
+        let path = path.to_owned();
+        match code.as_deref() {
+            // SQLITE_CORRUPT and SQLITE_NOTADB.
+            Some("11" | "26") => Self::Damaged { path, source },
+            _ => Self::Open { path, source },
+        }
+    }
+
+    fn migrate(path: &Path, source: MigrateError) -> Self {
+        match source {
+            MigrateError::VersionMissing(_) => Self::Newer { path: path.to_owned() },
+            MigrateError::Execute(source) => Self::open(path, source),
+            source => Self::Migrate { path: path.to_owned(), source },
+        }
+    }
 }
 
 impl Database {
     /// Opens the database at `path`, creating it if need be, and applies what migrations it lacks.
-    pub async fn open(path: &Path) -> Result<Self, Error> {
-        let open = |source| Error::Open { path: path.to_owned(), source };
-        // FULL flushes the log at each commit: what is acknowledged survives a loss of power.
+    pub async fn open(path: &Path, durability: Durability) -> Result<Self, Error> {
+        let open = |source| Error::open(path, source);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(match durability {
+                Durability::Full => SqliteSynchronous::Full,
+                // Checkpoints still flush in the right order, so that a loss of power leaves a database and not a ruin.
+                Durability::Os | Durability::Off => SqliteSynchronous::Normal,
+            })
             .foreign_keys(true)
+            .pragma("wal_autocheckpoint", AUTOCHECKPOINT)
             .busy_timeout(BUSY_TIMEOUT);
         let writer = pool(1).connect_with(options.clone()).await.map_err(open)?;
-        sqlx::migrate!("./migrations")
-            .run(&writer)
-            .await
-            .map_err(|source| Error::Migrate { path: path.to_owned(), source })?;
+        sqlx::migrate!("./migrations").run(&writer).await.map_err(|source| Error::migrate(path, source))?;
         let reader =
             pool(READERS).connect_with(options.read_only(true).create_if_missing(false)).await.map_err(open)?;
-        Ok(Self { writer, reader })
+        Ok(Self {
+            path: path.into(),
+            durability,
+            turn: Arc::default(),
+            writer,
+            reader,
+            #[cfg(test)]
+            max_pages: Arc::default(),
+        })
     }
 
-    /// The one connection that writes. Whoever holds it keeps other writers waiting.
-    pub(crate) fn writer(&self) -> &SqlitePool {
-        &self.writer
+    /// The connection that writes rooms and runs, and the turn to use it.
+    pub(crate) async fn write(&self) -> Result<Writing, sqlx::Error> {
+        let turn = self.turn.clone().lock_owned().await;
+        Ok(Writing { connection: self.writer.acquire().await?, _turn: turn })
     }
 
     pub(crate) fn reader(&self) -> &SqlitePool {
         &self.reader
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Whoever holds it is the one who writes. It goes to those who wait in the order in which they came.
+    pub(crate) fn turn(&self) -> &Mutex<()> {
+        &self.turn
+    }
+
+    /// A connection for a thread of the log that writes. Take the turn before you use it.
+    pub(crate) fn connect_to_write(&self) -> Result<rusqlite::Connection, rusqlite::Error> {
+        let connection = rusqlite::Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // FULL flushes SQLite's log at each commit: what is acknowledged survives a loss of power.
+        let synchronous = if self.durability == Durability::Full { "FULL" } else { "NORMAL" };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // The log looks once for each document instead of once for each update.
+        connection.pragma_update(None, "foreign_keys", false)?;
+        #[cfg(test)]
+        match self.max_pages.load(std::sync::atomic::Ordering::Relaxed) {
+            0 => {}
+            pages => connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?,
+        }
+        Ok(connection)
+    }
+
+    /// A connection for a thread of the log that reads.
+    pub(crate) fn connect_to_read(&self) -> Result<rusqlite::Connection, rusqlite::Error> {
+        let connection = rusqlite::Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    }
+
+    /// What is in the journal, in order, and the names of the documents it speaks of.
+    pub(crate) fn read_journal(&self) -> Result<Journal, rusqlite::Error> {
+        let connection = self.connect_to_read()?;
+        let mut statement = connection.prepare("SELECT id, data FROM journal ORDER BY id")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))?;
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let mut names = HashMap::new();
+        if !rows.is_empty() {
+            let mut statement = connection.prepare("SELECT id, name FROM document")?;
+            let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            names = found.collect::<Result<_, _>>()?;
+        }
+        Ok(Journal { rows, names })
     }
 
     /// True if the database answers.
@@ -66,10 +199,41 @@ impl Database {
         sqlx::query("SELECT 1").execute(&self.reader).await.is_ok()
     }
 
-    /// Writes the log back into the file and closes every connection.
+    /// Writes SQLite's log back into the file and closes the connections.
     pub async fn close(&self) {
         self.reader.close().await;
+        if let Ok(mut writing) = self.write().await {
+            // What cannot be written back now is at the next start.
+            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writing).await;
+        }
         self.writer.close().await;
+    }
+}
+
+/// What a former process left to be settled.
+pub(crate) struct Journal {
+    pub(crate) rows: Vec<(i64, Bytes)>,
+    pub(crate) names: HashMap<i64, String>,
+}
+
+/// The connection that writes, for as long as it is one's turn.
+pub(crate) struct Writing {
+    connection: PoolConnection<Sqlite>,
+    // Dropped after the connection, whose transaction ends first.
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Deref for Writing {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 }
 
@@ -85,3 +249,26 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .test_before_acquire(true)
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
+
+/// Tells a full disk from everything else.
+pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(error.to_string().into()),
+        _ => StoreError::failed(error.to_string()),
+    }
+}
+
+/// The same for what sqlx says.
+pub(crate) fn failed(error: sqlx::Error) -> StoreError {
+    /// `SQLITE_FULL`.
+    const FULL: &str = "13";
+    match &error {
+        sqlx::Error::Database(inner) if inner.code().as_deref() == Some(FULL) => {
+            StoreError::Full(error.to_string().into())
+        }
+        _ => StoreError::failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,56 +9,46 @@ use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use buildspaces_rooms::tree::{Node, NodeKind};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::Database;
-use crate::writer::{Writer, document_id, insert};
+use crate::database::failed;
+use crate::log::Log;
 
 /// The port of `rooms`. Clones are cheap.
 #[derive(Clone)]
 pub struct Documents {
     database: Database,
-    writer: Writer,
+    log: Log,
 }
 
 impl Documents {
-    /// Starts the log writer on `tasks`.
+    /// Starts the log, which ends with `tasks`.
     pub fn new(database: &Database, tasks: &Tasks) -> Self {
-        Self { database: database.clone(), writer: Writer::start(database.writer().clone(), tasks) }
+        Self { database: database.clone(), log: Log::start(database, tasks) }
+    }
+
+    /// Leaves alone the documents whose updates are still in the journal. To be called by the one who writes.
+    fn without_begun(&self, mut change: TreeChange) -> Result<TreeChange, StoreError> {
+        let mut documents = Vec::with_capacity(change.documents.len());
+        for (name, update) in change.documents {
+            if !self.log.is_in_journal(&name)? {
+                documents.push((name, update));
+            }
+        }
+        change.documents = documents;
+        Ok(change)
     }
 }
 
 #[async_trait]
 impl Store for Documents {
     async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError> {
-        let mut connection = self.database.reader().begin().await.map_err(failed)?;
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM document WHERE name = ?")
-            .bind(document.as_str())
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed)?;
-        let Some(id) = id else { return Ok(StoredDocument::default()) };
-        let snapshot: Option<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT seq, data FROM document_snapshot WHERE document = ?")
-                .bind(id)
-                .fetch_optional(&mut *connection)
-                .await
-                .map_err(failed)?;
-        let from = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT seq, data FROM document_update WHERE document = ? AND seq > ? ORDER BY seq")
-                .bind(id)
-                .bind(from)
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(failed)?;
-        let seq = rows.last().map_or(from, |(seq, _)| *seq) as u64;
-        let updates = rows.into_iter().map(|(_, data)| data).collect();
-        Ok(StoredDocument { snapshot: snapshot.map(|(seq, state)| (seq as u64, state)), updates, seq })
+        self.log.load(document).await
     }
 
     async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError> {
-        self.writer.append(document, records).await
+        self.log.append(document, records).await
     }
 
     async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
@@ -69,14 +59,16 @@ impl Store for Documents {
         .bind(seq as i64)
         .bind(state)
         .bind(document.as_str())
-        .execute(self.database.writer())
+        .execute(&mut *self.database.write().await.map_err(failed)?)
         .await
         .map_err(failed)?;
         Ok(())
     }
 
     async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+        let mut writing = self.database.write().await.map_err(failed)?;
+        let tree = self.without_begun(tree)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
         sqlx::query("INSERT INTO room (id, title, template, created_at, created_by) VALUES (?, ?, ?, ?, ?)")
             .bind(room.id.as_str())
             .bind(&room.title)
@@ -124,13 +116,16 @@ impl Store for Documents {
         at: UnixMillis,
         change: TreeChange,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+        let mut writing = self.database.write().await.map_err(failed)?;
+        let change = self.without_begun(change)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
         apply(&mut transaction, room, by, at, &change).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
     async fn create_session(&self, token_hash: [u8; 32], person: &Principal, at: UnixMillis) -> Result<(), StoreError> {
-        let mut transaction = self.database.writer().begin().await.map_err(failed)?;
+        let mut writing = self.database.write().await.map_err(failed)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
         sqlx::query("INSERT INTO principal (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING")
             .bind(person.id.as_str())
             .bind(person.name.as_ref())
@@ -168,7 +163,7 @@ impl Store for Documents {
         sqlx::query("UPDATE principal SET name = ? WHERE id = ?")
             .bind(name)
             .bind(person.as_str())
-            .execute(self.database.writer())
+            .execute(&mut *self.database.write().await.map_err(failed)?)
             .await
             .map_err(failed)?;
         Ok(())
@@ -218,14 +213,21 @@ async fn apply(
     .execute(&mut *connection)
     .await?;
     for (name, update) in &change.documents {
-        let document = document_id(connection, name).await?;
-        let begun: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM document_update WHERE document = ?)")
-            .bind(document)
-            .fetch_one(&mut *connection)
+        sqlx::query("INSERT INTO document (name) VALUES (?) ON CONFLICT (name) DO NOTHING")
+            .bind(name.as_str())
+            .execute(&mut *connection)
             .await?;
-        if !begun {
-            insert(connection, document, &Record { seq: 1, by: by.clone(), at, update: update.clone() }).await?;
-        }
+        sqlx::query(
+            "INSERT INTO document_update (document, seq, at, principal, data)
+             SELECT id, 1, ?, ?, ? FROM document WHERE name = ?
+                 AND NOT EXISTS (SELECT 1 FROM document_update WHERE document = document.id)",
+        )
+        .bind(at)
+        .bind(by.as_str())
+        .bind(update.as_ref())
+        .bind(name.as_str())
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }
@@ -261,80 +263,9 @@ fn node(row: &SqliteRow) -> Option<Node> {
     })
 }
 
-fn failed(error: sqlx::Error) -> StoreError {
-    StoreError(error.to_string().into())
-}
-
 fn unreadable(column: &str) -> StoreError {
-    StoreError(format!("the database holds a value in {column} that this version cannot read").into())
+    StoreError::failed(format!("the database holds a value in {column} that this version cannot read"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn open(dir: &tempfile::TempDir) -> Database {
-        Database::open(&dir.path().join("test.db")).await.expect("open")
-    }
-
-    #[tokio::test]
-    async fn it_keeps_the_contract() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        buildspaces_rooms::contract::run(&Documents::new(&open(&dir).await, &Tasks::new())).await;
-    }
-
-    #[tokio::test]
-    async fn what_was_appended_is_there_after_another_opening() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let name = DocumentName::parse("d").expect("valid");
-        let record = |seq| Record { seq, by: Principal::system().id, at: 1, update: bytes::Bytes::from_static(b"u") };
-        let first = Documents::new(&open(&dir).await, &Tasks::new());
-        // Many documents at once share commits and do not disturb each other.
-        let appends = (0..50).map(|i| {
-            let (store, name) = (first.clone(), DocumentName::parse(&format!("d{i}")).expect("valid"));
-            async move { store.append(&name, vec![record(1), record(2)]).await }
-        });
-        for result in futures(appends).await {
-            result.expect("append");
-        }
-        first.append(&name, vec![record(1)]).await.expect("append");
-        let second = Documents::new(&open(&dir).await, &Tasks::new());
-        assert_eq!(second.load(&name).await.expect("load").seq, 1);
-        assert_eq!(second.load(&DocumentName::parse("d49").expect("valid")).await.expect("load").seq, 2);
-        second.append(&name, vec![record(2)]).await.expect("append goes on where the log stands");
-    }
-
-    #[tokio::test]
-    async fn what_is_acknowledged_after_the_disk_was_full_is_on_disk() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let database = open(&dir).await;
-        let store = Documents::new(&database, &Tasks::new());
-        let name = DocumentName::parse("d").expect("valid");
-        let record = |seq, bytes| Record { seq, by: Principal::system().id, at: 1, update: vec![0u8; bytes].into() };
-        store.append(&name, vec![record(1, 1)]).await.expect("append");
-        // What SQLite does when the disk is full: it ends the transaction, or undoes the statement alone.
-        for (bytes, end) in [(3, "ROLLBACK"), (2, "ABORT")] {
-            let full = sqlx::AssertSqlSafe(format!(
-                "CREATE TRIGGER full_{end} BEFORE INSERT ON document_update WHEN length(NEW.data) = {bytes}
-                 BEGIN SELECT RAISE({end}, 'database or disk is full'); END"
-            ));
-            sqlx::query(full).execute(database.writer()).await.expect("a trigger");
-        }
-        let mut saved = 1;
-        for bytes in [3, 2, 1, 3, 3, 2, 2, 1, 1] {
-            let result = store.append(&name, vec![record(saved + 1, bytes)]).await;
-            assert_eq!(result.is_ok(), bytes == 1, "{result:?}");
-            saved += u64::from(result.is_ok());
-            let log = store.load(&name).await.expect("load");
-            assert_eq!(log.seq, saved, "what others find after {bytes} bytes were appended");
-        }
-    }
-
-    async fn futures<T: Send + 'static>(all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
-        let mut set = tokio::task::JoinSet::new();
-        for future in all {
-            set.spawn(future);
-        }
-        set.join_all().await
-    }
-}
+mod tests;

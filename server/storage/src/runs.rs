@@ -13,7 +13,7 @@ use buildspaces_plans::run::{Run, RunState, StepRecord, StepState};
 use buildspaces_plans::trigger::TriggerKey;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::Database;
 
@@ -94,7 +94,7 @@ impl RunStore for Runs {
         .bind(json(&rule.globs))
         .bind(&rule.skill)
         .bind(rule.enabled)
-        .execute(self.0.writer())
+        .execute(&mut *self.0.write().await.map_err(failed)?)
         .await
         .map_err(failed)?;
         Ok(())
@@ -105,7 +105,7 @@ impl RunStore for Runs {
             .bind(since)
             .bind(room.as_str())
             .bind(rule.as_str())
-            .execute(self.0.writer())
+            .execute(&mut *self.0.write().await.map_err(failed)?)
             .await
             .map_err(failed)?;
         Ok(())
@@ -120,7 +120,8 @@ impl RunStore for Runs {
     }
 
     async fn insert(&self, run: &Run) -> Result<bool, StoreError> {
-        let mut transaction = self.0.writer().begin().await.map_err(failed)?;
+        let mut writing = self.0.write().await.map_err(failed)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
         let inserted = sqlx::query(
             "INSERT INTO run (id, room, rule, rule_name, skill, trigger_key, content_hash, state, requested_by,
                  requested_by_name, queued_at, started_at, finished_at, message, rev)
@@ -165,7 +166,8 @@ impl RunStore for Runs {
     }
 
     async fn update(&self, run: &Run) -> Result<bool, StoreError> {
-        let mut transaction = self.0.writer().begin().await.map_err(failed)?;
+        let mut writing = self.0.write().await.map_err(failed)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
         let updated = sqlx::query(
             "UPDATE run SET trigger_key = ?, content_hash = ?, state = ?, started_at = ?, finished_at = ?,
                  message = ?, rev = ? WHERE room = ? AND id = ? AND rev = ?",
@@ -211,7 +213,8 @@ impl RunStore for Runs {
     }
 
     async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut transaction = self.0.writer().begin().await.map_err(failed)?;
+        let mut writing = self.0.write().await.map_err(failed)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
         let end: Option<i64> =
             sqlx::query_scalar("SELECT at + length(bytes) FROM run_log WHERE run = ? ORDER BY at DESC LIMIT 1")
                 .bind(run.as_str())

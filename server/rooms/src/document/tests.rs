@@ -188,7 +188,7 @@ fn malformed_messages_end_only_their_own_connection() {
 #[test]
 fn what_is_loaded_is_what_was_logged() {
     let mut replica = Replica::new();
-    let updates: Vec<Vec<u8>> = ["a", "b", "c"].iter().map(|text| typed(&mut replica, text).to_vec()).collect();
+    let updates = ["a", "b", "c"].iter().map(|text| typed(&mut replica, text)).collect();
     let mut stored = StoredDocument { snapshot: None, seq: 3, updates };
     let document = Document::load(Access::Shared, &stored).expect("complete");
     assert_eq!(document.replica().text("text"), "abc");

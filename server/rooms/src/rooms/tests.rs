@@ -82,6 +82,11 @@ async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
     let update = typed(&mut Replica::new(), "x");
     ada.receive(Message::Update(update.clone().into())).await.expect("receive");
     assert_eq!(to_ada.next().await, Err(CloseReason::Failed));
+    drop(ada);
+    while rooms.documents_open() > 0 {
+        // What failed must not stay in memory for nobody.
+        tokio::task::yield_now().await;
+    }
     store.fail_appends(false);
     let document = rooms.document(&name).await.expect("open");
     assert_eq!(document.text().await.expect("text"), "", "what was not saved is not there");
@@ -95,7 +100,7 @@ async fn stopping_saves_what_was_received_and_tells_everyone() {
     let (ada, mut to_ada) = connect(&rooms.document(&name).await.expect("open")).await;
     to_ada.next().await.expect("step 1");
     ada.receive(Message::Update(typed(&mut Replica::new(), "x").into())).await.expect("receive");
-    assert_eq!(tasks.shutdown(std::time::Duration::from_secs(5)).await, 0);
+    assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     assert_eq!(store.load(&name).await.expect("load").seq, 1);
     assert_eq!(&to_ada.next().await.expect("echo")[..2], [0, 2]);
     assert_eq!(to_ada.next().await, Err(CloseReason::Stopping));
@@ -201,4 +206,52 @@ async fn projections_say_what_the_server_says_and_repair_themselves() {
     let keys: Vec<String> = tree.map("nodes").await.expect("map").into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), 2, "src and src/a.py");
     assert!(!keys.contains(&node.to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unused_documents_leave_early_when_memory_is_short_and_used_ones_never() {
+    let store = Arc::new(MemoryStore::default());
+    let rooms = Rooms::with_config(store, Tasks::new(), &Config { max_document_bytes: 1_000_000 });
+    let name = |i: usize| DocumentName::parse(&format!("d{i}")).expect("valid");
+    let write = async |document: &DocumentHandle, text: &str| {
+        document.apply(&Principal::system(), typed(&mut Replica::new(), text)).await.expect("saved");
+    };
+    let used = rooms.document(&name(0)).await.expect("open");
+    write(&used, &"used".repeat(20_000)).await;
+    for i in 1..40 {
+        write(&rooms.document(&name(i)).await.expect("open"), &"x".repeat(5000)).await;
+    }
+    // Long before they would leave for being idle.
+    tokio::time::sleep(IDLE / 10).await;
+    // The used one alone takes 800 kB; about three of the others fit.
+    let open = rooms.documents_open();
+    assert!((2..6).contains(&open), "{open} documents are open");
+    assert!(rooms.inner.documents.contains_key(&name(0)) && rooms.inner.documents.contains_key(&name(39)));
+    for i in 1..40 {
+        let text = rooms.document(&name(i)).await.expect("open").text().await.expect("text");
+        assert_eq!(text.len(), 5000, "it comes back whole");
+    }
+    write(&used, "and goes on").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_disk_is_full_nobody_is_sent_away_and_everything_is_saved_afterwards() {
+    let disk = Arc::new(MemoryStore::default());
+    let store = Arc::new(crate::memory::faults::FaultStore::without_faults(disk.clone()));
+    let rooms = Rooms::new(store.clone(), Tasks::new());
+    let name = DocumentName::parse("plain").expect("valid");
+    let document = rooms.document(&name).await.expect("open");
+    let mut replica = Replica::new();
+    document.apply(&Principal::system(), typed(&mut replica, "before ")).await.expect("saved");
+    store.set_full(true);
+    let update = typed(&mut replica, "while it is full");
+    let system = Principal::system();
+    let mut waiting = std::pin::pin!(document.apply(&system, update));
+    let early = tokio::time::timeout(Duration::from_secs(60), &mut waiting).await;
+    assert!(early.is_err(), "nothing is acknowledged: {early:?}");
+    assert_eq!(document.text().await.expect("reading goes on"), "before while it is full");
+    assert_eq!(disk.load(&name).await.expect("load").seq, 1);
+    store.set_full(false);
+    waiting.await.expect("saved at last");
+    assert_eq!(disk.load(&name).await.expect("load").seq, 2);
 }

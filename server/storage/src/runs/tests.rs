@@ -6,11 +6,12 @@ use buildspaces_plans::run::Transition;
 use buildspaces_policy::Principal;
 
 use super::*;
+use crate::Durability;
 
 #[tokio::test]
 async fn the_store_keeps_the_contract() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = Database::open(&folder.path().join("test.db")).await.expect("opens");
+    let database = Database::open(&folder.path().join("test.db"), Durability::Full).await.expect("opens");
     contract::run_store(&Runs::new(&database)).await;
     database.close().await;
 }
@@ -19,7 +20,7 @@ async fn the_store_keeps_the_contract() {
 async fn runs_survive_closing_and_opening() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("test.db");
-    let database = Database::open(&path).await.expect("opens");
+    let database = Database::open(&path, Durability::Full).await.expect("opens");
     let runs = Runs::new(&database);
     let (rule, run) = a_run();
     runs.insert_rule(&rule).await.expect("stored");
@@ -28,7 +29,7 @@ async fn runs_survive_closing_and_opening() {
     runs.append_log(&run.id, b"out").await.expect("stored");
     database.close().await;
 
-    let database = Database::open(&path).await.expect("opens");
+    let database = Database::open(&path, Durability::Full).await.expect("opens");
     let runs = Runs::new(&database);
     assert_eq!(runs.rules(&rule.room).await.expect("answers"), std::slice::from_ref(&rule));
     assert_eq!(runs.dirty().await.expect("answers"), [(rule.room.clone(), rule.id)]);
@@ -40,7 +41,7 @@ async fn runs_survive_closing_and_opening() {
 #[tokio::test]
 async fn many_writers_of_one_key_insert_one_run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = Database::open(&folder.path().join("test.db")).await.expect("opens");
+    let database = Database::open(&folder.path().join("test.db"), Durability::Full).await.expect("opens");
     let (rule, run) = a_run();
     let tries = (0..20).map(|_| {
         let runs = Runs::new(&database);
@@ -55,11 +56,14 @@ async fn many_writers_of_one_key_insert_one_run() {
 #[tokio::test]
 async fn what_a_newer_version_wrote_is_an_error_and_no_panic() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = Database::open(&folder.path().join("test.db")).await.expect("opens");
+    let database = Database::open(&folder.path().join("test.db"), Durability::Full).await.expect("opens");
     let runs = Runs::new(&database);
     let (_, run) = a_run();
     assert!(runs.insert(&run).await.expect("stored"));
-    sqlx::query("UPDATE run SET trigger_key = 'moon:full'").execute(database.writer()).await.expect("written");
+    sqlx::query("UPDATE run SET trigger_key = 'moon:full'")
+        .execute(&mut *database.write().await.expect("its turn"))
+        .await
+        .expect("written");
     let error = runs.run(&run.room, &run.id).await.expect_err("not understood");
     assert!(error.to_string().contains("trigger_key"), "{error}");
     database.close().await;
@@ -68,7 +72,7 @@ async fn what_a_newer_version_wrote_is_an_error_and_no_panic() {
 #[tokio::test]
 async fn a_transition_with_a_broken_step_changes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = Database::open(&folder.path().join("test.db")).await.expect("opens");
+    let database = Database::open(&folder.path().join("test.db"), Durability::Full).await.expect("opens");
     let runs = Runs::new(&database);
     let (rule, run) = a_run();
     assert!(runs.insert(&run).await.expect("stored"));

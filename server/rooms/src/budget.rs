@@ -1,0 +1,132 @@
+//! Memory of open documents, and who leaves when it becomes too much.
+//!
+//! A document stays loaded for a while after its last use. When all open documents together exceed the budget, those that nobody uses
+//! are asked to leave at once, the longest unused first. A used one is never asked: what the budget cannot do is to send
+//! people away. [`crate::Rooms`] keeps the list; the document's actor counts ([`Share`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// What a document takes besides its contents: its task, queues and maps.
+const BASE: usize = 8 << 10;
+
+/// What a byte of updates takes in memory, about: a CRDT keeps every item with its neighbours. Ten is a text typed here and there;
+/// one that was written in one go takes four.
+const FACTOR: usize = 10;
+
+/// Bytes of all open documents.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    max: usize,
+    used: AtomicUsize,
+    /// Counts uses; the order is all that matters.
+    uses: AtomicU64,
+    exceeded: Notify,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, used: AtomicUsize::new(0), uses: AtomicU64::new(0), exceeded: Notify::new() })
+    }
+
+    /// A new document's share.
+    pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
+        let share =
+            Share { budget: self.clone(), bytes: AtomicUsize::new(0), used: AtomicU64::new(0), leave: Notify::new() };
+        share.touch();
+        share.add(BASE);
+        Arc::new(share)
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// How much must leave.
+    pub(crate) fn excess(&self) -> usize {
+        self.used().saturating_sub(self.max)
+    }
+
+    /// Completes when the budget is exceeded. Cancel-safe.
+    pub(crate) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+}
+
+/// One open document's part of the budget, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: AtomicUsize,
+    /// Which use was the last, by [`Budget::uses`].
+    used: AtomicU64,
+    leave: Notify,
+}
+
+impl Share {
+    /// The document has grown by so many bytes of updates.
+    pub(crate) fn grown(&self, updates: usize) {
+        self.add(updates * FACTOR);
+    }
+
+    /// Somebody used the document.
+    pub(crate) fn touch(&self) {
+        self.used.store(self.budget.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Completes when the document should leave if it can. Cancel-safe.
+    pub(crate) async fn asked_to_leave(&self) {
+        self.leave.notified().await;
+    }
+
+    pub(crate) fn ask_to_leave(&self) {
+        self.leave.notify_one();
+    }
+
+    pub(crate) fn last_used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        metrics::gauge!("buildspaces_documents_bytes").increment(bytes as f64);
+        let used = self.budget.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > self.budget.max {
+            self.budget.exceeded.notify_one();
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        metrics::gauge!("buildspaces_documents_bytes").decrement(self.bytes() as f64);
+        self.budget.used.fetch_sub(self.bytes(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_given_back_and_uses_are_ordered() {
+        let budget = Budget::new(3 * BASE);
+        let (a, b) = (budget.share(), budget.share());
+        assert!(a.last_used() < b.last_used());
+        a.touch();
+        assert!(a.last_used() > b.last_used());
+        assert_eq!(budget.excess(), 0);
+        b.grown(BASE);
+        assert_eq!(budget.excess(), (FACTOR - 1) * BASE);
+        drop(b);
+        assert_eq!((budget.used(), budget.excess()), (BASE, 0));
+        drop(a);
+        assert_eq!(budget.used(), 0);
+    }
+}

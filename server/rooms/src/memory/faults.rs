@@ -1,0 +1,144 @@
+//! A disk with faults, for tests: what [`super::MemoryStore`] keeps is what was flushed.
+//!
+//! Appends take a while, fail before or after they were written, and find the disk full; a kill ends everything at a moment of
+//! its own, and what was not flushed by then is gone. All of it follows from a seed, so a failing plan can be run again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::ids::{PrincipalId, RoomId};
+use buildspaces_policy::Principal;
+
+use super::MemoryStore;
+use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
+use crate::tree::Node;
+
+/// Of a thousand appends, how many fail before anything was written.
+const FAIL: u64 = 20;
+
+/// How many are flushed and fail nevertheless: the caller cannot know.
+const FAIL_AFTER: u64 = 20;
+
+/// The longest an append takes, in milliseconds.
+const LONGEST: u64 = 20;
+
+/// See the module. It is one life of a process; [`FaultStore::over`] begins the next on the same disk.
+#[derive(Debug)]
+pub struct FaultStore {
+    disk: Arc<MemoryStore>,
+    random: AtomicU64,
+    is_calm: bool,
+    is_dead: AtomicBool,
+    is_full: AtomicBool,
+}
+
+impl FaultStore {
+    /// A new process on what is flushed.
+    pub fn over(disk: Arc<MemoryStore>, seed: u64) -> Self {
+        let (is_dead, is_full) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { disk, random: AtomicU64::new(seed), is_calm: false, is_dead, is_full }
+    }
+
+    /// A disk that does what it is asked, at once, until it is told otherwise.
+    pub fn without_faults(disk: Arc<MemoryStore>) -> Self {
+        Self { is_calm: true, ..Self::over(disk, 0) }
+    }
+
+    /// From now on nothing reaches the disk: `kill -9`.
+    pub fn kill(&self) {
+        self.is_dead.store(true, Ordering::SeqCst);
+    }
+
+    /// The disk is full, or has space again.
+    pub fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
+    /// splitmix64 (Steele, Lea, Flood 2014).
+    fn random(&self, below: u64) -> u64 {
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.is_dead.load(Ordering::SeqCst) { Err(StoreError::failed("the process was killed")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Store for FaultStore {
+    async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError> {
+        tokio::time::sleep(Duration::from_millis(self.random(LONGEST))).await;
+        self.alive()?;
+        self.disk.load(document).await
+    }
+
+    async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError> {
+        let (before, after, fate) = match self.is_calm {
+            true => (0, 0, 999),
+            false => (self.random(LONGEST), self.random(LONGEST), self.random(1000)),
+        };
+        tokio::time::sleep(Duration::from_millis(before)).await;
+        self.alive()?;
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("told to be full".into()));
+        }
+        if fate < FAIL {
+            return Err(StoreError::failed("told to fail"));
+        }
+        self.disk.append(document, records).await?;
+        // Flushed; the kill may come before anybody hears of it.
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        self.alive()?;
+        if fate < FAIL + FAIL_AFTER { Err(StoreError::failed("told to fail after all")) } else { Ok(()) }
+    }
+
+    async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.save_snapshot(document, seq, state).await
+    }
+
+    async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.create_room(room, tree).await
+    }
+
+    async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
+        self.disk.room(room).await
+    }
+
+    async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {
+        self.disk.nodes(room).await
+    }
+
+    async fn change_tree(
+        &self,
+        room: &RoomId,
+        by: &PrincipalId,
+        at: UnixMillis,
+        change: TreeChange,
+    ) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.change_tree(room, by, at, change).await
+    }
+
+    async fn create_session(&self, token_hash: [u8; 32], person: &Principal, at: UnixMillis) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.create_session(token_hash, person, at).await
+    }
+
+    async fn session(&self, token_hash: [u8; 32]) -> Result<Option<Principal>, StoreError> {
+        self.disk.session(token_hash).await
+    }
+
+    async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.rename_person(person, name).await
+    }
+}
