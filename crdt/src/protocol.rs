@@ -26,6 +26,9 @@ const SYNC_UPDATE: u64 = 2;
 /// An awareness message about nobody: clients count it as a sign of life.
 pub const KEEP_ALIVE: &[u8] = &[1, 1, 0];
 
+/// Most messages in one frame. Clients send one; each of them costs memory beside its bytes.
+const MAX_MESSAGES_PER_FRAME: usize = 1024;
+
 /// One message from a client. The bytes are not looked into yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -46,6 +49,9 @@ pub fn decode(frame: &Bytes) -> Result<Vec<Message>, Malformed> {
     let mut reader = Reader::new(frame);
     let mut messages = Vec::with_capacity(1);
     while !reader.is_empty() {
+        if messages.len() == MAX_MESSAGES_PER_FRAME {
+            return Err(Malformed("more than 1024 messages in a frame"));
+        }
         let message = match reader.var_uint()? {
             SYNC => match reader.var_uint()? {
                 SYNC_STEP_1 => Message::SyncStep1(frame.slice_ref(reader.var_bytes()?)),
@@ -145,6 +151,8 @@ mod tests {
         assert_eq!(read(&[3, 9, 9]), Ok(vec![Message::QueryAwareness]));
         assert_eq!(read(KEEP_ALIVE), Ok(vec![Message::Awareness(Bytes::from_static(&[0]))]));
         assert_eq!(read(&[0, 0, 1, 0, 3]).map(|m| m.len()), Ok(2));
+        let many = |count| decode(&KEEP_ALIVE.repeat(count).into()).map(|messages| messages.len());
+        assert_eq!((many(1024), many(1025).is_err()), (Ok(1024), true));
     }
 
     #[test]

@@ -263,6 +263,10 @@ impl Socket {
                 () = outbox.changed() => {}
                 message = std::future::poll_fn(|cx| poll_message(cx, reader, context, replies)) => {
                     self.silent = 0;
+                    if matches!(message, Ok(Message::Close(_))) {
+                        // The answer to a close would wait for the next read, which does not come.
+                        let _ = self.context.flush(&mut Stream { reader: None, replies: &mut self.replies });
+                    }
                     if !self.replies.is_empty() {
                         self.outbox.raw(std::mem::take(&mut self.replies).into());
                     }

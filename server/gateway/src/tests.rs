@@ -220,6 +220,19 @@ async fn two_clients_of_one_document_end_with_the_same_text() {
 }
 
 #[tokio::test]
+async fn who_says_goodbye_is_answered() {
+    let f = Fixture::new();
+    let mut socket = connect(&format!("{}/notes", f.serve().await)).await;
+    next(&mut socket).await;
+    socket.send(Frame::Ping(Bytes::from_static(b"there?"))).await.expect("send");
+    let answer = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.expect("in time");
+    assert_eq!(answer.expect("open").expect("frame"), Frame::Pong(Bytes::from_static(b"there?")));
+    socket.close(None).await.expect("send");
+    let answer = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.expect("in time");
+    assert!(matches!(answer, Some(Ok(Frame::Close(_)))), "{answer:?}");
+}
+
+#[tokio::test]
 async fn bad_frames_end_their_own_connection_with_the_code_that_fits() {
     let f = Fixture::new();
     let url = f.serve().await;
