@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use buildspaces_crdt::protocol::{self, Message, hocuspocus};
 use buildspaces_crdt::replica::{self, Applied};
-use buildspaces_crdt::{Replica, awareness};
+use buildspaces_crdt::{Replica, awareness, update};
 use buildspaces_kernel::ids::ConnectionId;
 use buildspaces_policy::{Authority, Capability, Principal};
 use bytes::Bytes;
@@ -29,6 +29,9 @@ use crate::outbox::CloseReason;
 use crate::ports::StoredDocument;
 use crate::presence::Presence;
 use turn::Turn;
+
+/// Size of the parts in which a large state is sent.
+const STATE_PART_BYTES: usize = 256 << 10;
 
 /// Presence messages may take this part of a core: a pause follows each that is as many times longer than it took.
 const PRESENCE_SHARE: u32 = 5;
@@ -526,17 +529,33 @@ impl Document {
         const NOTHING: &[u8] = &[0];
         if state_vector != NOTHING {
             let update = self.replica.diff(state_vector)?;
-            return Ok(Effect::Send { to, frame: protocol::sync_step_2(&update) });
+            return Ok(Effect::SendState { to, frames: parts(update).into() });
         }
         let frames = match &self.full_state {
             Some((changes, frames)) if *changes == self.changes => frames.clone(),
             _ => {
-                let frames: Arc<[Bytes]> = [protocol::sync_step_2(&self.replica.state())].into();
+                let frames: Arc<[Bytes]> = parts(self.replica.state()).into();
                 self.full_state = Some((self.changes, frames.clone()));
                 frames
             }
         };
         Ok(Effect::SendState { to, frames })
+    }
+}
+
+/// A large state in parts, so that a client on a slow link hears something before it gives up, and others are not kept waiting.
+/// The last part is the SyncStep2: with it the client has everything.
+fn parts(state: Vec<u8>) -> Vec<Bytes> {
+    if state.len() <= STATE_PART_BYTES {
+        return vec![protocol::sync_step_2(&state)];
+    }
+    match update::split(&state, STATE_PART_BYTES) {
+        Ok(mut parts) if parts.len() > 1 => {
+            let last = parts.pop().expect("there are several");
+            let first = parts.iter().map(|part| protocol::update(part));
+            first.chain([protocol::sync_step_2(&last)]).collect()
+        }
+        _ => vec![protocol::sync_step_2(&state)],
     }
 }
 

@@ -158,11 +158,8 @@ fn a_newcomer_gets_everything_and_a_returning_one_the_rest() {
     f.receive(ada, Message::Update(typed(&mut replica, "world")));
     for mut reader in [Replica::new(), old] {
         let effects = f.receive(ada, Message::SyncStep1(reader.state_vector().into()));
-        let frame = match &effects[..] {
-            [Effect::Send { frame, .. }] => frame,
-            [Effect::SendState { frames, .. }] => &frames[0],
-            _ => panic!("{effects:?}"),
-        };
+        let [Effect::SendState { frames, .. }] = &effects[..] else { panic!("{effects:?}") };
+        let frame = &frames[0];
         let Message::SyncStep2(update) = &protocol::decode(frame).expect("valid")[0] else { panic!() };
         reader.apply(update).expect("valid");
         assert_eq!(reader.text("text"), "hello world");
@@ -331,4 +328,26 @@ fn an_applications_own_message_reaches_those_who_know_such_messages() {
     let frame = hocuspocus::stateless(&payload);
     assert_eq!(f.run(Input::Stateless { peer: ada, payload: payload.clone() }), vec![Effect::Announce { to, frame }]);
     assert_eq!(f.run(Input::Stateless { peer: reader, payload }), vec![]);
+}
+
+#[test]
+fn a_large_state_comes_in_parts_and_the_last_of_them_completes_it() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    for n in 0..20 {
+        f.receive(ada, Message::Update(typed(&mut replica, &n.to_string().repeat(60_000))));
+    }
+    let effects = f.receive(ada, Message::SyncStep1(Bytes::from_static(&[0])));
+    let [Effect::SendState { frames, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(frames.len() > 4, "{} parts", frames.len());
+    let mut reader = Replica::new();
+    for (index, frame) in frames.iter().enumerate() {
+        match &protocol::decode(frame).expect("valid")[..] {
+            [Message::Update(update)] if index + 1 < frames.len() => reader.apply(update).expect("in order"),
+            [Message::SyncStep2(update)] if index + 1 == frames.len() => reader.apply(update).expect("in order"),
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(reader.text("text"), replica.text("text"));
 }
