@@ -241,15 +241,10 @@ pub struct Document {
 impl Document {
     /// Rebuilds a document from what is stored.
     pub fn load(access: Access, stored: &StoredDocument) -> Result<Self, String> {
-        let mut replica = Replica::new();
-        let snapshot = stored.snapshot.iter().map(|(_, state)| state);
-        for update in snapshot.chain(&stored.updates) {
-            match replica.apply(update) {
-                Ok(Applied::Changed | Applied::Nothing) => {}
-                Ok(Applied::Missing) => return Err("an update of the log builds on one that is not there".to_owned()),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
+        let snapshot = stored.snapshot.as_ref().map(|(_, state)| &state[..]);
+        let replica = Replica::load(snapshot, &stored.updates).map_err(|error| error.to_string())?;
+        // With nothing behind it the snapshot is what a newcomer gets.
+        let full_state = snapshot.filter(|_| stored.updates.is_empty()).map(|state| (0, parts(state).into()));
         Ok(Self {
             access,
             replica,
@@ -261,7 +256,7 @@ impl Document {
             seq: stored.seq,
             durable: stored.seq,
             waiting: VecDeque::new(),
-            full_state: None,
+            full_state,
             changes: 0,
         })
     }
@@ -529,12 +524,12 @@ impl Document {
         const NOTHING: &[u8] = &[0];
         if state_vector != NOTHING {
             let update = self.replica.diff(state_vector)?;
-            return Ok(Effect::SendState { to, frames: parts(update).into() });
+            return Ok(Effect::SendState { to, frames: parts(&update).into() });
         }
         let frames = match &self.full_state {
             Some((changes, frames)) if *changes == self.changes => frames.clone(),
             _ => {
-                let frames: Arc<[Bytes]> = parts(self.replica.state()).into();
+                let frames: Arc<[Bytes]> = parts(&self.replica.state()).into();
                 self.full_state = Some((self.changes, frames.clone()));
                 frames
             }
@@ -545,17 +540,17 @@ impl Document {
 
 /// A large state in parts, so that a client on a slow link hears something before it gives up, and others are not kept waiting.
 /// The last part is the SyncStep2: with it the client has everything.
-fn parts(state: Vec<u8>) -> Vec<Bytes> {
+fn parts(state: &[u8]) -> Vec<Bytes> {
     if state.len() <= STATE_PART_BYTES {
-        return vec![protocol::sync_step_2(&state)];
+        return vec![protocol::sync_step_2(state)];
     }
-    match update::split(&state, STATE_PART_BYTES) {
+    match update::split(state, STATE_PART_BYTES) {
         Ok(mut parts) if parts.len() > 1 => {
             let last = parts.pop().expect("there are several");
             let first = parts.iter().map(|part| protocol::update(part));
             first.chain([protocol::sync_step_2(&last)]).collect()
         }
-        _ => vec![protocol::sync_step_2(&state)],
+        _ => vec![protocol::sync_step_2(state)],
     }
 }
 

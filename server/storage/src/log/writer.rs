@@ -1,12 +1,12 @@
 //! The thread that writes the log.
 //!
 //! Appends of all documents that wait at the same moment share one transaction, and so one flush of the disk; while it is under
-//! way the next group gathers. Nothing waits when nothing else does. Each transaction also settles a little when the journal
+//! way, and for a moment after a small one, the next group gathers. Nothing waits when nothing else does. Each transaction also settles a little when the journal
 //! has grown, so that no append waits for a long one; when nothing happens the journal is settled whole.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::tasks::Tasks;
@@ -33,6 +33,15 @@ const SETTLE_FROM: usize = 4 << 20;
 
 /// Bytes that one transaction settles when nothing else happens. Appends that come meanwhile wait for it.
 const SETTLE_SLICE: usize = 256 << 10;
+
+/// So few appends in a group are worth a pause, in which the next group gathers: a flush takes as much of the processor for one
+/// append as for many.
+const FEW: usize = 32;
+
+/// The pause after a flush of few appends, as a multiple of what the flush took, and at most. An append that nothing went before
+/// does not wait; others are acknowledged within three flushes.
+const PAUSE: u32 = 2;
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often the writer is told that time passes: the journal is settled after a period without appends.
 const TICK: Duration = Duration::from_secs(1);
@@ -81,6 +90,8 @@ struct Writer {
     connection: Option<Connection>,
     /// Something was appended since the last tick.
     appended: bool,
+    /// When the next group may begin.
+    not_before: Instant,
 }
 
 /// Appends that share a transaction.
@@ -107,11 +118,14 @@ fn bytes(append: &Append) -> usize {
 
 impl Writer {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { checkpoints: Checkpoints::start(&shared.database), shared, connection: None, appended: false }
+        Self { checkpoints: Checkpoints::start(&shared.database), shared, connection: None, appended: false, not_before: Instant::now() }
     }
 
     fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
         while let Some(request) = waiting.blocking_recv() {
+            if matches!(request, Request::Append(_)) {
+                std::thread::sleep(self.not_before.saturating_duration_since(Instant::now()));
+            }
             let mut next = Some(request);
             let mut group = Group::default();
             while let Some(request) = next.take() {
@@ -152,7 +166,12 @@ impl Writer {
         self.appended = true;
         metrics::histogram!("buildspaces_append_group_size").record(group.appends.len() as f64);
         let mut group = group;
+        let began = Instant::now();
         let results = self.try_to_commit(&mut group);
+        let ended = Instant::now();
+        let is_small = group.appends.len() < FEW;
+        let pause = if is_small { (PAUSE * (ended - began)).min(LONGEST_PAUSE) } else { Duration::ZERO };
+        self.not_before = ended + pause;
         for (append, result) in group.appends.into_iter().zip(results) {
             match append.reply {
                 Some(reply) => answer(reply, result),
