@@ -3,6 +3,8 @@
 //! This is the only place that reads the environment. Anything unknown or out of range ends the start with a sentence that
 //! names the key, before a port is opened.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,6 +15,9 @@ use serde::Deserialize;
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "BUILDSPACES_";
+
+/// The tables of the file. A variable names one before its key.
+const TABLES: [&str; 3] = ["auth", "limits", "sandbox"];
 
 /// Everything that can be set, checked.
 #[derive(Debug)]
@@ -100,12 +105,15 @@ struct File {
     insecure_open_access: bool,
     allowed_origins: Vec<String>,
     allowed_hosts: Vec<String>,
+    public_url: Option<String>,
     max_frame_bytes: Option<usize>,
     max_connections: Option<usize>,
     max_waiting_bytes: Option<usize>,
     stop_grace_seconds: Option<u64>,
     durability: Durability,
     max_document_memory_mib: Option<usize>,
+    auth: access::AuthFile,
+    limits: access::LimitsFile,
     sandbox: SandboxFile,
 }
 
@@ -165,10 +173,11 @@ fn put_variables(table: &mut toml::Table, environment: &BTreeMap<String, String>
             continue;
         }
         let key = key.to_ascii_lowercase();
-        let (table, key) = match key.strip_prefix("sandbox_") {
-            Some(key) => {
-                let entry = table.entry("sandbox").or_insert_with(|| toml::Table::new().into());
-                let inner = entry.as_table_mut().ok_or_else(|| Error("sandbox must be a table".to_owned()))?;
+        let within = TABLES.iter().find_map(|name| Some((*name, key.strip_prefix(name)?.strip_prefix('_')?)));
+        let (table, key) = match within {
+            Some((name, key)) => {
+                let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
+                let inner = entry.as_table_mut().ok_or_else(|| Error(format!("{name} must be a table")))?;
                 (inner, key.to_owned())
             }
             None => (&mut *table, key),
@@ -197,23 +206,39 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let listen = overrides.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listen = address(&listen)?;
     let open = overrides.insecure_open_access || file.insecure_open_access;
-    if !buildspaces_gateway::is_loopback(listen.ip()) && !open {
+    let auth = access::auth(file.auth)?;
+    if !buildspaces_gateway::is_loopback(listen.ip()) && !open && auth.is_open() {
         return Err(Error(format!(
             "listen = {listen} can be reached from other machines, and without access tokens anybody there could use this \
-             server and run programs in its sandboxes. Listen on 127.0.0.1, or ask for this by name with \
-             --insecure-open-access (insecure_open_access = true)"
+             server and run programs in its sandboxes. Set a key in [auth] (docs/configuration.md), listen on 127.0.0.1, or \
+             ask for this by name with --insecure-open-access (insecure_open_access = true)"
         )));
+    }
+    if open && !auth.is_open() {
+        return Err(Error(
+            "insecure_open_access lets everybody in, and [auth] does not: leave out one of them".to_owned(),
+        ));
+    }
+    let (mut allowed_origins, mut allowed_hosts) = (file.allowed_origins, file.allowed_hosts);
+    if let Some(url) = &file.public_url {
+        // Whoever says that the server is known under an address means its name and its pages.
+        let (origin, host) = public_address(url)?;
+        allowed_origins.push(origin);
+        allowed_hosts.push(host);
     }
     let defaults = buildspaces_gateway::Config::default();
     let gateway = buildspaces_gateway::Config {
-        allowed_origins: file.allowed_origins,
-        allowed_hosts: (!open).then_some(file.allowed_hosts),
+        allowed_origins,
+        allowed_hosts: (!open).then_some(allowed_hosts),
+        public_url: file.public_url,
         max_frame_bytes: within("max_frame_bytes", file.max_frame_bytes, 65_536, 1 << 30)?
             .unwrap_or(defaults.max_frame_bytes),
         max_connections: within("max_connections", file.max_connections, 1, 1_000_000)?
             .unwrap_or(defaults.max_connections),
         max_waiting_bytes: within("max_waiting_bytes", file.max_waiting_bytes, 65_536, 1 << 30)?
             .unwrap_or(defaults.max_waiting_bytes),
+        auth,
+        limits: access::limits(file.limits)?,
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {
         Some(dir) => dir,
@@ -267,6 +292,18 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
 fn address(text: &str) -> Result<SocketAddr, Error> {
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
     text.parse().map_err(|_| Error(format!("listen = {text:?} is not an address and a port, such as 127.0.0.1:8080")))
+}
+
+/// The origin and the host of an address such as `https://rooms.example/sync`.
+fn public_address(text: &str) -> Result<(String, String), Error> {
+    let url = text.parse::<axum::http::Uri>().ok().filter(|url| url.query().is_none());
+    let (scheme, host) = url.as_ref().and_then(|url| Some((url.scheme_str()?, url.authority()?))).unzip();
+    match (scheme, host) {
+        (Some(scheme @ ("http" | "https")), Some(host)) if !host.as_str().contains('@') => {
+            Ok((format!("{scheme}://{host}").to_ascii_lowercase(), host.host().to_ascii_lowercase()))
+        }
+        _ => Err(Error(format!("public_url = {text:?} is not an address such as https://rooms.example"))),
+    }
 }
 
 fn within<T: PartialOrd + std::fmt::Display + Copy>(
@@ -358,6 +395,8 @@ mod tests {
         assert!(error(&[("BUILDSPACES_DURABILITY", "never")]).contains("`full`, `os`, `off`"));
         let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);
         assert!(open.contains("--insecure-open-access"), "{open}");
+        assert!(error(&[("BUILDSPACES_AUTH_SECRET", "too short")]).contains("auth.secret has 9 bytes"));
+        assert!(error(&[("BUILDSPACES_LIMITS_PARKED_BYTES", "-1")]).contains("invalid"));
     }
 
     #[test]
@@ -365,5 +404,28 @@ mod tests {
         let overrides = Overrides { insecure_open_access: true, ..Overrides::default() };
         let config = with(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")], overrides).expect("asked for");
         assert_eq!(config.gateway.allowed_hosts, None);
+    }
+
+    #[test]
+    fn the_public_address_is_one_the_server_is_known_under() {
+        let public = |url: &str| with(&[("BUILDSPACES_PUBLIC_URL", url)], Overrides::default());
+        let config = public("https://Rooms.example:8443/sync").expect("valid");
+        assert_eq!(config.gateway.allowed_origins, ["https://rooms.example:8443"]);
+        assert_eq!(config.gateway.allowed_hosts, Some(vec!["rooms.example".to_owned()]));
+        for wrong in ["rooms.example", "wss://rooms.example", "https://", "https://a.example/?x", "https://a@b.example"]
+        {
+            assert!(public(wrong).expect_err(wrong).contains("public_url"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn with_tokens_other_machines_may_reach_the_server() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let auth = [("BUILDSPACES_LISTEN", "0.0.0.0:8080"), ("BUILDSPACES_AUTH_SECRET", secret)];
+        let config = with(&auth, Overrides::default()).expect("tokens are needed");
+        assert!(!config.gateway.auth.is_open());
+        assert!(config.gateway.allowed_hosts.is_some());
+        let both = Overrides { insecure_open_access: true, ..Overrides::default() };
+        assert!(with(&auth, both).expect_err("contradiction").contains("leave out one"));
     }
 }

@@ -61,6 +61,12 @@ async fn look(config: &Config) -> Vec<(&'static str, Finding)> {
         Ok(_) => ("port", Finding::Good(format!("{} is free", config.listen))),
         Err(error) => ("port", Finding::Bad(error.to_string())),
     });
+    let access = if config.gateway.auth.is_open() {
+        "whoever reaches the server comes in; set a key in [auth] to need tokens"
+    } else {
+        "tokens are needed"
+    };
+    findings.push(("access", Finding::Good(access.to_owned())));
     findings.push(match std::fs::metadata(&config.sandbox.agent) {
         Ok(meta) => ("agent", Finding::Good(format!("{} ({} KiB)", config.sandbox.agent.display(), meta.len() / 1024))),
         Err(_) => (

@@ -1,4 +1,4 @@
-//! The command line: `buildspaces serve`, `doctor`, `openapi`.
+//! The command line: `buildspaces serve`, `doctor`, `token`, `openapi`.
 //!
 //! Everything else is in the library crates; [`app`] puts them together, [`config`] alone reads file and environment.
 
@@ -6,6 +6,7 @@ mod app;
 mod config;
 mod doctor;
 mod telemetry;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,13 @@ enum Command {
     Serve(ServeArgs),
     /// Looks at everything the server needs from this machine and says what is missing.
     Doctor(ServeArgs),
+    /// Makes a token that lets somebody in, with the key in [auth] of the configuration.
+    Token {
+        #[command(flatten)]
+        settings: ServeArgs,
+        #[command(flatten)]
+        token: token::TokenArgs,
+    },
     /// Prints the OpenAPI description of the REST interface.
     Openapi,
 }
@@ -55,6 +63,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => read(&args).and_then(app::serve),
         Command::Doctor(args) => read(&args).and_then(doctor::run),
+        Command::Token { settings, token } => read(&settings).and_then(|config| token::run(&config, token)),
         Command::Openapi => {
             say(&buildspaces_gateway::api::openapi_json());
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! REST under `/api/v1`, and its OpenAPI description, made from the same handlers.
 
+mod access;
 mod nodes;
 mod people;
 mod rooms;
@@ -36,6 +37,8 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(rooms::create_room))
         .routes(routes!(rooms::room))
         .routes(routes!(rooms::rules))
+        .routes(routes!(access::create_link))
+        .routes(routes!(access::revoke))
         .routes(routes!(nodes::create_node))
         .routes(routes!(nodes::change_node, nodes::delete_node))
         .routes(routes!(nodes::content))

@@ -35,13 +35,13 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
-    pub(crate) fn unauthorized() -> Self {
-        let message = "this session is not known; get one with POST /api/v1/sessions";
-        Self::new(StatusCode::UNAUTHORIZED, "unknown_session", message)
-    }
-
     pub(crate) fn no_such_room() -> Self {
         Self::not_found("no_such_room", "there is no such room; check the link")
+    }
+
+    /// What the client reads.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// `cause` goes to the log only.

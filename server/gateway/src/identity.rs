@@ -1,10 +1,20 @@
 //! Who somebody is and what they may do, decided when they come in: [`admit`] for documents, [`Caller`] for REST.
 //!
-//! A token is a session's (a name somebody chose, see [`crate::sessions`]). What was allowed once is watched over until it
-//! ends ([`watch`]). Nothing is decided here about a single message: that is `policy` and the document. Tokens are never logged.
+//! A token is signed ([`tokens`], [`keys`], [`jwks`]), a session's (a name somebody chose, see [`crate::sessions`]), one that the
+//! operator's own service knows ([`webhook`]), or the administrator's. What was allowed once is watched over until it ends
+//! ([`watch`]). Nothing is decided here about a single message: that is `policy` and the document. Tokens are never logged.
 
 mod caller;
+mod config;
+mod crypto;
+mod http;
+mod jwks;
+mod keys;
+mod tokens;
 mod watch;
+mod webhook;
+
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use buildspaces_crdt::DocumentName;
@@ -13,13 +23,24 @@ use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_policy::revocation::TokenId;
+use buildspaces_policy::revocation::{Revocation, Subject, TokenId};
 use buildspaces_policy::{Authority, Capability, Principal, PrincipalKind, Role};
+use buildspaces_rooms::ports::{Store, StoreError};
+use tokio::sync::OnceCell;
 
 pub(crate) use self::caller::Caller;
+pub use self::config::{AdminToken, AuthConfig, ShortToken, link};
+pub use self::http::{Url, UrlError};
+pub use self::keys::{Key, KeyError, SigningKey};
+use self::tokens::{Invalid, Signed, Verified};
+pub use self::tokens::{MintError, Minted, NewToken, Rules};
 pub(crate) use self::watch::{End, Watch};
+pub use self::webhook::WebhookConfig;
 use crate::error::ApiError;
 use crate::{Gateway, sessions};
+
+/// The user id of whoever has the administrator's token.
+pub(crate) const ADMINISTRATOR: &str = "admin";
 
 /// What somebody may do in one document.
 #[derive(Clone, Debug)]
@@ -31,6 +52,8 @@ pub(crate) struct Grant {
     pub(crate) expires: Option<UnixMillis>,
     /// What a revocation names. Sessions have none: they are revoked by their user.
     pub(crate) token: Option<TokenId>,
+    /// It is for single documents of the room, so it must not be handed on for the whole room.
+    pub(crate) limited: bool,
 }
 
 /// Why somebody does not come in. The text is for the client.
@@ -75,59 +98,217 @@ impl From<Refusal> for ApiError {
     }
 }
 
+/// Somebody, before it is clear what they want.
+struct Somebody {
+    grant: Grant,
+    /// They chose their name here, and may change it.
+    has_session: bool,
+    /// What they may do is not tied to one room.
+    any_room: bool,
+}
+
 /// What the gateway keeps to know people by.
 pub(crate) struct Identity {
+    config: AuthConfig,
     directory: watch::Directory,
+    jwks: Option<jwks::Jwks>,
+    webhook: Option<webhook::Webhook>,
+    store: Arc<dyn Store>,
+    /// What is revoked has been read from the store.
+    loaded: OnceCell<()>,
 }
 
 impl Identity {
-    pub(crate) fn new(tasks: &Tasks) -> Self {
-        let directory = watch::Directory::new(std::sync::Arc::new(unix_millis));
+    pub(crate) fn new(config: &AuthConfig, store: &Arc<dyn Store>, tasks: &Tasks) -> Self {
+        crypto::install();
+        let directory = watch::Directory::new(Arc::new(unix_millis));
         directory.start(tasks);
-        Self { directory }
+        // Reading the system's certificates takes a while, so only who needs them does.
+        let client = (config.jwks.is_some() || config.webhook.is_some()).then(http::Client::new);
+        let jwks = config.jwks.clone().zip(client.clone()).map(|(url, client)| jwks::Jwks::new(url, client));
+        let webhook = config.webhook.clone().zip(client).map(|(config, client)| webhook::Webhook::new(config, client));
+        let (config, store, loaded) = (config.clone(), store.clone(), OnceCell::new());
+        Self { config, directory, jwks, webhook, store, loaded }
     }
 
     /// Watches over an admission for as long as its connection lives.
     pub(crate) fn watch(&self, grant: &Grant, document: &DocumentName) -> Watch {
         self.directory.watch(grant, document)
     }
+
+    /// Makes a token that holds from now on.
+    pub(crate) fn mint(&self, new: &NewToken) -> Result<Minted, MintError> {
+        self.config.mint(new, self.directory.now())
+    }
+
+    /// Is this the administrator's token?
+    pub(crate) fn is_admin(&self, token: &str) -> bool {
+        self.config.admin.as_ref().is_some_and(|admin| admin.is(token))
+    }
+
+    /// Takes access back: stored first, then enforced. Returns how many connections ended.
+    pub(crate) async fn revoke(&self, revocation: &Revocation) -> Result<usize, StoreError> {
+        if !matches!(revocation.subject, Subject::Document(_)) {
+            self.store.revoke(revocation).await?;
+        }
+        // What the webhook allowed a moment ago may be what is taken back.
+        if let Some(webhook) = &self.webhook {
+            webhook.forget();
+        }
+        Ok(self.directory.revoke(revocation))
+    }
+
+    /// What is revoked must be known before anybody comes in.
+    async fn load(&self) -> Result<(), Refusal> {
+        let load = || async {
+            for revocation in self.store.revocations(self.directory.now()).await? {
+                self.directory.revoke(&revocation);
+            }
+            Ok::<(), StoreError>(())
+        };
+        self.loaded.get_or_try_init(load).await.copied().map_err(Refusal::unavailable)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Verified, Failure> {
+        let signed = Signed::read(token).map_err(Failure::Invalid)?;
+        let keys: Vec<Key> = self.config.keys.iter().filter(|key| signed.may_be_of(key)).cloned().collect();
+        let now = self.directory.now();
+        match (tokens::verify(token, keys.iter(), &self.config.rules, now), &self.jwks) {
+            (Err(Invalid::Signature), Some(jwks)) => {
+                let published = jwks.keys(&signed).await.map_err(|jwks::Unavailable| Failure::Unavailable)?;
+                let keys = published.iter().filter(|key| signed.may_be_of(key));
+                tokens::verify(token, keys, &self.config.rules, now)
+            }
+            (result, _) => result,
+        }
+        .map_err(Failure::Invalid)
+    }
 }
 
-/// May whoever holds `token` (or nothing), on a page of `origin`, open `document`? Not cancel-safe in what it may have
-/// asked others, but nothing is lost when it is dropped.
+/// Why a signed token leads to nobody.
+enum Failure {
+    Invalid(Invalid),
+    /// The keys could not be fetched.
+    Unavailable,
+}
+
+/// May whoever holds `token` (or nothing), on a page of `origin`, open `document`? Dropping it loses nothing.
 pub(crate) async fn admit(
     gateway: &Gateway,
     token: Option<&str>,
     origin: Option<&str>,
     document: &DocumentName,
 ) -> Result<Grant, Refusal> {
-    let _ = origin;
-    let grant = match token {
-        Some(token) => {
-            let found = sessions::find(gateway, token).await.map_err(Refusal::unavailable)?;
-            let person =
-                found.ok_or_else(|| Refusal::Unauthorized("the session is not known: get a new one".into()))?;
+    let found = who(gateway, token, origin, Some(document)).await?;
+    let grant = match found {
+        Some(Found::Session(person)) => {
             let role = role_in(gateway, &person, document).await?;
-            Grant { authority: Authority { principal: person, role }, known: true, expires: None, token: None }
+            Grant { authority: Authority { principal: person, role }, ..session_grant() }
         }
-        None if document.kind() != Kind::Plain => {
+        Some(Found::Token(token)) if !token.scope.covers(document) => {
+            return Err(Refusal::Forbidden("your token is not for this document".to_owned()));
+        }
+        Some(Found::Token(token)) => token.into_grant(),
+        Some(Found::Asked(grant)) => grant,
+        Some(Found::Administrator) => administrator(),
+        None if document.kind() == Kind::Plain => Grant { known: false, ..session_grant() },
+        None => {
             let message = "a room's document needs a session: connect with ?token=";
             return Err(Refusal::Unauthorized(message.to_owned()));
         }
-        None => Grant { authority: anonymous(), known: false, expires: None, token: None },
     };
-    if let Some(end) = gateway.identity.directory.refused(&grant, document.room()) {
+    if let Some(end) = gateway.identity.directory.refused(&grant, Some(document.room())) {
         return Err(Refusal::Unauthorized(end.message()));
     }
     grant.authority.check(Capability::Read).map_err(|denied| Refusal::Forbidden(denied.to_string()))?;
     Ok(grant)
 }
 
+/// Who holds `token`, for what is about no document.
+async fn identify(gateway: &Gateway, token: Option<&str>, origin: Option<&str>) -> Result<Somebody, Refusal> {
+    let found = who(gateway, token, origin, None).await?;
+    let (grant, has_session, any_room) = match found {
+        Some(Found::Session(person)) => {
+            let authority = Authority { principal: person, role: Role::Editor };
+            (Grant { authority, ..session_grant() }, true, true)
+        }
+        Some(Found::Token(token)) => {
+            let any_room = token.scope.any_room();
+            (token.into_grant(), false, any_room)
+        }
+        // It was asked about no document, so its answer is about all.
+        Some(Found::Asked(grant)) => (grant, false, true),
+        Some(Found::Administrator) => (administrator(), false, true),
+        None => {
+            let message = "this session is not known; get one with POST /api/v1/sessions";
+            return Err(Refusal::Unauthorized(message.to_owned()));
+        }
+    };
+    if let Some(end) = gateway.identity.directory.refused(&grant, None) {
+        return Err(Refusal::Unauthorized(end.message()));
+    }
+    Ok(Somebody { grant, has_session, any_room })
+}
+
+/// How somebody is known.
+enum Found {
+    Session(Principal),
+    Token(Verified),
+    /// The webhook said so.
+    Asked(Grant),
+    Administrator,
+}
+
+/// Whose token it is. `None`: nobody's, on a server that is open to all.
+async fn who(
+    gateway: &Gateway,
+    token: Option<&str>,
+    origin: Option<&str>,
+    document: Option<&DocumentName>,
+) -> Result<Option<Found>, Refusal> {
+    let identity = &gateway.identity;
+    let auth = &identity.config;
+    identity.load().await?;
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        return match &identity.webhook {
+            Some(webhook) => webhook.ask(None, origin, document).await.map(Found::Asked).map(Some),
+            None if auth.is_open() => Ok(None),
+            None => Err(Refusal::Unauthorized("this server needs a token: connect with ?token=".to_owned())),
+        };
+    };
+    if identity.is_admin(token) {
+        return Ok(Some(Found::Administrator));
+    }
+    let mut problem = "the session is not known: get a new one".to_owned();
+    // Sessions have no dots.
+    if token.contains('.') && !(auth.keys.is_empty() && auth.jwks.is_none()) {
+        match identity.verify(token).await {
+            Ok(verified) => return Ok(Some(Found::Token(verified))),
+            // Another kind of token, for all we know.
+            Err(Failure::Invalid(invalid @ (Invalid::Shape | Invalid::Signature))) => problem = invalid.to_string(),
+            Err(Failure::Invalid(invalid)) => return Err(Refusal::Unauthorized(invalid.to_string())),
+            Err(Failure::Unavailable) => {
+                return Err(Refusal::unavailable("the keys that check tokens could not be fetched"));
+            }
+        }
+    } else if auth.takes_sessions() {
+        let person = sessions::find(gateway, token).await.map_err(Refusal::unavailable)?;
+        if let Some(person) = person {
+            return Ok(Some(Found::Session(person)));
+        }
+    }
+    match &identity.webhook {
+        Some(webhook) => webhook.ask(Some(token), origin, document).await.map(Found::Asked).map(Some),
+        None if auth.takes_sessions() || token.contains('.') => Err(Refusal::Unauthorized(problem)),
+        None => Err(Refusal::Unauthorized("this server needs a token, and this is none".to_owned())),
+    }
+}
+
 /// What a person with a session is in the document's room: whoever has a room's link may edit, who made the room is its host.
-/// A plain document was made by nobody in particular.
+/// A plain document was made by nobody in particular: on an open server whoever opens it is as good as its host.
 async fn role_in(gateway: &Gateway, person: &Principal, document: &DocumentName) -> Result<Role, Refusal> {
     if document.kind() == Kind::Plain {
-        return Ok(Role::Host);
+        return Ok(if gateway.identity.config.is_open() { Role::Host } else { Role::Editor });
     }
     let Some(id) = RoomId::parse(document.room()) else { return Ok(Role::Editor) };
     match gateway.rooms.room(&id).await {
@@ -138,9 +319,41 @@ async fn role_in(gateway: &Gateway, person: &Principal, document: &DocumentName)
     }
 }
 
-/// Somebody without a session, in a plain document of a server that is open to all.
-fn anonymous() -> Authority {
-    let id = PrincipalId::parse("anonymous").expect("fixed principal ids are valid");
-    let principal = Principal { id, kind: PrincipalKind::Person, name: "Somebody".into() };
-    Authority { principal, role: Role::Host }
+impl Verified {
+    fn into_grant(self) -> Grant {
+        let authority = Authority { principal: self.principal, role: self.role };
+        let limited = self.scope.is_limited();
+        Grant { authority, known: true, expires: self.expires, token: Some(self.token), limited }
+    }
 }
+
+/// What all sessions have in common, with nobody in particular in it.
+fn session_grant() -> Grant {
+    let authority = Authority { principal: fixed("anonymous", "Somebody"), role: Role::Host };
+    Grant { authority, known: true, expires: None, token: None, limited: false }
+}
+
+fn administrator() -> Grant {
+    let authority = Authority { principal: fixed(ADMINISTRATOR, "Administrator"), role: Role::Host };
+    Grant { authority, ..session_grant() }
+}
+
+fn fixed(id: &str, name: &str) -> Principal {
+    let id = PrincipalId::parse(id).expect("fixed principal ids are valid");
+    Principal { id, kind: PrincipalKind::Person, name: name.into() }
+}
+
+/// The user a revocation means: an id as others see it, or what another system calls them.
+pub(crate) fn user_called(user: &str) -> PrincipalId {
+    PrincipalId::parse(user).unwrap_or_else(|| tokens::principal_id(user))
+}
+
+/// The token a revocation means: by its `jti`, or itself.
+pub(crate) fn tokens_called(token: &str) -> Vec<TokenId> {
+    let own = tokens::token_id(token);
+    let named = tokens::claimed_id(token).map(|jti| tokens::token_id(&jti));
+    std::iter::once(own).chain(named).collect()
+}
+
+#[cfg(test)]
+mod tests;

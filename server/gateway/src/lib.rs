@@ -9,6 +9,7 @@ pub mod api;
 mod collab;
 mod error;
 mod identity;
+pub mod limits;
 mod schema;
 mod sessions;
 mod socket;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::Engine;
@@ -35,6 +36,14 @@ use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+/// Who may come in: what the configuration and the command line need of it.
+pub mod auth {
+    pub use crate::identity::{
+        AdminToken, AuthConfig, Key, KeyError, MintError, Minted, NewToken, Rules, ShortToken, SigningKey, Url,
+        UrlError, WebhookConfig, link,
+    };
+}
+
 /// Largest REST request body: a text of the largest size, escaped.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
@@ -45,12 +54,18 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Names this server is reached under besides `localhost` and addresses. `None`: any name.
     pub allowed_hosts: Option<Vec<String>>,
+    /// Where clients reach this server, such as `https://rooms.example`. `None`: as each request did.
+    pub public_url: Option<String>,
     /// Largest WebSocket frame from a client, in bytes. Past it the connection ends with 1009.
     pub max_frame_bytes: usize,
     /// WebSocket connections at the same time. Past it a new one is answered with 503.
     pub max_connections: usize,
     /// Bytes that may wait for one WebSocket connection. Past it the connection ends with 1013.
     pub max_waiting_bytes: usize,
+    /// Who may come in. Without keys everybody may.
+    pub auth: auth::AuthConfig,
+    /// How much one client may ask for.
+    pub limits: limits::LimitsConfig,
 }
 
 impl Default for Config {
@@ -58,9 +73,12 @@ impl Default for Config {
         Self {
             allowed_origins: Vec::new(),
             allowed_hosts: Some(Vec::new()),
+            public_url: None,
             max_frame_bytes: 16 << 20,
             max_connections: 10_000,
             max_waiting_bytes: 16 << 20,
+            auth: auth::AuthConfig::default(),
+            limits: limits::LimitsConfig::default(),
         }
     }
 }
@@ -116,7 +134,7 @@ impl Gateway {
 /// Every route of the server.
 pub fn router(parts: Parts) -> Router {
     let connections = Arc::new(Semaphore::new(parts.config.max_connections));
-    let identity = identity::Identity::new(&parts.tasks);
+    let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
     let gateway = Gateway(Arc::new(Inner { parts, connections, identity }));
     let (api, openapi) = api::routes();
     let openapi = openapi.to_json().expect("the API's description has only string keys");
@@ -156,8 +174,13 @@ async fn ready(axum::extract::State(gateway): axum::extract::State<Gateway>) -> 
     }
 }
 
-async fn metrics(axum::extract::State(gateway): axum::extract::State<Gateway>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (gateway.metrics)())
+/// What happens inside is nobody's business where tokens are needed, but the administrator's.
+async fn metrics(axum::extract::State(gateway): axum::extract::State<Gateway>, caller: identity::Caller) -> Response {
+    if !gateway.config.auth.is_open() && !caller.is_admin(&gateway) {
+        let message = "metrics need the administrator's token (auth.admin_token)";
+        return error::ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response();
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (gateway.metrics)()).into_response()
 }
 
 /// True for an address that only this machine reaches.

@@ -43,6 +43,73 @@ pub(crate) struct NewSession {
     pub name: String,
 }
 
+/// A link that is to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewLink {
+    pub role: Role,
+    /// The name its holder has for others; `Guest` if left out.
+    pub name: Option<String>,
+    /// How long it holds, in seconds; never longer than the caller's own access.
+    pub expires_in: u64,
+}
+
+/// A link that lets somebody in. It is a secret; it is shown once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Link {
+    pub url: String,
+    /// What stands in `url` after `#token=`.
+    pub token: String,
+    pub expires: Option<i64>,
+}
+
+/// What somebody may do in a room; see docs/security.md.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    Host,
+    Editor,
+    Commenter,
+    Viewer,
+    Agent,
+}
+
+impl From<Role> for buildspaces_policy::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Host => Self::Host,
+            Role::Editor => Self::Editor,
+            Role::Commenter => Self::Commenter,
+            Role::Viewer => Self::Viewer,
+            Role::Agent => Self::Agent,
+        }
+    }
+}
+
+/// Whose access is taken back: one of `user`, `token` and `document`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRevocation {
+    /// A user's id, as others see it or as the system that made their token calls them.
+    pub user: Option<String>,
+    /// A token's `jti`, or the token itself.
+    pub token: Option<String>,
+    /// Everybody who has this document open must come in again.
+    pub document: Option<String>,
+    /// The room it holds in. Only who may do so in every room may leave it out.
+    pub room: Option<String>,
+    /// Shown to whom it concerns, up to 80 characters.
+    pub reason: Option<String>,
+    /// When it may be forgotten, in Unix milliseconds; after 30 days if left out.
+    pub expires: Option<i64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Revoked {
+    /// Connections to documents that ended.
+    pub ended: usize,
+}
+
 /// What a room can begin with.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Template {

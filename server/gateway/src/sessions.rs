@@ -22,6 +22,10 @@ pub(crate) async fn find(gateway: &Gateway, token: &str) -> Result<Option<Princi
 
 /// A new person called `name`, and the secret that stands for them.
 pub(crate) async fn create(gateway: &Gateway, name: &str) -> Result<(String, Principal), ApiError> {
+    if !gateway.config.auth.takes_sessions() {
+        let message = "this server lets in only who has a token; use the link you were given";
+        return Err(ApiError::forbidden("no_guests", message));
+    }
     let name = check_name(name)?;
     let person = Principal { id: PrincipalId::random(), kind: PrincipalKind::Person, name: name.into() };
     let token = random_id(TOKEN_CHARS);

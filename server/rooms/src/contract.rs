@@ -2,6 +2,7 @@
 
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_policy::revocation::{Revocation, Subject, TokenId};
 use buildspaces_policy::{Principal, PrincipalKind};
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ pub async fn run(store: &dyn Store) {
     a_snapshot_stands_for_what_came_before(store).await;
     a_room_appears_with_its_tree_and_documents(store).await;
     a_session_leads_to_its_person(store).await;
+    what_is_revoked_stays_so_until_it_is_over(store).await;
 }
 
 fn name(text: &str) -> DocumentName {
@@ -125,4 +127,35 @@ async fn a_session_leads_to_its_person(store: &dyn Store) {
     store.rename_person(&person.id, "Ada L.").await.expect("rename");
     let renamed = store.session([7; 32]).await.expect("session").expect("still there");
     assert_eq!(renamed.name.as_ref(), "Ada L.");
+}
+
+async fn what_is_revoked_stays_so_until_it_is_over(store: &dyn Store) {
+    let revocation = |subject: Subject, room: Option<&str>, expires| Revocation {
+        subject,
+        room: room.map(str::to_owned),
+        reason: "l\u{e4}ßt nach".to_owned(),
+        by: by("ada"),
+        at: 5,
+        expires,
+    };
+    let user = || Subject::User(by("eve"));
+    let all = [
+        revocation(user(), None, None),
+        revocation(user(), Some("r1"), Some(100)),
+        revocation(Subject::Token(TokenId([0xfe; 16])), None, Some(200)),
+    ];
+    for one in &all {
+        store.revoke(one).await.expect("revoke");
+    }
+    let sorted = async |now| {
+        let mut found = store.revocations(now).await.expect("read");
+        found.sort_by_key(|revocation| revocation.expires);
+        found
+    };
+    assert_eq!(sorted(99).await, all);
+    assert_eq!(sorted(100).await, [all[0].clone(), all[2].clone()], "what is over is not told any more");
+    let again = Revocation { reason: "again".to_owned(), expires: Some(300), ..all[2].clone() };
+    store.revoke(&again).await.expect("revoke");
+    assert_eq!(sorted(150).await, [all[0].clone(), again], "the newest word about a subject counts");
+    assert_eq!(sorted(i64::MAX).await, [all[0].clone()]);
 }

@@ -13,6 +13,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
 use buildspaces_policy::Principal;
+use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
 
 use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
@@ -31,6 +32,7 @@ struct Inner {
     rooms: HashMap<RoomId, (RoomRecord, BTreeMap<NodeId, Node>)>,
     sessions: HashMap<[u8; 32], PrincipalId>,
     people: HashMap<PrincipalId, Principal>,
+    revocations: Vec<Revocation>,
     failing: bool,
 }
 
@@ -145,6 +147,19 @@ impl Store for MemoryStore {
             person.name = name.into();
         }
         Ok(())
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        let revocations = &mut self.lock().revocations;
+        revocations.retain(|old| (&old.subject, &old.room) != (&revocation.subject, &revocation.room));
+        revocations.push(revocation.clone());
+        Ok(())
+    }
+
+    async fn revocations(&self, now: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
+        let revocations = &mut self.lock().revocations;
+        revocations.retain(|revocation| revocation.expires.is_none_or(|at| at > now));
+        Ok(revocations.clone())
     }
 }
 

@@ -8,6 +8,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_policy::Principal;
+use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
 
 use crate::tree::Node;
@@ -125,4 +126,10 @@ pub trait Store: Send + Sync + 'static {
     async fn session(&self, token_hash: [u8; 32]) -> Result<Option<Principal>, StoreError>;
 
     async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError>;
+
+    /// Remembers that access was taken back, in place of what was said about the same subject in the same room before.
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError>;
+
+    /// What is revoked at `now`. What is over by then may be forgotten.
+    async fn revocations(&self, now: UnixMillis) -> Result<Vec<Revocation>, StoreError>;
 }

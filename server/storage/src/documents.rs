@@ -5,15 +5,16 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::revocation::Revocation;
 use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use buildspaces_rooms::tree::{Node, NodeKind};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use crate::Database;
 use crate::database::failed;
 use crate::log::Log;
+use crate::{Database, revocations};
 
 /// The port of `rooms`. Clones are cheap.
 #[derive(Clone)]
@@ -168,6 +169,14 @@ impl Store for Documents {
             .map_err(failed)?;
         Ok(())
     }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        revocations::insert(&mut *self.database.write().await.map_err(failed)?, revocation).await
+    }
+
+    async fn revocations(&self, now: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
+        revocations::at(&mut *self.database.write().await.map_err(failed)?, now).await
+    }
 }
 
 /// Writes one change of a tree: nodes, journal, first updates of new documents.
@@ -263,7 +272,7 @@ fn node(row: &SqliteRow) -> Option<Node> {
     })
 }
 
-fn unreadable(column: &str) -> StoreError {
+pub(crate) fn unreadable(column: &str) -> StoreError {
     StoreError::failed(format!("the database holds a value in {column} that this version cannot read"))
 }
 

@@ -6,6 +6,7 @@
 mod database;
 mod documents;
 mod log;
+mod revocations;
 mod runs;
 
 pub use database::{Database, Durability, Error};

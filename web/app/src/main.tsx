@@ -3,6 +3,8 @@ import '@fontsource-variable/inter';
 import '@fontsource-variable/jetbrains-mono';
 import { createRoot } from 'react-dom/client';
 import { App } from './app';
+import { route } from './router';
+import { takeGuestToken, tokenIn } from './session/guestLink';
 import { SessionStore } from './session/session';
 import './styles/tokens.css';
 import './styles/base.css';
@@ -11,4 +13,8 @@ import { startTheme } from './ui/theme';
 startTheme();
 const root = document.getElementById('root');
 if (!root) throw new Error('index.html has the root element');
-createRoot(root).render(<App sessions={new SessionStore(localStorage)} />);
+const at = route.get();
+const guest = takeGuestToken(at.page === 'room' ? at.room : null, location, history, sessionStorage);
+// Another guest link that is opened in this tab changes the fragment alone, which loads nothing by itself.
+window.addEventListener('hashchange', () => tokenIn(location.hash) && location.reload());
+createRoot(root).render(<App sessions={new SessionStore(localStorage, guest)} />);

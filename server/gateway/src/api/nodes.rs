@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::NodeId;
 use buildspaces_policy::Capability;
 use buildspaces_rooms::tree::{self, TreeCommand};
@@ -94,6 +95,8 @@ pub(crate) async fn content(
 ) -> Result<Response, ApiError> {
     let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let id = node_id(&node)?;
+    // A token may be for other files of the room only.
+    caller.admit(&gateway, &DocumentName::file(room.id().as_str(), id.as_str())).await?;
     let tree = room.tree();
     let (node, path) = tree.node(&id).zip(tree.path(&id)).ok_or(buildspaces_rooms::Error::NoSuchNode)?;
     let (body, len) = match node.kind {

@@ -40,7 +40,7 @@ pub(crate) async fn rename(
     caller: Caller,
     Json(new): Json<NewSession>,
 ) -> Result<axum::Json<CurrentSession>, ApiError> {
-    let mut person = caller.identify(&gateway).await?;
+    let mut person = caller.has_session(&gateway).await?;
     let name = sessions::check_name(&new.name)?;
     gateway.rooms.store().rename_person(&person.id, &name).await.map_err(ApiError::internal)?;
     person.name = name.into();

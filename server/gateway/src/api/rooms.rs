@@ -33,7 +33,7 @@ pub(crate) async fn create_room(
     caller: Caller,
     Json(new): Json<NewRoom>,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
-    let person = caller.identify(&gateway).await?;
+    let person = caller.in_any_room(&gateway, Capability::EditTree).await?.principal;
     let template = template(&new.template).ok_or_else(|| {
         let known: Vec<&str> = TEMPLATES.iter().map(|template| template.id).collect();
         ApiError::bad_request("no_such_template", format!("there is no such template; there is {}", known.join(", ")))
@@ -48,13 +48,18 @@ pub(crate) async fn create_room(
     Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
 }
 
-/// A room's title and origin. No session is needed: whoever has the link may know what it leads to.
+/// A room's title and origin. Where people may begin a session under a name, none is needed: whoever has the link may know what it
+/// leads to.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}", tag = "rooms", params(("room" = String, Path)),
-    responses((status = 200, body = Room), (status = 404, body = ErrorBody, description = "`no_such_room`")))]
+    responses((status = 200, body = Room), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody, description = "`no_such_room`")))]
 pub(crate) async fn room(
     State(gateway): State<Gateway>,
+    caller: Caller,
     axum::extract::Path(room): RoomPath,
 ) -> Result<axum::Json<Room>, ApiError> {
+    if !gateway.config.auth.takes_sessions() {
+        caller.open(&gateway, &room, Capability::Read).await?;
+    }
     Ok(axum::Json(Room::from(open(&gateway, &room).await?.record())))
 }
 

@@ -4,17 +4,18 @@ use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::RoomId;
-use buildspaces_policy::{Capability, Principal};
+use buildspaces_policy::{Authority, Capability, Principal, Role};
 use buildspaces_rooms::RoomHandle;
 
-use super::{Grant, Refusal, admit};
+use super::{Grant, Refusal, admit, identify};
+use crate::Gateway;
 use crate::error::ApiError;
-use crate::{Gateway, sessions};
 
 /// What a request brought to say who sends it. Nothing of it is checked before somebody asks.
 pub(crate) struct Caller {
     token: Option<String>,
     origin: Option<String>,
+    host: Option<String>,
 }
 
 impl FromRequestParts<Gateway> for Caller {
@@ -29,7 +30,8 @@ impl Caller {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let token = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        Self { token: token.map(str::to_owned), origin: text(header::ORIGIN).map(str::to_owned) }
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Self { token: own(token), origin: own(text(header::ORIGIN)), host: own(text(header::HOST)) }
     }
 
     /// Opens a room if the caller has `capability` there. Returns who they are too, for whatever they do next.
@@ -45,14 +47,64 @@ impl Caller {
         Ok((gateway.rooms.room(&id).await?, grant.authority.principal))
     }
 
-    /// What the caller may do in a document.
+    /// What the caller may do in a document. Whatever hands out a document's content asks this about that document, because a
+    /// token may be for some of a room's documents only.
     pub(crate) async fn admit(&self, gateway: &Gateway, document: &DocumentName) -> Result<Grant, Refusal> {
         admit(gateway, self.token.as_deref(), self.origin.as_deref(), document).await
     }
 
     /// Who this is, for what is about no room.
     pub(crate) async fn identify(&self, gateway: &Gateway) -> Result<Principal, ApiError> {
-        let token = self.token.as_deref().ok_or_else(ApiError::unauthorized)?;
-        sessions::find(gateway, token).await.map_err(ApiError::internal)?.ok_or_else(ApiError::unauthorized)
+        Ok(self.somebody(gateway).await?.grant.authority.principal)
+    }
+
+    /// Whoever began a session here and may change its name.
+    pub(crate) async fn has_session(&self, gateway: &Gateway) -> Result<Principal, ApiError> {
+        let somebody = self.somebody(gateway).await?;
+        if !somebody.has_session {
+            return Err(ApiError::forbidden("denied", "your name comes with your token and cannot be changed here"));
+        }
+        Ok(somebody.grant.authority.principal)
+    }
+
+    /// Whoever may do `capability` in every room, rooms to come included.
+    pub(crate) async fn in_any_room(&self, gateway: &Gateway, capability: Capability) -> Result<Authority, ApiError> {
+        let somebody = self.somebody(gateway).await?;
+        if !somebody.any_room {
+            return Err(ApiError::forbidden("denied", "your token is for one room, and this is not about that room"));
+        }
+        somebody.grant.authority.check(capability)?;
+        Ok(somebody.grant.authority)
+    }
+
+    pub(crate) fn is_admin(&self, gateway: &Gateway) -> bool {
+        self.token.as_deref().is_some_and(|token| gateway.identity.is_admin(token))
+    }
+
+    /// What the caller may hand on of `room`: their grant, if it allows to share `role`.
+    pub(crate) async fn share(&self, gateway: &Gateway, room: &RoomId, role: Role) -> Result<Grant, ApiError> {
+        let grant = self.admit(gateway, &DocumentName::tree(room.as_str())).await?;
+        grant.authority.check(Capability::Share)?;
+        if !grant.authority.role.may_grant(role) {
+            let own = grant.authority.role.as_str();
+            return Err(ApiError::forbidden("denied", format!("somebody with the role {own} may not hand out more")));
+        }
+        if grant.limited {
+            let message = "your token is for single documents and cannot be handed on for the whole room";
+            return Err(ApiError::forbidden("denied", message));
+        }
+        Ok(grant)
+    }
+
+    /// The address under which the caller reached this server, if no other is configured for links.
+    pub(crate) fn base_url(&self, gateway: &Gateway) -> String {
+        let configured = gateway.config.public_url.clone();
+        let origin = || self.origin.clone().filter(|origin| origin.starts_with("http"));
+        let host = || format!("http://{}", self.host.as_deref().unwrap_or("localhost"));
+        configured.or_else(origin).unwrap_or_else(host)
+    }
+
+    async fn somebody(&self, gateway: &Gateway) -> Result<super::Somebody, Refusal> {
+        identify(gateway, self.token.as_deref(), self.origin.as_deref()).await
     }
 }

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -81,7 +80,6 @@ struct Revoked {
     expires: Option<UnixMillis>,
 }
 
-#[allow(dead_code, reason = "its reader is being written")]
 /// What is known of one watch. Names are kept as marks, which take a quarter of the room.
 struct Slot {
     waker: AtomicWaker,
@@ -139,7 +137,7 @@ impl Directory {
     }
 
     /// Why `grant` does not hold any more, if it does not.
-    pub(crate) fn refused(&self, grant: &Grant, room: &str) -> Option<End> {
+    pub(crate) fn refused(&self, grant: &Grant, room: Option<&str>) -> Option<End> {
         let now = self.now();
         if grant.expires.is_some_and(|at| at <= now) {
             return Some(End::Expired);
@@ -163,7 +161,7 @@ impl Directory {
         let now = self.now();
         let mut state = self.lock();
         let key = state.slots.insert(slot.clone());
-        if let Some(reason) = state.revoked(grant, room, now) {
+        if let Some(reason) = state.revoked(grant, Some(room), now) {
             state.end(key, REVOKED, Some(reason));
         } else if expires != NEVER {
             let earliest = state.expiries.first().is_none_or(|first| expires < first.0);
@@ -175,7 +173,6 @@ impl Directory {
         Watch { slot, key, directory: self.clone() }
     }
 
-    #[allow(dead_code, reason = "its caller is being written")]
     /// Takes access back, now and, unless it is about a document, until it expires.
     pub(crate) fn revoke(&self, revocation: &Revocation) -> usize {
         let reason: Arc<str> = revocation.reason.as_str().into();
@@ -234,15 +231,13 @@ impl Directory {
 }
 
 impl State {
-    fn revoked(&self, grant: &Grant, room: &str, now: UnixMillis) -> Option<Arc<str>> {
+    fn revoked(&self, grant: &Grant, room: Option<&str>, now: UnixMillis) -> Option<Arc<str>> {
         if self.revoked.is_empty() {
             return None;
         }
         let subjects = [Some(Subject::User(grant.authority.principal.id.clone())), grant.token.map(Subject::Token)];
-        let keys = subjects
-            .into_iter()
-            .flatten()
-            .flat_map(|subject| [(subject.clone(), None), (subject, Some(room.to_owned()))]);
+        let rooms = [None, room.map(str::to_owned)];
+        let keys = subjects.into_iter().flatten().flat_map(|subject| rooms.clone().map(|room| (subject.clone(), room)));
         keys.filter_map(|key| self.revoked.get(&key))
             .find(|revoked| revoked.expires.is_none_or(|at| at > now))
             .map(|revoked| revoked.reason.clone())
@@ -260,7 +255,6 @@ impl State {
         slot.waker.wake();
     }
 
-    #[allow(dead_code, reason = "its caller is being written")]
     fn forget_above(&mut self, most: usize, now: UnixMillis) {
         if self.revoked.len() <= most {
             return;
@@ -293,17 +287,6 @@ impl Watch {
             }
         }
     }
-
-    #[allow(dead_code, reason = "its caller is being written")]
-    /// Goes on under a newer grant for the same document. What was already over is looked at anew.
-    pub(crate) fn renew(&mut self, grant: &Grant, document: &DocumentName) {
-        let renewed = self.directory.watch(grant, document);
-        // The task that waited for the old one waits for this one.
-        if let Some(waker) = self.slot.waker.take() {
-            renewed.slot.waker.register(&waker);
-        }
-        *self = renewed;
-    }
 }
 
 impl Drop for Watch {
@@ -314,13 +297,6 @@ impl Drop for Watch {
         if self.slot.expires != NEVER {
             state.expiries.remove(&(self.slot.expires, self.key));
         }
-    }
-}
-
-impl Future for Watch {
-    type Output = End;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
-        self.poll_ended(context)
     }
 }
 

@@ -60,7 +60,7 @@ async function failure(response: Response): Promise<ApiError> {
 }
 
 /** With a capital and a full stop, as it stands alone on screen. */
-function written(message: string): string {
+export function written(message: string): string {
   const text = message.charAt(0).toUpperCase() + message.slice(1);
   return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
@@ -115,7 +115,7 @@ export class Api {
     } catch (error) {
       const unknownSession = error instanceof ApiError && error.status === 401 && token !== undefined;
       if (!unknownSession) throw error;
-      const renewed = await this.sessions.renew(token);
+      const renewed = await this.sessions.renew(token, error.message);
       return await send(method, path, { token: renewed.token, body });
     }
   }

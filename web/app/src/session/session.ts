@@ -1,22 +1,38 @@
 /**
  * Who this browser is: a display name and a token, kept in local storage. A token the server does not know any more
- * (its data was moved, the session expired) is replaced silently by a new session under the same name.
+ * (its data was moved, the session expired) is replaced silently by a new session under the same name. A guest has the token of
+ * the link they came with instead, for this tab only, and nothing replaces it.
  */
-import { send } from '../api/client';
+import { ApiError, send, written } from '../api/client';
 import type { Session } from '../api/types';
 import { Store } from '../ui/store';
 
 const KEY = 'buildspaces.session';
 
 export class SessionStore extends Store<Session | null> {
+  /** Why a guest's access ended, if it did. */
+  readonly ended = new Store<string | null>(null);
   private renewal: Promise<Session> | null = null;
 
-  constructor(private readonly storage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>) {
-    super(read(storage));
+  constructor(
+    private readonly storage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>,
+    /** The token of a guest link. */
+    readonly guest: string | null = null,
+  ) {
+    super(guest === null ? read(storage) : null);
   }
 
   get current(): Session | null {
     return this.get();
+  }
+
+  /** Finds out who the holder of a guest link's token is. */
+  async enter(guest: string): Promise<Session> {
+    const response = await send('GET', '/session', { token: guest });
+    const { person } = (await response.json()) as Pick<Session, 'person'>;
+    const session = { token: guest, person };
+    this.set(session);
+    return session;
   }
 
   /** A session under `name`; keeps the present one if it has that name already. */
@@ -34,7 +50,11 @@ export class SessionStore extends Store<Session | null> {
    * Replaces the session whose token was refused. Many documents find out at the same moment: they share one renewal, and
    * a caller whose token is already outdated gets the newer session at once.
    */
-  renew(refused: string): Promise<Session> {
+  renew(refused: string, reason = 'your access has ended'): Promise<Session> {
+    if (this.guest !== null) {
+      this.ended.set(written(reason));
+      return Promise.reject(new ApiError(401, 'access_ended', written(reason)));
+    }
     const current = this.current;
     if (current && current.token !== refused) return Promise.resolve(current);
     this.renewal ??= this.create(current?.person.name ?? 'Guest').finally(() => {

@@ -162,7 +162,7 @@ export class DocSession {
       this.state.set({ ...this.state.get(), refused });
     } else if (event?.code === CLOSE_UNKNOWN_SESSION) {
       this.provider.shouldConnect = false;
-      void this.renewAndConnect();
+      void this.renewAndConnect(event.reason || undefined);
     }
   };
 
@@ -172,14 +172,15 @@ export class DocSession {
     if (this.state.get().link !== 'gone') this.state.set({ ...this.state.get(), link: 'away' });
   }
 
-  private async renewAndConnect(): Promise<void> {
+  private async renewAndConnect(reason?: string): Promise<void> {
     try {
-      const session = await this.sessions.renew(this.provider.params.token ?? '');
+      const session = await this.sessions.renew(this.provider.params.token ?? '', reason);
       if (this.destroyed) return;
       this.provider.params.token = session.token;
       this.provider.connect();
     } catch {
-      if (this.destroyed) return;
+      // A guest's access is not had again by asking.
+      if (this.destroyed || this.sessions.guest) return;
       this.renewalTimer = setTimeout(() => void this.renewAndConnect(), RENEWAL_RETRY_MS);
     }
   }

@@ -9,6 +9,7 @@ import type { Room } from '../../api/types';
 import { rememberRoom } from '../../session/recentRooms';
 import type { SessionStore } from '../../session/session';
 import { useStore } from '../../ui/store';
+import { AccessEnded } from './accessEnded';
 import { JoinGate } from './joinGate';
 import './room.css';
 import { RoomGone } from './roomGone';
@@ -22,17 +23,22 @@ type Found =
   | { is: 'here'; room: Room }
   | { is: 'needs-name' }
   | { is: 'gone' }
+  | { is: 'refused'; reason: string }
   | { is: 'failed'; problem: string };
 
 export default function RoomPage(props: { id: string; sessions: SessionStore }) {
   const { id, sessions } = props;
   const me = useStore(sessions);
+  const ended = useStore(sessions.ended);
   const [found, setFound] = useState<Found>({ is: 'looking' });
 
   const look = useCallback(async (): Promise<Found> => {
     try {
+      if (sessions.guest !== null && sessions.current === null) await sessions.enter(sessions.guest);
       return { is: 'here', room: await new Api(sessions).room(id) };
     } catch (error) {
+      const refused = error instanceof ApiError && (error.status === 401 || error.status === 403);
+      if (refused && sessions.guest !== null) return { is: 'refused', reason: sentence(error) };
       if (error instanceof ApiError && error.status === 404) return { is: 'gone' };
       if (error instanceof ApiError && error.status === 401) return { is: 'needs-name' };
       return { is: 'failed', problem: sentence(error) };
@@ -60,6 +66,8 @@ export default function RoomPage(props: { id: string; sessions: SessionStore }) 
     if (room && me) rememberRoom(room, Date.now());
   }, [room, me]);
 
+  if (found.is === 'refused') return <AccessEnded reason={found.reason} />;
+  if (ended !== null) return <AccessEnded reason={ended} />;
   if (found.is === 'gone') return <RoomGone room={id} />;
   if (found.is === 'failed')
     return (

@@ -1,0 +1,397 @@
+//! The gateway where tokens are needed: REST through the router, documents through a socket.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use buildspaces_crdt::Replica;
+use buildspaces_crdt::protocol;
+use buildspaces_plans::Engine;
+use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns};
+use buildspaces_rooms::Rooms;
+use buildspaces_rooms::memory::MemoryStore;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tower::ServiceExt;
+
+use super::*;
+use crate::{Config, Parts, router};
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+const ADMIN: &str = "an-administrators-token-of-enough-bytes";
+
+struct Fixture {
+    router: Router,
+    auth: AuthConfig,
+    store: Arc<MemoryStore>,
+}
+
+fn closed() -> AuthConfig {
+    let (signer, key) = SigningKey::secret(SECRET).expect("long enough");
+    let admin = Some(AdminToken::new(ADMIN).expect("long enough"));
+    AuthConfig { keys: vec![key], signer: Some(signer), admin, ..AuthConfig::default() }
+}
+
+impl Fixture {
+    fn new(auth: AuthConfig) -> Self {
+        Self::over(auth, Arc::default())
+    }
+
+    /// On a store that is there already, as after a restart.
+    fn over(auth: AuthConfig, store: Arc<MemoryStore>) -> Self {
+        let tasks = Tasks::new();
+        let rooms = Rooms::new(store.clone(), tasks.clone());
+        let (sandboxes, _steps) = FakeSandboxes::new(FakeRooms::default());
+        let sandboxes = Arc::new(sandboxes);
+        let runs = Arc::new(MemoryRuns::default());
+        let config = buildspaces_plans::Config::default();
+        let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), tasks.clone(), config);
+        let parts = Parts {
+            config: Config {
+                auth: auth.clone(),
+                public_url: Some("https://rooms.example".into()),
+                ..Config::default()
+            },
+            rooms,
+            engine,
+            sandboxes,
+            tasks,
+            metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
+            ready: Arc::new(|| Box::pin(async { true })),
+        };
+        Self { router: router(parts), auth, store }
+    }
+
+    fn token(&self, user: &str, role: Role, room: Option<&str>) -> String {
+        self.token_for(user, role, room, &[], Duration::from_secs(3600))
+    }
+
+    fn token_for(&self, user: &str, role: Role, room: Option<&str>, documents: &[&str], lifetime: Duration) -> String {
+        let new = NewToken {
+            subject: Some(user.to_owned()),
+            name: user.to_owned(),
+            role,
+            room: room.map(str::to_owned),
+            documents: documents.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            lifetime: Some(lifetime),
+        };
+        self.auth.mint(&new, unix_millis()).expect("made").token
+    }
+
+    async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        let response = self.router.clone().oneshot(request.body(body).expect("request")).await.expect("answer");
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("body");
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn room(&self) -> String {
+        let host = self.token("host", Role::Host, None);
+        let (status, body) = self.call("POST", "/api/v1/rooms", &host, Some(json!({ "template": "python" }))).await;
+        assert_eq!(status, 201, "{body}");
+        body["id"].as_str().expect("id").to_owned()
+    }
+
+    async fn revoke(&self, by: &str, what: Value) -> (u16, Value) {
+        self.call("POST", "/api/v1/revocations", by, Some(what)).await
+    }
+
+    /// Serves on a free port; ends with the test.
+    async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let router = self.router.clone();
+        Tasks::new().spawn("test server", async move {
+            axum::serve(listener, router).await.expect("serve");
+        });
+        format!("ws://{address}/yjs")
+    }
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn connect(url: String) -> Socket {
+    tokio_tungstenite::connect_async(url).await.expect("connect").0
+}
+
+async fn next(socket: &mut Socket) -> Frame {
+    loop {
+        let frame = tokio::time::timeout(Duration::from_secs(20), socket.next()).await.expect("in time");
+        match frame.expect("open").expect("frame") {
+            Frame::Ping(_) | Frame::Pong(_) => {}
+            frame => return frame,
+        }
+    }
+}
+
+/// The code and reason the server closed with, whatever came before.
+async fn closed_with(socket: &mut Socket) -> (u16, String) {
+    loop {
+        if let Frame::Close(frame) = next(socket).await {
+            let frame = frame.expect("a code");
+            return (frame.code.into(), frame.reason.to_string());
+        }
+    }
+}
+
+/// How a connection ends that is refused, or 0 if it is not.
+async fn refusal(url: String) -> u16 {
+    let mut socket = connect(url).await;
+    match next(&mut socket).await {
+        Frame::Close(frame) => frame.expect("a code").code.into(),
+        _ => 0,
+    }
+}
+
+#[tokio::test]
+async fn with_a_key_everything_needs_a_token() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let session = json!({ "name": "Eve" });
+    let (status, body) = f.call("POST", "/api/v1/sessions", "", Some(session)).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("no_guests")));
+    for (method, path, body) in [
+        ("GET", "/api/v1/session".to_owned(), None),
+        ("POST", "/api/v1/rooms".to_owned(), Some(json!({ "template": "python" }))),
+        ("GET", format!("/api/v1/rooms/{room}"), None),
+        ("GET", format!("/api/v1/rooms/{room}/runs"), None),
+        ("POST", format!("/api/v1/rooms/{room}/links"), Some(json!({ "role": "viewer", "expires_in": 60 }))),
+        ("POST", "/api/v1/revocations".to_owned(), Some(json!({ "user": "host" }))),
+        ("GET", "/metrics".to_owned(), None),
+    ] {
+        for token in ["", "forged", "a.b.c"] {
+            assert_eq!(f.call(method, &path, token, body.clone()).await.0, 401, "{method} {path} {token}");
+        }
+    }
+    assert_eq!(f.call("GET", "/metrics", ADMIN, None).await.0, 200);
+    assert_eq!(f.call("GET", "/healthz", "", None).await.0, 200);
+    let url = f.serve().await;
+    for document in ["notes".to_owned(), format!("{room}/tree:main")] {
+        assert_eq!(refusal(format!("{url}/{document}")).await, 4401);
+        assert_eq!(refusal(format!("{url}/{document}?token=forged")).await, 4401);
+        assert_eq!(refusal(format!("{url}/{document}?token={ADMIN}")).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_token_opens_its_room_and_no_other() {
+    let f = Fixture::new(closed());
+    let (own, other) = (f.room().await, f.room().await);
+    let ada = f.token("ada", Role::Editor, Some(&own));
+    let (status, body) = f.call("GET", "/api/v1/session", &ada, None).await;
+    assert_eq!((status, &body["person"]["id"], &body["person"]["name"]), (200, &json!("ada"), &json!("ada")));
+    assert_eq!(f.call("PATCH", "/api/v1/session", &ada, Some(json!({ "name": "Eve" }))).await.0, 403);
+    assert_eq!(f.call("GET", &format!("/api/v1/rooms/{own}"), &ada, None).await.0, 200);
+    assert_eq!(f.call("GET", &format!("/api/v1/rooms/{other}"), &ada, None).await.0, 403);
+    assert_eq!(f.call("POST", "/api/v1/rooms", &ada, Some(json!({ "template": "python" }))).await.0, 403);
+    let url = f.serve().await;
+    assert_eq!(refusal(format!("{url}/{own}/tree:main?token={ada}")).await, 0);
+    assert_eq!(refusal(format!("{url}/{other}/tree:main?token={ada}")).await, 4403);
+    assert_eq!(refusal(format!("{url}/notes?token={ada}")).await, 4403);
+    let notes = f.token("ada", Role::Editor, Some("notes"));
+    assert_eq!(refusal(format!("{url}/notes?token={notes}")).await, 0, "a plain document is the room of its name");
+}
+
+#[tokio::test]
+async fn a_token_for_single_files_shows_no_others() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let nodes = format!("/api/v1/rooms/{room}/nodes");
+    let host = f.token("host", Role::Host, Some(&room));
+    let mut ids = Vec::new();
+    for name in ["a.txt", "b.txt"] {
+        let new = json!({ "name": name, "kind": "text", "text": "x" });
+        let (status, body) = f.call("POST", &nodes, &host, Some(new)).await;
+        assert_eq!(status, 201, "{body}");
+        ids.push(body["id"].as_str().expect("id").to_owned());
+    }
+    let patterns = [format!("{room}/tree:main"), format!("{room}/file:{}", ids[0])];
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    let ada = f.token_for("ada", Role::Editor, Some(&room), &patterns, Duration::from_secs(60));
+    assert_eq!(f.call("GET", &format!("{nodes}/{}/content", ids[0]), &ada, None).await.0, 200);
+    assert_eq!(f.call("GET", &format!("{nodes}/{}/content", ids[1]), &ada, None).await.0, 403);
+    let link = json!({ "role": "viewer", "expires_in": 60 });
+    let (status, body) = f.call("POST", &format!("/api/v1/rooms/{room}/links"), &ada, Some(link)).await;
+    assert_eq!(status, 403, "{body}");
+    let url = f.serve().await;
+    assert_eq!(refusal(format!("{url}/{room}/file:{}?token={ada}", ids[0])).await, 0);
+    assert_eq!(refusal(format!("{url}/{room}/file:{}?token={ada}", ids[1])).await, 4403);
+}
+
+#[tokio::test]
+async fn a_viewer_sees_edits_and_makes_none() {
+    let f = Fixture::new(closed());
+    let url = f.serve().await;
+    let (editor, viewer) = (f.token("ada", Role::Agent, Some("notes")), f.token("bo", Role::Commenter, Some("notes")));
+    let mut ada = connect(format!("{url}/notes?token={editor}")).await;
+    let mut bo = connect(format!("{url}/notes?token={viewer}")).await;
+    next(&mut ada).await;
+    next(&mut bo).await;
+    let update = Replica::new().set_text("text", "forged").expect("changed");
+    bo.send(Frame::Binary(protocol::update(&update))).await.expect("send");
+    let Frame::Binary(answer) = next(&mut bo).await else { panic!("an answer") };
+    assert_eq!(answer[..2], [2, 0], "permission denied");
+    let update = Replica::new().set_text("text", "real").expect("changed");
+    ada.send(Frame::Binary(protocol::update(&update))).await.expect("send");
+    assert_eq!(next(&mut bo).await, Frame::Binary(protocol::update(&update)));
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_its_token_does() {
+    let f = Fixture::new(closed());
+    let url = f.serve().await;
+    let short = f.token_for("ada", Role::Editor, None, &[], Duration::from_millis(2_500));
+    let mut ada = connect(format!("{url}/notes?token={short}")).await;
+    assert!(matches!(next(&mut ada).await, Frame::Binary(_)), "still in time");
+    let (code, reason) = closed_with(&mut ada).await;
+    assert_eq!(code, 4401, "{reason}");
+    assert!(reason.contains("expired"), "{reason}");
+    assert_eq!(refusal(format!("{url}/notes?token={short}")).await, 4401);
+}
+
+#[tokio::test]
+async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let url = f.serve().await;
+    let host = f.token("host", Role::Host, Some(&room));
+    let (ada, bo) = (f.token("ada", Role::Editor, Some(&room)), f.token("bo", Role::Editor, Some(&room)));
+    let tree = format!("{url}/{room}/tree:main");
+    let open = async |token: &str| {
+        let mut socket = connect(format!("{tree}?token={token}")).await;
+        assert!(matches!(next(&mut socket).await, Frame::Binary(_)));
+        socket
+    };
+    let (mut of_ada, mut of_bo) = (open(&ada).await, open(&bo).await);
+    let revocation = json!({ "user": "ada", "room": room, "reason": "left the team" });
+    let (status, body) = f.revoke(&host, revocation).await;
+    assert_eq!((status, &body["ended"]), (200, &json!(1)));
+    let (code, reason) = closed_with(&mut of_ada).await;
+    assert_eq!((code, reason.as_str()), (4401, "your access was taken back: left the team"));
+    assert_eq!(refusal(format!("{tree}?token={ada}")).await, 4401);
+    assert_eq!(f.call("GET", &format!("/api/v1/rooms/{room}"), &ada, None).await.0, 401);
+
+    // By the token itself; others of the same user are good for as long as they are.
+    let (status, body) = f.revoke(&host, json!({ "token": bo, "room": room })).await;
+    assert_eq!((status, &body["ended"]), (200, &json!(1)));
+    assert_eq!(closed_with(&mut of_bo).await.0, 4401);
+    assert_eq!(refusal(format!("{tree}?token={bo}")).await, 4401);
+    let second = f.token("bo", Role::Editor, Some(&room));
+    let mut of_bo = open(&second).await;
+
+    // By document: who may still, comes back.
+    let (status, body) = f.revoke(ADMIN, json!({ "document": format!("{room}/tree:main") })).await;
+    assert_eq!((status, &body["ended"]), (200, &json!(1)));
+    assert_eq!(closed_with(&mut of_bo).await.0, 4401);
+    open(&second).await;
+
+    // After a restart it is the same.
+    let again = Fixture::over(closed(), f.store.clone());
+    assert_eq!(again.call("GET", &format!("/api/v1/rooms/{room}"), &ada, None).await.0, 401);
+    assert_eq!(again.call("GET", &format!("/api/v1/rooms/{room}"), &bo, None).await.0, 401);
+    assert_eq!(again.call("GET", &format!("/api/v1/rooms/{room}"), &second, None).await.0, 200);
+}
+
+#[tokio::test]
+async fn only_hosts_take_back_and_only_in_their_room() {
+    let f = Fixture::new(closed());
+    let (room, other) = (f.room().await, f.room().await);
+    let editor = f.token("ada", Role::Editor, Some(&room));
+    let host = f.token("bo", Role::Host, Some(&room));
+    for (by, what, expected) in [
+        (&editor, json!({ "user": "bo", "room": room }), 403),
+        (&host, json!({ "user": "ada", "room": room }), 200),
+        (&host, json!({ "user": "ada", "room": other }), 403),
+        (&host, json!({ "user": "ada" }), 403),
+        (&host, json!({ "document": format!("{other}/tree:main") }), 403),
+        (&host, json!({ "document": format!("{room}/tree:main") }), 200),
+        (&host, json!({}), 400),
+        (&host, json!({ "user": "a", "token": "b", "room": room }), 400),
+        (&host, json!({ "user": "admin", "room": room }), 400),
+        (&ADMIN.to_owned(), json!({ "user": "Somebody@elsewhere" }), 200),
+    ] {
+        let (status, body) = f.revoke(by, what.clone()).await;
+        assert_eq!(status, expected, "{what}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_lets_somebody_in_with_no_more_than_its_maker_has() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let links = format!("/api/v1/rooms/{room}/links");
+    let editor = f.token_for("ada", Role::Editor, Some(&room), &[], Duration::from_secs(60));
+    let new = json!({ "role": "viewer", "name": "Grace", "expires_in": 7200 });
+    let (status, link) = f.call("POST", &links, &editor, Some(new)).await;
+    assert_eq!(status, 201, "{link}");
+    let token = link["token"].as_str().expect("a token");
+    assert_eq!(link["url"], json!(format!("https://rooms.example/r/{room}#token={token}")));
+    assert!(link["expires"].as_i64().expect("a time") <= unix_millis() + 60_000, "not longer than Ada herself");
+    let (status, body) = f.call("GET", "/api/v1/session", token, None).await;
+    assert_eq!((status, &body["person"]["name"]), (200, &json!("Grace")));
+    assert_eq!(f.call("GET", &format!("/api/v1/rooms/{room}"), token, None).await.0, 200);
+    let node = json!({ "name": "x", "kind": "folder" });
+    assert_eq!(f.call("POST", &format!("/api/v1/rooms/{room}/nodes"), token, Some(node)).await.0, 403);
+    for (by, new, expected) in [
+        (&editor, json!({ "role": "host", "expires_in": 60 }), 403),
+        (&token.to_owned(), json!({ "role": "viewer", "expires_in": 60 }), 403),
+        (&editor, json!({ "role": "viewer", "expires_in": 0 }), 400),
+        (&editor, json!({ "role": "root", "expires_in": 60 }), 400),
+    ] {
+        assert_eq!(f.call("POST", &links, by, Some(new.clone())).await.0, expected, "{new}");
+    }
+    let open = Fixture::new(AuthConfig::default());
+    let (_, ada) = open.call("POST", "/api/v1/sessions", "", Some(json!({ "name": "Ada" }))).await;
+    let ada = ada["token"].as_str().expect("a token");
+    let (_, room) = open.call("POST", "/api/v1/rooms", ada, Some(json!({ "template": "python" }))).await;
+    let links = format!("/api/v1/rooms/{}/links", room["id"].as_str().expect("id"));
+    let (status, body) = open.call("POST", &links, ada, Some(json!({ "role": "viewer", "expires_in": 60 }))).await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("no_signing_key")));
+}
+
+#[tokio::test]
+async fn guests_come_in_under_a_name_where_that_is_allowed() {
+    let f = Fixture::new(AuthConfig { guests: true, ..closed() });
+    let room = f.room().await;
+    assert_eq!(f.call("GET", &format!("/api/v1/rooms/{room}"), "", None).await.0, 200, "who has the link");
+    let (status, body) = f.call("POST", "/api/v1/sessions", "", Some(json!({ "name": "Ada" }))).await;
+    assert_eq!(status, 201);
+    let ada = body["token"].as_str().expect("a token");
+    assert_eq!(f.call("PATCH", "/api/v1/session", ada, Some(json!({ "name": "Ada L." }))).await.0, 200);
+    let url = f.serve().await;
+    assert_eq!(refusal(format!("{url}/{room}/tree:main?token={ada}")).await, 0);
+    assert_eq!(refusal(format!("{url}/notes")).await, 4401, "nobody at all stays out");
+    // A guest's access is taken back by their user id.
+    let user = body["person"]["id"].clone();
+    let host = f.token("host", Role::Host, Some(&room));
+    assert_eq!(f.revoke(&host, json!({ "user": user, "room": room })).await.0, 200);
+    assert_eq!(refusal(format!("{url}/{room}/tree:main?token={ada}")).await, 4401);
+}
+
+#[tokio::test]
+async fn who_made_a_room_is_its_host() {
+    let f = Fixture::new(AuthConfig::default());
+    let session = async |name: &str| {
+        let (_, body) = f.call("POST", "/api/v1/sessions", "", Some(json!({ "name": name }))).await;
+        body["token"].as_str().expect("a token").to_owned()
+    };
+    let (ada, bo) = (session("Ada").await, session("Bo").await);
+    let (_, room) = f.call("POST", "/api/v1/rooms", &ada, Some(json!({ "template": "python" }))).await;
+    let what = json!({ "user": "eve", "room": room["id"] });
+    assert_eq!(f.revoke(&bo, what.clone()).await.0, 403);
+    assert_eq!(f.revoke(&ada, what).await.0, 200);
+    assert_eq!(f.revoke(&ada, json!({ "user": "eve" })).await.0, 403, "nobody is host of all rooms");
+}
