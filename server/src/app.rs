@@ -37,9 +37,11 @@ const LOG_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(config: Config) -> Result<ExitCode> {
-    telemetry::start_logs(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
-    runtime.block_on(run(config))
+    let traces = telemetry::start_logs(&config, runtime.handle())?;
+    let code = runtime.block_on(run(config));
+    traces.end();
+    code
 }
 
 async fn run(config: Config) -> Result<ExitCode> {

@@ -27,6 +27,10 @@ pub(crate) struct Config {
     /// A filter such as `info` or `buildspaces_rooms=debug,info`.
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    /// Where spans are sent, such as `http://127.0.0.1:4318`; nowhere if `None`.
+    pub(crate) otlp_endpoint: Option<String>,
+    /// The share of traces that are sent.
+    pub(crate) otlp_share: f64,
     pub(crate) gateway: buildspaces_gateway::Config,
     pub(crate) sandbox: Sandbox,
     /// How long stopping may take before what is left is given up.
@@ -102,6 +106,8 @@ struct File {
     data_dir: Option<PathBuf>,
     log: Option<String>,
     log_format: LogFormat,
+    otlp_endpoint: Option<String>,
+    otlp_share: Option<f64>,
     insecure_open_access: bool,
     allowed_origins: Vec<String>,
     allowed_hosts: Vec<String>,
@@ -227,6 +233,13 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         allowed_hosts.push(host);
     }
     let defaults = buildspaces_gateway::Config::default();
+    let (mut allowed_origins, mut allowed_hosts) = (file.allowed_origins, file.allowed_hosts);
+    if let Some(url) = &file.public_url {
+        // Whoever says that the server is known under an address means its name and its pages.
+        let (origin, host) = public_address(url)?;
+        allowed_origins.push(origin);
+        allowed_hosts.push(host);
+    }
     let gateway = buildspaces_gateway::Config {
         allowed_origins,
         allowed_hosts: (!open).then_some(allowed_hosts),
@@ -244,6 +257,13 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         Some(dir) => dir,
         None => default_data_dir(environment)?,
     };
+    if let Some(endpoint) = &file.otlp_endpoint
+        && (!endpoint.starts_with("http://") || public_address(endpoint).is_err())
+    {
+        return Err(Error(format!(
+            "otlp_endpoint = {endpoint:?} is not an address such as http://127.0.0.1:4318; a collector beside the server goes on over TLS"
+        )));
+    }
     let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
     let max_document_memory = within("max_document_memory_mib", file.max_document_memory_mib, 16, 1 << 24)?
         .unwrap_or_else(default_document_memory_mib);
@@ -252,6 +272,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         data_dir,
         log: file.log.unwrap_or_else(|| "info".to_owned()),
         log_format: file.log_format,
+        otlp_endpoint: file.otlp_endpoint,
+        otlp_share: within("otlp_share", file.otlp_share, 0.0, 1.0)?.unwrap_or(0.01),
         gateway,
         sandbox: sandbox(file.sandbox, environment)?,
         stop_grace: Duration::from_secs(stop_grace),
@@ -397,6 +419,18 @@ mod tests {
         assert!(open.contains("--insecure-open-access"), "{open}");
         assert!(error(&[("BUILDSPACES_AUTH_SECRET", "too short")]).contains("auth.secret has 9 bytes"));
         assert!(error(&[("BUILDSPACES_LIMITS_PARKED_BYTES", "-1")]).contains("invalid"));
+    }
+
+    #[test]
+    fn the_public_address_is_one_the_server_is_known_under() {
+        let public = |url: &str| with(&[("BUILDSPACES_PUBLIC_URL", url)], Overrides::default());
+        let config = public("https://Rooms.example:8443/sync").expect("valid");
+        assert_eq!(config.gateway.allowed_origins, ["https://rooms.example:8443"]);
+        assert_eq!(config.gateway.allowed_hosts, Some(vec!["rooms.example".to_owned()]));
+        for wrong in ["rooms.example", "wss://rooms.example", "https://", "https://a.example/?x", "https://a@b.example"]
+        {
+            assert!(public(wrong).expect_err(wrong).contains("public_url"), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,36 +1,96 @@
-//! Logs on standard error and metrics for Prometheus.
+//! Logs on standard error, metrics for Prometheus, and spans for whoever collects them.
+//!
+//! Each step of `docs/keystroke.md` is a span of that name, at level TRACE under the target [`STEPS`]. Nobody sees them unless
+//! `otlp_endpoint` is set or `log` asks for them; then a step costs one comparison with a static.
+
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Config, LogFormat};
 
-/// Starts logging as the settings say.
-pub(crate) fn start_logs(config: &Config) -> anyhow::Result<()> {
+/// The target of spans that are the steps of a keystroke.
+pub(crate) const STEPS: &str = "keystroke";
+
+/// What has to end when the server does.
+#[derive(Default)]
+pub(crate) struct Traces {
+    #[cfg(feature = "otlp")]
+    exporter: Option<otlp::Exporter>,
+}
+
+impl Traces {
+    /// Sends the last spans. Takes up to a few seconds.
+    pub(crate) fn end(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(exporter) = self.exporter {
+            exporter.end();
+        }
+    }
+}
+
+/// Starts logging and tracing as the settings say.
+pub(crate) fn start_logs(config: &Config, runtime: &tokio::runtime::Handle) -> anyhow::Result<Traces> {
     let filter = EnvFilter::try_new(&config.log)
         .map_err(|error| anyhow::anyhow!("log = {:?} is not a filter such as info or debug: {error}", config.log))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => subscriber.with_target(false).init(),
-        LogFormat::Json => subscriber.json().init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(feature = "tokio-console")]
+    let subscriber = subscriber.with(console_subscriber::spawn());
+    let Some(endpoint) = &config.otlp_endpoint else {
+        subscriber.init();
+        return Ok(Traces::default());
+    };
+    #[cfg(feature = "otlp")]
+    {
+        let (spans, exporter) = otlp::start(endpoint, config.otlp_share, runtime)?;
+        subscriber.with(spans).init();
+        Ok(Traces { exporter: Some(exporter) })
     }
-    Ok(())
+    #[cfg(not(feature = "otlp"))]
+    {
+        let _ = runtime;
+        anyhow::bail!("otlp_endpoint = {endpoint:?}: this server was built without the feature otlp")
+    }
 }
 
 /// Starts collecting metrics; the handle renders them.
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+    const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
     const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_group_size".to_owned()), COUNTS)?
+        .set_buckets_for_metric(Matcher::Full("buildspaces_turn_commands".to_owned()), COUNTS)?
         .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+/// What each metric is, for whoever reads `/metrics`; docs/operations.md has the same list.
+fn describe() {
     describe_gauge!("buildspaces_documents_open", "Documents in memory");
-    describe_gauge!("buildspaces_connections_open", "WebSocket connections");
-    describe_counter!("buildspaces_received_bytes_total", Unit::Bytes, "Bytes received over WebSocket");
-    describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes sent over WebSocket");
+    describe_gauge!("buildspaces_connections_open", "WebSocket connections, by protocol");
+    describe_counter!("buildspaces_connections_closed_total", "Connections the server ended, by close code");
+    describe_counter!("buildspaces_received_bytes_total", Unit::Bytes, "Bytes of messages received over WebSocket");
+    describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes written to WebSockets");
     describe_counter!("buildspaces_slow_readers_closed_total", "Connections closed because they read too slowly");
+    describe_counter!("buildspaces_updates_refused_total", "Updates that did not take effect, by reason");
+    describe_histogram!("buildspaces_turn_commands", "Messages a document found waiting and handled together");
+    describe_histogram!(
+        "buildspaces_fan_out_seconds",
+        Unit::Seconds,
+        "From taking messages until what follows from them is written to every socket"
+    );
     describe_histogram!(
         "buildspaces_append_seconds",
         Unit::Seconds,
@@ -43,5 +103,7 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     describe_gauge!("buildspaces_documents_bytes", Unit::Bytes, "Memory of open documents, about");
     describe_gauge!("buildspaces_store_full", "1 while the log cannot be written for want of space");
     describe_histogram!("buildspaces_append_group_size", "Documents that shared one flush");
-    Ok(handle)
+    describe_counter!("buildspaces_runs_finished_total", "Runs that ended, by state");
+    describe_histogram!("buildspaces_run_queue_seconds", Unit::Seconds, "From asking for a run until it starts");
+    describe_histogram!("buildspaces_run_seconds", Unit::Seconds, "From a run's start to its end");
 }

@@ -214,3 +214,90 @@ fn every_setting_is_documented() {
     }
     assert_eq!(settable, documented, "docs/configuration.md must list every key, and none that is gone");
 }
+
+/// What stands in quotes after each of `starts`, in the sources that are not tests.
+fn after<'a>(sources: &'a [String], start: &str, skip_if_before: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for source in sources {
+        for (at, _) in source.match_indices(start) {
+            if skip_if_before.is_empty() || !source[..at].ends_with(skip_if_before) {
+                found.push(source[at + start.len()..].trim_start());
+            }
+        }
+    }
+    found
+}
+
+/// The texts of the sources below `folder`, without tests.
+fn code(folder: &str) -> Vec<String> {
+    let sources = sources(&root().join(folder)).into_iter();
+    let sources = sources
+        .filter(|path| !path.ends_with("tests.rs") && !path.components().any(|part| part.as_os_str() == "tests"));
+    let read = |path| std::fs::read_to_string(path).expect("a source file is text");
+    sources
+        .map(read)
+        .map(|text: String| text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_metric_is_described_and_documented() {
+    let sources = code("server");
+    let names = |start: &str, skip: &str| -> BTreeSet<String> {
+        let quoted = after(&sources, start, skip).into_iter().filter_map(|rest| rest.strip_prefix('"'));
+        quoted.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    };
+    let page = read("docs/operations.md");
+    let rows = tables(&page, "## Metrics");
+    for kind in ["counter", "gauge", "histogram"] {
+        let used = names(&format!("{kind}!("), "describe_");
+        let described = names(&format!("describe_{kind}!("), "");
+        assert_eq!(used, described, "server/src/telemetry.rs must describe each {kind} that is used, and no other");
+        let documented = rows.iter().filter(|row| row[1] == kind).flat_map(|row| quoted(&row[0])).collect();
+        assert_eq!(described, documented, "docs/operations.md must list each {kind}, and none that is gone");
+    }
+}
+
+#[test]
+fn every_step_that_is_traced_is_on_the_keystroke_page() {
+    let page = read("docs/keystroke.md");
+    let items: BTreeSet<String> =
+        tables(&page, "# The way of one keystroke").iter().flat_map(|row| quoted(&row[2])).collect();
+    let sources = code("server");
+    let traced: BTreeSet<String> = after(&sources, "trace_span!(target: \"keystroke\", \"", "")
+        .into_iter()
+        .filter_map(|rest| rest.split('"').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(traced.len() >= 5, "{traced:?}");
+    assert!(traced.is_subset(&items), "{traced:?} must all be items of docs/keystroke.md");
+}
+
+#[test]
+fn every_close_code_is_documented() {
+    let sources = code("server/gateway/src");
+    let starts = ["Close::new(", "close(", "u16 = ", "=> "];
+    let used: BTreeSet<String> = starts
+        .iter()
+        .flat_map(|start| after(&sources, start, ""))
+        .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>())
+        .filter(|code| code.len() == 4 && ("1000".."5000").contains(&code.as_str()))
+        .collect();
+    let page = read("docs/operations.md");
+    let documented: BTreeSet<String> = tables(&page, "## Close codes").into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(used, documented, "docs/operations.md must list every close code, and none that is gone");
+}
+
+#[test]
+fn examples_use_the_versions_that_are_tested() {
+    let tested: Value = serde_json::from_str(&read("web/e2e/package.json")).expect("JSON");
+    for example in ["list", "document"] {
+        let example: Value =
+            serde_json::from_str(&read(&format!("docs/examples/{example}/package.json"))).expect("JSON");
+        for kind in ["dependencies", "devDependencies"] {
+            for (name, version) in example[kind].as_object().into_iter().flatten() {
+                assert_eq!(tested["devDependencies"][name], *version, "{name} in {}", example["name"]);
+            }
+        }
+    }
+}

@@ -23,6 +23,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
+use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
 use crate::yjs;
 
@@ -48,9 +49,8 @@ const TIMEOUT: u16 = 4408;
 pub(crate) async fn connect(State(gateway): State<Gateway>, Origin(origin): Origin, upgrade: Upgrade) -> Response {
     let own = gateway.clone();
     upgrade.respond(&gateway, async move |socket| {
-        metrics::gauge!("buildspaces_connections_open").increment(1.0);
+        let _counted = OpenConnection::new("collab");
         Collab::new(&own, socket, origin.as_deref()).run().await;
-        metrics::gauge!("buildspaces_connections_open").decrement(1.0);
     })
 }
 
@@ -112,7 +112,6 @@ struct Collab<'a> {
     watches: FuturesUnordered<BoxFuture<'static, Watched>>,
     waiting_bytes: usize,
     waiting_messages: usize,
-    received: metrics::Counter,
 }
 
 impl<'a> Collab<'a> {
@@ -127,7 +126,6 @@ impl<'a> Collab<'a> {
             watches: FuturesUnordered::new(),
             waiting_bytes: 0,
             waiting_messages: 0,
-            received: metrics::counter!("buildspaces_received_bytes_total"),
         }
     }
 
@@ -154,7 +152,7 @@ impl<'a> Collab<'a> {
             tokio::select! {
                 event = self.socket.next() => match event {
                     Event::Binary(frame) => {
-                        self.received.increment(frame.len() as u64);
+                        RECEIVED_BYTES.increment(frame.len() as u64);
                         self.receive(&frame).await?;
                     }
                     Event::Ended(lanes) => self.ended(lanes)?,
@@ -176,7 +174,9 @@ impl<'a> Collab<'a> {
     }
 
     async fn receive(&mut self, frame: &Bytes) -> Result<(), Option<Close>> {
-        let message = hocuspocus::decode(frame).map_err(|error| Some(Close::new(1002, error.to_string())))?;
+        let step = tracing::trace_span!(target: "keystroke", "decode", bytes = frame.len());
+        let message =
+            step.in_scope(|| hocuspocus::decode(frame)).map_err(|error| Some(Close::new(1002, error.to_string())))?;
         let address = message.address;
         match message.kind {
             Kind::Token(token) => return self.token(address, token),

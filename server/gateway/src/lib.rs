@@ -10,11 +10,13 @@ mod collab;
 mod error;
 mod identity;
 pub mod limits;
+mod meters;
 mod schema;
 mod sessions;
 mod socket;
 mod web;
 mod yjs;
+mod ysweet;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -143,9 +145,9 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
         .route("/api/{*rest}", axum::routing::any(api::unknown))
         .route("/yjs/{*document}", get(yjs::connect))
-        .route("/d/{document}/ws/{same}", get(yjs::connect_ysweet))
         .route("/collab", get(collab::connect))
         .route("/collab/{*rest}", get(collab::connect))
+        .merge(ysweet::routes())
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

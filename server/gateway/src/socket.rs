@@ -30,7 +30,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 use tungstenite::{Error, Message};
 
 use crate::error::ApiError;
-use crate::{Config, Gateway};
+use crate::{Config, Gateway, meters};
 
 /// How often each connection is looked at: was anything sent, was anything heard?
 const CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -328,6 +328,7 @@ impl Socket {
     /// Sends what is queued and the close frame, and waits a moment for the client's own.
     pub(crate) async fn close(mut self, close: Close) {
         tracing::debug!(code = close.code, reason = close.reason, "connection closed");
+        meters::closed(close.code);
         if close.code == TOO_SLOW {
             // It would only delay the moment from which on the client can begin anew.
             self.outbox.abandon();

@@ -318,3 +318,32 @@ async fn a_text_of_the_largest_size_is_taken_however_it_is_escaped() {
         assert_eq!(status, expected, "{body}");
     }
 }
+
+#[tokio::test]
+async fn y_sweet_apps_create_documents_and_learn_where_clients_connect() {
+    let f = Fixture::new();
+    let (status, body) = f.call("POST", "/doc/new", None, Some(json!({ "docId": "my-doc_1" }))).await;
+    assert_eq!((status, body), (StatusCode::OK, json!({ "docId": "my-doc_1" })));
+    let (status, body) = f.call("POST", "/doc/my-doc_1/auth", None, Some(json!({ "authorization": "read-only" }))).await;
+    let expected = json!({
+        "url": "ws://localhost:8080/d/my-doc_1/ws",
+        "baseUrl": "http://localhost:8080/d/my-doc_1",
+        "docId": "my-doc_1",
+        "authorization": "read-only",
+    });
+    assert_eq!((status, body), (StatusCode::OK, expected));
+    for (method, path, body, expected) in [
+        ("POST", "/doc/new", Some(json!({ "docId": "my doc!" })), StatusCode::BAD_REQUEST),
+        ("POST", "/doc/nobody-made-it/auth", None, StatusCode::NOT_FOUND),
+        ("POST", "/doc/my-doc_1/auth", Some(json!({ "authorization": "all" })), StatusCode::BAD_REQUEST),
+        ("POST", "/doc/my-doc_1/auth", None, StatusCode::OK),
+        ("POST", "/d/my-doc_1/update", Some(json!("no update")), StatusCode::BAD_REQUEST),
+        ("GET", "/d/my-doc_1/as-update", None, StatusCode::OK),
+        ("GET", "/doc/my-doc_1/as-update", None, StatusCode::OK),
+        ("POST", "/check_store", None, StatusCode::OK),
+        ("GET", "/ready", None, StatusCode::OK),
+    ] {
+        let (status, answer) = f.call(method, path, None, body).await;
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+    }
+}

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::Gateway;
 use crate::identity::{self, Grant, Watch};
+use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
 
 #[derive(serde::Deserialize)]
@@ -56,6 +57,17 @@ pub(crate) async fn connect_ysweet(
     })
 }
 
+/// The same at the address that y-sweet had before 0.5: `GET /doc/ws/<document>`.
+pub(crate) async fn connect_old_ysweet(
+    state: State<Gateway>,
+    Path(document): Path<String>,
+    params: Query<Params>,
+    origin: Origin,
+    upgrade: Upgrade,
+) -> Response {
+    connect_ysweet(state, Path((document.clone(), document)), params, origin, upgrade).await
+}
+
 /// What a client asked for.
 struct Asked {
     document: String,
@@ -64,7 +76,7 @@ struct Asked {
 }
 
 async fn serve(gateway: &Gateway, asked: &Asked, dialect: Dialect, mut socket: Socket) {
-    metrics::gauge!("buildspaces_connections_open").increment(1.0);
+    let _counted = OpenConnection::new(if dialect == Dialect::YSweet { "ysweet" } else { "yjs" });
     let opened = open(gateway, asked, dialect, &socket).await;
     let close = match opened {
         Ok((connection, watch)) => exchange(&mut socket, connection, watch).await,
@@ -73,7 +85,6 @@ async fn serve(gateway: &Gateway, asked: &Asked, dialect: Dialect, mut socket: S
     if let Some(close) = close {
         socket.close(close).await;
     }
-    metrics::gauge!("buildspaces_connections_open").decrement(1.0);
 }
 
 async fn open(
@@ -132,7 +143,6 @@ pub(crate) async fn document_of(gateway: &Gateway, name: &DocumentName) -> Resul
 
 /// Carries messages until one side ends. Returns what to close with, or `None` if the client is gone.
 async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch) -> Option<Close> {
-    let received = metrics::counter!("buildspaces_received_bytes_total");
     loop {
         let event = tokio::select! {
             event = socket.next() => event,
@@ -140,8 +150,9 @@ async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch)
         };
         match event {
             Event::Binary(frame) => {
-                received.increment(frame.len() as u64);
-                let messages = match protocol::decode(&frame) {
+                RECEIVED_BYTES.increment(frame.len() as u64);
+                let step = tracing::trace_span!(target: "keystroke", "decode", bytes = frame.len());
+                let messages = match step.in_scope(|| protocol::decode(&frame)) {
                     Ok(messages) => messages,
                     Err(error) => return Some(Close::new(1002, error.to_string())),
                 };

@@ -25,7 +25,7 @@ use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::outbox::{CloseReason, Full, Lane};
 use crate::ports::{Record, Store, StoreError};
-use crate::{Error, RoomEvent};
+use crate::{Error, RoomEvent, meters};
 
 /// Requests that wait for one document. When it is full, senders wait: a connection stops reading its socket.
 #[cfg(not(test))]
@@ -114,7 +114,7 @@ pub(crate) async fn run(mut setup: Setup) {
             return refuse_all(&mut setup, Error::Storage(cause.into())).await;
         }
     };
-    metrics::gauge!("buildspaces_documents_open").increment(1.0);
+    meters::DOCUMENTS_OPEN.increment(1.0);
     let log_len = stored.updates.len() as u64;
     setup.share.grown(stored.bytes());
     let mut actor = Actor {
@@ -129,12 +129,12 @@ pub(crate) async fn run(mut setup: Setup) {
         next_ticket: 0,
         since_snapshot: log_len,
         last_used: tokio::time::Instant::now(),
-        slow_readers: metrics::counter!("buildspaces_slow_readers_closed_total"),
+        began: None,
     };
     let end = actor.run().await;
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
     actor.end(end).await;
-    metrics::gauge!("buildspaces_documents_open").decrement(1.0);
+    meters::DOCUMENTS_OPEN.decrement(1.0);
 }
 
 /// Answers what waits when the document cannot be loaded, until no handle is left.
@@ -207,7 +207,8 @@ struct Actor {
     next_ticket: Ticket,
     since_snapshot: u64,
     last_used: tokio::time::Instant,
-    slow_readers: metrics::Counter,
+    /// When the turn under way was taken from the mailbox, if it was.
+    began: Option<Instant>,
 }
 
 impl Actor {
@@ -260,6 +261,8 @@ impl Actor {
     fn take_turn(&mut self) {
         self.last_used = tokio::time::Instant::now();
         self.setup.share.touch();
+        self.began = Some(Instant::now());
+        meters::TURN_COMMANDS.record(self.turn.len() as f64);
         let mut turn = std::mem::take(&mut self.turn);
         for command in turn.drain(..) {
             self.command(command);
@@ -327,6 +330,7 @@ impl Actor {
 
     /// Ends the turn: performs what it led to and writes to the sockets. False if the document must be loaded again.
     fn perform(&mut self) -> bool {
+        let _step = tracing::trace_span!(target: "keystroke", "perform").entered();
         let mut sound = true;
         let mut touched = Touched::default();
         self.document.end_turn(Instant::now(), &mut self.effects);
@@ -341,16 +345,20 @@ impl Actor {
                 self.effects = effects;
             }
             for peer in std::mem::take(&mut touched.slow) {
-                self.slow_readers.increment(1);
+                meters::SLOW_READERS_CLOSED.increment(1);
                 self.close(peer, CloseReason::TooSlow);
             }
             self.document.end_turn(Instant::now(), &mut self.effects);
         }
         if touched.all {
             self.peers.values().for_each(Lane::flush);
+            if let Some(began) = self.began {
+                meters::FAN_OUT_SECONDS.record(began.elapsed().as_secs_f64());
+            }
         } else {
             touched.some.iter().filter_map(|peer| self.peers.get(peer)).for_each(Lane::flush);
         }
+        self.began = None;
         sound
     }
 
@@ -365,6 +373,7 @@ impl Actor {
             Effect::Append { seq, by, update } => {
                 self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
             }
+            Effect::Refused(reason) => meters::refused(reason),
             Effect::Close { peer, reason } => self.close(peer, reason),
             Effect::Edited { by } => {
                 if let Some((node, events)) = &self.setup.events {
@@ -521,6 +530,6 @@ async fn poll_append(append: &mut Option<Append>) -> Result<u64, StoreError> {
     let (seq, started) = (*seq, *started);
     let result = future.await;
     *append = None;
-    metrics::histogram!("buildspaces_append_seconds").record(started.elapsed().as_secs_f64());
+    meters::APPEND_SECONDS.record(started.elapsed().as_secs_f64());
     result.map(|()| seq)
 }

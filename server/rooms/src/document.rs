@@ -161,6 +161,8 @@ pub enum Effect {
     Presence {
         frame: Bytes,
     },
+    /// An update did not take effect; why, in a word for whoever counts.
+    Refused(&'static str),
     /// Append to the log. Numbers rise by one.
     Append {
         seq: u64,
@@ -205,6 +207,15 @@ struct Peer {
     held: Option<Bytes>,
     /// Updates that came while `asked` and are owed a SyncStatus each.
     owed: u32,
+    /// What somebody who may not write tried; unknown until they answered the server's SyncStep1.
+    writes: Option<Writes>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Writes {
+    None,
+    /// What they wrote is not saved and never will be, so nothing says that it is.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -299,7 +310,7 @@ impl Document {
             }
             Input::Disconnected { peer } => {
                 self.peers.remove(&peer);
-                let gone = self.presence.disconnect(peer);
+                let gone = self.presence.disconnect(now, peer);
                 self.tell(gone);
             }
             Input::Submitted { by, update, ticket } => self.submitted(by, update, ticket, effects),
@@ -368,7 +379,7 @@ impl Document {
         dialect: Dialect,
         effects: &mut Vec<Effect>,
     ) {
-        self.peers.insert(peer, Peer { authority, stamp, dialect, asked: false, held: None, owed: 0 });
+        self.peers.insert(peer, Peer { authority, stamp, dialect, asked: false, held: None, owed: 0, writes: None });
         if dialect != Dialect::Hocuspocus {
             effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
         }
@@ -407,7 +418,7 @@ impl Document {
                 let state = self.peers.get_mut(&peer).expect("looked above");
                 if state.asked {
                     state.held = Some(payload);
-                } else if may_write {
+                } else if may_write || state.writes == Some(Writes::None) {
                     let frame = protocol::save_status(&payload);
                     self.when_durable(Waiting::Send { to: peer, frame }, effects);
                 }
@@ -421,7 +432,9 @@ impl Document {
             self.refuse(from, &update, is_answer, effects);
             return;
         }
-        let applied = self.replica.apply_foreign(&update);
+        let _step = tracing::trace_span!(target: "keystroke", "edited").entered();
+        let step = tracing::trace_span!(target: "keystroke", "apply", bytes = update.len());
+        let applied = step.in_scope(|| self.replica.apply_foreign(&update));
         let peer = self.peers.get_mut(&from).expect("the caller looked");
         match applied {
             Ok(Applied::Changed) => {
@@ -439,6 +452,7 @@ impl Document {
                 }
             }
             Ok(Applied::Missing) => {
+                effects.push(Effect::Refused("missing"));
                 peer.owed += u32::from(peer.dialect == Dialect::Hocuspocus);
                 if !peer.asked {
                     peer.asked = true;
@@ -446,8 +460,12 @@ impl Document {
                     effects.push(Effect::Send { to: from, frame });
                 }
             }
-            Err(replica::Error::Malformed(error)) => effects.push(malformed(from, error.to_string())),
+            Err(replica::Error::Malformed(error)) => {
+                effects.push(Effect::Refused("malformed"));
+                effects.push(malformed(from, error.to_string()));
+            }
             Err(replica::Error::Broken(cause)) => {
+                effects.push(Effect::Refused("broken"));
                 effects.push(malformed(from, "an update that cannot be integrated".to_owned()));
                 effects.push(Effect::Broken { cause });
             }
@@ -456,10 +474,17 @@ impl Document {
 
     /// Answers an update of somebody who may not write.
     fn refuse(&mut self, from: ConnectionId, update: &Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
-        let Some(peer) = self.peers.get(&from) else { return };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        // Every client answers our SyncStep1 with all it has; that alone is no attempt to write.
+        let is_attempt = !(is_answer && self.replica.knows(update));
+        if is_attempt {
+            peer.writes = Some(Writes::Refused);
+            effects.push(Effect::Refused("read_only"));
+        } else {
+            peer.writes.get_or_insert(Writes::None);
+        }
         let frame = match peer.dialect {
-            // Every client answers our SyncStep1 with all it has; that alone is no attempt to write.
-            Dialect::Hocuspocus => hocuspocus::sync_status(is_answer && self.replica.knows(update)),
+            Dialect::Hocuspocus => hocuspocus::sync_status(!is_attempt),
             _ if is_answer => return,
             Dialect::YWebsocket | Dialect::YSweet => protocol::permission_denied(match self.access {
                 Access::Projected => "this document is written by the server; use the API to change it",

@@ -11,6 +11,7 @@ pub mod contract;
 pub mod document;
 mod handle;
 pub mod memory;
+mod meters;
 pub mod outbox;
 pub mod ports;
 pub mod presence;

@@ -21,6 +21,8 @@ use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::Notify;
 
+use crate::meters;
+
 /// Bytes of presence that wait for one socket. Past it the oldest states are dropped: newer ones follow anyway.
 const MAX_PRESENCE_BYTES: usize = 1 << 20;
 
@@ -314,11 +316,13 @@ impl Outbox {
                 break;
             }
         }
-        let written = self.wire.try_write(&slices[..count])?;
+        let step = tracing::trace_span!(target: "keystroke", "write_once", bytes = offered);
+        let written = step.in_scope(|| self.wire.try_write(&slices[..count]))?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         state.took(written);
+        meters::SENT_BYTES.increment(written as u64);
         Ok((written, written == offered))
     }
 

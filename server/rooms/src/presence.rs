@@ -3,8 +3,14 @@
 //! A client id belongs to the connection that announced it; another connection can take it over only
 //! for the same principal, which is what a reconnect looks like. The server writes `user` into every
 //! state of a connection whose principal it knows, so nobody can appear under another's name.
+//!
+//! A client that comes back announces itself under the clock it had, but whoever was told that it is gone takes only a later one
+//! (`applyAwarenessUpdate` of y-protocols). So it is announced under the next clock, to itself too: it goes on from there. What it
+//! said meanwhile under that same clock is told under the one after. Its own words come back to it under a clock that the server knows
+//! already, which ends the exchange.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use buildspaces_crdt::awareness::Entry;
@@ -17,6 +23,10 @@ pub const EXPIRY: Duration = Duration::from_secs(30);
 
 /// Most client ids of one connection; announcements beyond are ignored.
 const MAX_CLIENTS_PER_CONNECTION: usize = 16;
+
+/// Clients that are gone and whose clocks are remembered. Past it the longest gone are forgotten: they are seen again when they
+/// renew their state, as everybody who was away longer than [`EXPIRY`].
+const MAX_GONE: usize = 4096;
 
 /// Colours that keep 4.5:1 contrast with white text.
 const COLORS: [&str; 10] =
@@ -37,10 +47,20 @@ struct Known {
     renewed: Instant,
 }
 
+#[derive(Debug)]
+struct Gone {
+    client: u64,
+    /// What others were told.
+    clock: u32,
+    at: Instant,
+}
+
 /// The states of one document.
 #[derive(Debug, Default)]
 pub struct Presence {
     known: BTreeMap<u64, Known>,
+    /// Clients that went lately, with the clock others were told; in the order they went.
+    gone: VecDeque<Gone>,
     /// Connections that have announced something.
     begun: HashSet<ConnectionId>,
 }
@@ -65,12 +85,27 @@ impl Presence {
             if known.is_some_and(|known| known.owner != from && known.principal != principal.id) {
                 continue;
             }
-            let newer = known.is_none_or(|known| {
-                entry.clock > known.clock
-                    || (entry.clock == known.clock && (entry.state.is_none() || (first && known.owner != from)))
-            });
-            if !newer {
-                continue;
+            match known {
+                Some(known) if entry.clock == known.clock && known.owner == from => match &entry.state {
+                    Some(state) if is_same(&said(state, principal, stamp), &known.state) => continue,
+                    Some(_) => entry.clock = next(entry.clock),
+                    None => {}
+                },
+                Some(known) => {
+                    let is_takeover = first && known.owner != from && entry.state.is_some();
+                    if entry.clock < known.clock || (entry.clock == known.clock && !is_takeover) {
+                        continue;
+                    }
+                }
+                None => match self.gone.iter().rposition(|gone| gone.client == entry.client) {
+                    Some(at) if entry.clock > self.gone[at].clock || first => {
+                        let gone = self.gone.remove(at).expect("it was found there");
+                        entry.clock = entry.clock.max(next(gone.clock));
+                    }
+                    // Somebody repeats what they heard before it went.
+                    Some(_) => continue,
+                    None => {}
+                },
             }
             if known.is_none()
                 && self.known.values().filter(|known| known.owner == from).count() >= MAX_CLIENTS_PER_CONNECTION
@@ -79,15 +114,13 @@ impl Presence {
             }
             match &mut entry.state {
                 Some(state) => {
-                    if stamp {
-                        *state = stamped(state, principal);
-                    }
+                    *state = said(state, principal, stamp).into_owned();
                     let state = state.clone();
                     let (clock, principal) = (entry.clock, principal.id.clone());
                     self.known.insert(entry.client, Known { clock, state, owner: from, principal, renewed: now });
                 }
                 None if self.known.remove(&entry.client).is_none() => continue,
-                None => {}
+                None => self.remember(now, entry.client, entry.clock),
             }
             accepted.push(entry);
         }
@@ -95,14 +128,15 @@ impl Presence {
     }
 
     /// Forgets a connection's clients. Returns what others must be told.
-    pub fn disconnect(&mut self, from: ConnectionId) -> Vec<Entry> {
+    pub fn disconnect(&mut self, now: Instant, from: ConnectionId) -> Vec<Entry> {
         self.begun.remove(&from);
-        self.remove(|known| known.owner == from)
+        self.remove(now, |known| known.owner == from)
     }
 
     /// Forgets what was not renewed in time. Returns what others must be told.
     pub fn expire(&mut self, now: Instant) -> Vec<Entry> {
-        self.remove(|known| now.saturating_duration_since(known.renewed) >= EXPIRY)
+        self.gone.retain(|gone| now.saturating_duration_since(gone.at) < EXPIRY);
+        self.remove(now, |known| now.saturating_duration_since(known.renewed) >= EXPIRY)
     }
 
     /// Everything a newcomer must know.
@@ -113,14 +147,41 @@ impl Presence {
             .collect()
     }
 
-    fn remove(&mut self, which: impl Fn(&Known) -> bool) -> Vec<Entry> {
-        let gone: Vec<u64> = self.known.iter().filter(|(_, known)| which(known)).map(|(client, _)| *client).collect();
-        gone.into_iter()
-            .filter_map(|client| {
-                self.known.remove(&client).map(|known| Entry { client, clock: known.clock, state: None })
+    fn remove(&mut self, now: Instant, which: impl Fn(&Known) -> bool) -> Vec<Entry> {
+        let going: Vec<(u64, u32)> =
+            self.known.iter().filter(|(_, known)| which(known)).map(|(client, known)| (*client, known.clock)).collect();
+        going
+            .into_iter()
+            .map(|(client, clock)| {
+                self.known.remove(&client);
+                self.remember(now, client, clock);
+                Entry { client, clock, state: None }
             })
             .collect()
     }
+
+    fn remember(&mut self, at: Instant, client: u64, clock: u32) {
+        if self.gone.len() == MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(Gone { client, clock, at });
+    }
+}
+
+/// A clock at the end of its range stays there: such a client is seen again after everybody has forgotten it.
+fn next(clock: u32) -> u32 {
+    clock.saturating_add(1)
+}
+
+/// A state as the server tells it.
+fn said<'a>(state: &'a str, principal: &Principal, stamp: bool) -> Cow<'a, str> {
+    if stamp { Cow::Owned(stamped(state, principal)) } else { Cow::Borrowed(state) }
+}
+
+/// The same data, however it is written down.
+fn is_same(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other || read(one).is_some_and(|one| Some(one) == read(other))
 }
 
 /// The state with the server's word on who it belongs to.
@@ -173,8 +234,8 @@ mod tests {
         let (old, new) = (ConnectionId::new(), ConnectionId::new());
         presence.announce(now, old, &ada, true, says(1, 5, "{}"));
         assert_eq!(presence.announce(now, new, &ada, true, says(1, 5, "{}")).len(), 1);
-        assert_eq!(presence.disconnect(old), vec![]);
-        assert_eq!(presence.disconnect(new), vec![Entry { client: 1, clock: 5, state: None }]);
+        assert_eq!(presence.disconnect(now, old), vec![]);
+        assert_eq!(presence.disconnect(now, new), vec![Entry { client: 1, clock: 5, state: None }]);
         assert_eq!(presence.all(), vec![]);
     }
 
@@ -185,7 +246,7 @@ mod tests {
         presence.announce(now, other, &ada, true, says(2, 1, "{}"));
         presence.announce(now, one, &ada, true, says(1, 1, "{}"));
         assert_eq!(presence.announce(now, other, &ada, true, says(1, 1, "{}")), vec![]);
-        assert_eq!(presence.disconnect(one), vec![Entry { client: 1, clock: 1, state: None }]);
+        assert_eq!(presence.disconnect(now, one), vec![Entry { client: 1, clock: 1, state: None }]);
     }
 
     #[test]
@@ -196,5 +257,81 @@ mod tests {
         assert_eq!(presence.announce(now + EXPIRY / 2, from, &ada, true, says(1, 2, "{}")).len(), 1);
         assert_eq!(presence.expire(now + EXPIRY), vec![]);
         assert_eq!(presence.expire(now + EXPIRY * 2), vec![Entry { client: 1, clock: 2, state: None }]);
+    }
+
+    /// What `applyAwarenessUpdate` of y-protocols does with what it hears.
+    #[derive(Default)]
+    struct Listener(BTreeMap<u64, (u32, Option<String>)>);
+
+    impl Listener {
+        fn hears(&mut self, entries: &[Entry]) {
+            for entry in entries {
+                let (clock, state) = self.0.entry(entry.client).or_default();
+                if *clock < entry.clock || (*clock == entry.clock && entry.state.is_none() && state.is_some()) {
+                    (*clock, *state) = (entry.clock, entry.state.clone());
+                }
+            }
+        }
+
+        fn sees(&self, client: u64) -> Option<(u32, &str)> {
+            self.0.get(&client).and_then(|(clock, state)| Some((*clock, state.as_deref()?)))
+        }
+    }
+
+    #[test]
+    fn whoever_comes_back_is_seen_at_once() {
+        let (mut presence, now, ada) = (Presence::default(), Instant::now(), person("Ada"));
+        let mut bo = Listener::default();
+        let (old, new) = (ConnectionId::new(), ConnectionId::new());
+        bo.hears(&presence.announce(now, old, &ada, false, says(1, 5, r#"{"at":1}"#)));
+        bo.hears(&presence.disconnect(now, old));
+        assert_eq!(bo.sees(1), None);
+        // It comes back under the clock it had, and hears the next one.
+        let told = presence.announce(now, new, &ada, false, says(1, 5, r#"{"at":1}"#));
+        bo.hears(&told);
+        assert_eq!(bo.sees(1), Some((6, r#"{"at":1}"#)));
+        // Before it heard so it went on itself.
+        bo.hears(&presence.announce(now, new, &ada, false, says(1, 6, r#"{"at":2}"#)));
+        assert_eq!(bo.sees(1), Some((7, r#"{"at":2}"#)));
+        // Its words as they come back to it are no news, however they are written.
+        assert_eq!(presence.announce(now, new, &ada, false, says(1, 6, r#"{"at":1}"#)), vec![]);
+        assert_eq!(presence.announce(now, new, &ada, false, says(1, 7, r#"{ "at": 2 }"#)), vec![]);
+    }
+
+    #[test]
+    fn what_others_repeat_of_somebody_who_went_makes_no_ghost() {
+        let (mut presence, now, ada) = (Presence::default(), Instant::now(), person("Ada"));
+        let (one, other) = (ConnectionId::new(), ConnectionId::new());
+        presence.announce(now, other, &ada, false, says(2, 1, "{}"));
+        presence.announce(now, one, &ada, false, says(1, 5, "{}"));
+        presence.disconnect(now, one);
+        assert_eq!(presence.announce(now, other, &ada, false, says(1, 5, "{}")), vec![]);
+        // Nor can they take away who has come back, by repeating that it went.
+        let again = ConnectionId::new();
+        assert_eq!(presence.announce(now, again, &ada, false, says(1, 5, "{}")).len(), 1);
+        assert_eq!(presence.announce(now, other, &ada, false, says(1, 5, "null")), vec![]);
+        assert_eq!(presence.announce(now, other, &ada, false, says(1, 6, "null")), vec![]);
+    }
+
+    #[test]
+    fn whoever_says_goodbye_and_comes_back_is_seen() {
+        let (mut presence, now, ada) = (Presence::default(), Instant::now(), person("Ada"));
+        let from = ConnectionId::new();
+        presence.announce(now, from, &ada, false, says(1, 1, "{}"));
+        assert_eq!(presence.announce(now, from, &ada, false, says(1, 2, "null")).len(), 1);
+        assert_eq!(presence.announce(now, from, &ada, false, says(1, 3, "{}")), says(1, 3, "{}"));
+    }
+
+    #[test]
+    fn clocks_of_those_who_went_are_forgotten() {
+        let (mut presence, now, ada) = (Presence::default(), Instant::now(), person("Ada"));
+        for client in 0..=MAX_GONE as u64 {
+            let from = ConnectionId::new();
+            presence.announce(now, from, &ada, false, says(client, 1, "{}"));
+            presence.disconnect(now, from);
+        }
+        assert_eq!(presence.gone.len(), MAX_GONE);
+        presence.expire(now + EXPIRY);
+        assert_eq!(presence.gone.len(), 0);
     }
 }

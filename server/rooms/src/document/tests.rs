@@ -7,12 +7,14 @@ use yrs::Text;
 struct Fixture {
     document: Document,
     now: Instant,
+    /// Why updates did not take effect, so far.
+    refused: Vec<&'static str>,
 }
 
 impl Fixture {
     fn new(access: Access) -> Self {
         let document = Document::load(access, &StoredDocument::default()).expect("empty");
-        Self { document, now: Instant::now() }
+        Self { document, now: Instant::now(), refused: Vec::new() }
     }
 
     fn run(&mut self, input: Input) -> Vec<Effect> {
@@ -25,6 +27,11 @@ impl Fixture {
             self.document.handle(self.now, input, &mut effects);
         }
         self.document.end_turn(self.now, &mut effects);
+        self.refused.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Refused(reason) => Some(*reason),
+            _ => None,
+        }));
+        effects.retain(|effect| !matches!(effect, Effect::Refused(_)));
         effects
     }
 
@@ -54,6 +61,7 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
     effects
         .iter()
         .map(|effect| match effect {
+            Effect::Refused(_) => "refused",
             Effect::Send { .. } => "send",
             Effect::SendState { .. } => "send state",
             Effect::SendUpdate { .. } => "send update",
@@ -276,6 +284,35 @@ fn a_hocuspocus_client_is_owed_one_status_for_each_update() {
     assert_eq!(names(&f.turn([received(ada, &updates[2]), received(ada, &updates[3])])), ["send"]);
     f.receive(ada, Message::SyncStep2(replica.state().into()));
     assert_eq!(f.run(Input::Durable { seq: 2 }).len(), 3);
+}
+
+#[test]
+fn a_y_sweet_reader_hears_that_all_is_saved_only_while_nothing_was_refused() {
+    let mut f = Fixture::new(Access::Shared);
+    let ask = || Message::SaveStatus(Bytes::from_static(&[1]));
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, "x")));
+    let reader = f.join_as("cy", Role::Viewer, Dialect::YSweet);
+    let saved = || vec![Effect::Send { to: reader, frame: protocol::save_status(&[1]) }];
+    assert_eq!(f.receive(reader, ask()), [], "it may bring something");
+    f.receive(reader, Message::SyncStep2(replica.state().into()));
+    f.run(Input::Durable { seq: 1 });
+    assert_eq!(f.receive(reader, ask()), saved(), "it brought nothing");
+    f.receive(reader, Message::Update(typed(&mut replica, "y")));
+    assert_eq!(f.receive(reader, ask()), []);
+    assert_eq!(f.refused, ["read_only"]);
+}
+
+#[test]
+fn whoever_lacks_much_is_sent_it_as_a_newcomer_is() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, "x")));
+    let old = replica.state_vector();
+    f.receive(ada, Message::Update(typed(&mut replica, "y")));
+    assert_eq!(names(&f.receive(ada, Message::SyncStep1(old.into()))), ["send state"]);
 }
 
 #[test]
