@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildspaces/ta
 WEB_SOURCES := $(shell find web/app -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 WEB_DIST := web/app/dist/index.html
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api clean
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-peers clean
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -68,6 +68,15 @@ doctor: build ## Says what the server finds on this machine and what is missing
 api: ## Writes the OpenAPI description and the web app's types from it
 	@cargo run --locked --quiet --release --package buildspaces -- openapi > web/app/src/api/openapi.json
 	@cd web && npm run api --silent
+
+bench: build ## Measures our server beside others, in a quarter of an hour (TRACE=FILE: a recorded editing trace)
+	@scripts/bench short
+
+bench-full: build ## Measures everything, in about two hours
+	@scripts/bench full
+
+bench-peers: ## Installs the servers that ours is compared with
+	@scripts/bench-peers
 
 clean: ## Removes what was built in this checkout
 	rm -rf web/app/dist web/node_modules

@@ -1,0 +1,93 @@
+//! Which scenarios with which parameters and servers fill the tables.
+
+use std::path::PathBuf;
+
+use crate::scenario::{
+    Scenario, acks, burst, cold, documents, idle, join, kill, presence, reconnect, saturate, slow, steady, workshop,
+};
+use crate::servers::Kind;
+
+/// How much is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Set {
+    /// Every row of the table, in a quarter of an hour.
+    Short,
+    /// Everything.
+    Full,
+}
+
+/// One scenario and who is measured with it.
+#[derive(Debug)]
+pub struct Run {
+    /// What the table finds it by.
+    pub label: &'static str,
+    pub scenario: Scenario,
+    pub servers: Vec<Kind>,
+}
+
+/// In the order they are measured: ours beside the relay first, so that what is compared is close in time.
+pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
+    use Kind::{Hocuspocus, HocuspocusSqlite, Ours, OursCollab, Relay, YSweet, YWebsocket};
+    let full = set == Set::Full;
+    let all = || {
+        let mut servers = vec![Relay, Ours, YSweet, YWebsocket, Hocuspocus, HocuspocusSqlite];
+        if full {
+            servers.insert(2, OursCollab);
+        }
+        servers
+    };
+    let in_memory = || all().into_iter().filter(|kind| full || *kind != HocuspocusSqlite).collect::<Vec<_>>();
+    let with_documents = || all().into_iter().filter(|kind| *kind != Relay).collect::<Vec<_>>();
+    let persisting = || vec![Ours, YSweet, HocuspocusSqlite];
+    let run = |label, scenario, servers| Run { label, scenario, servers };
+    let defaults = steady::Steady::default;
+    let mut runs = vec![
+        run("steady", Scenario::Steady(defaults()), all()),
+        run(
+            "saturate",
+            Scenario::Saturate(saturate::Saturate {
+                seconds: if full { 4.0 } else { 3.0 },
+                from: if full { 50 } else { 100 },
+                halvings: if full { 3 } else { 2 },
+                ..Default::default()
+            }),
+            in_memory(),
+        ),
+        run("burst-one", Scenario::Burst(burst::Burst::default()), in_memory()),
+        run("burst-all", Scenario::Burst(burst::Burst { all: true, ..Default::default() }), in_memory()),
+        run("idle", Scenario::Idle(idle::Idle::default()), all()),
+        run("documents", Scenario::Documents(documents::Documents::default()), vec![Relay, Ours]),
+        run("cold", Scenario::Cold(cold::Cold { trace, ..Default::default() }), persisting()),
+        run("join-20", Scenario::Join(join::Join { megabytes: 20.0, ..Default::default() }), vec![Ours]),
+        run("reconnect", Scenario::Reconnect(reconnect::Reconnect::default()), in_memory()),
+        run("acks", Scenario::Acks(acks::Acks { rate: 210.0, ..Default::default() }), vec![Ours, HocuspocusSqlite]),
+        run("presence", Scenario::Presence(presence::Presence::default()), in_memory()),
+        run("kill", Scenario::Kill(kill::Kill::default()), persisting()),
+    ];
+    if full {
+        runs.extend([
+            run("documents-peers", Scenario::Documents(documents::Documents::default()), with_documents()),
+            run("join-4", Scenario::Join(join::Join::default()), with_documents()),
+            run(
+                "join-20-peers",
+                Scenario::Join(join::Join { megabytes: 20.0, ..Default::default() }),
+                with_documents(),
+            ),
+            run("acks-closed-loop", Scenario::Acks(acks::Acks::default()), with_documents()),
+            run("slow", Scenario::Slow(slow::Slow::default()), all()),
+            run("workshop", Scenario::Workshop(workshop::Workshop::default()), all()),
+            run(
+                "kill-after-3-s",
+                Scenario::Kill(kill::Kill { wait: 3.0, rounds: 1, ..Default::default() }),
+                persisting(),
+            ),
+            run(
+                "kill-after-12-s",
+                Scenario::Kill(kill::Kill { wait: 12.0, rounds: 1, ..Default::default() }),
+                persisting(),
+            ),
+            run("soak", Scenario::Steady(steady::Steady { seconds: 1800.0, ..defaults() }), vec![Ours]),
+        ]);
+    }
+    runs
+}

@@ -1,0 +1,280 @@
+//! The table of what must be reached: ours beside the relay and the others, with ratios, from JSON lines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::servers::Kind;
+
+/// What a row must reach.
+#[derive(Clone, Copy, Debug)]
+enum Must {
+    Most(f64),
+    Least(f64),
+    MostOfRelay(f64),
+    LeastOfBest(f64),
+}
+
+/// One row: where its figure is found, and what it must reach.
+struct Row {
+    what: &'static str,
+    run: &'static str,
+    key: &'static str,
+    must: &'static [Must],
+}
+
+const ROWS: &[Row] = &[
+    row(
+        "steady 10 rooms x 20, 20/s: CPU seconds per million deliveries",
+        "steady",
+        "cpu_seconds_per_million",
+        &[Must::MostOfRelay(1.0)],
+    ),
+    row("the same, p50 ms", "steady", "p50_ms", &[]),
+    row("the same, p99 ms", "steady", "p99_ms", &[Must::Most(0.5), Must::MostOfRelay(1.3)]),
+    row(
+        "deliveries/s at human speed with p99 <= 250 ms",
+        "saturate",
+        "deliveries_per_second",
+        &[Must::LeastOfBest(1.3)],
+    ),
+    row(
+        "burst ceiling, one writer per room, deliveries/s",
+        "burst-one",
+        "deliveries_per_second",
+        &[Must::LeastOfBest(1.5)],
+    ),
+    row(
+        "burst ceiling, every member writes, deliveries/s",
+        "burst-all",
+        "deliveries_per_second",
+        &[Must::LeastOfBest(1.5)],
+    ),
+    row("RSS per connection, 5,000 over 500 documents, KB", "idle", "rss_kib_per_connection", &[Must::Most(10.0)]),
+    row("RSS per open 1 KB document with its connection, KB", "documents", "rss_kib_per_document", &[Must::Most(14.0)]),
+    row("RSS after all left, to the start", "documents", "left_to_start", &[Must::Most(1.1)]),
+    row("connect and sync 4,500, s", "idle", "connect_seconds", &[Must::Most(0.4)]),
+    row("cold open of the 260k-edit trace, 1 client, ms", "cold", "one_ms", &[Must::Most(12.0)]),
+    row("the same, last of 50, ms", "cold", "last_ms", &[Must::Most(40.0)]),
+    row("150 clients join a 20 MB document: all there, s", "join-20", "seconds", &[Must::Most(3.0)]),
+    row("the same, peak RSS to the document's size", "join-20", "peak_to_document", &[Must::Most(15.0)]),
+    row("the same, p99 of editors in another room, ms", "join-20", "editors_p99_ms", &[Must::Most(20.0)]),
+    row("1,000 clients reconnect at once, s", "reconnect", "seconds", &[Must::Most(0.1)]),
+    row("acknowledgements/s, 100 documents", "acks", "acks_per_second", &[Must::Least(20_000.0)]),
+    row("the same, p99 to one fsync", "acks", "p99_to_fsync", &[Must::Most(3.0)]),
+    row("presence, 500 of one room at 10 Hz: p99 ms", "presence", "p99_ms", &[Must::Most(100.0)]),
+    row("the same, share of a core", "presence", "server_share", &[Must::Most(0.4)]),
+    row("acknowledged edits lost at SIGKILL", "kill", "lost", &[Must::Most(0.0)]),
+];
+
+const fn row(what: &'static str, run: &'static str, key: &'static str, must: &'static [Must]) -> Row {
+    Row { what, run, key, must }
+}
+
+/// Columns besides ours.
+const OTHERS: [Kind; 5] = [Kind::Relay, Kind::YSweet, Kind::YWebsocket, Kind::Hocuspocus, Kind::HocuspocusSqlite];
+
+/// Figures by run and server.
+type Figures<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Value>>;
+
+/// The table in Markdown, and below it where it was measured and what was not.
+pub fn table(lines: &[Value]) -> String {
+    let mut figures = Figures::new();
+    for line in lines {
+        let key = (text(line, "scenario"), text(line, "server"));
+        figures.entry(key).or_default().push(line);
+    }
+    let mut out = String::from("| what | must reach | ours |");
+    OTHERS.iter().for_each(|kind| {
+        let _ = write!(out, " {} |", kind.name());
+    });
+    out.push_str(" ours / relay | ours / best peer | reached |\n| --- | --- |");
+    out.push_str(&" ---: |".repeat(OTHERS.len() + 3));
+    out.push_str(" --- |\n");
+    for row in ROWS {
+        let figure = |kind: Kind| median(figures.get(&(row.run, kind.name())), row.key);
+        let (ours, relay) = (figure(Kind::Ours), figure(Kind::Relay));
+        let more_is_better = row.must.iter().any(|must| matches!(must, Must::Least(_) | Must::LeastOfBest(_)));
+        let peers = Kind::PEERS.into_iter().filter_map(figure);
+        let best = peers.reduce(|best, next| if (next > best) == more_is_better { next } else { best });
+        let must: Vec<String> = row.must.iter().map(|must| must.words()).collect();
+        let _ = write!(
+            out,
+            "| {} | {} | {} |",
+            row.what,
+            must.join(", "),
+            shown(ours, bound(&figures, row.run, Kind::Ours))
+        );
+        for kind in OTHERS {
+            let _ = write!(out, " {} |", shown(figure(kind), bound(&figures, row.run, kind)));
+        }
+        let verdict = match ours {
+            None => "not measured",
+            Some(_) if row.must.is_empty() => "",
+            Some(ours) => match row.must.iter().map(|must| must.holds(ours, relay, best)).collect::<Option<Vec<_>>>() {
+                None => "nothing to compare with",
+                Some(held) if held.iter().all(|held| *held) => "yes",
+                Some(_) => "**no**",
+            },
+        };
+        let _ = writeln!(out, " {} | {} | {verdict} |", ratio(ours, relay), ratio(ours, best));
+    }
+    out.push_str(&below(lines));
+    out
+}
+
+/// Where it was measured, with which versions, and what is missing or doubtful.
+fn below(lines: &[Value]) -> String {
+    let mut out = String::new();
+    let Some(machine) = lines.last().map(|line| &line["machine"]) else { return out };
+    let _ = writeln!(
+        out,
+        "\nMeasured on {} on {} ({} cores, {} GiB, Linux {}).",
+        text(machine, "date"),
+        text(machine, "cpu"),
+        machine["cores"],
+        machine["memory_gib"],
+        text(machine, "kernel")
+    );
+    let versions: BTreeMap<_, _> = lines.iter().map(|line| (text(line, "server"), text(line, "version"))).collect();
+    let versions: Vec<_> = versions.iter().map(|(server, version)| format!("{server}: {version}")).collect();
+    let _ = writeln!(out, "{}.", versions.join("; "));
+    let noisy: Vec<f64> = lines.iter().filter_map(|line| line["spent"]["others_share"].as_f64()).collect();
+    let noise = noisy.iter().sum::<f64>() / noisy.len().max(1) as f64;
+    let _ = writeln!(out, "Other programs used {noise:.2} cores on average meanwhile.");
+    out.push_str("`>` marks a lower bound: the generator, not the server, was at its limit.\n");
+    for line in lines {
+        if let Some(reason) = line["not_measured"].as_str() {
+            let reason: String = reason.chars().take(200).collect();
+            let _ = writeln!(out, "\nNot measured: {} with {}: {reason}", text(line, "server"), text(line, "scenario"));
+        }
+    }
+    out
+}
+
+impl Must {
+    fn words(self) -> String {
+        match self {
+            Self::Most(most) => format!("<= {most}"),
+            Self::Least(least) => format!(">= {least}"),
+            Self::MostOfRelay(most) => format!("<= {most} x relay"),
+            Self::LeastOfBest(least) => format!(">= {least} x best peer"),
+        }
+    }
+
+    /// None if what it is compared with was not measured.
+    fn holds(self, ours: f64, relay: Option<f64>, best: Option<f64>) -> Option<bool> {
+        Some(match self {
+            Self::Most(most) => ours <= most,
+            Self::Least(least) => ours >= least,
+            Self::MostOfRelay(most) => ours <= most * relay?,
+            Self::LeastOfBest(least) => ours >= least * best?,
+        })
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("")
+}
+
+/// Of all runs of a scenario that measured this.
+fn median(lines: Option<&Vec<&Value>>, key: &str) -> Option<f64> {
+    let mut values: Vec<f64> = lines?.iter().filter_map(|line| line["result"][key].as_f64()).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Was the generator the bottleneck in any of these runs, of those that look for a limit?
+fn bound(figures: &Figures<'_>, run: &str, kind: Kind) -> bool {
+    let lines = figures.get(&(run, kind.name()));
+    ["saturate", "burst"].iter().any(|prefix| run.starts_with(prefix))
+        && lines.into_iter().flatten().any(|line| line["generator_was_the_bottleneck"] == true)
+}
+
+fn shown(value: Option<f64>, is_bound: bool) -> String {
+    let Some(value) = value else { return "-".to_owned() };
+    let digits = if value == 0.0 || value.abs() >= 100.0 {
+        0
+    } else {
+        2 - value.abs().log10().floor().clamp(-1.0, 2.0) as usize
+    };
+    format!("{}{value:.digits$}", if is_bound { "> " } else { "" })
+}
+
+fn ratio(ours: Option<f64>, other: Option<f64>) -> String {
+    match (ours, other) {
+        (Some(ours), Some(other)) if other > 0.0 => format!("{:.2}", ours / other),
+        _ => "-".to_owned(),
+    }
+}
+
+const BEGIN: &str = "<!-- measured: written by `make bench`, do not edit -->";
+const END: &str = "<!-- end of measured -->";
+
+/// Puts text between the markers of a page.
+pub fn write_into(page: &Path, text: &str) -> anyhow::Result<()> {
+    let old = std::fs::read_to_string(page).with_context(|| format!("the page {}", page.display()))?;
+    let (Some(begin), Some(end)) = (old.find(BEGIN), old.find(END)) else {
+        anyhow::bail!("{} has no place for the table: {BEGIN} … {END}", page.display());
+    };
+    ensure!(begin < end, "the markers in {} are in the wrong order", page.display());
+    let new = format!("{}\n\n{}\n{}", &old[..begin + BEGIN.len()], text.trim_end(), &old[end..]);
+    Ok(std::fs::write(page, new)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(scenario: &str, server: Kind, result: Value) -> Value {
+        json!({"scenario": scenario, "server": server.name(), "version": "1", "result": result,
+               "machine": {"date": "2026-01-01", "cpu": "x", "cores": 2, "memory_gib": 4, "kernel": "6"}})
+    }
+
+    fn cells(table: &str, what: &str) -> Vec<String> {
+        let row = table.lines().find(|line| line.starts_with(&format!("| {what}"))).expect("the row is there");
+        row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn rows_compare_with_the_relay_and_the_best_peer() {
+        let table = table(&[
+            line("steady", Kind::Ours, json!({"cpu_seconds_per_million": 9.0, "p99_ms": 0.4})),
+            line("steady", Kind::Relay, json!({"cpu_seconds_per_million": 10.0, "p99_ms": 0.2})),
+            line("steady", Kind::YSweet, json!({"cpu_seconds_per_million": 12.0})),
+            line("burst-one", Kind::Ours, json!({"deliveries_per_second": 120.0})),
+            line("burst-one", Kind::YSweet, json!({"deliveries_per_second": 50.0})),
+            line("burst-one", Kind::Hocuspocus, json!({"deliveries_per_second": 100.0})),
+        ]);
+        let cpu = cells(&table, "steady 10 rooms");
+        assert_eq!((&*cpu[2], &*cpu[8], &*cpu[9], &*cpu[10]), ("9.00", "0.90", "0.75", "yes"));
+        assert_eq!(cells(&table, "the same, p99 ms")[10], "**no**", "twice the relay");
+        let burst = cells(&table, "burst ceiling, one");
+        assert_eq!((&*burst[9], &*burst[10]), ("1.20", "**no**"), "compared with the faster of the two");
+        assert_eq!(cells(&table, "burst ceiling, every")[10], "not measured");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_said_and_a_median_is_taken() {
+        let mut lines: Vec<_> = [3.0, 1.0, 2.0].map(|lost| line("kill", Kind::Ours, json!({"lost": lost}))).into();
+        lines.push(json!({"scenario": "kill", "server": "y-sweet", "not_measured": "it is not there"}));
+        let table = table(&lines);
+        assert_eq!(cells(&table, "acknowledged edits lost")[2], "2.00");
+        assert!(table.contains("Not measured: y-sweet with kill: it is not there"));
+    }
+
+    #[test]
+    fn a_page_keeps_what_people_wrote() {
+        let page = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(page.path(), format!("before\n{BEGIN}\nold\n{END}\nafter\n")).expect("written");
+        write_into(page.path(), "new\n").expect("it has markers");
+        write_into(page.path(), "newer\n").expect("it still has markers");
+        let text = std::fs::read_to_string(page.path()).expect("read");
+        assert_eq!(text, format!("before\n{BEGIN}\n\nnewer\n{END}\nafter\n"));
+    }
+}
