@@ -233,13 +233,6 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         allowed_hosts.push(host);
     }
     let defaults = buildspaces_gateway::Config::default();
-    let (mut allowed_origins, mut allowed_hosts) = (file.allowed_origins, file.allowed_hosts);
-    if let Some(url) = &file.public_url {
-        // Whoever says that the server is known under an address means its name and its pages.
-        let (origin, host) = public_address(url)?;
-        allowed_origins.push(origin);
-        allowed_hosts.push(host);
-    }
     let gateway = buildspaces_gateway::Config {
         allowed_origins,
         allowed_hosts: (!open).then_some(allowed_hosts),
@@ -418,7 +411,7 @@ mod tests {
         let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);
         assert!(open.contains("--insecure-open-access"), "{open}");
         assert!(error(&[("BUILDSPACES_AUTH_SECRET", "too short")]).contains("auth.secret has 9 bytes"));
-        assert!(error(&[("BUILDSPACES_LIMITS_PARKED_BYTES", "-1")]).contains("invalid"));
+        assert!(error(&[("BUILDSPACES_LIMITS_BYTES_BURST", "-1")]).contains("invalid"));
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub(crate) fn start_logs(config: &Config, runtime: &tokio::runtime::Handle) -> a
 
 /// Starts collecting metrics; the handle renders them.
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+    const SECONDS: &[f64] =
+        &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
     const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
@@ -81,6 +82,7 @@ fn describe() {
     describe_gauge!("buildspaces_documents_open", "Documents in memory");
     describe_gauge!("buildspaces_connections_open", "WebSocket connections, by protocol");
     describe_counter!("buildspaces_connections_closed_total", "Connections the server ended, by close code");
+    describe_counter!("buildspaces_limited_total", "Connections and requests refused by a limit");
     describe_counter!("buildspaces_received_bytes_total", Unit::Bytes, "Bytes of messages received over WebSocket");
     describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes written to WebSockets");
     describe_counter!("buildspaces_slow_readers_closed_total", "Connections closed because they read too slowly");

@@ -5,7 +5,7 @@
 //! open waits here, within bounds. The documents themselves write to the socket, each under its own address.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -23,27 +23,21 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
+use crate::limits::{Budget, Exceeded, Unauthenticated, UserPermit};
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
 use crate::yjs;
-
-/// How long a socket may be open without a document that was let in.
-const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What may wait for documents that are not open yet: bytes, messages, documents. Past it the socket is closed with 4205.
 const MAX_WAITING_BYTES: usize = 5 << 20;
 const MAX_WAITING_MESSAGES: usize = 1000;
 const MAX_WAITING_DOCUMENTS: usize = 100;
 
-/// Documents on one socket. Past it a further one is denied.
-const MAX_DOCUMENTS: usize = 1000;
-
 /// How long before a token ends the client is asked for another.
 const ASK_BEFORE_END: Duration = Duration::from_secs(30);
 
 /// Closes the socket in a way that providers answer by connecting again.
 const RESET_CONNECTION: u16 = 4205;
-const TIMEOUT: u16 = 4408;
 
 /// `GET /collab`; what stands behind does not matter, as with Hocuspocus.
 pub(crate) async fn connect(State(gateway): State<Gateway>, Origin(origin): Origin, upgrade: Upgrade) -> Response {
@@ -112,6 +106,10 @@ struct Collab<'a> {
     watches: FuturesUnordered<BoxFuture<'static, Watched>>,
     waiting_bytes: usize,
     waiting_messages: usize,
+    /// Documents on this socket.
+    budget: Budget,
+    /// Whoever was let in first counts as the socket's user.
+    user: Option<UserPermit>,
 }
 
 impl<'a> Collab<'a> {
@@ -126,6 +124,8 @@ impl<'a> Collab<'a> {
             watches: FuturesUnordered::new(),
             waiting_bytes: 0,
             waiting_messages: 0,
+            budget: Budget::documents(&gateway.config.limits),
+            user: None,
         }
     }
 
@@ -140,18 +140,28 @@ impl<'a> Collab<'a> {
 
     /// Carries messages until one side ends: with a close code, or `None` if the client is gone.
     async fn exchange(&mut self) -> Result<(), Option<Close>> {
-        let mut deadline = std::pin::pin!(tokio::time::sleep(AUTHENTICATION_TIMEOUT));
-        let mut is_late = false;
         let gateway = self.gateway;
+        let mut before = Unauthenticated::new(&gateway.config.limits, Instant::now());
+        let deadline = before.deadline();
+        let mut late = std::pin::pin!(async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        });
+        let mut is_late = false;
         let mut stopping = std::pin::pin!(gateway.tasks.cancelled());
         loop {
             let is_unknown = self.lanes.is_empty();
             if is_late && is_unknown {
-                return Err(Some(Close::new(TIMEOUT, "no document was let in for a minute; send a token")));
+                return Err(Some(Exceeded::UnauthenticatedTime.into()));
             }
             tokio::select! {
                 event = self.socket.next() => match event {
                     Event::Binary(frame) => {
+                        if is_unknown && !is_late {
+                            before.take(Instant::now(), frame.len()).map_err(|exceeded| Some(exceeded.into()))?;
+                        }
                         RECEIVED_BYTES.increment(frame.len() as u64);
                         self.receive(&frame).await?;
                     }
@@ -166,7 +176,7 @@ impl<'a> Collab<'a> {
                         self.noticed(address, notice);
                     }
                 }
-                () = &mut deadline, if !is_late => is_late = true,
+                () = &mut late, if !is_late => is_late = true,
                 // Open documents say so themselves, once what they hold is saved.
                 () = &mut stopping, if is_unknown => return Err(Some(close_of(&CloseReason::Stopping))),
             }
@@ -210,6 +220,9 @@ impl<'a> Collab<'a> {
     fn wait(&mut self, address: Bytes, frame: Bytes) -> Result<(), Option<Close>> {
         let documents = self.documents.len() - self.lanes.len();
         let is_new = !self.documents.contains_key(&address);
+        if is_new && self.budget.take(1).is_err() {
+            return Err(Some(Close::new(RESET_CONNECTION, Exceeded::Documents.close().1)));
+        }
         let is_too_much = self.waiting_bytes + frame.len() > MAX_WAITING_BYTES
             || self.waiting_messages >= MAX_WAITING_MESSAGES
             || (is_new && documents >= MAX_WAITING_DOCUMENTS);
@@ -236,8 +249,8 @@ impl<'a> Collab<'a> {
             return Ok(());
         }
         let is_new = !self.documents.contains_key(&address);
-        if is_new && self.documents.len() >= MAX_DOCUMENTS {
-            let reason = "this socket has too many documents open; open another";
+        if is_new && let Err(exceeded) = self.budget.take(1) {
+            let (_, reason) = exceeded.close();
             self.socket.outbox().message(&address, hocuspocus::permission_denied(reason));
             return Ok(());
         }
@@ -274,6 +287,10 @@ impl<'a> Collab<'a> {
         match result {
             Ok(Admitted::Opened { connection, name, grant }) => {
                 let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
+                if grant.known && self.user.is_none() {
+                    let user = self.gateway.connections.identify(&grant.authority.principal.id);
+                    self.user = Some(user.map_err(|exceeded| Some(exceeded.into()))?);
+                }
                 let Some(slot) = self.documents.get_mut(&address) else {
                     // The client has closed the document meanwhile.
                     watch.abort();
@@ -365,7 +382,9 @@ impl<'a> Collab<'a> {
 
     /// Everything about a document goes; it may be asked for again.
     fn forget(&mut self, address: &Bytes) {
-        match self.documents.remove(address) {
+        let removed = self.documents.remove(address);
+        self.budget.give(u64::from(removed.is_some()));
+        match removed {
             Some(Slot::Waiting { messages, .. }) => {
                 self.waiting_messages -= messages.len();
                 self.waiting_bytes -= messages.iter().map(Bytes::len).sum::<usize>();

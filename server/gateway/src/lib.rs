@@ -32,11 +32,12 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::Sandboxes;
 use buildspaces_rooms::Rooms;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::limits::ConnectionLimits;
 
 /// Who may come in: what the configuration and the command line need of it.
 pub mod auth {
@@ -60,7 +61,7 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Largest WebSocket frame from a client, in bytes. Past it the connection ends with 1009.
     pub max_frame_bytes: usize,
-    /// WebSocket connections at the same time. Past it a new one is answered with 503.
+    /// WebSocket connections at the same time. Past it a new one ends with 4529.
     pub max_connections: usize,
     /// Bytes that may wait for one WebSocket connection. Past it the connection ends with 1013.
     pub max_waiting_bytes: usize,
@@ -107,7 +108,8 @@ pub(crate) struct Gateway(Arc<Inner>);
 
 pub(crate) struct Inner {
     parts: Parts,
-    connections: Arc<Semaphore>,
+    /// How many connections there are, of whom and from where.
+    connections: ConnectionLimits,
     /// Who is who, and whose time is over.
     identity: identity::Identity,
 }
@@ -126,16 +128,9 @@ impl std::ops::Deref for Inner {
     }
 }
 
-impl Gateway {
-    /// A place among the connections; `None` if there is none left.
-    pub(crate) fn connection_permit(&self) -> Option<OwnedSemaphorePermit> {
-        self.connections.clone().try_acquire_owned().ok()
-    }
-}
-
 /// Every route of the server.
 pub fn router(parts: Parts) -> Router {
-    let connections = Arc::new(Semaphore::new(parts.config.max_connections));
+    let connections = ConnectionLimits::new(&parts.config.limits, parts.config.max_connections);
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
     let gateway = Gateway(Arc::new(Inner { parts, connections, identity }));
     let (api, openapi) = api::routes();

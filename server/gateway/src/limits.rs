@@ -6,12 +6,9 @@
 //! | messages and bytes per second | [`RateLimit`] | [`RATE`] | `message_rate`, `byte_rate` |
 //! | connections per address and user, and all | [`ConnectionLimits`] | [`CONNECTIONS`] | `connections_address`, `connections_user`, `connections_total` |
 //! | time and bytes before it is known who it is | [`Unauthenticated`] | [`UNAUTHENTICATED`] | `unauthenticated_time`, `unauthenticated_bytes` |
-//! | documents of one socket | [`Budget`] | [`DOCUMENTS`] | `documents` |
-//! | bytes of updates that wait for what they build on | [`Budget`] | [`RATE`] | `parked_bytes` |
+//! | documents of one socket | [`Budget`] | none: the next one is denied | `documents` |
 //!
 //! Codes from 4400 to 4499 say that trying again the same way does not help, those from 4500 to 4599 that it does later.
-
-#![allow(dead_code, reason = "the transports that ask are being written")]
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -25,8 +22,6 @@ use buildspaces_kernel::ids::PrincipalId;
 pub(crate) const RATE: u16 = 1008;
 /// Did not say in time, or with few enough bytes, who it is. Hocuspocus has the same code.
 pub(crate) const UNAUTHENTICATED: u16 = 4408;
-/// Wants more documents on one socket than are allowed: close some, or use another socket.
-pub(crate) const DOCUMENTS: u16 = 4429;
 /// Too many connections at the moment: try again later.
 pub(crate) const CONNECTIONS: u16 = 4529;
 
@@ -49,8 +44,6 @@ pub struct LimitsConfig {
     pub unauthenticated_bytes: u64,
     /// Documents open on one socket.
     pub documents_per_socket: u32,
-    /// Updates of one connection that wait for what they build on, in bytes.
-    pub parked_bytes: u64,
     /// Take the client's address from the last entry of `x-forwarded-for`, which a reverse proxy in front wrote.
     pub behind_proxy: bool,
 }
@@ -67,7 +60,6 @@ impl Default for LimitsConfig {
             unauthenticated: Duration::from_secs(30),
             unauthenticated_bytes: 5 << 20,
             documents_per_socket: 1_000,
-            parked_bytes: 8 << 20,
             behind_proxy: false,
         }
     }
@@ -84,7 +76,6 @@ pub(crate) enum Exceeded {
     UnauthenticatedTime,
     UnauthenticatedBytes,
     Documents,
-    ParkedBytes,
 }
 
 impl Exceeded {
@@ -104,8 +95,8 @@ impl Exceeded {
             Self::UnauthenticatedBytes => {
                 (UNAUTHENTICATED, "unauthenticated_bytes", "too much was sent before saying who it is")
             }
-            Self::Documents => (DOCUMENTS, "documents", "too many documents on one connection; close some"),
-            Self::ParkedBytes => (RATE, "parked_bytes", "too many updates build on something that was not sent"),
+            // Nothing is closed for it.
+            Self::Documents => (UNAUTHENTICATED, "documents", "too many documents on one connection; close some"),
         };
         metrics::counter!("buildspaces_limited_total", "limit" => limit).increment(1);
         (code, message)
@@ -195,7 +186,7 @@ impl Unauthenticated {
     }
 }
 
-/// So much of something at the same time: documents of a socket, bytes that are parked.
+/// So much of something at the same time: documents of a socket, bytes before it is known who sends them.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     used: u64,
@@ -211,11 +202,6 @@ impl Budget {
     /// Documents open on one socket; each takes one.
     pub(crate) fn documents(config: &LimitsConfig) -> Self {
         Self::new(u64::from(config.documents_per_socket), Exceeded::Documents)
-    }
-
-    /// Bytes one connection has parked.
-    pub(crate) fn parked(config: &LimitsConfig) -> Self {
-        Self::new(config.parked_bytes, Exceeded::ParkedBytes)
     }
 
     /// Uses up `units`, or none of them.

@@ -30,6 +30,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 use tungstenite::{Error, Message};
 
 use crate::error::ApiError;
+use crate::limits::{self, Exceeded, RateLimit};
 use crate::{Config, Gateway, meters};
 
 /// How often each connection is looked at: was anything sent, was anything heard?
@@ -64,6 +65,7 @@ const READ_TO_REFUSE: usize = 2;
 pub(crate) struct Upgrade {
     accept: String,
     on_upgrade: OnUpgrade,
+    forwarded_for: Option<String>,
 }
 
 impl FromRequestParts<Gateway> for Upgrade {
@@ -89,7 +91,8 @@ impl FromRequestParts<Gateway> for Upgrade {
         };
         let on_upgrade = parts.extensions.remove::<OnUpgrade>();
         let on_upgrade = on_upgrade.ok_or_else(|| wrong("this connection cannot be upgraded; use HTTP/1.1"))?;
-        Ok(Self { accept, on_upgrade })
+        let forwarded_for = parts.headers.get("x-forwarded-for").and_then(|list| list.to_str().ok());
+        Ok(Self { accept, on_upgrade, forwarded_for: forwarded_for.map(str::to_owned) })
     }
 }
 
@@ -110,17 +113,22 @@ impl Upgrade {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(permit) = gateway.connection_permit() else {
-            let message = "too many connections; try again in a moment";
-            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message).into_response();
-        };
-        let Self { accept, on_upgrade } = self;
+        let Self { accept, on_upgrade, forwarded_for } = self;
         let opening = gateway.clone();
         gateway.tasks.spawn("connection", async move {
-            let _permit = permit;
             let Ok(upgraded) = on_upgrade.await else { return };
             match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-                Ok(raw) => serve(Socket::new(&opening.config, raw.io.into_inner(), &raw.read_buf)).await,
+                Ok(raw) => {
+                    let stream = raw.io.into_inner();
+                    let address = stream.peer_addr().map(|peer| {
+                        limits::client_address(&opening.config.limits, peer.ip(), forwarded_for.as_deref())
+                    });
+                    let socket = Socket::new(&opening.config, stream, &raw.read_buf);
+                    match opening.connections.connect(address.ok()) {
+                        Ok(_permit) => serve(socket).await,
+                        Err(exceeded) => socket.close(exceeded.into()).await,
+                    }
+                }
                 Err(_) => tracing::error!("a connection is not a TCP socket, so it cannot become a WebSocket"),
             }
         });
@@ -193,6 +201,13 @@ impl Close {
     }
 }
 
+impl From<Exceeded> for Close {
+    fn from(exceeded: Exceeded) -> Self {
+        let (code, reason) = exceeded.close();
+        Self::new(code, reason)
+    }
+}
+
 /// One connection, owned by its task.
 pub(crate) struct Socket {
     outbox: Arc<Outbox>,
@@ -202,6 +217,7 @@ pub(crate) struct Socket {
     /// What tungstenite wants to write: pongs and closes.
     replies: Vec<u8>,
     max_frame_bytes: usize,
+    rate: RateLimit,
     check: Pin<Box<Sleep>>,
     checks: u32,
     /// Checks since something was received.
@@ -235,6 +251,7 @@ impl Socket {
             context: WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(settings)),
             replies: Vec::new(),
             max_frame_bytes: config.max_frame_bytes,
+            rate: RateLimit::new(&config.limits, std::time::Instant::now()),
             check: Box::pin(tokio::time::sleep(CHECK_EVERY)),
             checks: 0,
             silent: 0,
@@ -263,14 +280,14 @@ impl Socket {
                 () = outbox.changed() => {}
                 message = std::future::poll_fn(|cx| poll_message(cx, reader, context, replies)) => {
                     self.silent = 0;
-                    if matches!(message, Ok(Message::Close(_))) {
+                    if matches!(message, Some(Ok(Message::Close(_)))) {
                         // The answer to a close would wait for the next read, which does not come.
                         let _ = self.context.flush(&mut Stream { reader: None, replies: &mut self.replies });
                     }
                     if !self.replies.is_empty() {
                         self.outbox.raw(std::mem::take(&mut self.replies).into());
                     }
-                    if let Some(event) = self.event(message) {
+                    if let Some(event) = message.and_then(|message| self.event(message)) {
                         return event;
                     }
                 }
@@ -286,7 +303,12 @@ impl Socket {
         }
     }
 
-    fn event(&self, message: Result<Message, Error>) -> Option<Event> {
+    fn event(&mut self, message: Result<Message, Error>) -> Option<Event> {
+        if let Ok(message) = &message
+            && let Err(exceeded) = self.rate.take(std::time::Instant::now(), message.len())
+        {
+            return Some(Event::Wrong(exceeded.into()));
+        }
         let too_large = || {
             let reason = format!("a message may have at most {} bytes", self.max_frame_bytes);
             Event::Wrong(Close::new(1009, reason))
@@ -341,8 +363,13 @@ impl Socket {
             return;
         }
         let Self { reader, context, replies, .. } = &mut self;
-        let goodbye =
-            async { while std::future::poll_fn(|cx| poll_message(cx, reader, context, replies)).await.is_ok() {} };
+        let goodbye = async {
+            // Nobody waits for what tungstenite would answer now.
+            while !matches!(
+                std::future::poll_fn(|cx| poll_message(cx, reader, context, replies)).await,
+                Some(Err(_)) | None
+            ) {}
+        };
         let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
     }
 
@@ -364,15 +391,18 @@ impl Socket {
 /// The code that tells a slow reader to begin anew.
 pub(crate) const TOO_SLOW: u16 = 1013;
 
+/// The next message, or `None` if nothing came and there are replies to send.
 fn poll_message(
     cx: &mut Context<'_>,
     reader: &mut OwnedReadHalf,
     context: &mut WebSocketContext,
     replies: &mut Vec<u8>,
-) -> Poll<Result<Message, Error>> {
+) -> Poll<Option<Result<Message, Error>>> {
     match context.read(&mut Stream { reader: Some((reader, cx)), replies }) {
+        // The answer to a ping is written when tungstenite is asked for the next message.
+        Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock && !replies.is_empty() => Poll::Ready(None),
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        result => Poll::Ready(result),
+        result => Poll::Ready(Some(result)),
     }
 }
 

@@ -324,7 +324,8 @@ async fn y_sweet_apps_create_documents_and_learn_where_clients_connect() {
     let f = Fixture::new();
     let (status, body) = f.call("POST", "/doc/new", None, Some(json!({ "docId": "my-doc_1" }))).await;
     assert_eq!((status, body), (StatusCode::OK, json!({ "docId": "my-doc_1" })));
-    let (status, body) = f.call("POST", "/doc/my-doc_1/auth", None, Some(json!({ "authorization": "read-only" }))).await;
+    let (status, body) =
+        f.call("POST", "/doc/my-doc_1/auth", None, Some(json!({ "authorization": "read-only" }))).await;
     let expected = json!({
         "url": "ws://localhost:8080/d/my-doc_1/ws",
         "baseUrl": "http://localhost:8080/d/my-doc_1",

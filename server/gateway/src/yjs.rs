@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::Gateway;
 use crate::identity::{self, Grant, Watch};
+use crate::limits::UserPermit;
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
 
@@ -79,7 +80,7 @@ async fn serve(gateway: &Gateway, asked: &Asked, dialect: Dialect, mut socket: S
     let _counted = OpenConnection::new(if dialect == Dialect::YSweet { "ysweet" } else { "yjs" });
     let opened = open(gateway, asked, dialect, &socket).await;
     let close = match opened {
-        Ok((connection, watch)) => exchange(&mut socket, connection, watch).await,
+        Ok((connection, watch, _user)) => exchange(&mut socket, connection, watch).await,
         Err(close) => Some(close),
     };
     if let Some(close) = close {
@@ -92,11 +93,12 @@ async fn open(
     asked: &Asked,
     dialect: Dialect,
     socket: &Socket,
-) -> Result<(Connection, Watch), Close> {
+) -> Result<(Connection, Watch, Option<UserPermit>), Close> {
     let (name, grant) = admit(gateway, &asked.document, asked.token.as_deref(), asked.origin.as_deref()).await?;
+    let user = grant.known.then(|| gateway.connections.identify(&grant.authority.principal.id)).transpose()?;
     let watch = gateway.identity.watch(&grant, &name);
     let connection = attach(gateway, &name, &grant, dialect, socket.outbox(), &Bytes::new()).await?;
-    Ok((connection, watch))
+    Ok((connection, watch, user))
 }
 
 /// Finds out who this is and what they may do with the document.

@@ -52,7 +52,6 @@ pub(super) struct LimitsFile {
     unauthenticated_seconds: Option<u64>,
     unauthenticated_bytes: Option<u64>,
     documents_per_socket: Option<u32>,
-    parked_bytes: Option<u64>,
     behind_proxy: Option<bool>,
 }
 
@@ -113,7 +112,6 @@ pub(super) fn limits(file: LimitsFile) -> Result<LimitsConfig, Error> {
         unauthenticated: seconds.map_or(defaults.unauthenticated, Duration::from_secs),
         unauthenticated_bytes: file.unauthenticated_bytes.unwrap_or(defaults.unauthenticated_bytes),
         documents_per_socket: file.documents_per_socket.unwrap_or(defaults.documents_per_socket),
-        parked_bytes: file.parked_bytes.unwrap_or(defaults.parked_bytes),
         behind_proxy: file.behind_proxy.unwrap_or(defaults.behind_proxy),
     })
 }

@@ -48,7 +48,7 @@ pub(crate) fn start<S>(
     runtime: &tokio::runtime::Handle,
 ) -> Result<(impl Layer<S> + Send + Sync + use<S>, Exporter)>
 where
-    S: Subscriber + for<'span> LookupSpan<'span>,
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let inner = Hyper::builder(TokioExecutor::new()).build(HttpConnector::new());
     let exporter = SpanExporter::builder()

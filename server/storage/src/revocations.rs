@@ -33,7 +33,11 @@ pub(crate) async fn insert(connection: &mut SqliteConnection, revocation: &Revoc
 
 /// Forgets what is over at `now` and returns the rest.
 pub(crate) async fn at(connection: &mut SqliteConnection, now: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
-    sqlx::query("DELETE FROM revocation WHERE expires <= ?").bind(now).execute(&mut *connection).await.map_err(failed)?;
+    sqlx::query("DELETE FROM revocation WHERE expires <= ?")
+        .bind(now)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
     let rows = sqlx::query("SELECT kind, subject, room, reason, principal, at, expires FROM revocation")
         .fetch_all(connection)
         .await

@@ -11,7 +11,6 @@ fn config() -> LimitsConfig {
         unauthenticated: Duration::from_secs(5),
         unauthenticated_bytes: 100,
         documents_per_socket: 2,
-        parked_bytes: 100,
         behind_proxy: false,
     }
 }
@@ -25,7 +24,6 @@ fn unlimited() -> LimitsConfig {
         unauthenticated: Duration::ZERO,
         unauthenticated_bytes: 0,
         documents_per_socket: 0,
-        parked_bytes: 0,
         ..config()
     }
 }
@@ -102,7 +100,6 @@ fn zero_means_no_limit() {
     assert_eq!(before.deadline(), None);
     assert_eq!(before.take(now + Duration::from_secs(1 << 30), 1 << 40), Ok(()));
     assert_eq!(Budget::documents(&config).take(1 << 40), Ok(()));
-    assert_eq!(Budget::parked(&config).take(1 << 40), Ok(()));
     let limits = ConnectionLimits::new(&config, 0);
     let ada = PrincipalId::random();
     let all: Vec<_> = (0..5_000).map(|_| (limits.connect(address("203.0.113.7")), limits.identify(&ada))).collect();
@@ -126,7 +123,6 @@ fn a_budget_is_given_back() {
     assert_eq!(documents.take(1), Err(Exceeded::Documents));
     documents.give(1);
     assert_eq!(documents.take(1), Ok(()));
-    assert_eq!(Budget::parked(&config()).take(u64::MAX), Err(Exceeded::ParkedBytes));
 }
 
 #[test]

@@ -373,7 +373,10 @@ fn a_large_state_comes_in_parts_and_the_last_of_them_completes_it() {
     let ada = f.join("ada", Role::Editor);
     let mut replica = Replica::new();
     for n in 0..20 {
-        f.receive(ada, Message::Update(typed(&mut replica, &n.to_string().repeat(60_000))));
+        // Each before the last, because what is typed in one go is one struct, which is not cut.
+        let root = replica.doc().get_or_insert_text("text");
+        let update = replica.edit(|txn| root.insert(txn, 0, &n.to_string().repeat(60_000))).expect("changed");
+        f.receive(ada, Message::Update(update.into()));
     }
     let effects = f.receive(ada, Message::SyncStep1(Bytes::from_static(&[0])));
     let [Effect::SendState { frames, .. }] = &effects[..] else { panic!("{effects:?}") };

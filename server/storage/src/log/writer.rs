@@ -118,7 +118,13 @@ fn bytes(append: &Append) -> usize {
 
 impl Writer {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { checkpoints: Checkpoints::start(&shared.database), shared, connection: None, appended: false, not_before: Instant::now() }
+        Self {
+            checkpoints: Checkpoints::start(&shared.database),
+            shared,
+            connection: None,
+            appended: false,
+            not_before: Instant::now(),
+        }
     }
 
     fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
