@@ -185,10 +185,8 @@ fn what_is_exceeded_has_a_code_of_the_right_band() {
     let codes = [
         (Exceeded::MessageRate, 1008),
         (Exceeded::ByteRate, 1008),
-        (Exceeded::ParkedBytes, 1008),
         (Exceeded::UnauthenticatedTime, 4408),
         (Exceeded::UnauthenticatedBytes, 4408),
-        (Exceeded::Documents, 4429),
         (Exceeded::Connections, 4529),
         (Exceeded::ConnectionsOfAddress, 4529),
         (Exceeded::ConnectionsOfUser, 4529),

@@ -12,6 +12,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_policy::Principal;
+use buildspaces_policy::revocation::Revocation;
 
 use super::MemoryStore;
 use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
@@ -140,5 +141,14 @@ impl Store for FaultStore {
     async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError> {
         self.alive()?;
         self.disk.rename_person(person, name).await
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.revoke(revocation).await
+    }
+
+    async fn revocations(&self, now: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
+        self.disk.revocations(now).await
     }
 }
