@@ -170,14 +170,12 @@ impl Identity {
     }
 
     async fn verify(&self, token: &str) -> Result<Verified, Failure> {
-        let signed = Signed::read(token).map_err(Failure::Invalid)?;
-        let keys: Vec<Key> = self.config.keys.iter().filter(|key| signed.may_be_of(key)).cloned().collect();
         let now = self.directory.now();
-        match (tokens::verify(token, keys.iter(), &self.config.rules, now), &self.jwks) {
+        match (tokens::verify(token, self.config.keys.iter(), &self.config.rules, now), &self.jwks) {
             (Err(Invalid::Signature), Some(jwks)) => {
+                let signed = Signed::read(token).map_err(Failure::Invalid)?;
                 let published = jwks.keys(&signed).await.map_err(|jwks::Unavailable| Failure::Unavailable)?;
-                let keys = published.iter().filter(|key| signed.may_be_of(key));
-                tokens::verify(token, keys, &self.config.rules, now)
+                tokens::verify(token, published.iter(), &self.config.rules, now)
             }
             (result, _) => result,
         }

@@ -201,8 +201,10 @@ pub(super) fn verify<'a>(
     rules: &Rules,
     now: UnixMillis,
 ) -> Result<Verified, Invalid> {
+    // Its shape is looked at first, so that what goes wrong below is about a signature or what is signed.
+    let signed = Signed::read(token)?;
     let mut found = None;
-    for key in keys {
+    for key in keys.filter(|key| signed.may_be_of(key)) {
         let mut validation = Validation::new(key.algorithm);
         // What it says is checked below, by one clock and with our words.
         validation.required_spec_claims.clear();

@@ -139,7 +139,7 @@ fn a_key_serves_its_own_algorithm_only() {
         for tail in ["", "AAAA"] {
             let forged = format!("{head}.eyJzdWIiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.{tail}");
             assert_eq!(Signed::read(&forged).err(), Some(Invalid::Shape), "{forged}");
-            assert_eq!(verify(&forged, [secret().1].iter(), &Rules::default(), NOW).err(), Some(Invalid::Signature));
+            assert_eq!(verify(&forged, [secret().1].iter(), &Rules::default(), NOW).err(), Some(Invalid::Shape));
         }
     }
 }
@@ -153,8 +153,9 @@ fn what_was_changed_on_the_way_is_not_believed() {
     let refused = |token: &str| verify(token, [secret().1].iter(), &Rules::default(), NOW).err();
     assert_eq!(refused(&forged), Some(Invalid::Signature));
     assert_eq!(refused(&format!("{head}.{body}.")), Some(Invalid::Signature));
-    assert_eq!(refused(&format!("{head}.{body}")), Some(Invalid::Signature));
-    assert_eq!(refused(&format!("{token}.x")), Some(Invalid::Signature));
+    for malformed in [format!("{head}.{body}"), format!("{token}.x"), format!(".{token}"), String::new()] {
+        assert!(matches!(refused(&malformed), Some(Invalid::Shape | Invalid::Signature)), "{malformed}");
+    }
     assert_eq!(refused(&token), None);
     let (_, stranger) = SigningKey::secret(&[7; 32]).expect("long enough");
     assert_eq!(verify(&token, [stranger].iter(), &Rules::default(), NOW).err(), Some(Invalid::Signature));
