@@ -13,7 +13,7 @@ use bytes::Bytes;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, Text, Transact, Update};
 
-const EDITS: usize = 260_000;
+const EDITS: usize = 40_000;
 
 fn main() {
     let mut random = Random(11);

@@ -267,6 +267,9 @@ impl<'a> Parsed<'a> {
                 }
                 if info & HAS_RIGHT != 0 {
                     item.right = Some(id(reader)?);
+                    if item.left == item.right {
+                        return Err(Malformed("a struct between an element and itself"));
+                    }
                 }
                 if info & (HAS_LEFT | HAS_RIGHT) == 0 {
                     let of = match reader.var_uint()? {
@@ -424,6 +427,9 @@ fn clock(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
 
 /// Length in UTF-16 units: every character is one, and one outside of the basic plane is two.
 fn utf16_len(text: &str) -> u32 {
+    if text.is_ascii() {
+        return text.len() as u32;
+    }
     let starts = text.bytes().filter(|byte| (*byte as i8) >= -0x40).count();
     let wide = text.bytes().filter(|byte| *byte >= 0xf0).count();
     (starts + wide) as u32

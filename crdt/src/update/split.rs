@@ -19,11 +19,9 @@ use crate::Malformed;
 ///
 /// If the update is malformed.
 pub fn split(update: &[u8], max_bytes: usize) -> Result<Vec<Vec<u8>>, Malformed> {
-    if update.len() <= max_bytes {
-        return Ok(vec![update.to_vec()]);
-    }
     let parsed = parse(update)?;
-    let order = if is_repaired_by_readers(&parsed) { None } else { causal_order(&parsed) };
+    let is_whole = update.len() <= max_bytes || is_repaired_by_readers(&parsed);
+    let order = if is_whole { None } else { causal_order(&parsed) };
     let Some(order) = order else { return Ok(vec![update.to_vec()]) };
     let mut pieces = Vec::with_capacity(update.len() / max_bytes.max(1) + 1);
     let mut piece = Vec::new();
