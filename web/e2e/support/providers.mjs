@@ -43,7 +43,7 @@ function yWebsocket(Provider) {
       isSynced: () => provider.synced,
       cut() {
         provider.shouldConnect = false;
-        provider.ws.terminate();
+        provider.ws?.terminate();
       },
       destroy() {
         provider.destroy();
@@ -112,7 +112,7 @@ function hocuspocus(Provider, Socket, extra = {}) {
       disconnect: () => socket.disconnect(),
       cut() {
         socket.shouldConnect = false;
-        socket.webSocket.terminate();
+        socket.webSocket?.terminate();
       },
       destroy() {
         provider.destroy();
