@@ -233,7 +233,7 @@ impl<'a> Parsed<'a> {
             let from = self.structs.len() as u32;
             self.structs.reserve(count);
             for _ in 0..count {
-                let item = self.read_struct(reader, at)?;
+                let item = self.read_struct(reader, client, at)?;
                 let end = u64::from(at) + u64::from(item.len);
                 if end >= MAX_CLOCK {
                     return Err(Malformed("a clock above 2^31"));
@@ -251,7 +251,7 @@ impl<'a> Parsed<'a> {
         (self.bytes.len() - reader.left()) as u32
     }
 
-    fn read_struct(&mut self, reader: &mut Reader<'a>, clock_at: u32) -> Result<Struct, Malformed> {
+    fn read_struct(&mut self, reader: &mut Reader<'a>, client: u64, clock_at: u32) -> Result<Struct, Malformed> {
         let at = self.position(reader);
         let info = reader.u8()?;
         let kind = info & 0x1f;
@@ -280,6 +280,10 @@ impl<'a> Parsed<'a> {
                     let key = if info & HAS_PARENT_KEY != 0 { Some(reader.var_str()?) } else { None };
                     item.parent = Some(self.parents.len() as u32);
                     self.parents.push(Parent { of, key });
+                }
+                let needs = [item.left, item.right, self.parent_element(&item)];
+                if needs.into_iter().flatten().any(|of| of.client == client && of.clock >= clock_at) {
+                    return Err(Malformed("a struct that builds on itself or a later one"));
                 }
                 item.content_at = self.position(reader);
                 item.len = self.read_content(reader, kind)?;

@@ -124,14 +124,10 @@ impl Gate {
                 }
                 if item.end() > clock {
                     let needs = [item.left, item.right, update.parent_element(item)];
-                    let is_unknown = |of: &Id| {
-                        if of.client == client { of.clock >= item.clock } else { of.clock >= self.clock(of.client) }
-                    };
-                    if let Some(of) = needs.into_iter().flatten().find(is_unknown) {
-                        if of.client == client {
-                            return Ok(Verdict::Missing);
-                        }
-                        waits_for = Some(of);
+                    // What it needs of its own client comes before it: the parser saw to that.
+                    let is_unknown = |of: &Id| of.client != client && of.clock >= self.clock(of.client);
+                    waits_for = needs.into_iter().flatten().find(is_unknown);
+                    if waits_for.is_some() {
                         break;
                     }
                     let depth = self.lists.place(update, client, item, clock, source, journal)?;

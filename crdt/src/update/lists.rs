@@ -75,7 +75,11 @@ impl Lists {
         source: Source,
         journal: &mut Vec<Undo>,
     ) -> Result<u32, Malformed> {
-        if self.runs.is_empty() && item.parent.is_none() && !matches!(item.kind, GC | DELETED | TYPE) {
+        if self.runs.is_empty() && item.parent.is_none() && !matches!(item.kind, GC | TYPE) {
+            // It is beside something, and everything lies in the first list.
+            if item.kind == DELETED {
+                self.note_deleted(client, from, item.end(), journal);
+            }
             return Ok(0);
         }
         self.place_in_one_of_many(update, client, item, from, source, journal)

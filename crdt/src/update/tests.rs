@@ -35,6 +35,8 @@ fn what_yrs_handles_wrongly_is_refused_with_its_reason() {
     check(&[1, 1, 1, 0, 7, 1, 1, 120, 5, 1, 112, 0], "XML hook");
     check(&[1, 1, 1, 0, 10, 3, 0], "gap");
     check(&[1, 1, 1, 1, 0xc4, 1, 0, 1, 0, 1, b'x', 0], "itself");
+    check(&[1, 1, 1, 1, 0x84, 1, 1, 1, b'x', 0], "builds on itself");
+    check(&[1, 1, 1, 1, 0x27, 0, 1, 2, 1, b'k', 1, 0], "a later one");
     check(&[0xff, 0xff, 0xff, 0x7f], "count larger");
     check(&[0, 0, 0], "bytes after");
     check(&[1, 1, 1, 0, 4, 1, 1, 116, 1, 0xff, 0], "UTF-8");
