@@ -46,6 +46,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// How often the writer is told that time passes: the journal is settled after a period without appends.
 const TICK: Duration = Duration::from_secs(1);
 
+const INSERT_UPDATE: &str = "INSERT INTO document_update (document, seq, at, principal, data) VALUES (?, ?, ?, ?, ?)";
+
 /// Starts the thread. It ends when `tasks` is told to, or when the last handle to the log is gone.
 pub(super) fn start(
     shared: Arc<Shared>,
@@ -342,8 +344,10 @@ fn prepare(connection: &Connection, mut plan: Plan, group: &[Append]) -> Result<
         }
         place.seq += append.records.len() as u64;
         if plan.direct.contains(&append.document) {
+            let mut insert = connection.prepare_cached(INSERT_UPDATE)?;
             for record in &append.records {
-                insert(connection, place.id, record.seq, record.at, record.by.as_str(), &record.update)?;
+                let (seq, by) = (record.seq as i64, record.by.as_str());
+                insert.execute(params![place.id, seq, record.at, by, &record.update[..]])?;
             }
         } else {
             journal::push(&mut data, place.id, &append.records);
@@ -406,23 +410,11 @@ fn settle(connection: &Connection, document: i64, chunks: &[Chunk]) -> Result<()
         tracing::warn!(document, "updates of a document that was deleted are dropped");
         return Ok(());
     }
+    let mut insert = connection.prepare_cached(INSERT_UPDATE)?;
     for entry in chunks.iter().flat_map(|chunk| chunk.entries().expect("written by this process, or read before")) {
-        insert(connection, document, entry.seq, entry.at, &String::from_utf8_lossy(&entry.by), &entry.update)?;
+        let by = String::from_utf8_lossy(&entry.by);
+        insert.execute(params![document, entry.seq as i64, entry.at, by, &entry.update[..]])?;
     }
-    Ok(())
-}
-
-fn insert(
-    connection: &Connection,
-    document: i64,
-    seq: u64,
-    at: i64,
-    principal: &str,
-    update: &[u8],
-) -> Result<(), rusqlite::Error> {
-    let mut statement = connection
-        .prepare_cached("INSERT INTO document_update (document, seq, at, principal, data) VALUES (?, ?, ?, ?, ?)")?;
-    statement.execute(params![document, seq as i64, at, principal, update])?;
     Ok(())
 }
 
