@@ -1,7 +1,10 @@
 /** `kill -9` in the middle of typing and of a run, and an orderly stop: what was acknowledged is there, nothing is left over. */
 import assert from 'node:assert/strict';
+import * as decoding from 'lib0/decoding';
+import WebSocket from 'ws';
 import { look, pythonTest, runEnded, seeded, textOf, treeOf, write } from './support/clients.mjs';
 import { containersOf } from './support/docker.mjs';
+import { hocuspocusSocket, onSocket, openAll } from './support/providers.mjs';
 import { scenario } from './support/scenario.mjs';
 import { pause, until } from './support/wait.mjs';
 
@@ -36,7 +39,7 @@ class Typist {
       this.written += 1;
       const { text } = this.client;
       text.insert(Math.floor(this.random() * 2) * text.length, this.word(this.written));
-      this.client.askWhetherSaved(this.written);
+      this.client.askWhetherSaved?.(this.written);
       await pause(this.random() * 6);
     }
   }
@@ -51,46 +54,141 @@ class Typist {
   }
 }
 
-scenario('nothing that was acknowledged is missing after kill -9', async (stage, t) => {
-  const seed = 20261122;
-  const random = seeded(seed);
-  const server = await stage.server();
-  const api = await server.person('Witness');
-  const room = await api.createRoom('python');
-  const node = await api.createNode(room.id, { name: 'typed.txt', kind: 'text', text: '' });
-  const documents = [`${room.id}/file:${node.id}`, 'a-plain-document'];
-  const acknowledged = new Map(documents.map((name) => [name, []]));
-  for (let round = 0; round < KILLS; round++) {
-    const typists = [];
-    for (const name of documents)
-      for (let i = 0; i < 2; i++) {
-        const client = stage.client(server.url, name, api);
-        await client.synced();
-        typists.push({ name, typist: new Typist(client, `${round}${'ab'[i]}`, random) });
-      }
-    const typing = typists.map(({ typist }) => typist.type());
-    await until('some words to be acknowledged', () =>
-      typists.every(({ typist }) => typist.client.acknowledged > 20),
-    );
-    await pause(random() * 400);
-    await server.kill();
-    for (const { name, typist } of typists) {
-      typist.stop();
-      acknowledged.get(name).push(...typist.acknowledged);
-      // They must not bring back what the server lost.
-      typist.client.destroy();
-    }
-    await Promise.all(typing);
-    await server.start();
-    for (const name of documents)
-      await look(api, name, ({ text }) => {
-        const now = text.toString();
-        const missing = acknowledged.get(name).filter((word) => !now.includes(word));
-        assert.deepEqual(missing, [], `${name}, round ${round}, seed ${seed}`);
+/**
+ * A WebSocket that knows what was acknowledged: `asks` and `answers` read frames and name what is asked for and what is answered.
+ * `progress.written` is noted when something is asked, and becomes `progress.acknowledged` when it is answered.
+ */
+function witness(asks, answers, progress) {
+  return class extends WebSocket {
+    #asked = [];
+
+    constructor(...args) {
+      super(...args);
+      this.on('error', () => undefined);
+      this.on('message', (frame) => {
+        const key = answers(decoding.createDecoder(new Uint8Array(frame)));
+        const at = key === undefined ? -1 : this.#asked.findIndex((asked) => asked.key === key);
+        if (at < 0) return;
+        const [{ written }] = this.#asked.splice(at, 1);
+        progress.acknowledged = Math.max(progress.acknowledged, written);
       });
-  }
-  t.diagnostic(`${[...acknowledged.values()].flat().length} acknowledged edits survived ${KILLS} kills`);
-});
+    }
+
+    send(frame, ...rest) {
+      // Some providers connect again although they were destroyed.
+      if (progress.isOver) return this.terminate();
+      const key = asks(decoding.createDecoder(new Uint8Array(frame)));
+      if (key !== undefined) this.#asked.push({ key, written: progress.written() });
+      super.send(frame, ...rest);
+    }
+  };
+}
+
+/** Hocuspocus owes one SyncStatus (8) for each update (0, 1 or 2) of a document, in order. */
+const HOCUSPOCUS = [
+  (frame) => {
+    decoding.readVarString(frame);
+    return decoding.readVarUint(frame) === 0 && decoding.readVarUint(frame) !== 0 ? 'update' : undefined;
+  },
+  (frame) => {
+    decoding.readVarString(frame);
+    if (decoding.readVarUint(frame) !== 8) return undefined;
+    assert.equal(decoding.readVarInt(frame), 1, 'nothing is refused');
+    return 'update';
+  },
+];
+
+/** y-sweet asks with message 102 and a number, and gets the same bytes back. */
+const saveStatus = (frame) =>
+  decoding.readVarUint(frame) === 102 ? decoding.readVarUint8Array(frame).join() : undefined;
+
+/** Who types in each protocol: opens `name` and says how far the typing of `typist()` is acknowledged. */
+const POPULATIONS = {
+  async 'y-websocket'(stage, server, name, api) {
+    const client = stage.client(server.url, name, api);
+    await client.synced();
+    return client;
+  },
+  async Hocuspocus(stage, server, name, api, typist) {
+    const progress = { acknowledged: 0, written: () => typist()?.written ?? 0 };
+    const socket = hocuspocusSocket(stage, server, { WebSocketPolyfill: witness(...HOCUSPOCUS, progress) });
+    const client = onSocket(stage, socket, name, { token: api.token });
+    await until('a Hocuspocus client to be in sync', () => client.isSynced());
+    return Object.assign(progress, {
+      text: client.text,
+      destroy() {
+        client.destroy();
+        socket.destroy();
+      },
+    });
+  },
+  async 'y-sweet'(stage, server, name, _api, typist) {
+    const progress = { acknowledged: 0, written: () => typist()?.written ?? 0 };
+    const WebSocketPolyfill = witness(saveStatus, saveStatus, progress);
+    const [client] = await openAll(stage, server, name, ['y-sweet 0.9'], { WebSocketPolyfill });
+    return Object.assign(progress, { text: client.text, destroy: () => client.destroy() });
+  },
+};
+
+async function typistOf(kind, stage, server, name, api, mark, random) {
+  let typist;
+  const client = await POPULATIONS[kind](stage, server, name, api, () => typist);
+  typist = new Typist(client, mark, random);
+  return typist;
+}
+
+scenario(
+  'nothing that was acknowledged in any protocol is missing after kill -9',
+  async (stage, t) => {
+    const seed = 20261122;
+    const random = seeded(seed);
+    const server = await stage.server();
+    const api = await server.person('Witness');
+    const room = await api.createRoom('python');
+    const node = await api.createNode(room.id, { name: 'typed.txt', kind: 'text', text: '' });
+    const documents = {
+      [`${room.id}/file:${node.id}`]: ['y-websocket', 'Hocuspocus'],
+      'a-plain-document': Object.keys(POPULATIONS),
+    };
+    const acknowledged = new Map(Object.keys(documents).map((name) => [name, []]));
+    const counts = Object.fromEntries(Object.keys(POPULATIONS).map((kind) => [kind, 0]));
+    for (let round = 0; round < KILLS; round++) {
+      const typists = [];
+      for (const [name, kinds] of Object.entries(documents))
+        for (const [i, kind] of kinds.entries())
+          typists.push({
+            name,
+            kind,
+            typist: await typistOf(kind, stage, server, name, api, `${round}${'abc'[i]}`, random),
+          });
+      const typing = typists.map(({ typist }) => typist.type());
+      await until('some words to be acknowledged', () =>
+        typists.every(({ typist }) => typist.client.acknowledged > 10),
+      );
+      await pause(random() * 400);
+      await server.kill();
+      for (const { name, kind, typist } of typists) {
+        typist.stop();
+        typist.client.isOver = true;
+        acknowledged.get(name).push(...typist.acknowledged);
+        counts[kind] += typist.acknowledged.length;
+        // They must not bring back what the server lost.
+        typist.client.destroy();
+      }
+      await Promise.all(typing);
+      await server.start();
+      for (const name of Object.keys(documents)) {
+        const texts = [];
+        for (let i = 0; i < 2; i++) texts.push(await look(api, name, ({ text }) => text.toString()));
+        assert.equal(texts[0], texts[1], 'everybody gets the same');
+        const missing = acknowledged.get(name).filter((word) => !texts[0].includes(word));
+        assert.deepEqual(missing, [], `${name}, round ${round}, seed ${seed}`);
+      }
+    }
+    t.diagnostic(`acknowledged edits that survived ${KILLS} kills: ${JSON.stringify(counts)}`);
+  },
+  { ms: 150_000 + KILLS * 15_000 },
+);
 
 scenario(
   'an orderly stop in the middle of typing tells everybody to come back and loses nothing',
