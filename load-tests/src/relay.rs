@@ -47,8 +47,8 @@ async fn serve_member(rooms: Rooms, id: u64, stream: TcpStream) {
         request.uri().path().clone_into(&mut path);
         Ok(response)
     };
-    // Small buffers: memory per connection is one of the things compared.
-    let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+    // A small buffer to read: memory per connection is one of the things compared. What is written gathers until it is flushed.
+    let config = WebSocketConfig::default().read_buffer_size(4096);
     let _ = stream.set_nodelay(true);
     let Ok(mut socket) = tokio_tungstenite::accept_hdr_async_with_config(stream, callback, Some(config)).await else {
         return;
