@@ -103,7 +103,7 @@ pub struct Member {
     /// Keystrokes of this member that the server acknowledged.
     pub acknowledged: Cell<u32>,
     synced: Cell<bool>,
-    /// Bytes of the first answer.
+    /// Bytes of the first answer, in however many messages it came.
     pub state_bytes: Cell<u64>,
     closed: RefCell<Option<(u16, String)>>,
     changed: Notify,
@@ -259,6 +259,11 @@ impl Member {
         self.backlog.borrow().len()
     }
 
+    /// Updates that wait for their acknowledgement.
+    pub fn unacknowledged(&self) -> usize {
+        self.unacknowledged.borrow().len()
+    }
+
     async fn flush(self: Rc<Self>) {
         loop {
             if self.socket.writable().await.is_err() {
@@ -377,6 +382,9 @@ impl Member {
     }
 
     fn event(&self, now: Nanos, event: Event<'_>, len: u64, whole: bool) -> Result<(), updates::Malformed> {
+        if !self.synced.get() && matches!(event, Event::Step2(_) | Event::Update(_)) {
+            Tally::add(&self.state_bytes, len);
+        }
         match event {
             Event::Step1 => {
                 self.send(&frames::binary(&self.dialect.nothing(&self.plan.room.document)));
@@ -392,7 +400,6 @@ impl Member {
                     self.update(now, update, self.synced.get())?;
                 }
                 if !self.synced.replace(true) {
-                    self.state_bytes.set(len);
                     self.changed.notify_waiters();
                 }
             }

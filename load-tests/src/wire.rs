@@ -81,7 +81,9 @@ impl Dialect {
             return vec![ask];
         }
         let mut token = self.head(document, &[AUTH, 0]);
-        write_var_bytes(&mut token, b"load-test");
+        // Ours would look into a token; others take any.
+        let text: &[u8] = if self == Self::BuildspacesCollab { b"" } else { b"load-test" };
+        write_var_bytes(&mut token, text);
         vec![token, ask]
     }
 

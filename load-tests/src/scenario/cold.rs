@@ -102,12 +102,15 @@ pub(crate) async fn upload(
     room: &Rc<Room>,
     history: &History,
 ) -> anyhow::Result<Rc<Member>> {
-    /// Bytes on their way; past it the writer waits, as a browser's socket would.
-    const IN_FLIGHT: usize = 4 << 20;
+    /// Bytes and updates on their way; past it the writer waits. y-sweet drops its answers to who sends faster than it can.
+    const IN_FLIGHT: (usize, usize) = (4 << 20, 256);
     let writer = lab.connect(server.target, Plan::writer(room, &Rc::new(Tally::default()), 0)).await?;
     writer.synced().await?;
     for update in &history.updates {
-        while writer.waiting() > IN_FLIGHT {
+        while writer.waiting() > IN_FLIGHT.0 || writer.unacknowledged() > IN_FLIGHT.1 {
+            if let Some((code, reason)) = writer.closed() {
+                bail!("the writer was disconnected: {code} {reason}");
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         writer.submit(update);
