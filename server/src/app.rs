@@ -23,7 +23,7 @@ use buildspaces_rooms::Rooms;
 use buildspaces_sandbox::mirror::{self, Mirrors};
 use buildspaces_sandbox::{Containers, DockerSandboxes, workspace_owner};
 use buildspaces_storage::{Database, Documents, Runs};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -31,6 +31,10 @@ use crate::{say, telemetry};
 
 /// Stack of a worker thread. Updates nest by their senders' will; what is let through fits many times over.
 const STACK_BYTES: usize = 8 << 20;
+
+/// Connections that wait to be accepted, as far as the system allows (`net.core.somaxconn`). A client for which there is no place asks again after
+/// a second, so a storm of clients that connect again must fit.
+const BACKLOG: u32 = 4096;
 
 /// How long the log may take to write what documents handed over when they stopped: one flush, on a slow disk.
 const LOG_GRACE: Duration = Duration::from_secs(5);
@@ -49,7 +53,7 @@ async fn run(config: Config) -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = telemetry::start_metrics()?;
     let _lock = lock_data_folder(&config.data_dir)?;
-    let listener = bind(config.listen).await?;
+    let listener = bind(config.listen)?;
     let address = listener.local_addr()?;
     let database = Database::open(&config.data_dir.join("buildspaces.db"), config.durability.into()).await?;
 
@@ -144,8 +148,15 @@ pub(crate) fn lock_data_folder(dir: &Path) -> Result<File> {
     }
 }
 
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A server that starts again takes its port although old connections linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow!("{address} is in use; stop what listens there, or choose another with --listen 127.0.0.1:8081")
         }

@@ -57,7 +57,7 @@ async fn look(config: &Config) -> Vec<(&'static str, Finding)> {
             Err(error) => ("database", Finding::Bad(error.to_string())),
         });
     }
-    findings.push(match app::bind(config.listen).await {
+    findings.push(match app::bind(config.listen) {
         Ok(_) => ("port", Finding::Good(format!("{} is free", config.listen))),
         Err(error) => ("port", Finding::Bad(error.to_string())),
     });
