@@ -115,3 +115,49 @@ scenario('behind a proxy clients are sent to the public address', async (stage) 
   assert.equal(url, 'wss://rooms.example/sync/d/far-away/ws');
   assert.equal(baseUrl, 'https://rooms.example/sync/d/far-away');
 });
+
+scenario(
+  'with keys an app hands out tokens for one document, for reading or writing, for a while',
+  async (stage) => {
+    const serverToken = 'an-administrator-s-token-of-some-length';
+    const server = await stage.server({
+      BUILDSPACES_AUTH_SECRET: 'a-secret-of-the-tests-that-is-long-enough',
+      BUILDSPACES_AUTH_ADMIN_TOKEN: serverToken,
+    });
+    const manager = new DocumentManager(connectionString(server, serverToken));
+    await assert.rejects(new DocumentManager(connectionString(server)).createDoc('mine'), /auth/i);
+    await manager.createDoc('mine');
+    await manager.createDoc('yours');
+    const writer = await open(stage, server, 'mine', { serverToken });
+    writer.text.insert(0, 'written');
+    await until('it to be saved', () => !writer.provider.hasLocalChanges);
+
+    // A reader sees it, is not believed to have saved anything, and changes nothing.
+    const reader = await open(stage, server, 'mine', { serverToken, authorization: 'read-only' });
+    await until('the reader to have it', () => reader.text.toString() === 'written');
+    await until('the reader to know that nothing is unsaved', () => !reader.provider.hasLocalChanges);
+    reader.text.insert(0, 'forged ');
+    const readOnly = await manager.getClientToken('mine', { authorization: 'read-only', userId: 'somebody' });
+    const body = Y.encodeStateAsUpdate(reader.doc);
+    const headers = { authorization: `Bearer ${readOnly.token}` };
+    assert.equal((await fetch(`${readOnly.baseUrl}/update`, { method: 'POST', body, headers })).status, 403);
+    assert.equal(textOf(await manager.getDocAsUpdate('mine')), 'written');
+    assert.ok(reader.provider.hasLocalChanges, 'the reader is not told that it is saved');
+
+    // For one document, and not without a token.
+    const other = `${server.url}/d/yours/as-update`;
+    assert.equal((await fetch(other, { headers })).status, 403);
+    assert.equal((await fetch(other)).status, 401);
+    const socket = new WebSocket(`${readOnly.url}/mine`);
+    stage.own({ destroy: () => socket.terminate() });
+    assert.equal(await new Promise((done) => socket.once('close', done)), 4401);
+
+    const brief = await manager.getDocConnection('mine', { validForSeconds: 1 });
+    await until('a brief token to end', () =>
+      brief.getAsUpdate().then(
+        () => false,
+        (error) => /auth/i.test(error.message),
+      ),
+    );
+  },
+);

@@ -23,7 +23,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
-use crate::limits::{Budget, Exceeded, Unauthenticated, UserPermit};
+use crate::limits::{Budget, Exceeded, RESET, Unauthenticated, UserPermit};
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
 use crate::yjs;
@@ -35,9 +35,6 @@ const MAX_WAITING_DOCUMENTS: usize = 100;
 
 /// How long before a token ends the client is asked for another.
 const ASK_BEFORE_END: Duration = Duration::from_secs(30);
-
-/// Closes the socket in a way that providers answer by connecting again.
-const RESET_CONNECTION: u16 = 4205;
 
 /// `GET /collab`; what stands behind does not matter, as with Hocuspocus.
 pub(crate) async fn connect(State(gateway): State<Gateway>, Origin(origin): Origin, upgrade: Upgrade) -> Response {
@@ -191,7 +188,7 @@ impl<'a> Collab<'a> {
         match message.kind {
             Kind::Token(token) => return self.token(address, token),
             Kind::Forbidden => {
-                return Err(Some(Close::new(RESET_CONNECTION, "only servers may send this kind of message")));
+                return Err(Some(Close::new(RESET, "only servers may send this kind of message")));
             }
             Kind::Ignored => return Ok(()),
             Kind::Close => {
@@ -221,13 +218,13 @@ impl<'a> Collab<'a> {
         let documents = self.documents.len() - self.lanes.len();
         let is_new = !self.documents.contains_key(&address);
         if is_new && self.budget.take(1).is_err() {
-            return Err(Some(Close::new(RESET_CONNECTION, Exceeded::Documents.close().1)));
+            return Err(Some(Close::new(RESET, Exceeded::Documents.close().1)));
         }
         let is_too_much = self.waiting_bytes + frame.len() > MAX_WAITING_BYTES
             || self.waiting_messages >= MAX_WAITING_MESSAGES
             || (is_new && documents >= MAX_WAITING_DOCUMENTS);
         if is_too_much {
-            return Err(Some(Close::new(RESET_CONNECTION, "too much was sent before a token was accepted")));
+            return Err(Some(Close::new(RESET, "too much was sent before a token was accepted")));
         }
         self.waiting_bytes += frame.len();
         self.waiting_messages += 1;
@@ -255,7 +252,7 @@ impl<'a> Collab<'a> {
             return Ok(());
         }
         if is_new && self.documents.len() - self.lanes.len() >= MAX_WAITING_DOCUMENTS {
-            return Err(Some(Close::new(RESET_CONNECTION, "too many documents wait to be let in")));
+            return Err(Some(Close::new(RESET, "too many documents wait to be let in")));
         }
         let new = || Slot::Waiting { messages: VecDeque::new(), is_opening: false };
         let Slot::Waiting { is_opening, .. } = self.documents.entry(address.clone()).or_insert_with(new) else {

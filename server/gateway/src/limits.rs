@@ -5,7 +5,8 @@
 //! | --- | --- | --- | --- |
 //! | messages and bytes per second | [`RateLimit`] | [`RATE`] | `message_rate`, `byte_rate` |
 //! | connections per address and user, and all | [`ConnectionLimits`] | [`CONNECTIONS`] | `connections_address`, `connections_user`, `connections_total` |
-//! | time and bytes before it is known who it is | [`Unauthenticated`] | [`UNAUTHENTICATED`] | `unauthenticated_time`, `unauthenticated_bytes` |
+//! | time before it is known who it is | [`Unauthenticated`] | [`UNAUTHENTICATED`] | `unauthenticated_time` |
+//! | bytes before it is known who it is | [`Unauthenticated`] | [`RESET`] | `unauthenticated_bytes` |
 //! | documents of one socket | [`Budget`] | none: the next one is denied | `documents` |
 //!
 //! Codes from 4400 to 4499 say that trying again the same way does not help, those from 4500 to 4599 that it does later.
@@ -20,8 +21,10 @@ use buildspaces_kernel::ids::PrincipalId;
 
 /// Sent more, or faster, than the server takes.
 pub(crate) const RATE: u16 = 1008;
-/// Did not say in time, or with few enough bytes, who it is. Hocuspocus has the same code.
+/// Did not say in time who it is. Hocuspocus has the same code.
 pub(crate) const UNAUTHENTICATED: u16 = 4408;
+/// Said too much before saying who it is: begin anew. Hocuspocus has the same code.
+pub(crate) const RESET: u16 = 4205;
 /// Too many connections at the moment: try again later.
 pub(crate) const CONNECTIONS: u16 = 4529;
 
@@ -92,9 +95,7 @@ impl Exceeded {
             Self::UnauthenticatedTime => {
                 (UNAUTHENTICATED, "unauthenticated_time", "the connection did not say in time who it is")
             }
-            Self::UnauthenticatedBytes => {
-                (UNAUTHENTICATED, "unauthenticated_bytes", "too much was sent before saying who it is")
-            }
+            Self::UnauthenticatedBytes => (RESET, "unauthenticated_bytes", "too much was sent before saying who it is"),
             // Nothing is closed for it.
             Self::Documents => (UNAUTHENTICATED, "documents", "too many documents on one connection; close some"),
         };

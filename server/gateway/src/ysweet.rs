@@ -5,24 +5,30 @@
 //! [`crate::yjs`] serves, or read and write over HTTP ([`as_update`], [`update`]). Only plain documents have names y-sweet knows; room
 //! documents are reached at `/yjs` and `/collab`.
 
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::random_id;
-use buildspaces_policy::Capability;
+use buildspaces_policy::{Capability, Role};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::ApiError;
-use crate::identity::Caller;
+use crate::identity::{Caller, Grant, MintError, NewToken};
 use crate::{Gateway, yjs};
 
 /// Letters of a name the server chooses: 105 random bits.
 const NAME_CHARS: usize = 21;
+
+/// How long a client's token holds if nobody says.
+const TOKEN_SECONDS: u64 = 60 * 60;
 
 /// The v1 update a document begins with: one element that is deleted already. A document is known once its log has something.
 /// Everybody writes the same one, so creating a document twice changes nothing.
@@ -46,6 +52,8 @@ enum Authorization {
 #[serde(default, rename_all = "camelCase")]
 struct AuthRequest {
     authorization: Authorization,
+    user_id: Option<String>,
+    valid_for_seconds: Option<u64>,
 }
 
 /// What a client connects with.
@@ -125,9 +133,9 @@ async fn authorize(
         serde_json::from_slice(&body)
             .map_err(|error| ApiError::bad_request("bad_request", format!("the body is not what is wanted: {error}")))?
     };
-    let authority = caller.admit(&gateway, &name).await?.authority;
+    let grant = caller.admit(&gateway, &name).await?;
     if request.authorization == Authorization::Full {
-        authority.check(Capability::EditDocuments)?;
+        grant.authority.check(Capability::EditDocuments)?;
     }
     if !exists(&gateway, &name).await? {
         let message = format!("there is no document {doc_id:?}; create it with POST /doc/new");
@@ -136,7 +144,34 @@ async fn authorize(
     let base_url = format!("{}/d/{doc_id}", own_address(&gateway, &headers)?);
     // http becomes ws, https becomes wss.
     let url = format!("ws{}/ws", base_url.strip_prefix("http").unwrap_or_default());
-    Ok(Json(ClientToken { url, base_url, doc_id, token: None, authorization: request.authorization }))
+    let token = if gateway.config.auth.is_open() { None } else { Some(token(&gateway, &grant, &name, &request)?) };
+    Ok(Json(ClientToken { url, base_url, doc_id, token, authorization: request.authorization }))
+}
+
+/// A token for one document, from whoever may hand on what they have.
+fn token(gateway: &Gateway, grant: &Grant, name: &DocumentName, request: &AuthRequest) -> Result<String, ApiError> {
+    grant.authority.check(Capability::Share)?;
+    let mut lifetime = Duration::from_secs(request.valid_for_seconds.unwrap_or(TOKEN_SECONDS));
+    if let Some(own_end) = grant.expires {
+        // Nobody hands out more time than they have.
+        lifetime = lifetime.min(Duration::from_millis(u64::try_from(own_end - unix_millis()).unwrap_or(0)));
+    }
+    let new = NewToken {
+        subject: request.user_id.clone(),
+        name: "Guest".to_owned(),
+        role: match request.authorization {
+            Authorization::Full => Role::Editor,
+            Authorization::ReadOnly => Role::Viewer,
+        },
+        room: None,
+        documents: vec![name.as_str().to_owned()],
+        lifetime: Some(lifetime),
+    };
+    let minted = gateway.identity.mint(&new).map_err(|error| match error {
+        MintError::NoKey => ApiError::bad_request("no_signing_key", error.to_string()),
+        MintError::Refused(_) => ApiError::bad_request("bad_request", error.to_string()),
+    })?;
+    Ok(minted.token)
 }
 
 /// `GET /d/<document>/as-update`: the whole document as one update.

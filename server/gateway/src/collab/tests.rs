@@ -82,17 +82,17 @@ async fn what_only_servers_may_send_and_what_is_too_much_resets_the_connection()
     let f = Fixture::new();
     let mut socket = collab(&f).await;
     send(&mut socket, to("doc", &[6, 1, b'x'])).await;
-    assert_eq!(close_code(&mut socket).await, RESET_CONNECTION);
+    assert_eq!(close_code(&mut socket).await, RESET);
     let mut socket = collab(&f).await;
     for _ in 0..=MAX_WAITING_MESSAGES {
         send(&mut socket, to("doc", &protocol::sync_step_1(&[0]))).await;
     }
-    assert_eq!(close_code(&mut socket).await, RESET_CONNECTION);
+    assert_eq!(close_code(&mut socket).await, RESET);
     let mut socket = collab(&f).await;
     for n in 0..=MAX_WAITING_DOCUMENTS {
         send(&mut socket, to(&format!("doc{n}"), &[3])).await;
     }
-    assert_eq!(close_code(&mut socket).await, RESET_CONNECTION);
+    assert_eq!(close_code(&mut socket).await, RESET);
     let mut socket = collab(&f).await;
     send(&mut socket, Bytes::from_static(&[9])).await;
     assert_eq!(close_code(&mut socket).await, 1002);

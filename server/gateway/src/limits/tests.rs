@@ -186,7 +186,7 @@ fn what_is_exceeded_has_a_code_of_the_right_band() {
         (Exceeded::MessageRate, 1008),
         (Exceeded::ByteRate, 1008),
         (Exceeded::UnauthenticatedTime, 4408),
-        (Exceeded::UnauthenticatedBytes, 4408),
+        (Exceeded::UnauthenticatedBytes, 4205),
         (Exceeded::Connections, 4529),
         (Exceeded::ConnectionsOfAddress, 4529),
         (Exceeded::ConnectionsOfUser, 4529),
