@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 use yrs::types::ToJson;
-use yrs::{GetString, ReadTxn, Transact};
+use yrs::{Array, GetString, Out, ReadTxn, Transact};
 
 use crate::Replica;
 use crate::replica::to_json;
@@ -50,11 +50,40 @@ pub fn json(replica: &Replica, name: &str, kind: Kind) -> Result<Value, Unreadab
     .map_err(|_| Unreadable)
 }
 
+/// The names of the document's root types, in order.
+pub fn roots(replica: &Replica) -> Vec<String> {
+    let mut names: Vec<String> = replica.doc().transact().root_refs().map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// As what the root type `name` was most likely meant, by what is in it. An empty one counts as text.
+pub fn guess(replica: &Replica, name: &str) -> Result<Kind, Unreadable> {
+    if json(replica, name, Kind::Text)?.as_str().is_some_and(|text| !text.is_empty()) {
+        return Ok(Kind::Text);
+    }
+    if json(replica, name, Kind::Map)?.as_object().is_some_and(|map| !map.is_empty()) {
+        return Ok(Kind::Map);
+    }
+    if replica.has_text_in_array(Some(name)) {
+        return Err(Unreadable);
+    }
+    catch_unwind(AssertUnwindSafe(|| {
+        let txn = replica.doc().transact();
+        match txn.get_array(name).and_then(|list| list.get(&txn, 0)) {
+            None => Kind::Text,
+            Some(Out::YXmlElement(_) | Out::YXmlText(_) | Out::YXmlFragment(_)) => Kind::Xml,
+            Some(_) => Kind::Array,
+        }
+    }))
+    .map_err(|_| Unreadable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-    use yrs::{Array, ArrayPrelim, Map, Text};
+    use yrs::{ArrayPrelim, Map, Text, XmlElementPrelim, XmlFragment};
 
     #[test]
     fn a_document_is_read_as_what_it_is() {
@@ -80,5 +109,25 @@ mod tests {
         replica.apply_foreign(&nested).expect("well-formed");
         assert_eq!(json(&replica, "map", Kind::Map), Err(Unreadable));
         assert_eq!(json(&replica, "text", Kind::Text), Ok(json!("a😀")));
+    }
+
+    #[test]
+    fn what_a_root_was_meant_as_is_guessed_by_what_is_in_it() {
+        let mut replica = Replica::new();
+        let (text, map) = (replica.doc().get_or_insert_text("text"), replica.doc().get_or_insert_map("map"));
+        let (list, xml) = (replica.doc().get_or_insert_array("list"), replica.doc().get_or_insert_xml_fragment("xml"));
+        replica.edit(|txn| {
+            text.insert(txn, 0, "a😀");
+            map.insert(txn, "k", 1);
+            list.insert(txn, 0, "text that is a value");
+            xml.push_back(txn, XmlElementPrelim::empty("p"));
+        });
+        let mut loaded = Replica::new();
+        loaded.apply(&replica.state()).expect("valid");
+        let names = roots(&loaded);
+        let guessed: Vec<_> = names.iter().map(|name| guess(&loaded, name).expect("readable")).collect();
+        assert_eq!(names, ["list", "map", "text", "xml"]);
+        assert_eq!(guessed, [Kind::Array, Kind::Map, Kind::Text, Kind::Xml]);
+        assert_eq!(guess(&loaded, "nothing"), Ok(Kind::Text));
     }
 }

@@ -6,14 +6,18 @@
 //! who may do what, nor when something is saved.
 //!
 //! Read in this order: [`names`], [`protocol`], [`update`] (what is checked before a client's bytes
-//! reach `yrs`), [`replica`] (a document that only accepts checked updates), [`export`], [`awareness`], [`text`].
+//! reach `yrs`), [`replica`] (a document that only accepts checked updates), [`export`], [`awareness`], [`text`],
+//! [`history`] (what a log of updates tells about authors), [`revert`], [`markdown`].
 
 pub mod awareness;
 pub mod export;
+pub mod history;
 mod lib0;
+pub mod markdown;
 pub mod names;
 pub mod protocol;
 pub mod replica;
+pub mod revert;
 pub mod text;
 pub mod update;
 

@@ -14,7 +14,8 @@ use serde_json::Value;
 use yrs::types::ToJson;
 use yrs::updates::decoder::Decode;
 use yrs::{
-    Any, Doc, GetString, Map, Number, OffsetKind, Options, ReadTxn, StateVector, Transact, TransactionMut, Update,
+    Any, Doc, GetString, IdSet, Map, Number, OffsetKind, Options, ReadTxn, StateVector, Transact, TransactionMut,
+    Update,
 };
 
 use crate::Malformed;
@@ -78,6 +79,12 @@ impl Replica {
     /// not share ids with what is written next.
     pub fn new() -> Self {
         Self { doc: new_doc(), gate: Gate::default(), is_disguised: false, has_subdocument: false }
+    }
+
+    /// As [`Replica::new`], but what is deleted stays in memory, so that it can come back.
+    pub(crate) fn keeping_deleted() -> Self {
+        let options = Options { offset_kind: OffsetKind::Utf16, skip_gc: true, ..Options::default() };
+        Self { doc: Doc::with_options(options), ..Self::new() }
     }
 
     /// Rebuilds a document from a snapshot and the updates that were accepted after it, in order.
@@ -213,6 +220,15 @@ impl Replica {
         self.has_subdocument
     }
 
+    /// True if both have the same elements, and the same of them deleted: then they are the same document.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (own, other) = (self.doc.transact().snapshot(), other.doc.transact().snapshot());
+        let lacks = |a: &IdSet, b: &IdSet| !a.diff(b).is_empty();
+        own.state_map == other.state_map
+            && !lacks(&own.delete_set, &other.delete_set)
+            && !lacks(&other.delete_set, &own.delete_set)
+    }
+
     /// The text at `root`; empty if there is none.
     pub fn text(&self, root: &str) -> String {
         let txn = self.doc.transact();
@@ -233,10 +249,18 @@ impl Replica {
         edit(&mut txn);
         let update = txn.has_changes().then(|| txn.encode_update_v1())?;
         drop(txn);
-        let parsed = update::parse(&update).expect("yrs writes what the gate can read");
-        let verdict = self.gate.admit(&parsed, Source::Own);
-        assert_eq!(verdict, Ok(Verdict::Ready), "an edit builds on what is in the document");
+        let noted = self.note(&update);
+        assert_eq!(
+            noted,
+            Ok(Verdict::Ready),
+            "an edit builds on what is in the document, and yrs writes what the gate can read"
+        );
         Some(update)
+    }
+
+    /// Tells the gate of a change that yrs made by itself.
+    pub(crate) fn note(&mut self, update: &[u8]) -> Result<Verdict, Malformed> {
+        self.gate.admit(&update::parse(update)?, Source::Own)
     }
 
     /// The map at `root` as JSON, key by key.

@@ -22,6 +22,7 @@ use yrs::block::ClientID;
 use yrs::{ID, IdSet};
 
 use crate::Malformed;
+use crate::history::Span;
 use crate::lib0::{Reader, write_var_uint};
 pub use merge::merge;
 pub(crate) use merge::merge_parsed;
@@ -194,6 +195,21 @@ impl<'a> Parsed<'a> {
             deletes.insert(ID::new(ClientID::new(range.client), range.clock), range.len);
         }
         deletes.is_empty() || deletes.diff(&deleted()).is_empty()
+    }
+
+    /// The elements it brings, whether a document has them already or not.
+    pub(crate) fn brought(&self) -> impl Iterator<Item = Span> {
+        self.sections.iter().filter_map(|section| {
+            let structs = self.structs_of(section);
+            let (first, last) = (structs.first()?, structs.last()?);
+            Some(Span { client: section.client, clock: first.clock.into(), len: (last.end() - first.clock).into() })
+        })
+    }
+
+    /// The elements it deletes.
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = Span> {
+        let span = |range: &Deletion| Span { client: range.client, clock: range.clock.into(), len: range.len.into() };
+        self.deletes.iter().map(span)
     }
 
     /// True if it has something that must not reach yrs as it is, see [`subdocuments`].

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::{say, telemetry};
 
 /// Stack of a worker thread. Updates nest by their senders' will; what is let through fits many times over.
-const STACK_BYTES: usize = 8 << 20;
+pub(crate) const STACK_BYTES: usize = 8 << 20;
 
 /// Connections that wait to be accepted, as far as the system allows (`net.core.somaxconn`). A client for which there is no place asks again after
 /// a second, so a storm of clients that connect again must fit.
@@ -61,6 +61,9 @@ async fn run(config: Config) -> Result<ExitCode> {
     // The log must outlive the documents, which save what they hold when they are told to stop.
     let log_tasks = Tasks::new();
     let rooms = Rooms::with_config(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone(), &config.rooms);
+    if let Some(policy) = config.history {
+        rooms.merge_old_updates(policy);
+    }
     let runs = Arc::new(Runs::new(&database));
     let sandboxes = Arc::new(open_sandboxes(&config, &rooms, &tasks).await?);
     sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use buildspaces_rooms::history::retention::{Grain, Policy};
 use serde::Deserialize;
 
 /// What every variable of ours begins with.
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) otlp_share: f64,
     pub(crate) gateway: buildspaces_gateway::Config,
     pub(crate) sandbox: Sandbox,
+    /// How much of the documents' past is kept; `None`: everything.
+    pub(crate) history: Option<Policy>,
     /// How long stopping may take before what is left is given up.
     pub(crate) stop_grace: Duration,
     /// What an acknowledgement means.
@@ -120,7 +123,17 @@ struct File {
     max_document_memory_mib: Option<usize>,
     auth: access::AuthFile,
     limits: access::LimitsFile,
+    history_keep_days: Option<u32>,
+    history_then: HistoryThen,
     sandbox: SandboxFile,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HistoryThen {
+    #[default]
+    Hour,
+    Day,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -260,7 +273,13 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
     let max_document_memory = within("max_document_memory_mib", file.max_document_memory_mib, 16, 1 << 24)?
         .unwrap_or_else(default_document_memory_mib);
+    let then = match file.history_then {
+        HistoryThen::Hour => Grain::Hour,
+        HistoryThen::Day => Grain::Day,
+    };
+    let history = within("history_keep_days", file.history_keep_days, 0, 36_500)?;
     Ok(Config {
+        history: history.map(|keep_days| Policy { keep_days, then }),
         listen,
         data_dir,
         log: file.log.unwrap_or_else(|| "info".to_owned()),

@@ -1,8 +1,9 @@
-//! The command line: `buildspaces serve`, `doctor`, `token`, `openapi`.
+//! The command line: `buildspaces serve`, `doctor`, `token`, `export`, `import`, `openapi`.
 //!
 //! Everything else is in the library crates; [`app`] puts them together, [`config`] alone reads file and environment.
 
 mod app;
+mod archive;
 mod config;
 mod doctor;
 mod telemetry;
@@ -39,6 +40,10 @@ enum Command {
         #[command(flatten)]
         token: token::TokenArgs,
     },
+    /// Writes a room with all its history into one file. Stop the server first, or ask it: GET /api/v1/rooms/{room}/archive.
+    Export(ExportArgs),
+    /// Creates a room from such a file.
+    Import(ImportArgs),
     /// Prints the OpenAPI description of the REST interface.
     Openapi,
 }
@@ -59,11 +64,52 @@ struct ServeArgs {
     insecure_open_access: bool,
 }
 
+#[derive(Args)]
+struct ExportArgs {
+    /// The room's id: what follows /r/ in its link.
+    #[arg(long, value_name = "ROOM")]
+    room: String,
+    /// The file to write; it must not exist.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    from: DataArgs,
+}
+
+#[derive(Args)]
+struct ImportArgs {
+    /// The file to read.
+    #[arg(value_name = "FILE")]
+    input: PathBuf,
+    #[command(flatten)]
+    into: DataArgs,
+}
+
+#[derive(Args)]
+struct DataArgs {
+    /// A TOML file with settings; see docs/configuration.md.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder that holds everything the server keeps [default: ~/.local/share/buildspaces/data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl From<DataArgs> for ServeArgs {
+    fn from(args: DataArgs) -> Self {
+        Self { config: args.config, data: args.data, ..Self::default() }
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => read(&args).and_then(app::serve),
         Command::Doctor(args) => read(&args).and_then(doctor::run),
         Command::Token { settings, token } => read(&settings).and_then(|config| token::run(&config, token)),
+        Command::Export(args) => {
+            read(&args.from.into()).and_then(|config| archive::export(&config, &args.room, &args.output))
+        }
+        Command::Import(args) => read(&args.into.into()).and_then(|config| archive::import(&config, &args.input)),
         Command::Openapi => {
             say(&buildspaces_gateway::api::openapi_json());
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,9 @@
 //! REST under `/api/v1`, and its OpenAPI description, made from the same handlers.
 
 mod access;
+mod archive;
+mod documents;
+mod history;
 mod nodes;
 mod people;
 mod rooms;
@@ -42,6 +45,18 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(nodes::create_node))
         .routes(routes!(nodes::change_node, nodes::delete_node))
         .routes(routes!(nodes::content))
+        .routes(routes!(archive::export))
+        .routes(routes!(documents::list))
+        .routes(routes!(documents::create, documents::read, documents::delete))
+        .routes(routes!(documents::update))
+        .routes(routes!(documents::copy))
+        .routes(routes!(history::versions, history::checkpoint))
+        .routes(routes!(history::version))
+        .routes(routes!(history::version_text))
+        .routes(routes!(history::diff))
+        .routes(routes!(history::blame))
+        .routes(routes!(history::clients))
+        .routes(routes!(history::restore))
         .routes(routes!(runs::runs, runs::start_run))
         .routes(routes!(runs::run))
         .routes(routes!(runs::log))
@@ -49,9 +64,21 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .split_for_parts()
 }
 
+/// Routes whose bodies may be of any size; they bound what they read by themselves.
+pub(crate) fn large_routes() -> (Router<Gateway>, OpenApi) {
+    OpenApiRouter::new().routes(routes!(archive::import)).split_for_parts()
+}
+
+/// What describes all routes.
+pub(crate) fn openapi() -> OpenApi {
+    let mut openapi = routes().1;
+    openapi.merge(large_routes().1);
+    openapi
+}
+
 /// The API's description, for `buildspaces openapi`.
 pub fn openapi_json() -> String {
-    routes().1.to_pretty_json().expect("the API's description has only string keys")
+    openapi().to_pretty_json().expect("the API's description has only string keys")
 }
 
 /// Any other path below `/api`.

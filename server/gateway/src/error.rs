@@ -71,7 +71,29 @@ impl From<rooms::Error> for ApiError {
             E::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
             E::Storage(cause) => Self::internal(cause),
             E::InvalidUpdate(_) => Self::bad_request("invalid_update", message),
+            E::Deleted => Self::new(StatusCode::GONE, "deleted", message),
+            E::OfARoom => Self::bad_request("of_a_room", message),
+            E::NoSuchVersion { .. } => Self::not_found("no_such_version", message),
+            E::VersionMerged { .. } => Self::not_found("version_merged", message),
+            E::BadVersionName => Self::bad_request("bad_name", message),
+            E::NotRestorable => Self::new(StatusCode::CONFLICT, "not_restorable", message),
+            E::TooManyVersions => Self::new(StatusCode::CONFLICT, "too_many_versions", message),
+            E::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message),
+            E::Changed => Self::new(StatusCode::PRECONDITION_FAILED, "changed", message),
             E::Tree(error) => error.into(),
+        }
+    }
+}
+
+impl From<rooms::archive::Error> for ApiError {
+    fn from(error: rooms::archive::Error) -> Self {
+        use rooms::archive::Error as E;
+        let message = error.to_string();
+        match error {
+            E::Archive(_) => Self::bad_request("bad_archive", message),
+            E::RoomExists(_) => Self::new(StatusCode::CONFLICT, "room_exists", message),
+            E::Abandoned => Self::internal(message),
+            E::Room(error) => error.into(),
         }
     }
 }

@@ -219,6 +219,7 @@ pub(crate) async fn admit(
         return Err(Refusal::Unauthorized(end.message()));
     }
     grant.authority.check(Capability::Read).map_err(|denied| Refusal::Forbidden(denied.to_string()))?;
+    gateway.rooms.remember(&grant.authority.principal);
     Ok(grant)
 }
 

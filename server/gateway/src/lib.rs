@@ -8,6 +8,7 @@ mod access;
 pub mod api;
 mod collab;
 mod error;
+mod exports;
 mod identity;
 pub mod limits;
 mod meters;
@@ -112,6 +113,7 @@ pub(crate) struct Inner {
     connections: ConnectionLimits,
     /// Who is who, and whose time is over.
     identity: identity::Identity,
+    exports: exports::Exports,
 }
 
 impl std::ops::Deref for Gateway {
@@ -132,9 +134,10 @@ impl std::ops::Deref for Inner {
 pub fn router(parts: Parts) -> Router {
     let connections = ConnectionLimits::new(&parts.config.limits, parts.config.max_connections);
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
-    let gateway = Gateway(Arc::new(Inner { parts, connections, identity }));
-    let (api, openapi) = api::routes();
-    let openapi = openapi.to_json().expect("the API's description has only string keys");
+    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports: exports::Exports::default() }));
+    let (api, _) = api::routes();
+    let (large, _) = api::large_routes();
+    let openapi = api::openapi().to_json().expect("the API's description has only string keys");
     Router::new()
         .merge(api)
         .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
@@ -147,10 +150,11 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(web::file)
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .merge(large)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
         // The framework's own limit, 2 MB, is less than a text of the largest size may take.
         .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::new())
         .layer(header_layer("x-content-type-options", "nosniff"))

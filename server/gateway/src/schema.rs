@@ -1,5 +1,7 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
+pub(crate) mod history;
+
 use buildspaces_plans::run::{RunState as PlanRunState, RunSummary, Trigger as PlanTrigger};
 use buildspaces_plans::{ports, rule};
 use buildspaces_policy::Principal;

@@ -1,5 +1,7 @@
 //! The whole gateway over in-memory rooms and a scripted engine: REST through the router, documents through a socket.
 
+mod documents;
+
 use std::sync::Arc;
 use std::time::Duration;
 

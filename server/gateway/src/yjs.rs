@@ -195,7 +195,9 @@ fn room_of(name: &DocumentName) -> Option<RoomId> {
 
 pub(crate) fn refusal(error: &Error) -> Close {
     match error {
-        Error::NoSuchRoom(_) | Error::NoSuchDocument(_) | Error::NoSuchNode => Close::new(4404, error.to_string()),
+        Error::NoSuchRoom(_) | Error::NoSuchDocument(_) | Error::NoSuchNode | Error::Deleted => {
+            Close::new(4404, error.to_string())
+        }
         Error::Closed => close_of(&CloseReason::Stopping),
         error => {
             tracing::error!(%error, "a document could not be opened");

@@ -25,7 +25,7 @@ use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::outbox::{CloseReason, Full, Lane};
 use crate::ports::{Record, Store, StoreError};
-use crate::{Error, RoomEvent, meters};
+use crate::{Error, Present, RoomEvent, meters};
 
 /// Requests that wait for one document. When it is full, senders wait: a connection stops reading its socket.
 #[cfg(not(test))]
@@ -67,6 +67,18 @@ pub(crate) enum Command {
     Map { map: &'static str, reply: oneshot::Sender<Result<Vec<(String, Value)>, Error>> },
     Replace { by: Box<Principal>, text: Box<str>, reply: oneshot::Sender<Result<(), Error>> },
     CloseAll { reason: Box<CloseReason> },
+    Propose(Box<Proposal>),
+    State(oneshot::Sender<Result<Present, Error>>),
+    Bury(oneshot::Sender<()>),
+}
+
+/// An update from outside that did not come over a connection, to be taken only while the last update is the one `expected`.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) by: Principal,
+    pub(crate) update: Bytes,
+    pub(crate) expected: Option<u64>,
+    pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
 
 /// A client that connects.
@@ -107,6 +119,9 @@ pub(crate) async fn run(mut setup: Setup) {
         Ok(stored) => stored,
         Err(error) => return refuse_all(&mut setup, error.into()).await,
     };
+    if stored.is_deleted {
+        return refuse_all(&mut setup, Error::Deleted).await;
+    }
     let document = match Document::load(setup.access, &stored) {
         Ok(document) => document,
         Err(cause) => {
@@ -130,6 +145,7 @@ pub(crate) async fn run(mut setup: Setup) {
         since_snapshot: log_len,
         last_used: tokio::time::Instant::now(),
         began: None,
+        buried: None,
     };
     let end = actor.run().await;
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
@@ -139,16 +155,33 @@ pub(crate) async fn run(mut setup: Setup) {
 
 /// Answers what waits when the document cannot be loaded, until no handle is left.
 async fn refuse_all(setup: &mut Setup, error: Error) {
-    tracing::error!(document = %setup.name, %error, "document not loaded");
+    let deleted = matches!(error, Error::Deleted);
+    if deleted {
+        // Its name may be used again at any moment, by an actor of its own.
+        setup.mailbox.close();
+    } else {
+        tracing::error!(document = %setup.name, %error, "document not loaded");
+    }
     while !(setup.retire)() {
         let waited = tokio::time::timeout(Duration::from_millis(100), setup.mailbox.recv()).await;
         match waited {
-            Ok(Some(Command::Connect(newcomer))) => newcomer.lane.close(CloseReason::Failed),
+            Ok(Some(Command::Connect(newcomer))) => {
+                newcomer.lane.close(if deleted { CloseReason::Gone } else { CloseReason::Failed });
+            }
             Ok(Some(Command::Submit { reply, .. } | Command::Replace { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
             }
             Ok(Some(Command::Project(projection))) => {
                 let _ = projection.reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Propose(proposal))) => {
+                let _ = proposal.reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::State(reply))) => {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Ok(Some(Command::Bury(reply))) => {
+                let _ = reply.send(());
             }
             Ok(Some(Command::Diff { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
@@ -188,6 +221,7 @@ enum End {
     Idle,
     Failed,
     Stopping,
+    Deleted,
 }
 
 /// An append under way: the number it will have made durable, when it began, and its end.
@@ -209,6 +243,8 @@ struct Actor {
     last_used: tokio::time::Instant,
     /// When the turn under way was taken from the mailbox, if it was.
     began: Option<Instant>,
+    /// Who waits for the end, because the document was deleted.
+    buried: Option<oneshot::Sender<()>>,
 }
 
 impl Actor {
@@ -248,6 +284,10 @@ impl Actor {
             }
             if !self.perform() {
                 return End::Failed;
+            }
+            if self.buried.is_some() {
+                self.stop().await;
+                return End::Deleted;
             }
             self.start_append();
             self.keep_snapshot();
@@ -310,6 +350,24 @@ impl Actor {
                 let ticket = self.ticket(reply);
                 self.handle(Input::Replaced { by: *by, text: text.into(), ticket });
             }
+            Command::Propose(proposal) => {
+                let Proposal { by, update, expected, reply } = *proposal;
+                // What one author does within a turn has one number, so the number says something only at a turn's end.
+                self.document.end_turn(Instant::now(), &mut self.effects);
+                if expected.is_some_and(|expected| expected != self.document.seq()) {
+                    let _ = reply.send(Err(Error::Changed));
+                    return;
+                }
+                let ticket = self.ticket(reply);
+                self.handle(Input::Proposed { by, update, ticket });
+            }
+            Command::State(reply) => {
+                self.document.end_turn(Instant::now(), &mut self.effects);
+                let replica = self.document.replica();
+                let (state, state_vector) = (replica.state().into(), replica.state_vector());
+                let _ = reply.send(Ok(Present { seq: self.document.seq(), state, state_vector }));
+            }
+            Command::Bury(reply) => self.buried = Some(reply),
             Command::CloseAll { reason } => {
                 let peers: Vec<ConnectionId> = self.peers.keys().copied().collect();
                 let close = |peer| Effect::Close { peer, reason: (*reason).clone() };
@@ -484,6 +542,7 @@ impl Actor {
             End::Idle => return,
             End::Failed => CloseReason::Failed,
             End::Stopping => CloseReason::Stopping,
+            End::Deleted => CloseReason::Gone,
         };
         // What is still on its way into the log must be there before somebody loads the document again.
         if self.append.is_some() {
@@ -495,6 +554,9 @@ impl Actor {
         self.setup.mailbox.close();
         for (_, reply) in self.requests.drain() {
             let _ = reply.send(Err(Error::Closed));
+        }
+        if let Some(waiting) = self.buried.take() {
+            let _ = waiting.send(());
         }
     }
 }

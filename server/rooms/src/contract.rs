@@ -1,5 +1,7 @@
 //! What every [`Store`] must do. Each implementation runs this suite on an empty store.
 
+mod history;
+
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
 use buildspaces_policy::revocation::{Revocation, Subject, TokenId};
@@ -18,6 +20,7 @@ pub async fn run(store: &dyn Store) {
     a_room_appears_with_its_tree_and_documents(store).await;
     a_session_leads_to_its_person(store).await;
     what_is_revoked_stays_so_until_it_is_over(store).await;
+    history::run(store).await;
 }
 
 fn name(text: &str) -> DocumentName {

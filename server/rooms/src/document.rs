@@ -98,6 +98,12 @@ pub enum Input {
         update: Bytes,
         ticket: Ticket,
     },
+    /// An update from outside that did not come over a connection (REST).
+    Proposed {
+        by: Principal,
+        update: Bytes,
+        ticket: Ticket,
+    },
     /// The text becomes another one, by few edits.
     Replaced {
         by: Principal,
@@ -313,7 +319,14 @@ impl Document {
                 let gone = self.presence.disconnect(now, peer);
                 self.tell(gone);
             }
-            Input::Submitted { by, update, ticket } => self.submitted(by, update, ticket, effects),
+            Input::Submitted { by, update, ticket } => {
+                let applied = self.replica.apply(&update);
+                self.submitted(applied, by, update, ticket, effects);
+            }
+            Input::Proposed { by, update, ticket } => {
+                let applied = self.replica.apply_foreign(&update);
+                self.submitted(applied, by, update, ticket, effects);
+            }
             Input::Replaced { by, text, ticket } => {
                 if let Some(update) = self.replica.set_text(buildspaces_crdt::text::ROOT, &text) {
                     self.accepted(None, by, update.into(), effects);
@@ -494,9 +507,16 @@ impl Document {
         effects.push(Effect::Send { to: from, frame });
     }
 
-    fn submitted(&mut self, by: Principal, update: Bytes, ticket: Ticket, effects: &mut Vec<Effect>) {
+    fn submitted(
+        &mut self,
+        applied: Result<Applied, replica::Error>,
+        by: Principal,
+        update: Bytes,
+        ticket: Ticket,
+        effects: &mut Vec<Effect>,
+    ) {
         let refused = |refused| Effect::Done { ticket, result: Err(refused) };
-        match self.replica.apply(&update) {
+        match applied {
             Ok(Applied::Changed) => {
                 self.accepted(None, by, update, effects);
                 self.when_durable(Waiting::Done(ticket), effects);

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Error;
-use crate::actor::{Command, Newcomer, Projection};
+use crate::actor::{Command, Newcomer, Projection, Proposal};
 use crate::document::Dialect;
 use crate::outbox::{CloseReason, Lane};
+use crate::{Error, Present};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -50,6 +50,27 @@ impl DocumentHandle {
     pub async fn apply(&self, by: &Principal, update: Vec<u8>) -> Result<(), Error> {
         let (by, update) = (Box::new(by.clone()), Bytes::from(update));
         self.ask(|reply| Command::Submit { by, update, reply }).await?
+    }
+
+    /// As [`DocumentHandle::apply`], for an update from outside; with [`Error::Changed`] if the last update is another than
+    /// `expected`.
+    pub async fn propose(&self, by: &Principal, update: Bytes, expected: Option<u64>) -> Result<(), Error> {
+        let by = by.clone();
+        self.ask(|reply| Command::Propose(Box::new(Proposal { by, update, expected, reply }))).await?
+    }
+
+    /// The whole document as it is now. Returns once that is durable, so that nobody acts on what a crash could take back.
+    pub async fn present(&self) -> Result<Present, Error> {
+        const NOTHING: &[u8] = &[0, 0];
+        let present = self.ask(Command::State).await??;
+        self.apply(&Principal::system(), NOTHING.to_vec()).await?;
+        Ok(present)
+    }
+
+    /// Ends the document, which was deleted; returns when it has.
+    pub(crate) async fn bury(&self) {
+        // An error means that it has ended.
+        let _ = self.ask(Command::Bury).await;
     }
 
     /// The file's text.

@@ -5,11 +5,14 @@
 //! effects. Read in this order: [`document`], [`actor`](self), [`handle`](DocumentHandle), [`rooms`](Rooms), [`room`](RoomHandle).
 
 mod actor;
+pub mod archive;
 mod budget;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod document;
+mod documents;
 mod handle;
+pub mod history;
 pub mod memory;
 mod meters;
 pub mod outbox;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use buildspaces_kernel::ids::RoomId;
 
 pub use document::Dialect;
+pub use documents::Present;
 pub use handle::{Connection, DocumentHandle};
 pub use outbox::{CloseReason, Outbox};
 pub use room::{RoomEvent, RoomHandle, RunsMap};
@@ -52,6 +56,31 @@ pub enum Error {
     Storage(Arc<str>),
     #[error("this update is not valid: {0}")]
     InvalidUpdate(String),
+    /// Somebody deleted it. Its name can be used again only if that is asked for.
+    #[error("this document was deleted")]
+    Deleted,
+    /// Files are created and deleted as nodes of the tree; tree and runs are the server's.
+    #[error("this document belongs to a room; create and delete files through the room's nodes")]
+    OfARoom,
+    /// There is no such update, or it belongs to a document of the same name that was deleted.
+    #[error("there is no version {seq}; there are versions {oldest} to {newest}")]
+    NoSuchVersion { seq: u64, oldest: u64, newest: u64 },
+    /// Old updates were merged, and this one is in the middle of them.
+    #[error("version {seq} is not kept; the nearest are {} and {last}", .first - 1)]
+    VersionMerged { seq: u64, first: u64, last: u64 },
+    /// What the log undoes to is not what the version was.
+    #[error("this version cannot be restored exactly; read it, and copy what you need from it")]
+    NotRestorable,
+    #[error("a version's name must have 1 to {} characters", history::MAX_VERSION_NAME_CHARS)]
+    BadVersionName,
+    #[error("a document has at most {} named versions", history::MAX_NAMED_VERSIONS)]
+    TooManyVersions,
+    /// Too many wait for an answer about the past.
+    #[error("too many ask for the history of documents right now; try again in a moment")]
+    Busy,
+    /// The document is not at the version that the caller named.
+    #[error("the document was changed by somebody else first; read it again and repeat what you want")]
+    Changed,
     #[error(transparent)]
     Tree(#[from] tree::Error),
 }

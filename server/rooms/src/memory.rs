@@ -5,6 +5,8 @@
 pub mod faults;
 pub mod wire;
 
+mod history;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
@@ -29,6 +31,7 @@ pub struct MemoryStore {
 struct Inner {
     logs: HashMap<DocumentName, Vec<Record>>,
     snapshots: HashMap<DocumentName, (u64, Bytes)>,
+    pasts: HashMap<DocumentName, history::Past>,
     rooms: HashMap<RoomId, (RoomRecord, BTreeMap<NodeId, Node>)>,
     sessions: HashMap<[u8; 32], PrincipalId>,
     people: HashMap<PrincipalId, Principal>,
@@ -76,7 +79,12 @@ impl Store for MemoryStore {
         let snapshot = inner.snapshots.get(document).cloned();
         let from = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
         let updates = log.iter().filter(|record| record.seq > from).map(|record| record.update.clone()).collect();
-        Ok(StoredDocument { snapshot, updates, seq: log.last().map_or(0, |record| record.seq) })
+        Ok(StoredDocument {
+            snapshot,
+            updates,
+            seq: log.last().map_or(0, |record| record.seq),
+            is_deleted: inner.is_deleted(document),
+        })
     }
 
     async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! What rooms need from a disk. Two implementations exist, [`crate::memory::MemoryStore`] and the one in
 //! `storage`; [`crate::contract`] is the suite that both run.
 
+mod history;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
 
 use crate::tree::Node;
+pub use history::{About, Deletion, Entry, HistoryStore, LogRecord, NamedVersion, Range, Share};
 
 /// Why the store did not do what it was asked. The texts are for the log. Cheap to clone, because many may wait for one
 /// commit.
@@ -61,6 +64,8 @@ pub struct StoredDocument {
     pub updates: Vec<Bytes>,
     /// Number of the last update; 0 if there is none.
     pub seq: u64,
+    /// The document was deleted: nobody may open it.
+    pub is_deleted: bool,
 }
 
 impl StoredDocument {
@@ -95,7 +100,7 @@ pub struct TreeChange {
 /// Rooms, trees, documents, and the people who were given sessions. Every method is one
 /// transaction, and what it wrote is durable when it returns.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: HistoryStore {
     async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError>;
 
     /// Appends to a document's log. Appends of all documents that wait at the same moment are

@@ -9,7 +9,7 @@ use std::time::Duration;
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::clock::unix_millis;
-use buildspaces_kernel::ids::{NodeId, RoomId};
+use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::Principal;
 use bytes::Bytes;
@@ -20,6 +20,8 @@ use tokio::sync::{OnceCell, mpsc};
 use crate::actor::{self, MAILBOX};
 use crate::budget::{Budget, Share};
 use crate::document::Access;
+use crate::history::History;
+use crate::history::retention::Policy;
 use crate::outbox::CloseReason;
 use crate::ports::{RoomRecord, Store, TreeChange};
 use crate::tree::{NodeKind, Tree, TreeCommand};
@@ -27,6 +29,12 @@ use crate::{DocumentHandle, Error, RoomHandle};
 
 /// Longest title of a room, in characters.
 pub const MAX_TITLE_CHARS: usize = 120;
+
+/// Principals that are known to be stored. Past it they are forgotten and stored again, which changes nothing.
+const MAX_REMEMBERED: usize = 16_384;
+
+/// How often old updates are looked for.
+const MERGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What a new room begins with.
 #[derive(Clone, Debug)]
@@ -63,6 +71,9 @@ struct Inner {
     rooms: DashMap<RoomId, Arc<OnceCell<RoomHandle>>>,
     documents: DashMap<DocumentName, Open>,
     budget: Arc<Budget>,
+    history: History,
+    /// Whose name and kind the store has.
+    remembered: DashMap<PrincipalId, Principal>,
 }
 
 /// A document in the registry.
@@ -84,7 +95,16 @@ impl Rooms {
 
     pub fn with_config(store: Arc<dyn Store>, tasks: Tasks, config: &Config) -> Self {
         let budget = Budget::new(config.max_document_bytes);
-        let inner = Arc::new(Inner { store, tasks, rooms: DashMap::new(), documents: DashMap::new(), budget });
+        let history = History::new(store.clone());
+        let inner = Arc::new(Inner {
+            store,
+            tasks,
+            rooms: DashMap::new(),
+            documents: DashMap::new(),
+            budget,
+            history,
+            remembered: DashMap::new(),
+        });
         inner.tasks.spawn("document memory", keep_budget(Arc::downgrade(&inner), inner.tasks.clone()));
         Self { inner }
     }
@@ -202,6 +222,11 @@ impl Rooms {
         handle
     }
 
+    /// The document if anybody has it open.
+    pub(crate) fn open_document(&self, name: &DocumentName) -> Option<DocumentHandle> {
+        self.inner.documents.get(name).map(|entry| entry.handle.clone())
+    }
+
     /// Ends the connections to a file that is gone, if anybody has it open.
     pub(crate) async fn close_file(&self, room: &RoomId, node: &NodeId, reason: CloseReason) {
         let name = DocumentName::file(room.as_str(), node.as_str());
@@ -209,6 +234,48 @@ impl Rooms {
         if let Some(document) = open {
             document.close_all(reason).await;
         }
+    }
+
+    /// Merges old updates from now on, once in a while and document by document.
+    pub fn merge_old_updates(&self, policy: Policy) {
+        let (history, tasks) = (self.inner.history.clone(), self.inner.tasks.clone());
+        self.inner.tasks.spawn("merging old updates", async move {
+            loop {
+                tokio::select! {
+                    () = tasks.cancelled() => return,
+                    () = tokio::time::sleep(MERGE_EVERY) => history.compact_all(policy, &tasks).await,
+                }
+            }
+        });
+    }
+
+    /// Remembers what somebody is called and what kind they are, so that what they write can be shown as theirs. Nobody waits for
+    /// it: a name that is missing later is no reason to keep anybody out now.
+    pub fn remember(&self, principal: &Principal) {
+        if self.inner.remembered.get(&principal.id).is_some_and(|known| *known == *principal) {
+            return;
+        }
+        if self.inner.remembered.len() >= MAX_REMEMBERED {
+            self.inner.remembered.clear();
+        }
+        self.inner.remembered.insert(principal.id.clone(), principal.clone());
+        let (rooms, principal) = (self.clone(), principal.clone());
+        self.inner.tasks.spawn("remember a principal", async move {
+            let store = &rooms.inner.store;
+            let remembered = async {
+                let known = store.principals(std::slice::from_ref(&principal.id)).await?;
+                if known.first() == Some(&principal) { Ok(()) } else { store.remember(&principal, unix_millis()).await }
+            };
+            if let Err(error) = remembered.await {
+                tracing::warn!(principal = %principal.id, %error, "a name was not remembered");
+                rooms.inner.remembered.remove(&principal.id);
+            }
+        });
+    }
+
+    /// The past of every document.
+    pub fn history(&self) -> &History {
+        &self.inner.history
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -293,7 +360,7 @@ impl Inner {
     }
 }
 
-fn check_title(title: &str) -> Result<String, Error> {
+pub(crate) fn check_title(title: &str) -> Result<String, Error> {
     let title = title.trim();
     let valid = !title.is_empty() && title.chars().count() <= MAX_TITLE_CHARS && !title.chars().any(char::is_control);
     if valid { Ok(title.to_owned()) } else { Err(Error::BadTitle) }

@@ -315,6 +315,12 @@ impl TreeView {
         found
     }
 
+    /// True if the folders above the node lead to the root and are not more than there may be.
+    pub(crate) fn is_rooted(&self, id: &NodeId) -> bool {
+        let parent = self.node(id).and_then(|node| node.parent.as_ref());
+        self.ancestors(parent).take(MAX_DEPTH + 1).count() <= MAX_DEPTH
+    }
+
     /// The children of a folder (`None` = root), by name.
     pub fn children(&self, parent: Option<&NodeId>) -> Vec<&Node> {
         let mut children: Vec<&Node> = self.nodes.values().filter(|node| node.parent.as_ref() == parent).collect();

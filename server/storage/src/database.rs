@@ -187,8 +187,12 @@ impl Database {
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let mut names = HashMap::new();
         if !rows.is_empty() {
-            let mut statement = connection.prepare("SELECT id, name FROM document")?;
-            let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let mut statement = connection.prepare(
+                "SELECT id, name, (SELECT COALESCE(MAX(seq), 0) FROM document_update WHERE document = document.id)
+                 FROM document",
+            )?;
+            let found =
+                statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get::<_, i64>(2)? as u64))))?;
             names = found.collect::<Result<_, _>>()?;
         }
         Ok(Journal { rows, names })
@@ -213,7 +217,8 @@ impl Database {
 /// What a former process left to be settled.
 pub(crate) struct Journal {
     pub(crate) rows: Vec<(i64, Bytes)>,
-    pub(crate) names: HashMap<i64, String>,
+    /// By number: the document's name, and the last of its updates that is settled.
+    pub(crate) names: HashMap<i64, (String, u64)>,
 }
 
 /// The connection that writes, for as long as it is one's turn.

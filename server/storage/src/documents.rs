@@ -10,9 +10,9 @@ use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use buildspaces_rooms::tree::{Node, NodeKind};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 
-use crate::database::failed;
+use crate::database::{Writing, failed};
 use crate::log::Log;
 use crate::{Database, revocations};
 
@@ -39,6 +39,26 @@ impl Documents {
         }
         change.documents = documents;
         Ok(change)
+    }
+
+    /// For reading the tables: every update that was acknowledged before is in them.
+    pub(crate) async fn settled(&self) -> Result<&SqlitePool, StoreError> {
+        self.log.settle().await?;
+        Ok(self.database.reader())
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// For tables that have nothing to do with the log.
+    pub(crate) fn reader(&self) -> &SqlitePool {
+        self.database.reader()
+    }
+
+    /// The turn to write. The log of all documents waits for its end.
+    pub(crate) async fn write(&self) -> Result<Writing, StoreError> {
+        self.database.write().await.map_err(failed)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod database;
 mod documents;
+mod history;
 mod log;
 mod revocations;
 mod runs;

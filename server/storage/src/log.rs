@@ -94,7 +94,6 @@ impl Log {
     }
 
     /// Returns once `document_update` holds every update that was acknowledged before. Call it before reading that table.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for readers of the history, which are to come"))]
     pub(crate) async fn settle(&self) -> Result<(), StoreError> {
         let (reply, settled) = oneshot::channel();
         self.requests.send(Request::Settle(reply)).await.map_err(|_| ended())?;
@@ -158,19 +157,23 @@ impl State {
     /// Reads what a former process left in the journal.
     fn recover(&mut self, database: &Database) -> Result<(), StoreError> {
         let journal = database.read_journal().map_err(|error| store_error(&error))?;
-        let mut names: HashMap<i64, DocumentName> = HashMap::new();
+        let mut names: HashMap<i64, (DocumentName, u64)> = HashMap::new();
         for (row, data) in journal.rows {
             let read = chunks(data).map_err(|_| unreadable(row))?;
             for chunk in read {
                 chunk.entries().map_err(|_| unreadable(row))?;
-                let name = match names.entry(chunk.document) {
+                let (name, settled) = match names.entry(chunk.document) {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
-                        let name = journal.names.get(&chunk.document).and_then(|name| DocumentName::parse(name).ok());
-                        entry.insert(name.ok_or_else(|| unreadable(row))?)
+                        let known = journal.names.get(&chunk.document);
+                        let known = known.and_then(|(name, seq)| Some((DocumentName::parse(name).ok()?, *seq)));
+                        entry.insert(known.ok_or_else(|| unreadable(row))?)
                     }
                 };
-                self.appended(name, row, chunk);
+                // A row goes when all of it is settled: until then part of it is in the tables too.
+                if chunk.last() > *settled {
+                    self.appended(name, row, chunk);
+                }
             }
             self.last_row = row;
         }

@@ -194,7 +194,7 @@ fn malformed_messages_end_only_their_own_connection() {
 fn what_is_loaded_is_what_was_logged() {
     let mut replica = Replica::new();
     let updates = ["a", "b", "c"].iter().map(|text| typed(&mut replica, text)).collect();
-    let mut stored = StoredDocument { snapshot: None, seq: 3, updates };
+    let mut stored = StoredDocument { seq: 3, updates, ..StoredDocument::default() };
     let document = Document::load(Access::Shared, &stored).expect("complete");
     assert_eq!(document.replica().text("text"), "abc");
     assert!(document.is_idle());

@@ -13,9 +13,13 @@ use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
+use bytes::Bytes;
 
 use super::MemoryStore;
-use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
+use crate::ports::{
+    About, Deletion, Entry, HistoryStore, LogRecord, NamedVersion, Record, RoomRecord, Store, StoreError,
+    StoredDocument, TreeChange,
+};
 use crate::tree::Node;
 
 /// Of a thousand appends, how many fail before anything was written.
@@ -150,5 +154,76 @@ impl Store for FaultStore {
 
     async fn revocations(&self, now: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
         self.disk.revocations(now).await
+    }
+}
+
+#[async_trait]
+impl HistoryStore for FaultStore {
+    async fn about(&self, document: &DocumentName) -> Result<Option<About>, StoreError> {
+        self.disk.about(document).await
+    }
+
+    async fn list(&self, prefix: &str, after: &str, plain: bool, limit: usize) -> Result<Vec<About>, StoreError> {
+        self.disk.list(prefix, after, plain, limit).await
+    }
+
+    async fn records(&self, document: &DocumentName, after: u64) -> Result<Vec<LogRecord>, StoreError> {
+        self.disk.records(document, after).await
+    }
+
+    async fn entries(&self, document: &DocumentName, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.disk.entries(document, after, limit).await
+    }
+
+    async fn state_before(&self, document: &DocumentName, seq: u64) -> Result<Option<(u64, Bytes)>, StoreError> {
+        self.disk.state_before(document, seq).await
+    }
+
+    async fn name_version(
+        &self,
+        document: &DocumentName,
+        version: &NamedVersion,
+        state: Bytes,
+    ) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.name_version(document, version, state).await
+    }
+
+    async fn named_versions(&self, document: &DocumentName) -> Result<Vec<NamedVersion>, StoreError> {
+        self.disk.named_versions(document).await
+    }
+
+    async fn principals(&self, ids: &[PrincipalId]) -> Result<Vec<Principal>, StoreError> {
+        self.disk.principals(ids).await
+    }
+
+    async fn remember(&self, principal: &Principal, at: UnixMillis) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.remember(principal, at).await
+    }
+
+    async fn merge_records(&self, document: &DocumentName, merged: &LogRecord) -> Result<bool, StoreError> {
+        self.alive()?;
+        self.disk.merge_records(document, merged).await
+    }
+
+    async fn append_records(&self, document: &DocumentName, records: Vec<LogRecord>) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.append_records(document, records).await
+    }
+
+    async fn discard(&self, document: &DocumentName) -> Result<(), StoreError> {
+        self.alive()?;
+        self.disk.discard(document).await
+    }
+
+    async fn bury(&self, document: &DocumentName, deletion: &Deletion) -> Result<bool, StoreError> {
+        self.alive()?;
+        self.disk.bury(document, deletion).await
+    }
+
+    async fn begin_again(&self, document: &DocumentName) -> Result<bool, StoreError> {
+        self.alive()?;
+        self.disk.begin_again(document).await
     }
 }

@@ -101,7 +101,7 @@ fn document(connection: &Connection, name: &DocumentName) -> Result<StoredDocume
     let mut stored = StoredDocument::default();
     let found = connection
         .prepare_cached(
-            "SELECT document.id, document_snapshot.seq, document_snapshot.data FROM document
+            "SELECT document.id, document_snapshot.seq, document_snapshot.data, deleted_at IS NOT NULL FROM document
              LEFT JOIN document_snapshot ON document_snapshot.document = document.id WHERE document.name = ?",
         )?
         .query_row(params![name.as_str()], |row| {
@@ -109,10 +109,11 @@ fn document(connection: &Connection, name: &DocumentName) -> Result<StoredDocume
                 Some(seq) => Some((seq as u64, Bytes::from(row.get::<_, Vec<u8>>(2)?))),
                 None => None,
             };
-            Ok((row.get::<_, i64>(0)?, snapshot))
+            Ok((row.get::<_, i64>(0)?, snapshot, row.get::<_, bool>(3)?))
         })
         .optional()?;
-    let Some((id, snapshot)) = found else { return Ok(stored) };
+    let Some((id, snapshot, is_deleted)) = found else { return Ok(stored) };
+    stored.is_deleted = is_deleted;
     stored.seq = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
     stored.snapshot = snapshot;
     let mut statement = connection

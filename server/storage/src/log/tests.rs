@@ -132,6 +132,30 @@ async fn what_a_crash_leaves_in_the_journal_is_there_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_crash_before_all_of_a_row_is_settled_brings_nothing_twice() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let (path, copy) = (dir.path().join("test.db"), dir.path().join("copy.db"));
+    let first = Fixture::open(&path, Durability::Full).await;
+    first.append("a", vec![record(1), record(2)]).await.expect("appended");
+    first.append("b", vec![record(1)]).await.expect("appended");
+    // One document is settled and went on, and the rows stay for the sake of the other.
+    first
+        .execute(
+            "INSERT INTO document_update (document, seq, at, principal, data)
+             SELECT document.id, value, 1, 'ada', CAST(value AS BLOB) FROM document, json_each('[1, 2, 3]') WHERE name = 'a'",
+        )
+        .await;
+    as_after_a_crash(&path, &copy);
+    let second = Fixture::open(&copy, Durability::Full).await;
+    assert_eq!(numbers(&second.stored("a").await), [1, 2, 3]);
+    second.append("a", vec![record(4)]).await.expect("goes on where the table ends");
+    second.log.settle().await.expect("settled");
+    assert_eq!(numbers(&second.stored("a").await), [1, 2, 3, 4]);
+    assert_eq!(numbers(&second.stored("b").await), [1]);
+    second.close().await;
+}
+
+#[tokio::test]
 async fn an_append_too_large_for_the_journal_does_not_overtake_what_is_in_it() {
     let dir = tempfile::tempdir().expect("temp dir");
     let log = Fixture::open(&dir.path().join("test.db"), Durability::Full).await;

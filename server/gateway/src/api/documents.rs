@@ -1,0 +1,394 @@
+//! Documents over HTTP: list, create, read, change, delete, copy. A document's name is one percent-encoded segment.
+//!
+//! Everything here goes through the document's own actor, as what comes over WebSocket does, so both see the same document.
+//! An `ETag` names a state: epoch, number of the last update, and a hash of the state vector.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use buildspaces_crdt::export::{self, Kind, Unreadable};
+use buildspaces_crdt::history::clocks;
+use buildspaces_crdt::names;
+use buildspaces_crdt::{DocumentName, Replica};
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_policy::{Capability, Principal};
+use buildspaces_rooms::{DocumentHandle, Present};
+use sha2::{Digest, Sha256};
+
+use super::Json;
+use crate::error::ApiError;
+use crate::identity::Caller;
+use crate::schema::ErrorBody;
+use crate::schema::history::{CopyTo, Created, DocumentInfo, Documents};
+use crate::{Gateway, exports};
+
+pub(crate) type DocumentPath = Path<String>;
+
+/// Most documents of one answer.
+const MAX_LIMIT: usize = 1000;
+
+const UPDATE: &str = "application/octet-stream";
+
+/// The document of a path, and who asks, if they may.
+pub(crate) async fn permitted(
+    gateway: &Gateway,
+    caller: &Caller,
+    name: &str,
+    capability: Capability,
+) -> Result<(DocumentName, Principal), ApiError> {
+    let document =
+        DocumentName::parse(name).map_err(|error| ApiError::not_found("no_such_document", error.to_string()))?;
+    let grant = caller.admit(gateway, &document).await?;
+    grant.authority.check(capability)?;
+    if let names::Kind::File { room, .. } | names::Kind::Tree { room } | names::Kind::Runs { room } = document.kind() {
+        let room = RoomId::parse(room);
+        gateway.rooms.room(&room.ok_or_else(ApiError::no_such_room)?).await?;
+    }
+    Ok((document, grant.authority.principal))
+}
+
+pub(crate) fn written_by_the_server() -> ApiError {
+    ApiError::forbidden("read_only", "this document is written by the server; use the room's own calls to change it")
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(crate) struct ListParams {
+    /// Only names that begin with this. Documents of a room are listed only with a prefix `<room>/`: a room's id is its key.
+    #[serde(default)]
+    prefix: String,
+    /// Only names after this one.
+    #[serde(default)]
+    after: String,
+    /// At most so many; 100 if left out, 1000 at most.
+    limit: Option<usize>,
+}
+
+/// Lists documents by name.
+#[utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListParams),
+    responses((status = 200, body = Documents), (status = 401, body = ErrorBody)))]
+pub(crate) async fn list(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Query(params): Query<ListParams>,
+) -> Result<axum::Json<Documents>, ApiError> {
+    caller.identify(&gateway).await?;
+    let room = params.prefix.split_once('/').and_then(|(room, _)| RoomId::parse(room));
+    let in_room = match room {
+        Some(room) => caller.open(&gateway, room.as_str(), Capability::Read).await.is_ok(),
+        None => false,
+    };
+    let limit = params.limit.unwrap_or(100).clamp(1, MAX_LIMIT);
+    let found = gateway.rooms.store().list(&params.prefix, &params.after, !in_room, limit).await;
+    let documents: Vec<DocumentInfo> = found.map_err(ApiError::internal)?.into_iter().map(DocumentInfo::from).collect();
+    let next = (documents.len() == limit).then(|| documents.last().map(|last| last.name.clone())).flatten();
+    Ok(axum::Json(Documents { documents, next }))
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(crate) struct PutParams {
+    /// `true`: use the name of a deleted document again, for one that has nothing to do with it.
+    #[serde(default)]
+    reuse: bool,
+    /// Name of the shared text that a `text/plain` body becomes; `text` if left out.
+    root: Option<String>,
+}
+
+/// Creates a document with content, unless it has some: then nothing happens, however often this is called. The body is a
+/// text (`text/plain`) or a Yjs update (`application/octet-stream`).
+#[utoipa::path(put, path = "/api/v1/documents/{name}", tag = "documents", params(("name" = String, Path), PutParams),
+    request_body(content = String, content_type = "text/plain"),
+    responses((status = 201, body = Created), (status = 200, body = Created, description = "it had content"),
+        (status = 400, body = ErrorBody, description = "`empty`, `of_a_room`, `invalid_update`"), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 410, body = ErrorBody, description = "`deleted`"),
+        (status = 412, body = ErrorBody, description = "it has content, and `If-None-Match: *` was sent"),
+        (status = 415, body = ErrorBody)))]
+pub(crate) async fn create(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(name): DocumentPath,
+    Query(params): Query<PutParams>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, axum::Json<Created>), ApiError> {
+    let (document, by) = permitted(&gateway, &caller, &name, Capability::EditDocuments).await?;
+    let root = params.root.as_deref().unwrap_or(buildspaces_crdt::text::ROOT);
+    let update = match content_type(&headers) {
+        "text/plain" => {
+            let text = std::str::from_utf8(&body)
+                .map_err(|_| ApiError::bad_request("bad_body", "the text is not UTF-8; send it as UTF-8"))?;
+            Bytes::from(Replica::new().set_text(root, text).unwrap_or_default())
+        }
+        UPDATE => body,
+        _ => return Err(unsupported()),
+    };
+    if update.is_empty() {
+        let message = "a document begins with content; an empty one is there as soon as somebody opens it";
+        return Err(ApiError::bad_request("empty", message));
+    }
+    let created = gateway.rooms.create_document(&by, &document, update, params.reuse).await?;
+    if !created && headers.get(header::IF_NONE_MATCH).is_some() {
+        return Err(precondition_failed());
+    }
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, axum::Json(Created { name: document.to_string(), created })))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum As {
+    Update,
+    StateVector,
+    Text,
+    Markdown,
+    Json,
+}
+
+/// As what a shared type is read.
+#[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SharedType {
+    Text,
+    Map,
+    Array,
+    Xml,
+}
+
+impl From<SharedType> for Kind {
+    fn from(kind: SharedType) -> Self {
+        match kind {
+            SharedType::Text => Self::Text,
+            SharedType::Map => Self::Map,
+            SharedType::Array => Self::Array,
+            SharedType::Xml => Self::Xml,
+        }
+    }
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(crate) struct GetParams {
+    /// In what form; without it `Accept` decides, and without that it is `update`.
+    r#as: Option<As>,
+    /// Name of the shared type. If left out: `text` for a text, the first for Markdown, all of them for JSON.
+    root: Option<String>,
+    /// As what JSON reads it; by what is in it if left out.
+    r#type: Option<SharedType>,
+}
+
+/// The document as it is now.
+#[utoipa::path(get, path = "/api/v1/documents/{name}", tag = "documents", params(("name" = String, Path), GetParams),
+    responses((status = 200, content_type = "application/octet-stream", description = "with an `ETag`"),
+        (status = 304, description = "`If-None-Match` names this state"), (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 406, body = ErrorBody), (status = 410, body = ErrorBody)))]
+pub(crate) async fn read(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(name): DocumentPath,
+    Query(params): Query<GetParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
+    let wanted = match params.r#as {
+        Some(wanted) => wanted,
+        None => accepted(&headers)?,
+    };
+    let (epoch, live) = open(&gateway, &document).await?;
+    let present = live.present().await?;
+    let etag = etag(epoch, &present);
+    if is_named(&headers, header::IF_NONE_MATCH, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let root = params.root;
+    let (content_type, body) = match wanted {
+        As::Update => (UPDATE, Body::from(present.state)),
+        As::StateVector => (UPDATE, Body::from(present.state_vector)),
+        As::Text => {
+            let root = root.unwrap_or_else(|| buildspaces_crdt::text::ROOT.to_owned());
+            let text = gateway.exports.run(present, move |replica| replica.text(&root)).await?;
+            ("text/plain; charset=utf-8", Body::from(text))
+        }
+        As::Json => {
+            let kind = params.r#type.map(Kind::from);
+            let json = move |replica: &Replica| json(replica, root.as_deref(), kind);
+            let value = gateway.exports.run(present, json).await?.map_err(|_| exports::unreadable())?;
+            ("application/json", Body::from(value.to_string()))
+        }
+        As::Markdown => {
+            let markdown = move |replica: &Replica| buildspaces_crdt::markdown::markdown(replica, root.as_deref());
+            let text = gateway.exports.run(present, markdown).await?;
+            ("text/markdown; charset=utf-8", Body::from(text.unwrap_or_default()))
+        }
+    };
+    let content_type = HeaderValue::from_static(content_type);
+    Ok(([(header::CONTENT_TYPE, content_type), (header::ETAG, etag), vary()], body).into_response())
+}
+
+/// Applies a Yjs update. It is durable when this returns. With `If-Match` only if nobody changed the document since.
+#[utoipa::path(post, path = "/api/v1/documents/{name}/updates", tag = "documents", params(("name" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 204), (status = 400, body = ErrorBody, description = "`invalid_update`"), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody, description = "`read_only`"), (status = 404, body = ErrorBody),
+        (status = 410, body = ErrorBody), (status = 412, body = ErrorBody, description = "`changed`")))]
+pub(crate) async fn update(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(name): DocumentPath,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, ApiError> {
+    let (document, by) = permitted(&gateway, &caller, &name, Capability::EditDocuments).await?;
+    if matches!(document.kind(), names::Kind::Tree { .. } | names::Kind::Runs { .. }) {
+        return Err(written_by_the_server());
+    }
+    if content_type(&headers) != UPDATE {
+        return Err(unsupported());
+    }
+    let (expected, live) = match headers.contains_key(header::IF_MATCH) {
+        true => {
+            let (seq, live) = unchanged(&gateway, &document, &headers).await?;
+            (Some(seq), live)
+        }
+        false => (None, open_or_new(&gateway, &document).await?),
+    };
+    live.propose(&by, body, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a document. Whoever has it open loses it (close code 4404), and its name answers 410 from then on.
+#[utoipa::path(delete, path = "/api/v1/documents/{name}", tag = "documents", params(("name" = String, Path)),
+    responses((status = 204), (status = 400, body = ErrorBody, description = "`of_a_room`"), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 410, body = ErrorBody),
+        (status = 412, body = ErrorBody, description = "`changed`")))]
+pub(crate) async fn delete(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(name): DocumentPath,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let (document, by) = permitted(&gateway, &caller, &name, Capability::Manage).await?;
+    if headers.contains_key(header::IF_MATCH) {
+        unchanged(&gateway, &document, &headers).await?;
+    }
+    gateway.rooms.delete_document(&by, &document).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes a new document of what this one is now, without its history.
+#[utoipa::path(post, path = "/api/v1/documents/{name}/copy", tag = "documents", params(("name" = String, Path)),
+    request_body = CopyTo, responses((status = 201, body = Created), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "`name_taken`")))]
+pub(crate) async fn copy(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(name): DocumentPath,
+    Json(CopyTo { to }): Json<CopyTo>,
+) -> Result<(StatusCode, axum::Json<Created>), ApiError> {
+    let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
+    let (target, by) = permitted(&gateway, &caller, &to, Capability::EditDocuments).await?;
+    let (_, live) = open(&gateway, &document).await?;
+    let state = live.present().await?.state;
+    if !gateway.rooms.create_document(&by, &target, state, false).await? {
+        let message = format!("there is already a document {target}; choose another name");
+        return Err(ApiError::new(StatusCode::CONFLICT, "name_taken", message));
+    }
+    Ok((StatusCode::CREATED, axum::Json(Created { name: target.to_string(), created: true })))
+}
+
+/// A document that has something in it, and its epoch. A room's file may be empty.
+async fn open(gateway: &Gateway, document: &DocumentName) -> Result<(u64, DocumentHandle), ApiError> {
+    if document.kind() == names::Kind::Plain {
+        let (about, live) = gateway.rooms.written_document(document).await?;
+        return Ok((about.epoch, live));
+    }
+    Ok((1, gateway.rooms.document(document).await?))
+}
+
+/// As [`open`], or a new one: as over WebSocket, the first update begins it.
+async fn open_or_new(gateway: &Gateway, document: &DocumentName) -> Result<DocumentHandle, ApiError> {
+    Ok(gateway.rooms.document(document).await?)
+}
+
+/// The document and the number of its last update, if it is in a state that `If-Match` names.
+async fn unchanged(
+    gateway: &Gateway,
+    document: &DocumentName,
+    headers: &HeaderMap,
+) -> Result<(u64, DocumentHandle), ApiError> {
+    let (epoch, live) = open(gateway, document).await?;
+    let present = live.present().await?;
+    if is_named(headers, header::IF_MATCH, &etag(epoch, &present)) {
+        Ok((present.seq, live))
+    } else {
+        Err(precondition_failed())
+    }
+}
+
+fn etag(epoch: u64, present: &Present) -> HeaderValue {
+    let mut hash = Sha256::new();
+    for (client, clock) in clocks(&present.state_vector).unwrap_or_default() {
+        hash.update(client.to_le_bytes());
+        hash.update(clock.to_le_bytes());
+    }
+    let hash = hash.finalize();
+    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!("\"{epoch}-{}-{hash}\"", present.seq);
+    HeaderValue::from_str(&text).expect("digits, dashes and quotes")
+}
+
+/// Does one of these headers name `etag`, or anything?
+fn is_named(headers: &HeaderMap, header: HeaderName, etag: &HeaderValue) -> bool {
+    let etag = etag.to_str().unwrap_or_default();
+    headers.get_all(header).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
+        // A weak tag comes back when something on the way compressed the body.
+        |named| matches!(named.trim(), "*") || named.trim().trim_start_matches("W/") == etag,
+    )
+}
+
+fn vary() -> (HeaderName, HeaderValue) {
+    (header::VARY, HeaderValue::from_static("accept"))
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(UPDATE);
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// The form that `Accept` asks for: the first that we have.
+fn accepted(headers: &HeaderMap) -> Result<As, ApiError> {
+    let Some(accept) = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()) else { return Ok(As::Update) };
+    let form = |kind: &str| match kind {
+        UPDATE | "application/*" | "*/*" => Some(As::Update),
+        "text/plain" | "text/*" => Some(As::Text),
+        "text/markdown" => Some(As::Markdown),
+        "application/json" => Some(As::Json),
+        _ => None,
+    };
+    let mut kinds = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+    kinds.find_map(form).ok_or_else(|| {
+        let message =
+            "this can be had as application/octet-stream, text/plain, text/markdown or application/json, or by ?as=";
+        ApiError::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message)
+    })
+}
+
+/// One shared type as JSON, or all of them by name.
+fn json(replica: &Replica, root: Option<&str>, kind: Option<Kind>) -> Result<serde_json::Value, Unreadable> {
+    let one = |name: &str| match kind {
+        Some(kind) => export::json(replica, name, kind),
+        None => export::guess(replica, name).and_then(|kind| export::json(replica, name, kind)),
+    };
+    match root {
+        Some(root) => one(root),
+        None => export::roots(replica).into_iter().map(|name| Ok((name.clone(), one(&name)?))).collect(),
+    }
+}
+
+fn unsupported() -> ApiError {
+    let message = "send a Yjs update as application/octet-stream, or a text as text/plain where one is taken";
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", message)
+}
+
+fn precondition_failed() -> ApiError {
+    let message = buildspaces_rooms::Error::Changed.to_string();
+    ApiError::new(StatusCode::PRECONDITION_FAILED, "changed", message)
+}

@@ -1,0 +1,50 @@
+//! A room as one file: its tree, its documents with every update, their named versions, and who everybody is.
+//!
+//! The file is a tar (`ustar`) of plain files in a fixed order, without anything of the moment or the machine, so exporting a
+//! room, importing it elsewhere and exporting it again gives the same bytes. Nothing larger than [`MAX_FILE`] is held in memory.
+//! Runs, and files that are no texts, are not in it: they live in the sandbox's workspace and in the run store.
+//!
+//! [`format`] says how each file looks, [`export`] writes, [`Import`] reads. Who imports trusts nothing: paths must be the next
+//! expected ones, sizes and counts are bounded, each file has its hash in the manifest, and each update passes the same gate as
+//! a client's. The room itself is created last; until then nobody can open what is in it.
+
+mod export;
+pub mod format;
+mod import;
+
+pub use export::export;
+pub use import::Import;
+
+/// Largest file within an archive.
+pub const MAX_FILE: u64 = 32 << 20;
+
+/// Largest archive, in bytes.
+pub const MAX_ARCHIVE: u64 = 8 << 30;
+
+/// Why a room could not be exported or imported. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was damaged, made by something else, or made to do harm. Nothing of it is kept.
+    #[error("this is not a room's archive that can be read: {0}")]
+    Archive(String),
+    #[error("there is a room {0} already; delete it first, or import the archive into another server")]
+    RoomExists(buildspaces_kernel::ids::RoomId),
+    /// The receiver went away.
+    #[error("the archive is not read any more")]
+    Abandoned,
+    #[error(transparent)]
+    Room(#[from] crate::Error),
+}
+
+impl From<crate::ports::StoreError> for Error {
+    fn from(error: crate::ports::StoreError) -> Self {
+        Self::Room(error.into())
+    }
+}
+
+fn broken(what: impl Into<String>) -> Error {
+    Error::Archive(what.into())
+}
+
+#[cfg(test)]
+mod tests;

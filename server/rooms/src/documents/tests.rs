@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use buildspaces_crdt::Replica;
+use buildspaces_crdt::text::ROOT;
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::{Authority, Role};
+
+use super::*;
+use crate::memory::{MemoryStore, wire};
+use crate::{CloseReason, Dialect, NewRoom};
+
+fn fixture() -> Rooms {
+    Rooms::new(Arc::new(MemoryStore::default()), Tasks::new())
+}
+
+fn name(text: &str) -> DocumentName {
+    DocumentName::parse(text).expect("valid")
+}
+
+fn content(text: &str) -> Bytes {
+    Replica::new().set_text(ROOT, text).expect("a text").into()
+}
+
+#[tokio::test]
+async fn a_document_is_given_its_first_content_once() {
+    let rooms = fixture();
+    let (by, notes) = (Principal::system(), name("notes"));
+    // Somebody may have it open and empty meanwhile.
+    let open = rooms.document(&notes).await.expect("open");
+    let (a, b) = tokio::join!(
+        rooms.create_document(&by, &notes, content("hello"), false),
+        rooms.create_document(&by, &notes, content("hello"), false)
+    );
+    assert_eq!((a.expect("created") as u8) + (b.expect("created") as u8), 1);
+    assert!(!rooms.create_document(&by, &notes, content("again"), true).await.expect("left alone"));
+    assert_eq!(open.text().await.expect("text"), "hello");
+    let bad = rooms.create_document(&by, &name("bad"), Bytes::from_static(&[9, 9]), false).await;
+    assert!(matches!(bad, Err(Error::InvalidUpdate(_))), "{bad:?}");
+    let nothing = rooms.create_document(&by, &name("bad"), Bytes::from_static(&[0, 0]), false).await;
+    assert!(matches!(nothing, Err(Error::InvalidUpdate(_))), "{nothing:?}");
+    let seen = rooms.written_document(&name("bad")).await;
+    assert!(matches!(seen, Err(Error::NoSuchDocument(_))), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_change_that_expects_another_state_is_refused() {
+    let rooms = fixture();
+    let (by, notes) = (Principal::system(), name("notes"));
+    rooms.create_document(&by, &notes, content("a"), false).await.expect("created");
+    let (about, live) = rooms.written_document(&notes).await.expect("open");
+    assert_eq!((about.epoch, about.seq), (1, 1));
+    let present = live.present().await.expect("present");
+    assert_eq!(present.seq, 1);
+    live.propose(&by, content("b"), Some(1)).await.expect("nobody was faster");
+    let late = live.propose(&by, content("c"), Some(1)).await;
+    assert!(matches!(late, Err(Error::Changed)), "{late:?}");
+    live.propose(&by, content("d"), None).await.expect("whatever it is");
+}
+
+#[tokio::test]
+async fn a_deleted_document_is_gone_for_everybody_and_its_name_begins_another_epoch() {
+    let rooms = fixture();
+    let (by, notes) = (Principal::system(), name("notes"));
+    rooms.create_document(&by, &notes, content("old"), false).await.expect("created");
+    let live = rooms.document(&notes).await.expect("open");
+    let authority = Authority { principal: by.clone(), role: Role::Editor };
+    let (outbox, mut inbox) = wire::outbox();
+    let lane = outbox.lane(Bytes::new());
+    let _connection = live.connect(authority.clone(), true, Dialect::YWebsocket, lane).await.expect("connect");
+    rooms.delete_document(&by, &notes).await.expect("deleted");
+    let reason = loop {
+        if let Err(reason) = inbox.next().await {
+            break reason;
+        }
+    };
+    assert_eq!(reason, CloseReason::Gone);
+
+    let twice = rooms.delete_document(&by, &notes).await;
+    assert!(matches!(twice, Err(Error::Deleted)), "{twice:?}");
+    let read = rooms.written_document(&notes).await;
+    assert!(matches!(read, Err(Error::Deleted)), "{read:?}");
+    let again = rooms.create_document(&by, &notes, content("new"), false).await;
+    assert!(matches!(again, Err(Error::Deleted)), "{again:?}");
+    // Whoever connects finds it gone.
+    let late = rooms.document(&notes).await.expect("a handle");
+    let (outbox, mut inbox) = wire::outbox();
+    let lane = outbox.lane(Bytes::new());
+    if let Ok(_connection) = late.connect(authority, true, Dialect::YWebsocket, lane).await {
+        assert_eq!(inbox.next().await, Err(CloseReason::Gone));
+    }
+
+    assert!(rooms.create_document(&by, &notes, content("new"), true).await.expect("another epoch"));
+    let (about, live) = rooms.written_document(&notes).await.expect("open");
+    assert_eq!((about.epoch, about.begins, about.seq), (2, 1, 2));
+    assert_eq!(live.text().await.expect("text"), "new");
+    let old = rooms.history().text(&notes, 0, ROOT).await;
+    assert!(matches!(old, Err(Error::NoSuchVersion { oldest: 1, newest: 2, .. })), "{old:?}");
+    assert_eq!(rooms.history().text(&notes, 1, ROOT).await.expect("before anything"), "");
+}
+
+#[tokio::test]
+async fn a_rooms_documents_come_and_go_with_its_nodes() {
+    let rooms = fixture();
+    let by = Principal::system();
+    let new = NewRoom { title: "T".to_owned(), template: "python".to_owned(), files: vec![("a".into(), "a".into())] };
+    let room = rooms.create(&by, new).await.expect("create");
+    let tree = room.tree();
+    let file = DocumentName::file(room.id().as_str(), tree.at_path("a").expect("file").id.as_str());
+    for document in [file, DocumentName::tree(room.id().as_str())] {
+        let deleted = rooms.delete_document(&by, &document).await;
+        assert!(matches!(deleted, Err(Error::OfARoom)), "{deleted:?}");
+        let created = rooms.create_document(&by, &document, content("x"), false).await;
+        assert!(matches!(created, Err(Error::OfARoom)), "{created:?}");
+    }
+}

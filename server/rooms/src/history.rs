@@ -1,0 +1,439 @@
+//! A document's past, read from its log: versions, the text at each, in what two differ, and who wrote what.
+//!
+//! It reads the store alone and never asks the document's actor, so a question about the past delays nobody who types. The
+//! work is done on threads for blocking work, a few questions at a time. What is read is what is durable.
+//!
+//! Restoring a version is new operations on the present document; the log only ever grows.
+//! Read [`sessions`] for what counts as a version, [`reader`] for how a log becomes a state, `crdt::history` for blame.
+
+mod reader;
+pub mod retention;
+pub mod sessions;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use buildspaces_crdt::history as past;
+use buildspaces_crdt::names::Kind;
+use buildspaces_crdt::revert::Revert;
+use buildspaces_crdt::{DocumentName, Replica};
+use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::PrincipalId;
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::{Principal, PrincipalKind};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::ports::{About, Entry, NamedVersion, Store};
+use crate::{DocumentHandle, Error};
+pub use reader::Author;
+use reader::Reader;
+pub(crate) use reader::blocking;
+use retention::{Merger, Policy};
+pub use sessions::Session;
+
+/// Questions about the past that are answered at the same time.
+const JOBS: usize = 2;
+
+/// Questions that may wait for their turn. Past it they are refused with [`Error::Busy`].
+const MAX_WAITING: usize = 64;
+
+/// Most named versions of a document; another is refused.
+pub const MAX_NAMED_VERSIONS: usize = 1000;
+
+/// Longest name of a version, in characters.
+pub const MAX_VERSION_NAME_CHARS: usize = 120;
+
+/// Log entries that are read at a time.
+const ENTRIES: usize = 10_000;
+
+/// A pause after which the same author's neighbouring words count as written at another time.
+const SAME_TIME: UnixMillis = 5 * 60_000;
+
+/// See the module. Clones are cheap and share the limits.
+#[derive(Clone)]
+pub struct History {
+    store: Arc<dyn Store>,
+    turns: Arc<Turns>,
+}
+
+struct Turns {
+    jobs: Semaphore,
+    waiting: Semaphore,
+    /// One import at a time: two of the same room would undo each other.
+    import: Arc<Semaphore>,
+}
+
+/// What happened to a document, by number: versions that somebody named, and the sessions between them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Versions {
+    pub about: About,
+    pub named: Vec<NamedVersion>,
+    /// Oldest first.
+    pub sessions: Vec<Session>,
+    /// Everybody that is mentioned and known.
+    pub authors: Vec<Principal>,
+}
+
+/// A piece of text and who did something to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    pub text: String,
+    /// Nobody, if the log does not say.
+    pub by: Option<Author>,
+}
+
+/// One place where two versions differ. Offsets count UTF-16 units.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hunk {
+    /// Where it begins in the older text.
+    pub from: u64,
+    /// Where it begins in the newer text.
+    pub to: u64,
+    /// What is gone, and who deleted it.
+    pub removed: Vec<Piece>,
+    /// What came, and who wrote it.
+    pub inserted: Vec<Piece>,
+}
+
+/// A stretch of the text and who wrote it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blame {
+    /// In UTF-16 units from the text's beginning.
+    pub at: u64,
+    pub text: String,
+    pub by: Option<Author>,
+    /// Whose client the text was written with, if somebody else brought it first: it may have been relayed, or forged.
+    pub client_of: Option<PrincipalId>,
+}
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("History").finish_non_exhaustive()
+    }
+}
+
+impl History {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        let turns = Turns {
+            jobs: Semaphore::new(JOBS),
+            waiting: Semaphore::new(MAX_WAITING),
+            import: Arc::new(Semaphore::new(1)),
+        };
+        Self { store, turns: Arc::new(turns) }
+    }
+
+    /// What is known of a document that has a past and was not deleted.
+    pub async fn about(&self, document: &DocumentName) -> Result<About, Error> {
+        let about = self.store.about(document).await?;
+        let about = about.ok_or_else(|| Error::NoSuchDocument(document.to_string()))?;
+        if about.deleted.is_some() { Err(Error::Deleted) } else { Ok(about) }
+    }
+
+    /// Every version.
+    pub async fn versions(&self, document: &DocumentName) -> Result<Versions, Error> {
+        let about = self.about(document).await?;
+        let named = self.store.named_versions(document).await?;
+        let entries = self.entries(document, &about).await?;
+        let ids: HashSet<&PrincipalId> =
+            entries.iter().map(|entry| &entry.by).chain(named.iter().map(|version| &version.by)).collect();
+        let authors = self.principals(ids.into_iter().cloned().collect()).await?;
+        let kinds: HashMap<&PrincipalId, PrincipalKind> =
+            authors.iter().map(|author| (&author.id, author.kind)).collect();
+        let names: HashSet<u64> = named.iter().map(|version| version.seq).collect();
+        let kind = |id: &PrincipalId| kinds.get(id).copied().unwrap_or(PrincipalKind::Person);
+        let sessions = sessions::sessions(entries, kind, |seq| names.contains(&seq));
+        Ok(Versions { about, named, sessions, authors })
+    }
+
+    async fn entries(&self, document: &DocumentName, about: &About) -> Result<Vec<Entry>, Error> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let after = entries.last().map_or(about.begins, |entry| entry.seq);
+            let page = self.store.entries(document, after, ENTRIES).await?;
+            if page.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(page);
+        }
+    }
+
+    /// The document as it was after update `seq`.
+    pub async fn state(&self, document: &DocumentName, seq: u64) -> Result<Bytes, Error> {
+        self.replica(document, seq, |replica| Bytes::from(replica.state())).await
+    }
+
+    /// The text at `root` as it was after update `seq`.
+    pub async fn text(&self, document: &DocumentName, seq: u64, root: &str) -> Result<String, Error> {
+        let root = root.to_owned();
+        self.replica(document, seq, move |replica| replica.text(&root)).await
+    }
+
+    async fn replica<T: Send + 'static>(
+        &self,
+        document: &DocumentName,
+        seq: u64,
+        then: impl FnOnce(Replica) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let about = self.about(document).await?;
+        let _turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about);
+        reader.start_from_kept(seq).await?;
+        let (reader, result) = reader.read_to(seq, |read| then(std::mem::take(&mut read.replica))).await?;
+        drop(reader);
+        Ok(result)
+    }
+
+    /// Names the present version. Naming it again renames it.
+    pub async fn checkpoint(&self, document: &DocumentName, by: &Principal, name: &str) -> Result<NamedVersion, Error> {
+        let name = name.trim();
+        let chars = name.chars().count();
+        if chars == 0 || chars > MAX_VERSION_NAME_CHARS || name.chars().any(char::is_control) {
+            return Err(Error::BadVersionName);
+        }
+        let seq = self.about(document).await?.seq;
+        let present = self.store.named_versions(document).await?;
+        if present.len() >= MAX_NAMED_VERSIONS && present.iter().all(|version| version.seq != seq) {
+            return Err(Error::TooManyVersions);
+        }
+        let state = self.state(document, seq).await?;
+        let version = NamedVersion { seq, name: name.to_owned(), by: by.id.clone(), at: unix_millis() };
+        self.store.remember(by, version.at).await?;
+        self.store.name_version(document, &version, state).await?;
+        Ok(version)
+    }
+
+    /// In what the text at `root` after update `to` differs from that after update `from`.
+    pub async fn diff(
+        &self,
+        document: &DocumentName,
+        from: u64,
+        to: u64,
+        root: &str,
+    ) -> Result<(Vec<Hunk>, Vec<Principal>), Error> {
+        let (first, last) = (from.min(to), from.max(to));
+        let about = self.about(document).await?;
+        let _turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about);
+        reader.start_from_kept(first).await?;
+        reader.attribute();
+        let (old_root, new_root) = (root.to_owned(), root.to_owned());
+        let (reader, old) = reader.read_to(first, move |read| past::runs(&read.replica, &old_root)).await?;
+        let (_, mut hunks) = reader
+            .read_to(last, move |read| {
+                let found = past::changes(old, past::runs(&read.replica, &new_root));
+                found.into_iter().map(|change| read.hunk(change)).collect::<Vec<Hunk>>()
+            })
+            .await?;
+        if from > to {
+            hunks.iter_mut().for_each(Hunk::turn_around);
+        }
+        let pieces = hunks.iter().flat_map(|hunk| hunk.removed.iter().chain(&hunk.inserted));
+        let authors = self.principals(pieces.filter_map(|piece| Some(piece.by.as_ref()?.by.clone())).collect()).await?;
+        Ok((hunks, authors))
+    }
+
+    /// Who wrote each part of the text at `root` as it was after update `seq`; the newest if there is none.
+    pub async fn blame(
+        &self,
+        document: &DocumentName,
+        seq: Option<u64>,
+        root: &str,
+    ) -> Result<(u64, Vec<Blame>, Vec<Principal>), Error> {
+        let about = self.about(document).await?;
+        let seq = seq.unwrap_or(about.seq);
+        let _turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about);
+        reader.start_from_kept(seq).await?;
+        reader.attribute();
+        let root = root.to_owned();
+        let (_, blame) = reader.read_to(seq, move |read| join(read.blame(past::runs(&read.replica, &root)))).await?;
+        let ids = blame.iter().flat_map(|piece| piece.by.iter().map(|author| &author.by).chain(&piece.client_of));
+        let authors = self.principals(ids.cloned().collect()).await?;
+        Ok((seq, blame, authors))
+    }
+
+    /// Whose each Yjs client is: who brought something under its id first.
+    pub async fn clients(&self, document: &DocumentName) -> Result<(Vec<(u64, Author)>, Vec<Principal>), Error> {
+        let about = self.about(document).await?;
+        let seq = about.seq;
+        let _turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about);
+        reader.start_from_kept(seq).await?;
+        reader.attribute();
+        let (_, clients) = reader.read_to(seq, |read| read.clients()).await?;
+        let authors = self.principals(clients.iter().map(|(_, author)| author.by.clone()).collect()).await?;
+        Ok((clients, authors))
+    }
+
+    /// Makes the document what it was after update `seq`, by new edits of `by`. Returns once that is durable.
+    pub async fn restore(
+        &self,
+        document: &DocumentName,
+        live: &DocumentHandle,
+        by: &Principal,
+        seq: u64,
+    ) -> Result<(), Error> {
+        if matches!(document.kind(), Kind::File { .. }) {
+            // A file is a plain text: the difference of two texts is all there is to do.
+            let text = self.text(document, seq, buildspaces_crdt::text::ROOT).await?;
+            return live.replace_text(by, text).await;
+        }
+        let update = self.revert(document, seq).await?;
+        if update.is_empty() { Ok(()) } else { live.apply(by, update).await }
+    }
+
+    /// The update that takes the document back.
+    async fn revert(&self, document: &DocumentName, seq: u64) -> Result<Vec<u8>, Error> {
+        let about = self.about(document).await?;
+        if seq > about.seq || seq < about.begins {
+            return Err(Error::NoSuchVersion { seq, oldest: about.begins, newest: about.seq });
+        }
+        let _turn = self.turn().await?;
+        let (mut revert, mut after, mut marked) = (Revert::default(), about.begins, false);
+        while after < about.seq {
+            let page = self.store.records(document, after).await?;
+            let Some(last) = page.last().map(|record| record.seq) else { break };
+            let work = blocking(move || {
+                for record in page {
+                    if !marked && record.seq > seq {
+                        if record.first <= seq {
+                            return Err(Error::VersionMerged { seq, first: record.first, last: record.seq });
+                        }
+                        revert.mark();
+                        marked = true;
+                    }
+                    revert.apply(&record.update).map_err(|error| Error::Storage(error.to_string().into()))?;
+                }
+                Ok((revert, marked))
+            });
+            (revert, marked) = work.await??;
+            after = last;
+        }
+        if !marked {
+            return Ok(Vec::new());
+        }
+        blocking(|| revert.finish()).await?.ok_or(Error::NotRestorable)
+    }
+
+    /// Merges what is older than `policy` keeps. Returns how many merged records were stored. It can be stopped at any moment
+    /// and called again: each record is stored by itself, and the log is whole before and after.
+    pub async fn compact(&self, document: &DocumentName, policy: Policy, now: UnixMillis) -> Result<usize, Error> {
+        let about = self.about(document).await?;
+        let named = self.store.named_versions(document).await?.into_iter().map(|version| version.seq).collect();
+        let groups = Arc::new(retention::plan(&self.entries(document, &about).await?, &named, now, policy));
+        let Some((_, end)) = groups.last().copied() else { return Ok(0) };
+        let _turn = self.turn().await?;
+        let (mut merger, mut after, mut stored) = (Merger::default(), about.begins, 0);
+        while after < end {
+            let page = self.store.records(document, after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            let groups = groups.clone();
+            let work = blocking(move || {
+                let mut merged = Vec::new();
+                for record in page {
+                    merged.extend(merger.push(record, &groups)?);
+                }
+                Ok::<_, retention::Error>((merger, merged))
+            });
+            let (next, merged) = work.await?.map_err(|error| Error::Storage(error.to_string().into()))?;
+            merger = next;
+            for record in merged {
+                stored += usize::from(self.store.merge_records(document, &record).await?);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Compacts every document once. Ends early when the process stops.
+    pub(crate) async fn compact_all(&self, policy: Policy, tasks: &Tasks) {
+        const AT_ONCE: usize = 100;
+        let mut after = String::new();
+        loop {
+            let page = match self.store.list("", &after, false, AT_ONCE).await {
+                Ok(page) => page,
+                Err(error) => return tracing::warn!(%error, "old updates are not merged now"),
+            };
+            let Some(last) = page.last() else { return };
+            after = last.document.to_string();
+            for about in page {
+                if tasks.is_cancelled() {
+                    return;
+                }
+                match self.compact(&about.document, policy, unix_millis()).await {
+                    Ok(0) => {}
+                    Ok(records) => tracing::debug!(document = %about.document, records, "old updates were merged"),
+                    Err(error) => tracing::warn!(document = %about.document, %error, "old updates were not merged"),
+                }
+            }
+        }
+    }
+
+    /// Everybody of `ids` that is known, each once.
+    pub async fn principals(&self, mut ids: Vec<PrincipalId>) -> Result<Vec<Principal>, Error> {
+        ids.sort();
+        ids.dedup();
+        let mut found = Vec::with_capacity(ids.len());
+        for known in [Principal::system(), Principal::file_system()] {
+            if let Ok(at) = ids.binary_search(&known.id) {
+                ids.remove(at);
+                found.push(known);
+            }
+        }
+        found.extend(self.store.principals(&ids).await?);
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    /// Keeps others from importing.
+    pub(crate) fn begin_import(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+        self.turns.import.clone().try_acquire_owned().map_err(|_| Error::Busy)
+    }
+
+    /// Waits until this question may be worked on.
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        let _waiting = self.turns.waiting.try_acquire().map_err(|_| Error::Busy)?;
+        self.turns.jobs.acquire().await.map_err(|_| Error::Closed)
+    }
+}
+
+impl Hunk {
+    fn turn_around(&mut self) {
+        std::mem::swap(&mut self.from, &mut self.to);
+        std::mem::swap(&mut self.removed, &mut self.inserted);
+    }
+}
+
+/// Joins neighbours that one author wrote at about the same time.
+fn join(pieces: Vec<Blame>) -> Vec<Blame> {
+    let mut joined: Vec<Blame> = Vec::new();
+    for piece in pieces {
+        let Some(last) = joined.last_mut() else {
+            joined.push(piece);
+            continue;
+        };
+        let together = match (&last.by, &piece.by) {
+            (Some(a), Some(b)) => a.by == b.by && (a.at - b.at).abs() < SAME_TIME,
+            (None, None) => true,
+            _ => false,
+        };
+        if together && last.client_of == piece.client_of {
+            last.text.push_str(&piece.text);
+            if last.by.as_ref().zip(piece.by.as_ref()).is_some_and(|(a, b)| b.seq > a.seq) {
+                last.by = piece.by;
+            }
+        } else {
+            joined.push(piece);
+        }
+    }
+    joined
+}
+
+fn piece((run, by): (past::Run, Option<Author>)) -> Piece {
+    Piece { text: run.text, by }
+}
+
+#[cfg(test)]
+mod tests;
