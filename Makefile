@@ -19,7 +19,7 @@ setup: ## Installs what is missing to build, run and test
 
 build: $(WEB_DIST) ## Builds the web app, the sandbox agent and the server
 	@scripts/build-agent >/dev/null
-	@cargo build --locked --release --package buildspaces
+	@cargo build --locked --release --workspace --bin buildspaces
 
 $(WEB_DIST): $(WEB_SOURCES) web/package-lock.json
 	@scripts/setup
