@@ -129,7 +129,10 @@ async function ySweet(
   { doc = new Y.Doc(), serverToken, authorization = 'full', ...options } = {},
 ) {
   const manager = new DocumentManager(connectionString(server, serverToken));
+  let isDestroyed = false;
   const askToken = async () => {
+    // The provider asks until it is answered, even after its own end.
+    if (isDestroyed) return new Promise(() => undefined);
     await manager.createDoc(name);
     return manager.getClientToken(name, { authorization });
   };
@@ -157,6 +160,7 @@ async function ySweet(
       provider.websocket?.terminate();
     },
     destroy() {
+      isDestroyed = true;
       stayAway();
       if (provider.websocket) provider.websocket.onclose = null;
       provider.disconnect();
