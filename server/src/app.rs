@@ -94,7 +94,9 @@ async fn run(config: Config) -> Result<ExitCode> {
     });
     log_tasks.spawn("http server", async move {
         let stop = async move { server_tasks.cancelled().await };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        // Every route is made ready once here; the router itself would do it again for each connection.
+        let service = router.into_make_service();
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
             tracing::error!(%error, "the HTTP server ended");
         }
     });

@@ -20,6 +20,7 @@ use buildspaces_rooms::{CloseReason, Outbox};
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -53,6 +54,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes read at once. Each idle connection holds so many.
 const READ_BYTES: usize = 4096;
+
+/// Up to so many bytes are put together before they are written.
+const SMALL: usize = 512;
 
 /// Bytes written before other connections have their turn.
 const DRAIN_BYTES: usize = 256 << 10;
@@ -117,13 +121,15 @@ impl Upgrade {
         let opening = gateway.clone();
         gateway.tasks.spawn("connection", async move {
             let Ok(upgraded) = on_upgrade.await else { return };
-            match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-                Ok(raw) => {
-                    let stream = raw.io.into_inner();
+            match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+                Ok(upgrade::Parts { io, read_buf, .. }) => {
+                    let stream = io.into_inner();
                     let address = stream.peer_addr().map(|peer| {
                         limits::client_address(&opening.config.limits, peer.ip(), forwarded_for.as_deref())
                     });
-                    let socket = Socket::new(&opening.config, stream, &raw.read_buf);
+                    let socket = Socket::new(&opening.config, stream, &read_buf);
+                    // However little is in it, it is as large as hyper reads at once.
+                    drop(read_buf);
                     match opening.connections.connect(address.ok()) {
                         Ok(_permit) => serve(socket).await,
                         Err(exceeded) => socket.close(exceeded.into()).await,
@@ -165,8 +171,19 @@ impl Wire for TcpWire {
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let len = slices.iter().map(|slice| slice.len()).sum();
         match slices {
             [one] => self.0.try_write(one),
+            // A keystroke to many people is mostly this call, and one buffer costs the kernel less than three.
+            several if len <= SMALL => {
+                let mut joined = [0; SMALL];
+                let mut end = 0;
+                for slice in several {
+                    joined[end..end + slice.len()].copy_from_slice(slice);
+                    end += slice.len();
+                }
+                self.0.try_write(&joined[..len])
+            }
             several => self.0.try_write_vectored(several),
         }
     }
@@ -213,7 +230,8 @@ pub(crate) struct Socket {
     outbox: Arc<Outbox>,
     writer: Arc<OwnedWriteHalf>,
     reader: OwnedReadHalf,
-    context: WebSocketContext,
+    /// Boxed, because a socket is moved from one future into the next and each keeps room for it.
+    context: Box<WebSocketContext>,
     /// What tungstenite wants to write: pongs and closes.
     replies: Vec<u8>,
     max_frame_bytes: usize,
@@ -248,7 +266,7 @@ impl Socket {
             outbox: Outbox::new(Box::new(TcpWire(writer.clone())), config.max_waiting_bytes),
             writer,
             reader,
-            context: WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(settings)),
+            context: Box::new(WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(settings))),
             replies: Vec::new(),
             max_frame_bytes: config.max_frame_bytes,
             rate: RateLimit::new(&config.limits, std::time::Instant::now()),

@@ -78,7 +78,8 @@ struct Asked {
 
 async fn serve(gateway: &Gateway, asked: &Asked, dialect: Dialect, mut socket: Socket) {
     let _counted = OpenConnection::new(if dialect == Dialect::YSweet { "ysweet" } else { "yjs" });
-    let opened = open(gateway, asked, dialect, &socket).await;
+    // Boxed, so that a connection does not hold room for it as long as it lives.
+    let opened = Box::pin(open(gateway, asked, dialect, &socket)).await;
     let close = match opened {
         Ok((connection, watch, _user)) => exchange(&mut socket, connection, watch).await,
         Err(close) => Some(close),

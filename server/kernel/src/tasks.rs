@@ -26,9 +26,10 @@ impl Tasks {
     ///
     /// The task is not cancelled by force: it watches [`Tasks::cancelled`] and drains.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        // Boxed before it moves into the task, which would keep room for it beside the box.
+        let task = CatchUnwind(Box::pin(task));
         self.tracker.spawn(async move {
-            let caught = CatchUnwind(Box::pin(task)).await;
-            if let Err(message) = caught {
+            if let Err(message) = task.await {
                 tracing::error!(task = name, panic = message, "background task panicked");
             }
         });

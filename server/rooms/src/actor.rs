@@ -39,8 +39,13 @@ pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// How often presence is looked through for what expired.
 const TICK: Duration = Duration::from_secs(5);
 
-/// Updates after which the document's state is kept, so that loading stays fast.
-const SNAPSHOT_EVERY: u64 = 500;
+/// The state is kept when the log behind the last one weighs so much, or a quarter of the state if that is more; so loading stays
+/// fast, and a large document is not written again and again. When the document leaves memory less is enough.
+const SNAPSHOT_FROM: usize = 256 << 10;
+const SNAPSHOT_AT_END_FROM: usize = 8 << 10;
+
+/// What an update weighs beside its bytes, since loading must read it.
+const UPDATE_WEIGHT: usize = 64;
 
 /// How long a document waits before it tries again to write to a full disk: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -130,7 +135,8 @@ pub(crate) async fn run(mut setup: Setup) {
         }
     };
     meters::DOCUMENTS_OPEN.increment(1.0);
-    let log_len = stored.updates.len() as u64;
+    let behind = weight(stored.updates.iter().map(Bytes::len));
+    let kept = stored.snapshot.as_ref().map_or(0, |(_, state)| state.len());
     setup.share.grown(stored.bytes());
     let mut actor = Actor {
         setup,
@@ -142,7 +148,8 @@ pub(crate) async fn run(mut setup: Setup) {
         append: None,
         requests: HashMap::new(),
         next_ticket: 0,
-        since_snapshot: log_len,
+        behind,
+        kept,
         last_used: tokio::time::Instant::now(),
         began: None,
         buried: None,
@@ -239,7 +246,9 @@ struct Actor {
     append: Option<Append>,
     requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
     next_ticket: Ticket,
-    since_snapshot: u64,
+    /// Weight of the log behind the last state that was kept, and that state's size.
+    behind: usize,
+    kept: usize,
     last_used: tokio::time::Instant,
     /// When the turn under way was taken from the mailbox, if it was.
     began: Option<Instant>,
@@ -493,26 +502,32 @@ impl Actor {
         let Some(last) = records.last() else { return };
         let seq = last.seq;
         self.setup.share.grown(records.iter().map(|record| record.update.len()).sum());
-        self.since_snapshot += records.len() as u64;
+        self.behind += weight(records.iter().map(|record| record.update.len()));
         let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
         let tasks = self.setup.tasks.clone();
         let append = Box::pin(async move { append(store.as_ref(), &name, records, &tasks).await });
         self.append = Some((seq, Instant::now(), append));
     }
 
-    /// Keeps the state when the log has grown. Losing this is harmless: the log has everything.
+    /// Keeps the state when the log has grown.
     fn keep_snapshot(&mut self) {
-        if self.since_snapshot < SNAPSHOT_EVERY || self.append.is_some() || !self.unsaved.is_empty() {
-            return;
+        if self.behind >= SNAPSHOT_FROM.max(self.kept / 4) && self.append.is_none() && self.unsaved.is_empty() {
+            let kept = self.snapshot();
+            self.setup.tasks.spawn("document snapshot", kept);
         }
-        self.since_snapshot = 0;
+    }
+
+    /// Keeps the state as it is in the log. Losing this is harmless: the log has everything.
+    fn snapshot(&mut self) -> impl Future<Output = ()> + Send + 'static {
         let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
         let (seq, state) = (self.document.seq(), self.document.replica().state());
-        self.setup.tasks.spawn("document snapshot", async move {
+        self.behind = 0;
+        self.kept = state.len();
+        async move {
             if let Err(error) = store.save_snapshot(&name, seq, state).await {
                 tracing::warn!(document = %name, %error, "a snapshot was not kept; loading will take longer");
             }
-        });
+        }
     }
 
     /// Takes what is in the mailbox, saves it, and says goodbye.
@@ -538,6 +553,9 @@ impl Actor {
     }
 
     async fn end(&mut self, end: End) {
+        if matches!(end, End::Idle | End::Stopping) && self.behind >= SNAPSHOT_AT_END_FROM {
+            self.snapshot().await;
+        }
         let reason = match end {
             End::Idle => return,
             End::Failed => CloseReason::Failed,
@@ -559,6 +577,11 @@ impl Actor {
             let _ = waiting.send(());
         }
     }
+}
+
+/// What a log with updates of these sizes weighs.
+fn weight(updates: impl Iterator<Item = usize>) -> usize {
+    updates.map(|bytes| bytes + UPDATE_WEIGHT).sum()
 }
 
 /// Sleeps until then; for ever if there is no such moment.

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::meters;
+
 /// What a document takes besides its contents: its task, queues and maps.
 const BASE: usize = 8 << 10;
 
@@ -95,7 +97,7 @@ impl Share {
 
     fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        metrics::gauge!("buildspaces_documents_bytes").increment(bytes as f64);
+        meters::DOCUMENTS_BYTES.increment(bytes as f64);
         let used = self.budget.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.budget.max {
             self.budget.exceeded.notify_one();
@@ -105,7 +107,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        metrics::gauge!("buildspaces_documents_bytes").decrement(self.bytes() as f64);
+        meters::DOCUMENTS_BYTES.decrement(self.bytes() as f64);
         self.budget.used.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }

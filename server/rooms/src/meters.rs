@@ -7,6 +7,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 pub(crate) static DOCUMENTS_OPEN: LazyLock<Gauge> = LazyLock::new(|| gauge!("buildspaces_documents_open"));
 
+pub(crate) static DOCUMENTS_BYTES: LazyLock<Gauge> = LazyLock::new(|| gauge!("buildspaces_documents_bytes"));
+
 pub(crate) static TURN_COMMANDS: LazyLock<Histogram> = LazyLock::new(|| histogram!("buildspaces_turn_commands"));
 
 pub(crate) static FAN_OUT_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogram!("buildspaces_fan_out_seconds"));

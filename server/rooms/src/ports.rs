@@ -107,7 +107,8 @@ pub trait Store: HistoryStore {
     /// committed together. An error means that none of `records` is in the log.
     async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError>;
 
-    /// Keeps `state` so that loading need not read the updates up to `seq`. The updates stay.
+    /// Keeps `state` so that loading need not read the updates up to `seq`. The updates stay, so this alone need not be durable
+    /// when it returns.
     async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError>;
 
     async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError>;

@@ -73,17 +73,7 @@ impl Store for Documents {
     }
 
     async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO document_snapshot (document, seq, data) SELECT id, ?, ? FROM document WHERE name = ?
-             ON CONFLICT (document) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > seq",
-        )
-        .bind(seq as i64)
-        .bind(state)
-        .bind(document.as_str())
-        .execute(&mut *self.database.write().await.map_err(failed)?)
-        .await
-        .map_err(failed)?;
-        Ok(())
+        self.log.keep(document, seq, state).await
     }
 
     async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError> {

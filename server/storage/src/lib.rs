@@ -7,6 +7,7 @@ mod database;
 mod documents;
 mod history;
 mod log;
+mod meters;
 mod revocations;
 mod runs;
 

@@ -45,6 +45,7 @@ pub(crate) struct Log {
 /// What the writer is asked.
 enum Request {
     Append(Append),
+    Keep(Keep),
     /// Put everything of the journal where it belongs, then answer.
     Settle(oneshot::Sender<Result<(), StoreError>>),
     /// Answer once everything before this is written.
@@ -53,6 +54,14 @@ enum Request {
     Tick,
     /// Write what waits, and end.
     Stop,
+}
+
+/// A document's state, so that loading need not read the updates up to `seq`.
+struct Keep {
+    document: DocumentName,
+    seq: u64,
+    state: Vec<u8>,
+    reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
 struct Append {
@@ -77,6 +86,14 @@ impl Log {
         let (reply, result) = oneshot::channel();
         let append = Append { document: document.clone(), records, reply: Some(reply) };
         self.requests.send(Request::Append(append)).await.map_err(|_| ended())?;
+        result.await.map_err(|_| ended())?
+    }
+
+    /// Keeps a document's state. It is flushed with what is appended next.
+    pub(crate) async fn keep(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
+        let (reply, result) = oneshot::channel();
+        let keep = Keep { document: document.clone(), seq, state, reply };
+        self.requests.send(Request::Keep(keep)).await.map_err(|_| ended())?;
         result.await.map_err(|_| ended())?
     }
 

@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::{self, Checkpoints};
 use super::journal::{self, Chunk};
-use super::{Append, Place, Request, Shared, State};
+use super::{Append, Keep, Place, Request, Shared, State};
 use crate::database::{Durability, store_error};
+use crate::meters;
 
 /// Most bytes of updates in one transaction, so that the first of a group does not wait for ever.
 const MAX_GROUP_BYTES: usize = 4 << 20;
@@ -34,19 +35,20 @@ const SETTLE_FROM: usize = 4 << 20;
 /// Bytes that one transaction settles when nothing else happens. Appends that come meanwhile wait for it.
 const SETTLE_SLICE: usize = 256 << 10;
 
-/// So few appends in a group are worth a pause, in which the next group gathers: a flush takes as much of the processor for one
-/// append as for many.
-const FEW: usize = 32;
-
-/// The pause after a flush of few appends, as a multiple of what the flush took, and at most. An append that nothing went before
-/// does not wait; others are acknowledged within three flushes.
-const PAUSE: u32 = 2;
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// How long the next group gathers after a flush of next to nothing: a flush takes as much of the processor for one append as for
+/// many. The more a flush had, the shorter the pause, and after one of this many appends there is none. An append that nothing
+/// went before does not wait.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const MANY: usize = 16;
 
 /// How often the writer is told that time passes: the journal is settled after a period without appends.
 const TICK: Duration = Duration::from_secs(1);
 
 const INSERT_UPDATE: &str = "INSERT INTO document_update (document, seq, at, principal, data) VALUES (?, ?, ?, ?, ?)";
+
+const KEEP_STATE: &str = "INSERT INTO document_snapshot (document, seq, data)
+    SELECT id, ?, ? FROM document WHERE name = ? AND deleted_at IS NULL
+    ON CONFLICT (document) DO UPDATE SET seq = excluded.seq, data = excluded.data WHERE excluded.seq > seq";
 
 /// Starts the thread. It ends when `tasks` is told to, or when the last handle to the log is gone.
 pub(super) fn start(
@@ -136,9 +138,11 @@ impl Writer {
             }
             let mut next = Some(request);
             let mut group = Group::default();
+            let mut states = Vec::new();
             while let Some(request) = next.take() {
                 match request {
                     Request::Append(append) => group.push(append),
+                    Request::Keep(keep) => states.push(keep),
                     Request::Written(reply) => {
                         self.commit(std::mem::take(&mut group));
                         let _ = reply.send(());
@@ -160,6 +164,10 @@ impl Writer {
                 }
             }
             self.commit(group);
+            for keep in states {
+                let kept = self.keep(&keep);
+                answer(keep.reply, kept);
+            }
         }
         if let Err(error) = self.settle_all() {
             tracing::warn!(%error, "the journal stays for the next start");
@@ -172,14 +180,10 @@ impl Writer {
             return;
         }
         self.appended = true;
-        metrics::histogram!("buildspaces_append_group_size").record(group.appends.len() as f64);
+        meters::GROUP_SIZE.record(group.appends.len() as f64);
         let mut group = group;
-        let began = Instant::now();
         let results = self.try_to_commit(&mut group);
-        let ended = Instant::now();
-        let is_small = group.appends.len() < FEW;
-        let pause = if is_small { (PAUSE * (ended - began)).min(LONGEST_PAUSE) } else { Duration::ZERO };
-        self.not_before = ended + pause;
+        self.not_before = Instant::now() + pause(group.appends.len());
         for (append, result) in group.appends.into_iter().zip(results) {
             match append.reply {
                 Some(reply) => answer(reply, result),
@@ -204,8 +208,30 @@ impl Writer {
             // Settling needs space of its own. Without it, and after a checkpoint, there may be enough.
             result = self.checkpoint().and_then(|()| self.write(&mut group.appends, 0));
         }
-        metrics::gauge!("buildspaces_store_full").set(f64::from(u8::from(matches!(result, Err(StoreError::Full(_))))));
+        meters::STORE_FULL.set(f64::from(u8::from(matches!(result, Err(StoreError::Full(_))))));
         result.unwrap_or_else(|error| vec![Err(error); group.appends.len()])
+    }
+
+    /// A transaction of its own, so that no append fails because a state is too large, and without a flush: the next append's
+    /// flush covers it.
+    fn keep(&mut self, keep: &Keep) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let _turn = shared.database.turn().blocking_lock();
+        let connection = self.connect()?;
+        keep_state(&connection, keep, shared.database.durability()).map_err(|error| store_error(&error))?;
+        self.connection = Some(connection);
+        self.checkpoints.committed();
+        Ok(())
+    }
+
+    /// The connection. It is put back by who used it without an error: closing it ends a transaction, whatever state that is in.
+    fn connect(&mut self) -> Result<Connection, StoreError> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let connection = self.shared.database.connect_to_write().map_err(|error| store_error(&error))?;
+        checkpoint::watch(&connection);
+        Ok(connection)
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
@@ -239,16 +265,8 @@ impl Writer {
     fn write(&mut self, group: &mut [Append], to_settle: usize) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let shared = self.shared.clone();
         let _turn = shared.database.turn().blocking_lock();
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connection = shared.database.connect_to_write().map_err(|error| store_error(&error))?;
-                checkpoint::watch(&connection);
-                connection
-            }
-        };
+        let connection = self.connect()?;
         let plan = Plan::new(&*shared.ready()?, group, to_settle);
-        // After an error the connection is not used again: closing it ends the transaction, whatever state that is in.
         let done = prepare(&connection, plan, group).map_err(|error| store_error(&error))?;
         if shared.database.durability() == Durability::Off {
             done.answer_early(group);
@@ -364,6 +382,11 @@ fn prepare(connection: &Connection, mut plan: Plan, group: &[Append]) -> Result<
     Ok(Done { results, plan, data })
 }
 
+/// The pause after a flush of so many appends.
+fn pause(appends: usize) -> Duration {
+    LONGEST_PAUSE * MANY.saturating_sub(appends) as u32 / MANY as u32
+}
+
 /// Who asked may have gone.
 fn answer(reply: oneshot::Sender<Result<(), StoreError>>, result: Result<(), StoreError>) {
     let _ = reply.send(result);
@@ -400,6 +423,19 @@ impl Done {
         }
         results
     }
+}
+
+fn keep_state(connection: &Connection, keep: &Keep, durability: Durability) -> Result<(), rusqlite::Error> {
+    let flushes = durability == Durability::Full;
+    if flushes {
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+    }
+    let Keep { document, seq, state, .. } = keep;
+    connection.prepare_cached(KEEP_STATE)?.execute(params![*seq as i64, state, document.as_str()])?;
+    if flushes {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+    }
+    Ok(())
 }
 
 /// Puts updates from the journal where they belong.
