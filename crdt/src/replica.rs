@@ -8,6 +8,7 @@
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -26,7 +27,7 @@ use crate::update::{self, Parsed, subdocuments};
 /// A document of this process.
 #[derive(Debug)]
 pub struct Replica {
-    doc: Doc,
+    doc: Lazy,
     gate: Gate,
     /// What it holds for yrs is not what it is: see [`subdocuments`].
     is_disguised: bool,
@@ -78,22 +79,23 @@ impl Replica {
     /// The id is never one used before: an update that was lost in a crash after others saw it must
     /// not share ids with what is written next.
     pub fn new() -> Self {
-        Self { doc: new_doc(), gate: Gate::default(), is_disguised: false, has_subdocument: false }
+        Self { doc: Lazy::default(), gate: Gate::default(), is_disguised: false, has_subdocument: false }
     }
 
     /// As [`Replica::new`], but what is deleted stays in memory, so that it can come back.
     pub(crate) fn keeping_deleted() -> Self {
         let options = Options { offset_kind: OffsetKind::Utf16, skip_gc: true, ..Options::default() };
-        Self { doc: Doc::with_options(options), ..Self::new() }
+        Self { doc: Doc::with_options(options).into(), ..Self::new() }
     }
 
     /// Rebuilds a document from a snapshot and the updates that were accepted after it, in order.
     ///
-    /// The gate looks at each, so a log that lost an update is noticed; yrs gets them merged, which is several times faster.
-    pub fn load(snapshot: Option<&[u8]>, updates: &[Bytes]) -> Result<Self, LoadError> {
+    /// The gate looks at each, so a log that lost an update is noticed; yrs gets them merged, which is several times faster. It gets a
+    /// snapshot with nothing behind it only when somebody asks for more than the snapshot: until then nobody waits for yrs.
+    pub fn load(snapshot: Option<&Bytes>, updates: &[Bytes]) -> Result<Self, LoadError> {
         let mut replica = Self::new();
         let mut parsed = Vec::with_capacity(updates.len() + 1);
-        for (index, bytes) in snapshot.into_iter().chain(updates.iter().map(AsRef::as_ref)).enumerate() {
+        for (index, bytes) in snapshot.into_iter().chain(updates).enumerate() {
             let unreadable = |error: Malformed| LoadError::Unreadable { index, cause: error.to_string() };
             let update = update::parse(bytes).map_err(unreadable)?;
             match replica.gate.admit(&update, Source::Own).map_err(unreadable)? {
@@ -101,10 +103,15 @@ impl Replica {
                 Verdict::Missing => return Err(LoadError::Missing { index }),
             }
         }
-        let outcome = match parsed.as_slice() {
-            [] => return Ok(replica),
-            [one] => decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded)),
-            many => replica.integrate_merged(many),
+        let outcome = match (snapshot, parsed.as_slice()) {
+            (_, []) => return Ok(replica),
+            (Some(snapshot), [one]) => {
+                replica.count(one);
+                replica.doc = Lazy::from(snapshot.clone());
+                return Ok(replica);
+            }
+            (None, [one]) => decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded)),
+            (_, many) => replica.integrate_merged(many),
         };
         match outcome {
             Ok(_) => Ok(replica),
@@ -120,9 +127,9 @@ impl Replica {
         self.integrate(&merged, decoded)
     }
 
-    fn load_one_by_one(snapshot: Option<&[u8]>, updates: &[Bytes]) -> Result<Self, LoadError> {
+    fn load_one_by_one(snapshot: Option<&Bytes>, updates: &[Bytes]) -> Result<Self, LoadError> {
         let mut replica = Self::new();
-        for (index, bytes) in snapshot.into_iter().chain(updates.iter().map(AsRef::as_ref)).enumerate() {
+        for (index, bytes) in snapshot.into_iter().chain(updates).enumerate() {
             match replica.apply(bytes) {
                 Ok(Applied::Changed | Applied::Nothing) => {}
                 Ok(Applied::Missing) => return Err(LoadError::Missing { index }),
@@ -146,6 +153,9 @@ impl Replica {
 
     fn take(&mut self, update: &[u8], source: Source) -> Result<Applied, Error> {
         let parsed = update::parse(update)?;
+        if parsed.is_empty() {
+            return Ok(Applied::Nothing);
+        }
         let decoded = decode(&parsed)?;
         match self.gate.admit(&parsed, source)? {
             Verdict::Ready => self.integrate(&parsed, decoded),
@@ -155,33 +165,30 @@ impl Replica {
 
     /// Has yrs apply what the gate let in.
     fn integrate(&mut self, update: &Parsed<'_>, decoded: Update) -> Result<Applied, Error> {
+        self.count(update);
+        match integrate(self.doc.get_to_change(), decoded) {
+            Ok(true) => Ok(Applied::Changed),
+            Ok(false) => Ok(Applied::Nothing),
+            Err(Failure::Refused(cause)) => Err(Error::Broken(cause)),
+            Err(Failure::Panicked) => {
+                // Whatever touches a half-changed document may panic again, even to free it; so it is left where it is.
+                std::mem::forget(std::mem::take(&mut self.doc));
+                self.gate = Gate::default();
+                Err(Error::Broken("yrs panicked".to_owned()))
+            }
+        }
+    }
+
+    /// Remembers what kind of content is let in.
+    fn count(&mut self, update: &Parsed<'_>) {
         self.is_disguised |= update.needs_rewrite();
         self.has_subdocument |= update.has_subdocument();
-        let mut txn = ManuallyDrop::new(self.doc.transact_mut());
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            txn.apply_update(decoded).map_err(|e| e.to_string())?;
-            if txn.has_missing_updates() {
-                return Err("parts of it were left over".to_owned());
-            }
-            let has_changes = txn.has_changes();
-            txn.commit();
-            Ok(has_changes)
-        }));
-        if let Ok(outcome) = outcome {
-            drop(ManuallyDrop::into_inner(txn));
-            let has_changes = outcome.map_err(Error::Broken)?;
-            return Ok(if has_changes { Applied::Changed } else { Applied::Nothing });
-        }
-        // Whatever touches a half-changed document may panic again, even to free it; so it is left where it is.
-        std::mem::forget(std::mem::replace(&mut self.doc, new_doc()));
-        self.gate = Gate::default();
-        Err(Error::Broken("yrs panicked".to_owned()))
     }
 
     /// True if the replica has all that `update` brings and takes away, so that applying it would change nothing.
     pub fn knows(&self, update: &[u8]) -> bool {
         let Ok(parsed) = update::parse(update) else { return false };
-        self.gate.knows_structs(&parsed) && parsed.deletes_only(|| self.doc.transact().snapshot().delete_set)
+        self.gate.knows_structs(&parsed) && parsed.deletes_only(|| self.doc.get().transact().snapshot().delete_set)
     }
 
     /// What a replica with `state_vector` lacks. Contains only what is integrated.
@@ -197,7 +204,7 @@ impl Replica {
     }
 
     fn encode(&self, state: &StateVector) -> Vec<u8> {
-        let update = self.doc.transact().encode_diff_v1(state);
+        let update = self.doc.get().transact().encode_diff_v1(state);
         if !self.is_disguised {
             return update;
         }
@@ -222,7 +229,7 @@ impl Replica {
 
     /// True if both have the same elements, and the same of them deleted: then they are the same document.
     pub fn is_same(&self, other: &Self) -> bool {
-        let (own, other) = (self.doc.transact().snapshot(), other.doc.transact().snapshot());
+        let (own, other) = (self.doc.get().transact().snapshot(), other.doc.get().transact().snapshot());
         let lacks = |a: &IdSet, b: &IdSet| !a.diff(b).is_empty();
         own.state_map == other.state_map
             && !lacks(&own.delete_set, &other.delete_set)
@@ -231,7 +238,7 @@ impl Replica {
 
     /// The text at `root`; empty if there is none.
     pub fn text(&self, root: &str) -> String {
-        let txn = self.doc.transact();
+        let txn = self.doc.get().transact();
         txn.get_text(root).map_or_else(String::new, |text| text.get_string(&txn))
     }
 
@@ -239,13 +246,13 @@ impl Replica {
     /// already.
     pub fn set_text(&mut self, root: &str, wanted: &str) -> Option<Vec<u8>> {
         let edits = text::diff(&self.text(root), wanted);
-        let root = self.doc.get_or_insert_text(root);
+        let root = self.doc.get().get_or_insert_text(root);
         self.edit(|txn| text::apply(&root, txn, &edits))
     }
 
     /// Runs a local edit and returns its update, or `None` if it changed nothing.
     pub fn edit(&mut self, edit: impl FnOnce(&mut TransactionMut<'_>)) -> Option<Vec<u8>> {
-        let mut txn = self.doc.transact_mut();
+        let mut txn = self.doc.get_to_change().transact_mut();
         edit(&mut txn);
         let update = txn.has_changes().then(|| txn.encode_update_v1())?;
         drop(txn);
@@ -265,7 +272,7 @@ impl Replica {
 
     /// The map at `root` as JSON, key by key.
     pub fn map(&self, root: &str) -> Vec<(String, Value)> {
-        let txn = self.doc.transact();
+        let txn = self.doc.get().transact();
         let Some(map) = txn.get_map(root) else { return Vec::new() };
         map.iter(&txn).map(|(key, value)| (key.to_owned(), to_json(&value.to_json(&txn)))).collect()
     }
@@ -273,7 +280,7 @@ impl Replica {
     /// Sets (`Some`) and removes (`None`) keys of the map at `root`; what is there already is not
     /// written again. Returns the update, or `None` if nothing differed.
     pub fn set_map(&mut self, root: &str, entries: &[(String, Option<Value>)]) -> Option<Vec<u8>> {
-        let map = self.doc.get_or_insert_map(root);
+        let map = self.doc.get().get_or_insert_map(root);
         self.edit(|txn| {
             for (key, wanted) in entries {
                 let present = map.get(txn, key).map(|value| to_json(&value.to_json(txn)));
@@ -292,8 +299,72 @@ impl Replica {
 
     /// The wrapped document: to read it, and to name the types that [`Replica::edit`] changes.
     pub fn doc(&self) -> &Doc {
-        &self.doc
+        self.doc.get()
     }
+}
+
+/// A yrs document that is built when it is first needed.
+#[derive(Debug, Default)]
+struct Lazy {
+    doc: OnceLock<Doc>,
+    /// What it is built from: a state that the gate has let in. Empty once it is built and has changed, or if there is nothing to begin with.
+    state: Bytes,
+}
+
+impl From<Doc> for Lazy {
+    fn from(doc: Doc) -> Self {
+        Self { doc: doc.into(), state: Bytes::new() }
+    }
+}
+
+impl From<Bytes> for Lazy {
+    fn from(state: Bytes) -> Self {
+        Self { doc: OnceLock::new(), state }
+    }
+}
+
+impl Lazy {
+    fn get(&self) -> &Doc {
+        self.doc.get_or_init(|| {
+            let doc = new_doc();
+            if !self.state.is_empty() {
+                let decoded = update::parse(&self.state).and_then(|parsed| decode(&parsed));
+                let integrated = decoded.map(|decoded| integrate(&doc, decoded));
+                assert!(matches!(integrated, Ok(Ok(_))), "yrs wrote this state and cannot read it: {integrated:?}");
+            }
+            doc
+        })
+    }
+
+    /// The same, to change it.
+    fn get_to_change(&mut self) -> &Doc {
+        self.get();
+        self.state = Bytes::new();
+        self.get()
+    }
+}
+
+#[derive(Debug)]
+enum Failure {
+    Refused(String),
+    Panicked,
+}
+
+/// Has yrs apply an update. Returns whether it changed anything.
+fn integrate(doc: &Doc, decoded: Update) -> Result<bool, Failure> {
+    let mut txn = ManuallyDrop::new(doc.transact_mut());
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        txn.apply_update(decoded).map_err(|e| e.to_string())?;
+        if txn.has_missing_updates() {
+            return Err("parts of it were left over".to_owned());
+        }
+        let has_changes = txn.has_changes();
+        txn.commit();
+        Ok(has_changes)
+    }));
+    let outcome = outcome.map_err(|_| Failure::Panicked)?;
+    drop(ManuallyDrop::into_inner(txn));
+    outcome.map_err(Failure::Refused)
 }
 
 /// Reads an update as yrs does. What is in it that must not reach yrs is disguised.

@@ -217,6 +217,11 @@ impl<'a> Parsed<'a> {
         self.needs_rewrite
     }
 
+    /// True if it brings nothing and takes nothing away.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.structs.is_empty() && self.deletes.is_empty()
+    }
+
     /// True if it brings a subdocument.
     pub(crate) fn has_subdocument(&self) -> bool {
         self.subdocuments > 0

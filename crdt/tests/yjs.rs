@@ -105,7 +105,7 @@ impl Case {
         self.check(&self.applied(std::slice::from_ref(&state), "its state"), "the document after a restart");
         self.check(&Replica::load(None, &accepted).expect("what was accepted"), "the document loaded from its log");
         let cut = random.below(accepted.len() + 1);
-        let snapshot = self.applied(&accepted[..cut], "a part of the log").state();
+        let snapshot = self.applied(&accepted[..cut], "a part of the log").state().into();
         let loaded = Replica::load(Some(&snapshot), &accepted[cut..]).expect("what was accepted");
         self.check(&loaded, "the document loaded from a snapshot and a log");
         // A peer that is behind pulls the rest.

@@ -213,7 +213,7 @@ fn seen(replica: &Replica) -> (Vec<u8>, Vec<Vec<char>>) {
 pub fn check(replica: &Replica, accepted: &[Bytes], choices: &mut Choices<'_>) {
     let state = replica.state();
     let wanted = seen(replica);
-    let reloaded = Replica::load(Some(&state), &[]).expect("its own state");
+    let reloaded = Replica::load(Some(&state.clone().into()), &[]).expect("its own state");
     assert_eq!(wanted, seen(&reloaded), "after a restart from {state:?}");
     let logged = Replica::load(None, accepted).expect("what was accepted");
     assert_eq!(wanted, seen(&logged), "after a restart from {accepted:?}");
@@ -246,7 +246,7 @@ pub fn check(replica: &Replica, accepted: &[Bytes], choices: &mut Choices<'_>) {
     let everything = delete_all(&wanted.0);
     emptied.apply_foreign(&everything).expect("deletions of what is there");
     assert_eq!(emptied.state_vector(), wanted.0);
-    Replica::load(Some(&emptied.state()), &[]).expect("its own state");
+    Replica::load(Some(&emptied.state().into()), &[]).expect("its own state");
 }
 
 fn sequence(pieces: &[Vec<u8>]) -> Replica {

@@ -72,7 +72,7 @@ fn inputs_that_bring_yrs_down_are_harmless_behind_the_gate() {
                     panic!("{}: {cause}", path.display());
                 }
             }
-            let copy = Replica::load(Some(&replica.state()), &[]).expect("its own state");
+            let copy = Replica::load(Some(&replica.state().into()), &[]).expect("its own state");
             // Not the bytes: yrs writes the entries of a map in any order.
             let seen = |replica: &Replica| (replica.state_vector(), replica.state().len(), replica.text("t"));
             assert_eq!(seen(&copy), seen(&replica), "{}", path.display());
@@ -186,7 +186,7 @@ fn what_was_no_type_when_it_came_never_takes_a_child() {
     let child = [1, 1, 4, 0, 0x28, 0, 1, 0, 1, b'k', 1, 126, 0];
     assert!(matches!(replica.apply_foreign(&child), Err(crate::replica::Error::Malformed(_))));
     // From a state in which it is only known as deleted, nobody can tell, and yrs collects the child.
-    let mut loaded = Replica::load(Some(&replica.state()), &[]).expect("its own state");
+    let mut loaded = Replica::load(Some(&replica.state().into()), &[]).expect("its own state");
     assert_eq!(loaded.apply_foreign(&child), Ok(Applied::Changed));
     // What was noted of an update that came too early is forgotten.
     let early = [1, 1, 5, 0, 0x21, 1, 1, b'm', 1, b'k', 1, 1, 9, 1, 0, 1];

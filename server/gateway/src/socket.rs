@@ -52,8 +52,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the client's own close is waited for; without it the code may never arrive.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes read at once. Each idle connection holds so many.
-const READ_BYTES: usize = 4096;
+/// Bytes read at once. Each idle connection holds so many, and tungstenite overwrites them before each read.
+const READ_BYTES: usize = 1024;
 
 /// Up to so many bytes are put together before they are written.
 const SMALL: usize = 512;

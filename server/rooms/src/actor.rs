@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::outbox::{CloseReason, Full, Lane};
-use crate::ports::{Record, Store, StoreError};
+use crate::ports::{Record, Store, StoreError, StoredDocument};
 use crate::{Error, Present, RoomEvent, meters};
 
 /// Requests that wait for one document. When it is full, senders wait: a connection stops reading its socket.
@@ -118,46 +118,32 @@ pub(crate) struct Setup {
     pub(crate) retire: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Runs until the document is unloaded.
-pub(crate) async fn run(mut setup: Setup) {
-    let stored = match setup.store.load(&setup.name).await {
-        Ok(stored) => stored,
-        Err(error) => return refuse_all(&mut setup, error.into()).await,
-    };
-    if stored.is_deleted {
-        return refuse_all(&mut setup, Error::Deleted).await;
-    }
-    let document = match Document::load(setup.access, &stored) {
-        Ok(document) => document,
-        Err(cause) => {
-            tracing::error!(document = %setup.name, cause, "a stored document cannot be read");
-            return refuse_all(&mut setup, Error::Storage(cause.into())).await;
-        }
-    };
+/// Runs until the document is unloaded. What happens only at its beginning and its end is boxed, so that a document does not hold room
+/// for it as long as it is open.
+pub(crate) async fn run(setup: Setup) {
+    let Some(mut actor) = Box::pin(load(setup)).await else { return };
     meters::DOCUMENTS_OPEN.increment(1.0);
-    let behind = weight(stored.updates.iter().map(Bytes::len));
-    let kept = stored.snapshot.as_ref().map_or(0, |(_, state)| state.len());
-    setup.share.grown(stored.bytes());
-    let mut actor = Actor {
-        setup,
-        document,
-        peers: HashMap::new(),
-        turn: Vec::new(),
-        effects: Vec::new(),
-        unsaved: Vec::new(),
-        append: None,
-        requests: HashMap::new(),
-        next_ticket: 0,
-        behind,
-        kept,
-        last_used: tokio::time::Instant::now(),
-        began: None,
-        buried: None,
-    };
     let end = actor.run().await;
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
-    actor.end(end).await;
+    Box::pin(actor.end(end)).await;
     meters::DOCUMENTS_OPEN.decrement(1.0);
+}
+
+/// Loads the document; if that fails, everyone who wants it hears why.
+async fn load(mut setup: Setup) -> Option<Box<Actor>> {
+    let error = match setup.store.load(&setup.name).await {
+        Ok(stored) if stored.is_deleted => Error::Deleted,
+        Ok(stored) => match Document::load(setup.access, &stored) {
+            Ok(document) => return Some(Box::new(Actor::new(setup, document, &stored))),
+            Err(cause) => {
+                tracing::error!(document = %setup.name, cause, "a stored document cannot be read");
+                Error::Storage(cause.into())
+            }
+        },
+        Err(error) => error.into(),
+    };
+    refuse_all(&mut setup, error).await;
+    None
 }
 
 /// Answers what waits when the document cannot be loaded, until no handle is left.
@@ -257,6 +243,26 @@ struct Actor {
 }
 
 impl Actor {
+    fn new(setup: Setup, document: Document, stored: &StoredDocument) -> Self {
+        setup.share.grown(stored.bytes());
+        Self {
+            setup,
+            document,
+            peers: HashMap::new(),
+            turn: Vec::new(),
+            effects: Vec::new(),
+            unsaved: Vec::new(),
+            append: None,
+            requests: HashMap::new(),
+            next_ticket: 0,
+            behind: weight(stored.updates.iter().map(Bytes::len)),
+            kept: stored.snapshot.as_ref().map_or(0, |(_, state)| state.len()),
+            last_used: tokio::time::Instant::now(),
+            began: None,
+            buried: None,
+        }
+    }
+
     async fn run(&mut self) -> End {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -264,7 +270,7 @@ impl Actor {
         loop {
             tokio::select! {
                 biased;
-                () = tasks.cancelled() => return self.stop().await,
+                () = tasks.cancelled() => return Box::pin(self.stop()).await,
                 saved = poll_append(&mut self.append) => match saved {
                     Ok(seq) => self.handle(Input::Durable { seq }),
                     Err(error) => {
@@ -295,7 +301,7 @@ impl Actor {
                 return End::Failed;
             }
             if self.buried.is_some() {
-                self.stop().await;
+                Box::pin(self.stop()).await;
                 return End::Deleted;
             }
             self.start_append();

@@ -258,7 +258,7 @@ pub struct Document {
 impl Document {
     /// Rebuilds a document from what is stored.
     pub fn load(access: Access, stored: &StoredDocument) -> Result<Self, String> {
-        let snapshot = stored.snapshot.as_ref().map(|(_, state)| &state[..]);
+        let snapshot = stored.snapshot.as_ref().map(|(_, state)| state);
         let replica = Replica::load(snapshot, &stored.updates).map_err(|error| error.to_string())?;
         // With nothing behind it the snapshot is what a newcomer gets.
         let full_state = snapshot.filter(|_| stored.updates.is_empty()).map(|state| (0, parts(state).into()));

@@ -176,6 +176,8 @@ impl Database {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // A document is read once and then is in memory; the system keeps the file's pages anyway.
+        connection.pragma_update(None, "cache_size", -256)?;
         Ok(connection)
     }
 
