@@ -121,6 +121,21 @@ async fn an_unused_document_is_unloaded_and_comes_back_whole() {
 }
 
 #[tokio::test]
+async fn a_document_with_a_long_log_keeps_its_state_when_it_leaves() {
+    let (rooms, store, tasks) = fixture();
+    let name = DocumentName::parse("plain").expect("valid");
+    let document = rooms.document(&name).await.expect("open");
+    let mut replica = Replica::new();
+    for _ in 0..200 {
+        document.apply(&Principal::system(), typed(&mut replica, "x")).await.expect("apply");
+    }
+    assert_eq!(store.load(&name).await.expect("load").snapshot, None, "so short a log is read quickly");
+    tasks.shutdown(Duration::from_secs(5)).await;
+    let stored = store.load(&name).await.expect("load");
+    assert_eq!((stored.snapshot.map(|(seq, _)| seq), stored.updates.len()), (Some(200), 0));
+}
+
+#[tokio::test]
 async fn a_deleted_file_ends_its_connections_and_cannot_be_opened() {
     let (rooms, _store, _tasks) = fixture();
     let room = rooms.create(&Principal::system(), new_room()).await.expect("create");
