@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Api } from './support/api.mjs';
 import { scenario } from './support/scenario.mjs';
 import { runProgram } from './support/server.mjs';
-import { until } from './support/wait.mjs';
+import { stays, until } from './support/wait.mjs';
 
 const CLOSED = {
   DOCKER_HOST: 'unix:///nowhere/docker.sock',
@@ -42,20 +42,51 @@ scenario('a guest looks and does not write, until the link is taken back', async
   assert.equal(new URL(grace.page.url()).hash, '', 'the token is in the address no more');
   await until('Grace to see herself', async () => (await grace.names()).includes('Grace'));
 
+  // The page says what she is, and takes nothing that it could not keep.
+  assert.equal(await grace.get('role').getAttribute('data-role'), 'viewer');
   await grace.open('basket.py');
-  await grace.insert('basket.py', '# forged');
-  await grace.page.getByText('The server did not take your edit').first().waitFor();
-  const nodes = await grace
-    .item('basket.py')
-    .getAttribute('data-node')
-    .catch(() => null);
-  if (nodes) assert.doesNotMatch((await host.content(room, nodes)).toString(), /forged/);
+  await grace.caret('basket.py', 'end');
+  await grace.page.keyboard.type('# forged');
+  await grace.editor('basket.py').getByText('You are here as a viewer: you can read').waitFor();
+  await grace.page.keyboard.press('Control+v');
+  await grace.page.keyboard.press('Backspace');
+  await grace.seesNoText('basket.py', 'forged');
+  const node = await grace.item('basket.py').getAttribute('data-node');
+  const words = await grace.text('basket.py');
+  assert.doesNotMatch((await host.content(room, node)).toString(), /forged/);
+  await stays('Grace to be told that she sees the latest', 1500, async () => {
+    return (await grace.connection()).text === 'Synced' && (await grace.text('basket.py')) === words;
+  });
+  for (const id of ['tree-new-file', 'tree-new-folder', 'run-now'])
+    assert.equal(await grace.get(id).count(), 0, id);
+  await grace.item('basket.py').click({ button: 'right' });
+  await grace.get('menu-download').waitFor();
+  for (const id of ['menu-rename', 'menu-move', 'menu-delete'])
+    assert.equal(await grace.get(id).count(), 0, id);
+  await grace.page.keyboard.press('Escape');
+  await grace.get('menu').waitFor({ state: 'detached' });
+  await grace.get('tree').focus();
+  await grace.page.keyboard.press('Delete');
+  assert.match(await grace.get('tree-error').first().innerText(), /here as a viewer/);
 
-  // A reload stays in the room, without what was not taken.
+  // What others write reaches her all the same.
+  const ada = await stage.person('Ada');
+  const { url: invitation } = await host.call('POST', `/rooms/${room}/links`, {
+    role: 'editor',
+    name: 'Ada',
+    expires_in: 600,
+  });
+  await ada.page.goto(invitation);
+  await ada.inRoom();
+  await ada.open('basket.py');
+  await ada.insert('basket.py', '# by an editor\n', 'home');
+  await grace.caret('basket.py', 'home');
+  await grace.seesText('basket.py', '# by an editor');
+  assert.equal((await grace.connection()).text, 'Synced');
+
+  // A reload stays in the room.
   await grace.page.reload();
   await grace.inRoom();
-  await grace.open('basket.py');
-  await grace.seesNoText('basket.py', '# forged');
 
   const { person } = await new Api(
     server.url,

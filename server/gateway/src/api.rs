@@ -40,6 +40,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(rooms::create_room))
         .routes(routes!(rooms::room))
         .routes(routes!(rooms::rules))
+        .routes(routes!(access::access))
         .routes(routes!(access::create_link))
         .routes(routes!(access::revoke))
         .routes(routes!(nodes::create_node))

@@ -61,6 +61,8 @@ pub(crate) struct Grant {
 pub(crate) enum Refusal {
     /// No token, or one that is not valid (any more): get another. Close code 4401.
     Unauthorized(String),
+    /// What somebody known could do here has expired or was taken back. Close code 4401, but another session is no answer to it.
+    Ended(String),
     /// A valid token that does not allow this. Close code 4403.
     Forbidden(String),
     /// Whoever knows could not be asked: try again. Close code 1013.
@@ -70,7 +72,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn close_code(&self) -> u16 {
         match self {
-            Self::Unauthorized(_) => 4401,
+            Self::Unauthorized(_) | Self::Ended(_) => 4401,
             Self::Forbidden(_) => 4403,
             Self::Unavailable(_) => 1013,
         }
@@ -78,7 +80,10 @@ impl Refusal {
 
     pub(crate) fn message(&self) -> &str {
         match self {
-            Self::Unauthorized(message) | Self::Forbidden(message) | Self::Unavailable(message) => message,
+            Self::Unauthorized(message)
+            | Self::Ended(message)
+            | Self::Forbidden(message)
+            | Self::Unavailable(message) => message,
         }
     }
 
@@ -92,6 +97,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Unauthorized(message) => Self::new(StatusCode::UNAUTHORIZED, "unknown_session", message),
+            Refusal::Ended(message) => Self::new(StatusCode::UNAUTHORIZED, "access_ended", message),
             Refusal::Forbidden(message) => Self::forbidden("denied", message),
             Refusal::Unavailable(message) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "auth_unavailable", message),
         }
@@ -216,7 +222,7 @@ pub(crate) async fn admit(
         }
     };
     if let Some(end) = gateway.identity.directory.refused(&grant, Some(document.room())) {
-        return Err(Refusal::Unauthorized(end.message()));
+        return Err(Refusal::Ended(end.message()));
     }
     grant.authority.check(Capability::Read).map_err(|denied| Refusal::Forbidden(denied.to_string()))?;
     gateway.rooms.remember(&grant.authority.principal);
@@ -244,7 +250,7 @@ async fn identify(gateway: &Gateway, token: Option<&str>, origin: Option<&str>) 
         }
     };
     if let Some(end) = gateway.identity.directory.refused(&grant, None) {
-        return Err(Refusal::Unauthorized(end.message()));
+        return Err(Refusal::Ended(end.message()));
     }
     Ok(Somebody { grant, has_session, any_room })
 }

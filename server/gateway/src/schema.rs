@@ -65,8 +65,48 @@ pub(crate) struct Link {
     pub expires: Option<i64>,
 }
 
+/// What the caller is and may do in a room.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Access {
+    pub person: Person,
+    pub role: Role,
+    pub capabilities: Vec<Capability>,
+    /// When it ends by itself; `null` if it does not.
+    pub expires: Option<i64>,
+    /// The server has a key to make links with.
+    pub links: bool,
+    /// Whoever has the room's plain address may begin a session and edit.
+    pub open: bool,
+}
+
+/// One thing that a role allows; see docs/security.md.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Capability {
+    Read,
+    EditDocuments,
+    EditTree,
+    Run,
+    Share,
+    Manage,
+}
+
+impl From<buildspaces_policy::Capability> for Capability {
+    fn from(capability: buildspaces_policy::Capability) -> Self {
+        use buildspaces_policy::Capability as C;
+        match capability {
+            C::Read => Self::Read,
+            C::EditDocuments => Self::EditDocuments,
+            C::EditTree => Self::EditTree,
+            C::Run => Self::Run,
+            C::Share => Self::Share,
+            C::Manage => Self::Manage,
+        }
+    }
+}
+
 /// What somebody may do in a room; see docs/security.md.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     Host,
@@ -84,6 +124,19 @@ impl From<Role> for buildspaces_policy::Role {
             Role::Commenter => Self::Commenter,
             Role::Viewer => Self::Viewer,
             Role::Agent => Self::Agent,
+        }
+    }
+}
+
+impl From<buildspaces_policy::Role> for Role {
+    fn from(role: buildspaces_policy::Role) -> Self {
+        use buildspaces_policy::Role as R;
+        match role {
+            R::Host => Self::Host,
+            R::Editor => Self::Editor,
+            R::Commenter => Self::Commenter,
+            R::Viewer => Self::Viewer,
+            R::Agent => Self::Agent,
         }
     }
 }

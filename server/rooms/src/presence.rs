@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use buildspaces_crdt::awareness::Entry;
 use buildspaces_kernel::ids::{ConnectionId, PrincipalId};
-use buildspaces_policy::Principal;
+use buildspaces_policy::{Principal, PrincipalKind};
 use serde_json::{Value, json};
 
 /// A state that was not renewed for this long is dropped. Clients renew every 15 s.
@@ -186,7 +186,10 @@ fn is_same(one: &str, other: &str) -> bool {
 
 /// The state with the server's word on who it belongs to.
 fn stamped(state: &str, principal: &Principal) -> String {
-    let user = json!({ "id": principal.id, "name": principal.name, "color": color(&principal.id) });
+    let mut user = json!({ "id": principal.id, "name": principal.name, "color": color(&principal.id) });
+    if principal.kind == PrincipalKind::Agent {
+        user["kind"] = json!(principal.kind);
+    }
     let mut value = serde_json::from_str(state).unwrap_or(Value::Null);
     if !value.is_object() {
         value = json!({});
@@ -198,7 +201,6 @@ fn stamped(state: &str, principal: &Principal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use buildspaces_policy::PrincipalKind;
 
     fn person(name: &str) -> Principal {
         let id = PrincipalId::parse(&name.to_lowercase()).expect("valid");
@@ -216,7 +218,11 @@ mod tests {
             presence.announce(now, ConnectionId::new(), &ada, true, says(1, 1, r#"{"user":{"name":"Bo"},"at":3}"#));
         let state: Value = serde_json::from_str(told[0].state.as_deref().expect("state")).expect("json");
         assert_eq!(state["user"]["name"], "Ada");
-        assert_eq!(state["at"], 3);
+        assert_eq!((&state["at"], &state["user"]["kind"]), (&json!(3), &Value::Null));
+        let agent = Principal { kind: PrincipalKind::Agent, ..person("Bot") };
+        let told = presence.announce(now, ConnectionId::new(), &agent, true, says(2, 1, "{}"));
+        let state: Value = serde_json::from_str(told[0].state.as_deref().expect("state")).expect("json");
+        assert_eq!(state["user"]["kind"], "agent");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Links that let others in, and taking access back.
+//! What somebody may do in a room, links that let others in, and taking access back.
 
 use std::time::Duration;
 
@@ -8,19 +8,44 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::revocation::{Revocation, Subject};
-use buildspaces_policy::{Capability, Role};
+use buildspaces_policy::{Authority, Capability, Role};
 
 use super::{Json, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
 use crate::identity::{self, Caller, MintError, NewToken};
-use crate::schema::{ErrorBody, Link, NewLink, NewRevocation, Revoked};
+use crate::schema::{Access, ErrorBody, Link, NewLink, NewRevocation, Person, Revoked};
 
 /// How long a revocation is remembered if it does not say.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Longest life of a link, in seconds.
 const MAX_LIFETIME: u64 = 366 * 24 * 3600;
+
+/// Who the caller is in a room and what they may do there now.
+#[utoipa::path(get, path = "/api/v1/rooms/{room}/access", tag = "access", params(("room" = String, Path)),
+    responses((status = 200, body = Access), (status = 401, body = ErrorBody, description = "`unknown_session`, `access_ended`"),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn access(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(room): RoomPath,
+) -> Result<axum::Json<Access>, ApiError> {
+    let id = RoomId::parse(&room).ok_or_else(ApiError::no_such_room)?;
+    let grant = caller.admit(&gateway, &DocumentName::tree(id.as_str())).await?;
+    gateway.rooms.room(&id).await?;
+    let Authority { principal, role } = &grant.authority;
+    // A token for single documents is not handed on for the whole room.
+    let may = |capability: &Capability| role.permits(*capability) && !(grant.limited && *capability == Capability::Share);
+    Ok(axum::Json(Access {
+        person: Person::from(principal),
+        role: (*role).into(),
+        capabilities: Capability::ALL.into_iter().filter(may).map(Into::into).collect(),
+        expires: grant.expires,
+        links: gateway.config.auth.signer.is_some(),
+        open: gateway.config.auth.takes_sessions(),
+    }))
+}
 
 /// Makes a link that lets somebody into the room.
 #[utoipa::path(post, path = "/api/v1/rooms/{room}/links", tag = "access", params(("room" = String, Path)), request_body = NewLink,

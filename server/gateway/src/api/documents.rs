@@ -53,6 +53,7 @@ pub(crate) fn written_by_the_server() -> ApiError {
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListParams {
     /// Only names that begin with this. Documents of a room are listed only with a prefix `<room>/`: a room's id is its key.
     #[serde(default)]
@@ -86,6 +87,7 @@ pub(crate) async fn list(
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PutParams {
     /// `true`: use the name of a deleted document again, for one that has nothing to do with it.
     #[serde(default)]
@@ -166,12 +168,15 @@ impl From<SharedType> for Kind {
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct GetParams {
     /// In what form; without it `Accept` decides, and without that it is `update`.
+    #[param(inline)]
     r#as: Option<As>,
     /// Name of the shared type. If left out: `text` for a text, the first for Markdown, all of them for JSON.
     root: Option<String>,
     /// As what JSON reads it; by what is in it if left out.
+    #[param(inline)]
     r#type: Option<SharedType>,
 }
 

@@ -19,6 +19,7 @@ use crate::schema::history::{
 const MAX_LIMIT: usize = 1000;
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
     /// Only versions below this number.
     before: Option<u64>,
@@ -27,12 +28,14 @@ pub(crate) struct PageParams {
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct RootParams {
     /// Name of the shared text; `text` if left out.
     root: Option<String>,
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DiffParams {
     from: u64,
     to: u64,
@@ -41,6 +44,7 @@ pub(crate) struct DiffParams {
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct BlameParams {
     /// The version; the newest if left out.
     seq: Option<u64>,

@@ -62,6 +62,7 @@ pub(crate) async fn change_node(
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DeleteParams {
     /// The revision the caller saw.
     rev: Option<u64>,

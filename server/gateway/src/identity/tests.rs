@@ -363,6 +363,35 @@ async fn a_link_lets_somebody_in_with_no_more_than_its_maker_has() {
 }
 
 #[tokio::test]
+async fn everybody_is_told_what_they_may_do_in_a_room() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let path = format!("/api/v1/rooms/{room}/access");
+    for (role, documents, capabilities) in [
+        (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "share", "manage"])),
+        (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "share"])),
+        (Role::Editor, &["**"], json!(["read", "edit_documents", "edit_tree", "run"])),
+        (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run"])),
+        (Role::Viewer, &[], json!(["read"])),
+    ] {
+        let token = f.token_for("ada", role, Some(&room), documents, Duration::from_secs(60));
+        let (status, body) = f.call("GET", &path, &token, None).await;
+        assert_eq!((status, &body["role"]), (200, &json!(role.as_str())), "{body}");
+        assert_eq!((&body["capabilities"], &body["links"], &body["open"]), (&capabilities, &json!(true), &json!(false)));
+        assert!(body["expires"].as_i64().is_some_and(|at| at <= unix_millis() + 60_000), "{body}");
+    }
+    let ada = f.token("ada", Role::Viewer, Some(&room));
+    assert_eq!(f.call("GET", "/api/v1/rooms/nosuchroom/access", &f.token("host", Role::Host, None), None).await.0, 404);
+    assert_eq!(f.call("GET", "/api/v1/rooms/otherroom/access", &ada, None).await.0, 403);
+    let host = f.token("host", Role::Host, Some(&room));
+    assert_eq!(f.revoke(&host, json!({ "user": "ada", "room": room, "reason": "enough" })).await.0, 200);
+    let (status, body) = f.call("GET", &path, &ada, None).await;
+    assert_eq!((status, &body["error"]["code"]), (401, &json!("access_ended")), "another token may be no better: {body}");
+    let (status, body) = f.call("GET", &path, "forged", None).await;
+    assert_eq!((status, &body["error"]["code"]), (401, &json!("unknown_session")));
+}
+
+#[tokio::test]
 async fn guests_come_in_under_a_name_where_that_is_allowed() {
     let f = Fixture::new(AuthConfig { guests: true, ..closed() });
     let room = f.room().await;
@@ -394,4 +423,10 @@ async fn who_made_a_room_is_its_host() {
     assert_eq!(f.revoke(&bo, what.clone()).await.0, 403);
     assert_eq!(f.revoke(&ada, what).await.0, 200);
     assert_eq!(f.revoke(&ada, json!({ "user": "eve" })).await.0, 403, "nobody is host of all rooms");
+    let path = format!("/api/v1/rooms/{}/access", room["id"].as_str().expect("id"));
+    for (token, role) in [(&ada, "host"), (&bo, "editor")] {
+        let (_, body) = f.call("GET", &path, token, None).await;
+        let seen = (&body["role"], &body["expires"], &body["links"], &body["open"]);
+        assert_eq!(seen, (&json!(role), &Value::Null, &json!(false), &json!(true)), "{body}");
+    }
 }

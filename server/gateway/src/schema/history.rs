@@ -3,6 +3,7 @@
 use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::history::{self, Versions as PastVersions};
 use buildspaces_rooms::ports::About;
+use buildspaces_rooms::presence;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -63,6 +64,8 @@ pub(crate) enum AuthorKind {
 pub(crate) struct Author {
     pub id: String,
     pub name: String,
+    /// `#rrggbb`, the same everywhere.
+    pub color: String,
     pub kind: AuthorKind,
 }
 
@@ -71,6 +74,7 @@ impl From<Principal> for Author {
         Self {
             id: principal.id.to_string(),
             name: principal.name.to_string(),
+            color: presence::color(&principal.id).to_owned(),
             kind: match principal.kind {
                 PrincipalKind::Person => AuthorKind::Person,
                 PrincipalKind::Agent => AuthorKind::Agent,

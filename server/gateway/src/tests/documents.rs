@@ -164,6 +164,7 @@ async fn the_past_of_a_rooms_file_is_read_and_brought_back() {
     let (_, diff) = f.call("GET", &format!("{file}/diff?from=1&to=2"), Some(&ada), None).await;
     assert_eq!(diff["hunks"][0]["removed"][0]["text"], "two", "{diff}");
     assert_eq!(diff["authors"][0]["name"], "Bo", "{diff}");
+    assert!(diff["authors"][0]["color"].as_str().is_some_and(|color| color.starts_with('#')), "{diff}");
     let (_, blame) = f.call("GET", &format!("{file}/blame"), Some(&ada), None).await;
     let texts: Vec<_> = blame["ranges"].as_array().expect("a list").iter().map(|range| &range["text"]).collect();
     assert_eq!(texts, ["one ", "2", "\n"], "{blame}");

@@ -4,7 +4,19 @@
  * It keeps nothing: rooms and runs are read live from documents.
  */
 import type { SessionStore } from '../session/session';
-import type { ErrorBody, Node, Room, Rule, Status, Template } from './types';
+import type {
+  Access,
+  Blamed,
+  ErrorBody,
+  Link,
+  Node,
+  Role,
+  Room,
+  Rule,
+  Status,
+  Template,
+  Versions,
+} from './types';
 
 /** A call that failed. `status` 0 means that the server was not reached. */
 export class ApiError extends Error {
@@ -74,7 +86,13 @@ function isErrorBody(body: unknown): body is ErrorBody {
   return typeof error?.message === 'string' && typeof error.code === 'string';
 }
 
+/** A document's name is one segment of the path. */
+function past(document: string): string {
+  return `/documents/${encodeURIComponent(document)}`;
+}
+
 export type NewNode = { parent: string | null; name: string; kind: 'folder' | 'text'; text?: string };
+export type NewLink = { role: Role; name?: string; expires_in: number };
 export type NodeChange = { name?: string; parent?: string | null; rev: number };
 
 export class Api {
@@ -84,6 +102,24 @@ export class Api {
   status = () => this.json<Status>('GET', '/status');
   createRoom = (title: string, template: string) => this.json<Room>('POST', '/rooms', { title, template });
   room = (room: string) => this.json<Room>('GET', `/rooms/${room}`);
+  access = (room: string) => this.json<Access>('GET', `/rooms/${room}/access`);
+  createLink = (room: string, link: NewLink) => this.json<Link>('POST', `/rooms/${room}/links`, link);
+  /** Takes somebody's access to a room back, on live connections too. */
+  remove = async (room: string, user: string, reason: string): Promise<void> => {
+    await this.call('POST', '/revocations', { room, user, ...(reason !== '' && { reason }) });
+  };
+  /** The newest `limit` versions of a document below number `before`. */
+  versions = (document: string, limit: number, before?: number) =>
+    this.json<Versions>(
+      'GET',
+      `${past(document)}/versions?limit=${limit}${before === undefined ? '' : `&before=${before}`}`,
+    );
+  nameVersion = async (document: string, name: string): Promise<void> => {
+    await this.call('POST', `${past(document)}/versions`, { name });
+  };
+  versionText = async (document: string, seq: number): Promise<string> =>
+    (await this.call('GET', `${past(document)}/versions/${seq}/text`)).text();
+  blame = (document: string) => this.json<Blamed>('GET', `${past(document)}/blame`);
   rules = (room: string) => this.json<Rule[]>('GET', `/rooms/${room}/rules`);
   createNode = (room: string, node: NewNode) => this.json<Node>('POST', `/rooms/${room}/nodes`, node);
   changeNode = (room: string, node: string, change: NodeChange) =>
@@ -113,9 +149,9 @@ export class Api {
     try {
       return await send(method, path, { token, body });
     } catch (error) {
-      const unknownSession = error instanceof ApiError && error.status === 401 && token !== undefined;
-      if (!unknownSession) throw error;
-      const renewed = await this.sessions.renew(token, error.message);
+      const refused = error instanceof ApiError && error.status === 401 && token !== undefined;
+      if (!refused) throw error;
+      const renewed = await this.sessions.renew(token, error);
       return await send(method, path, { token: renewed.token, body });
     }
   }

@@ -4,6 +4,216 @@
  */
 
 export interface paths {
+    "/api/v1/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists documents by name. */
+        get: operations["list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The document as it is now. */
+        get: operations["read"];
+        /**
+         * Creates a document with content, unless it has some: then nothing happens, however often this is called. The body is a
+         *     text (`text/plain`) or a Yjs update (`application/octet-stream`).
+         */
+        put: operations["create"];
+        post?: never;
+        /** Deletes a document. Whoever has it open loses it (close code 4404), and its name answers 410 from then on. */
+        delete: operations["delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/blame": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who wrote each part of the text. */
+        get: operations["blame"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whose each Yjs client is: the author who brought something under its id first. */
+        get: operations["clients"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a new document of what this one is now, without its history. */
+        post: operations["copy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** In what the text of version `to` differs from that of version `from`, and who did it. */
+        get: operations["diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes the document what it was in an older version, by new edits of the caller. Nothing of the history is taken away. */
+        post: operations["restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/updates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Applies a Yjs update. It is durable when this returns. With `If-Match` only if nobody changed the document since. */
+        post: operations["update"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The document's versions: those that somebody named, and the sessions of edits between them, newest first. */
+        get: operations["versions"];
+        put?: never;
+        /** Names the present version. Its text is kept whatever becomes of the log. */
+        post: operations["checkpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/versions/{seq}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The document as it was after update `seq`, as a Yjs update. */
+        get: operations["version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/documents/{name}/versions/{seq}/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The text as it was after update `seq`. */
+        get: operations["version_text"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/revocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes access back, on live connections too. */
+        post: operations["revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms": {
         parameters: {
             query?: never;
@@ -21,6 +231,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Creates a room from an archive. It has the id it had; there must not be such a room. Nothing is kept of an archive that
+         *     cannot be read to its end.
+         */
+        post: operations["import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms/{room}": {
         parameters: {
             query?: never;
@@ -28,10 +258,64 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A room's title and origin. No session is needed: whoever has the link may know what it leads to. */
+        /**
+         * A room's title and origin. Where people may begin a session under a name, none is needed: whoever has the link may know what it
+         *     leads to.
+         */
         get: operations["room"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who the caller is in a room and what they may do there now. */
+        get: operations["access"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The room with its texts and all their history as one tar file. Runs and files that are no texts are not in it. */
+        get: operations["export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a link that lets somebody into the room. */
+        post: operations["create_link"];
         delete?: never;
         options?: never;
         head?: never;
@@ -249,9 +533,122 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What the caller is and may do in a room. */
+        Access: {
+            capabilities: components["schemas"]["Capability"][];
+            /**
+             * Format: int64
+             * @description When it ends by itself; `null` if it does not.
+             */
+            expires?: number | null;
+            /** @description The server has a key to make links with. */
+            links: boolean;
+            /** @description Whoever has the room's plain address may begin a session and edit. */
+            open: boolean;
+            person: components["schemas"]["Person"];
+            role: components["schemas"]["Role"];
+        };
+        /** @description Somebody or something that changed a document. */
+        Author: {
+            /** @description `#rrggbb`, the same everywhere. */
+            color: string;
+            id: string;
+            kind: components["schemas"]["AuthorKind"];
+            name: string;
+        };
+        /** @enum {string} */
+        AuthorKind: "person" | "agent" | "file_system" | "system";
+        /** @description A stretch of text that one author wrote at about one time. */
+        BlameRange: {
+            /** Format: int64 */
+            at?: number | null;
+            /** @description Id of who sent it to the server. */
+            by?: string | null;
+            /** @description Id of whose client it was written with, if that is somebody else: it was relayed, or is not what it says. */
+            client_of?: string | null;
+            /**
+             * Format: int64
+             * @description In UTF-16 units from the text's beginning.
+             */
+            offset: number;
+            /** Format: int64 */
+            seq?: number | null;
+            text: string;
+        };
+        Blamed: {
+            authors: components["schemas"]["Author"][];
+            ranges: components["schemas"]["BlameRange"][];
+            /** Format: int64 */
+            seq: number;
+        };
+        /**
+         * @description One thing that a role allows; see docs/security.md.
+         * @enum {string}
+         */
+        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "share" | "manage";
+        /** @description A Yjs client and who used it. */
+        Client: {
+            /** Format: int64 */
+            at: number;
+            /** @description Id of the author. */
+            by: string;
+            /** Format: int64 */
+            client: number;
+            /**
+             * Format: int64
+             * @description The first update with something of it.
+             */
+            seq: number;
+        };
+        Clients: {
+            authors: components["schemas"]["Author"][];
+            clients: components["schemas"]["Client"][];
+        };
+        CopyTo: {
+            /** @description The name of the new document, which must not exist. */
+            to: string;
+        };
+        /** @description What became of a document that was to be created. */
+        Created: {
+            /** @description False if it had content already, which was left alone. */
+            created: boolean;
+            name: string;
+        };
         /** @description Who the caller is. */
         CurrentSession: {
             person: components["schemas"]["Person"];
+        };
+        Difference: {
+            authors: components["schemas"]["Author"][];
+            /** Format: int64 */
+            from: number;
+            hunks: components["schemas"]["Hunk"][];
+            /** Format: int64 */
+            to: number;
+        };
+        /** @description A document, without its content. */
+        DocumentInfo: {
+            /**
+             * Format: int64
+             * @description When it was stored.
+             */
+            changed_at?: number | null;
+            /**
+             * Format: int64
+             * @description Rises when a deleted document's name is used again: what a client kept of an older epoch is of another document.
+             */
+            epoch: number;
+            name: string;
+            /**
+             * Format: int64
+             * @description Number of the last update.
+             */
+            seq: number;
+        };
+        Documents: {
+            documents: components["schemas"]["DocumentInfo"][];
+            /** @description To go on, ask with this as `after`; `null` at the end. */
+            next?: string | null;
         };
         /** @description Why a request was refused. */
         ErrorBody: {
@@ -264,6 +661,50 @@ export interface components {
             /** @description A sentence for people that says what to do. */
             message: string;
         };
+        /** @description One place in which two versions differ. Offsets count UTF-16 units. */
+        Hunk: {
+            /**
+             * Format: int64
+             * @description Where it begins in the version `from`.
+             */
+            from: number;
+            /** @description What came, by who wrote it. */
+            inserted: components["schemas"]["Piece"][];
+            /** @description What is gone, by who deleted it. */
+            removed: components["schemas"]["Piece"][];
+            /**
+             * Format: int64
+             * @description Where it begins in the version `to`.
+             */
+            to: number;
+        };
+        /** @description A link that lets somebody in. It is a secret; it is shown once. */
+        Link: {
+            /** Format: int64 */
+            expires?: number | null;
+            /** @description What stands in `url` after `#token=`. */
+            token: string;
+            url: string;
+        };
+        /** @description A version that was named. */
+        NamedVersion: {
+            /** Format: int64 */
+            at: number;
+            name: string;
+            /** Format: int64 */
+            seq: number;
+        };
+        /** @description A link that is to be made. */
+        NewLink: {
+            /**
+             * Format: int64
+             * @description How long it holds, in seconds; never longer than the caller's own access.
+             */
+            expires_in: number;
+            /** @description The name its holder has for others; `Guest` if left out. */
+            name?: string | null;
+            role: components["schemas"]["Role"];
+        };
         NewNode: {
             kind: components["schemas"]["NewNodeKind"];
             name: string;
@@ -274,6 +715,24 @@ export interface components {
         };
         /** @enum {string} */
         NewNodeKind: "folder" | "text";
+        /** @description Whose access is taken back: one of `user`, `token` and `document`. */
+        NewRevocation: {
+            /** @description Everybody who has this document open must come in again. */
+            document?: string | null;
+            /**
+             * Format: int64
+             * @description When it may be forgotten, in Unix milliseconds; after 30 days if left out.
+             */
+            expires?: number | null;
+            /** @description Shown to whom it concerns, up to 80 characters. */
+            reason?: string | null;
+            /** @description The room it holds in. Only who may do so in every room may leave it out. */
+            room?: string | null;
+            /** @description A token's `jti`, or the token itself. */
+            token?: string | null;
+            /** @description A user's id, as others see it or as the system that made their token calls them. */
+            user?: string | null;
+        };
         NewRoom: {
             /** @description The id of a template. */
             template: string;
@@ -286,6 +745,10 @@ export interface components {
         };
         NewSession: {
             /** @description The name others see: 1 to 40 visible characters. */
+            name: string;
+        };
+        NewVersion: {
+            /** @description 1 to 120 characters. */
             name: string;
         };
         /** @description A file or folder of a room. */
@@ -325,6 +788,35 @@ export interface components {
             id: string;
             name: string;
         };
+        /** @description A piece of text and who did it. */
+        Piece: {
+            /** Format: int64 */
+            at?: number | null;
+            /** @description Id of the author; `null` if the log does not say. */
+            by?: string | null;
+            /**
+             * Format: int64
+             * @description The update that did it.
+             */
+            seq?: number | null;
+            text: string;
+        };
+        RestoreTo: {
+            /**
+             * Format: int64
+             * @description The version whose text is wanted back.
+             */
+            seq: number;
+        };
+        Revoked: {
+            /** @description Connections to documents that ended. */
+            ended: number;
+        };
+        /**
+         * @description What somebody may do in a room; see docs/security.md.
+         * @enum {string}
+         */
+        Role: "host" | "editor" | "commenter" | "viewer" | "agent";
         Room: {
             /** Format: int64 */
             created_at: number;
@@ -398,6 +890,44 @@ export interface components {
         };
         /** @enum {string} */
         Trigger: "text" | "intent";
+        /** @description A version of a document: what it was after update `seq`. */
+        Version: {
+            /**
+             * Format: int64
+             * @description When it was named, or when the session ended.
+             */
+            at: number;
+            /** @description Ids of who named it, or who took part in the session. */
+            authors: string[];
+            /**
+             * Format: int64
+             * @description Number of the session's first update.
+             */
+            first?: number | null;
+            /**
+             * Format: int64
+             * @description When the session began.
+             */
+            from?: number | null;
+            kind: components["schemas"]["VersionKind"];
+            name?: string | null;
+            /** Format: int64 */
+            seq: number;
+        };
+        /** @enum {string} */
+        VersionKind: "named" | "session";
+        Versions: {
+            authors: components["schemas"]["Author"][];
+            /** Format: int64 */
+            epoch: number;
+            /**
+             * Format: int64
+             * @description Number of the last update.
+             */
+            seq: number;
+            /** @description Newest first. */
+            versions: components["schemas"]["Version"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -407,6 +937,814 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list: {
+        parameters: {
+            query?: {
+                /** @description Only names that begin with this. Documents of a room are listed only with a prefix `<room>/`: a room's id is its key. */
+                prefix?: string;
+                /** @description Only names after this one. */
+                after?: string;
+                /** @description At most so many; 100 if left out, 1000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Documents"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read: {
+        parameters: {
+            query?: {
+                /** @description In what form; without it `Accept` decides, and without that it is `update`. */
+                as?: "update" | "state-vector" | "text" | "markdown" | "json";
+                /** @description Name of the shared type. If left out: `text` for a text, the first for Markdown, all of them for JSON. */
+                root?: string;
+                /** @description As what JSON reads it; by what is in it if left out. */
+                type?: "text" | "map" | "array" | "xml";
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description with an `ETag` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description `If-None-Match` names this state */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create: {
+        parameters: {
+            query?: {
+                /** @description `true`: use the name of a deleted document again, for one that has nothing to do with it. */
+                reuse?: boolean;
+                /** @description Name of the shared text that a `text/plain` body becomes; `text` if left out. */
+                root?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description it had content */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description `empty`, `of_a_room`, `invalid_update` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `deleted` */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description it has content, and `If-None-Match: *` was sent */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `of_a_room` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `changed` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    blame: {
+        parameters: {
+            query?: {
+                /** @description The version; the newest if left out. */
+                seq?: number;
+                /** @description Name of the shared text; `text` if left out. */
+                root?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Blamed"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    clients: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Clients"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    copy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CopyTo"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `name_taken` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    diff: {
+        parameters: {
+            query: {
+                from: number;
+                to: number;
+                /** @description Name of the shared text; `text` if left out. */
+                root?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreTo"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_version` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_restorable` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_update` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `read_only` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `changed` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    versions: {
+        parameters: {
+            query?: {
+                /** @description Only versions below this number. */
+                before?: number;
+                /** @description At most so many; 100 if left out, 1000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Versions"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `deleted` */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    checkpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewVersion"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamedVersion"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_version` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    version_text: {
+        parameters: {
+            query?: {
+                /** @description Name of the shared text; `text` if left out. */
+                root?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_version` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRevocation"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revoked"];
+                };
+            };
+            /** @description `bad_revocation` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     create_room: {
         parameters: {
             query?: never;
@@ -446,6 +1784,64 @@ export interface operations {
             };
         };
     };
+    import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-tar": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Room"];
+                };
+            };
+            /** @description `bad_archive` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `room_exists` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `busy`: another import is under way */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     room: {
         parameters: {
             query?: never;
@@ -465,7 +1861,164 @@ export interface operations {
                     "application/json": components["schemas"]["Room"];
                 };
             };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description `no_such_room` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    access: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Access"];
+                };
+            };
+            /** @description `unknown_session`, `access_ended` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": unknown;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLink"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Link"];
+                };
+            };
+            /** @description `no_signing_key`, `bad_link` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -537,13 +2090,14 @@ export interface operations {
     };
     delete_node: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The revision the caller saw. */
+                rev?: number;
+            };
             header?: never;
             path: {
                 room: string;
                 node: string;
-                /** @description The revision the caller saw. */
-                rev: number | null;
             };
             cookie?: never;
         };

@@ -12,8 +12,20 @@ type Filled<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
 /** `color` is checked with `safeColor` before it reaches a style. */
 export type Person = Schemas['Person'];
 export type Session = Schemas['Session'];
+/** Somebody who changed a document. */
+export type Author = Schemas['Author'];
+/** A version of a document: its number is that of the last update in it. */
+export type Version = Filled<Schemas['Version']>;
+export type Versions = Filled<Omit<Schemas['Versions'], 'versions'>> & { versions: Version[] };
+export type BlameRange = Filled<Schemas['BlameRange']>;
+export type Blamed = Filled<Omit<Schemas['Blamed'], 'ranges'>> & { ranges: BlameRange[] };
 export type Template = Schemas['Template'];
 export type Room = Schemas['Room'];
+/** What this person is and may do in a room. */
+export type Access = Filled<Schemas['Access']>;
+export type Role = Schemas['Role'];
+export type Capability = Schemas['Capability'];
+export type Link = Filled<Schemas['Link']>;
 export type Rule = Schemas['Rule'];
 export type Node = Schemas['Node'];
 export type NodeKind = Schemas['NodeKind'];

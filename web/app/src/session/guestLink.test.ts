@@ -61,7 +61,8 @@ describe('a guest', () => {
   it('gets no session of its own when the token is refused', async () => {
     const sessions = new SessionStore(storage(), 't');
     await sessions.enter('t');
-    await expect(sessions.renew('t', 'your access was taken back')).rejects.toBeInstanceOf(ApiError);
+    const why = new ApiError(401, 'unknown_session', 'Your access was taken back.');
+    await expect(sessions.renew('t', why)).rejects.toBeInstanceOf(ApiError);
     expect(sessions.ended.get()).toBe('Your access was taken back.');
     expect(sent).toHaveLength(1);
   });

@@ -13,13 +13,23 @@ function storage(): Storage {
 
 let calls: { method: string; path: string; body: unknown }[] = [];
 let refuse = false;
+/** How the server answers the question what holds in the room, and whether access was taken back. */
+let access = 200;
+let ended = false;
 
 beforeEach(() => {
   calls = [];
   refuse = false;
+  access = 200;
+  ended = false;
   vi.stubGlobal('fetch', async (path: string, init: RequestInit) => {
-    const body = JSON.parse(String(init.body)) as { name: string };
+    const body = JSON.parse(String(init.body ?? '{}')) as { name: string };
     calls.push({ method: init.method ?? '', path, body });
+    if (path.endsWith('/access')) {
+      if (access === 200) return Response.json({ person: { id: 'p1', name: 'Ada', color: '#2563eb' } });
+      const code = ended ? 'access_ended' : access === 401 ? 'unknown_session' : 'denied';
+      return Response.json({ error: { code, message: 'your access was taken back' } }, { status: access });
+    }
     if (refuse && init.method === 'PATCH')
       return Response.json({ error: { code: 'unknown_session', message: 'no' } }, { status: 401 });
     const person = { id: `p${calls.length}`, name: body.name, color: '#2563eb' };
@@ -59,6 +69,32 @@ describe('SessionStore', () => {
     expect(new Set(renewals.map((session) => session.token)).size).toBe(1);
     expect(calls).toHaveLength(2);
     expect((await sessions.renew(token)).token).toBe(renewals[0]?.token);
+    expect(calls).toHaveLength(2);
+  });
+
+  it('asks once what holds for many connections that were refused together', async () => {
+    const sessions = new SessionStore(storage());
+    const { token } = await sessions.signIn('Ada');
+    const [one, two] = await Promise.all([sessions.recover(token, 'r'), sessions.recover(token, 'r')]);
+    expect([one.token, two.token]).toEqual([token, token]);
+    expect(calls.map((call) => call.path)).toEqual(['/api/v1/sessions', '/api/v1/rooms/r/access']);
+  });
+
+  it('begins anew when the server does not know the session', async () => {
+    const sessions = new SessionStore(storage());
+    const { token } = await sessions.signIn('Ada');
+    access = 401;
+    expect((await sessions.recover(token, 'r')).token).not.toBe(token);
+    expect(sessions.ended.get()).toBeNull();
+  });
+
+  it.each([401, 403])('does not come in again under another name when sent out (%d)', async (status) => {
+    const sessions = new SessionStore(storage());
+    const { token } = await sessions.signIn('Ada');
+    [access, ended] = [status, status === 401];
+    await expect(sessions.recover(token, 'r')).rejects.toThrow('Your access was taken back.');
+    expect(sessions.ended.get()).toBe('Your access was taken back.');
+    expect(sessions.current?.token).toBe(token);
     expect(calls).toHaveLength(2);
   });
 

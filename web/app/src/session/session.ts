@@ -8,11 +8,14 @@ import type { Session } from '../api/types';
 import { Store } from '../ui/store';
 
 const KEY = 'buildspaces.session';
+/** The server's word for access that has expired or was taken back, unlike a session that it does not know. */
+const ACCESS_ENDED = 'access_ended';
 
 export class SessionStore extends Store<Session | null> {
-  /** Why a guest's access ended, if it did. */
+  /** Why there is no access to the room any more, if it ended. */
   readonly ended = new Store<string | null>(null);
   private renewal: Promise<Session> | null = null;
+  private recovery: Promise<Session> | null = null;
 
   constructor(
     private readonly storage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>,
@@ -46,14 +49,21 @@ export class SessionStore extends Store<Session | null> {
     return this.create(name);
   }
 
+  /** The room may not be used any more, and nothing this page can do changes that. */
+  end(reason: string): void {
+    if (this.ended.get() === null) this.ended.set(written(reason));
+  }
+
   /**
    * Replaces the session whose token was refused. Many documents find out at the same moment: they share one renewal, and
-   * a caller whose token is already outdated gets the newer session at once.
+   * a caller whose token is already outdated gets the newer session at once. Nothing replaces a guest's token, nor access that
+   * was taken back: who was sent out does not come in again under another name by themselves.
    */
-  renew(refused: string, reason = 'your access has ended'): Promise<Session> {
-    if (this.guest !== null) {
-      this.ended.set(written(reason));
-      return Promise.reject(new ApiError(401, 'access_ended', written(reason)));
+  renew(refused: string, why?: ApiError): Promise<Session> {
+    if (this.guest !== null || why?.code === ACCESS_ENDED) {
+      const reason = why?.message ?? 'Your access has ended.';
+      this.end(reason);
+      return Promise.reject(new ApiError(401, ACCESS_ENDED, reason));
     }
     const current = this.current;
     if (current && current.token !== refused) return Promise.resolve(current);
@@ -61,6 +71,31 @@ export class SessionStore extends Store<Session | null> {
       this.renewal = null;
     });
     return this.renewal;
+  }
+
+  /**
+   * What a document's connection goes on with whose token was refused: the same token, if only that connection was ended; a new
+   * session, if the server does not know this one; otherwise it rejects. Many documents share one question.
+   */
+  recover(refused: string, room: string): Promise<Session> {
+    const current = this.current;
+    if (current && current.token !== refused) return Promise.resolve(current);
+    this.recovery ??= this.ask(refused, room).finally(() => {
+      this.recovery = null;
+    });
+    return this.recovery;
+  }
+
+  private async ask(token: string, room: string): Promise<Session> {
+    try {
+      const response = await send('GET', `/rooms/${room}/access`, { token });
+      const { person } = (await response.json()) as Pick<Session, 'person'>;
+      return this.current ?? { token, person };
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) return this.renew(token, error);
+      if (error instanceof ApiError && error.status === 403) this.end(error.message);
+      throw error;
+    }
   }
 
   private async create(name: string): Promise<Session> {

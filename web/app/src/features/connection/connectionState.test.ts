@@ -11,7 +11,14 @@ const doc = (change: Partial<DocState> = {}): DocState => ({
   ...change,
 });
 const view = (change: Partial<ConnectionInput>) =>
-  describe({ room: [doc(), doc()], files: [], browserOnline: true, justReturned: false, ...change });
+  describe({
+    room: [doc(), doc()],
+    files: [],
+    browserOnline: true,
+    mayEdit: true,
+    justReturned: false,
+    ...change,
+  });
 
 suite('describe', () => {
   it.each<[string, Partial<ConnectionInput>, string]>([
@@ -39,6 +46,13 @@ suite('describe', () => {
     ['just back', { justReturned: true }, 'Reconnected'],
     ['just back, still saving', { justReturned: true, files: [doc({ unsaved: 1 })] }, 'Saving…'],
     ['room gone', { room: [doc({ link: 'gone' })] }, 'Room not found'],
+    ['a viewer who typed', { mayEdit: false, files: [doc({ unsaved: 2, touched: true })] }, 'Synced'],
+    [
+      'a viewer whose server is away',
+      { mayEdit: false, files: [doc({ link: 'away', unsaved: 2, touched: true })] },
+      'Reconnecting…',
+    ],
+    ['runs that may not be read', { room: [doc(), doc({ link: 'barred', loaded: false })] }, 'Synced'],
     ['a deleted file does not count', { files: [doc({ link: 'gone', unsaved: 4 })] }, 'Synced'],
   ])('%s', (_name, input, text) => {
     expect(view(input).text).toBe(text);

@@ -28,13 +28,19 @@ export interface ConnectionInput {
   /** Open files. One that was deleted does not make the room's connection bad. */
   files: DocState[];
   browserOnline: boolean;
+  /** Without it nothing that was typed here can be saved, so nothing is said about saving. */
+  mayEdit: boolean;
   /** The connection came back a moment ago. */
   justReturned: boolean;
 }
 
 export function describe(input: ConnectionInput): ConnectionView {
   const all = [...input.room, ...input.files];
-  const unsaved = all.reduce((sum, doc) => sum + (doc.link === 'gone' ? 0 : doc.unsaved), 0);
+  const counts = (doc: DocState) => input.mayEdit && doc.link !== 'gone' && doc.link !== 'barred';
+  const unsaved = all.reduce((sum, doc) => sum + (counts(doc) ? doc.unsaved : 0), 0);
+  const meanwhile = input.mayEdit
+    ? 'You can go on typing; everything is sent when'
+    : 'What you see may be outdated until';
   const kept = unsaved > 0 ? ` ${edits(unsaved, 'your')} kept here` : '';
   const view = (kind: ConnectionKind, text: string, detail: string): ConnectionView => ({
     kind,
@@ -50,13 +56,13 @@ export function describe(input: ConnectionInput): ConnectionView {
     return view(
       'offline',
       `Offline${kept && ` —${kept}`}`,
-      'This browser has no network. You can go on typing; everything is sent when it is back.',
+      `This browser has no network. ${meanwhile} it is back.`,
     );
   if (away && input.room.some((doc) => doc.loaded))
     return view(
       'reconnecting',
       `Reconnecting…${kept}`,
-      'The server cannot be reached right now. You can go on typing; everything is sent when it answers.',
+      `The server cannot be reached right now. ${meanwhile} it answers.`,
     );
   if (away)
     return view('reconnecting', 'Reconnecting…', 'The server cannot be reached right now. Trying again.');
@@ -65,8 +71,12 @@ export function describe(input: ConnectionInput): ConnectionView {
   if (unsaved > 0)
     return view('saving', 'Saving…', `${capital(edits(unsaved, 'your'))} on the way to the server's disk.`);
   if (input.justReturned)
-    return view('reconnected', 'Reconnected', 'The connection is back and everything is saved.');
-  if (all.some((doc) => doc.touched))
+    return view(
+      'reconnected',
+      'Reconnected',
+      `The connection is back and ${input.mayEdit ? 'everything is saved' : 'you see the latest version of everything'}.`,
+    );
+  if (input.mayEdit && all.some((doc) => doc.touched))
     return view('saved', 'Saved', "Everything you typed is on the server's disk.");
   return view('synced', 'Synced', 'You see the latest version of everything.');
 }

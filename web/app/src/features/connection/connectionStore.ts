@@ -1,5 +1,7 @@
 /** Watches a room's documents and the browser's network and holds what they amount to. See `connectionState.ts`. */
-import { Store } from '../../ui/store';
+import type { Access } from '../../api/types';
+import { type Readable, Store } from '../../ui/store';
+import { may } from '../access/access';
 import { type ConnectionView, describe } from './connectionState';
 import type { DocSession } from './docSession';
 
@@ -9,11 +11,18 @@ const RETURNED_MS = 4000;
 export class ConnectionStore extends Store<ConnectionView> {
   private files: readonly DocSession[] = [];
   private readonly unsubscribe = new Map<DocSession, () => void>();
+  private readonly stopAccess: () => void;
   private returnedTimer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(private readonly room: readonly DocSession[]) {
-    super(describe({ room: [], files: [], browserOnline: navigator.onLine, justReturned: false }));
+  constructor(
+    private readonly room: readonly DocSession[],
+    private readonly access: Readable<Access>,
+  ) {
+    super(
+      describe({ room: [], files: [], browserOnline: navigator.onLine, mayEdit: true, justReturned: false }),
+    );
     for (const doc of room) this.watch(doc);
+    this.stopAccess = access.subscribe(this.update);
     window.addEventListener('online', this.update);
     window.addEventListener('offline', this.update);
     this.update();
@@ -30,6 +39,7 @@ export class ConnectionStore extends Store<ConnectionView> {
     window.removeEventListener('online', this.update);
     window.removeEventListener('offline', this.update);
     for (const stop of this.unsubscribe.values()) stop();
+    this.stopAccess();
     if (this.returnedTimer) clearTimeout(this.returnedTimer);
   }
 
@@ -64,6 +74,7 @@ export class ConnectionStore extends Store<ConnectionView> {
       room: this.room.map((doc) => doc.state.get()),
       files: this.files.map((doc) => doc.state.get()),
       browserOnline: navigator.onLine,
+      mayEdit: may(this.access.get(), 'edit_documents'),
       justReturned: this.returnedTimer !== null,
     });
   }

@@ -5,6 +5,7 @@ import * as sync from 'y-protocols/sync';
 import * as Y from 'yjs';
 import type { Session } from '../../api/types';
 import type { SessionStore } from '../../session/session';
+import { Store } from '../../ui/store';
 import { DocSession } from './docSession';
 
 /** A socket whose other end is the test. */
@@ -16,7 +17,7 @@ class FakeSocket {
   binaryType = '';
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: Uint8Array }) => void) | null = null;
-  onclose: ((event: { code: number }) => void) | null = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
   readonly sent: Uint8Array[] = [];
 
   constructor(readonly url: string) {
@@ -33,9 +34,9 @@ class FakeSocket {
     this.readyState = 1;
     this.onopen?.();
   }
-  drop(code: number): void {
+  drop(code: number, reason = ''): void {
     this.readyState = 3;
-    this.onclose?.({ code });
+    this.onclose?.({ code, reason });
   }
   receive(write: (encoder: encoding.Encoder) => void): void {
     const encoder = encoding.createEncoder();
@@ -69,12 +70,16 @@ class FakeSocket {
 
 const STEP_2 = 1;
 const server = new Y.Doc();
-let renewed: string[] = [];
+let recovered: string[] = [];
+/** What the session store finds to go on with. */
+let recover: () => Promise<Session>;
+const ended = new Store<string | null>(null);
 const sessions = {
   current: { token: 'old' } as Session,
-  renew: async (refused: string) => {
-    renewed.push(refused);
-    return { token: 'new' } as Session;
+  ended,
+  recover: (refused: string, room: string) => {
+    recovered.push(`${refused} ${room}`);
+    return recover();
   },
 } as unknown as SessionStore;
 let opened: DocSession[] = [];
@@ -92,7 +97,9 @@ beforeEach(() => {
   vi.stubGlobal('WebSocket', FakeSocket);
   vi.stubGlobal('location', { protocol: 'http:', host: 'localhost' });
   FakeSocket.all = [];
-  renewed = [];
+  recovered = [];
+  recover = async () => ({ token: 'new' }) as Session;
+  ended.set(null);
   opened = [];
 });
 afterEach(() => {
@@ -183,11 +190,58 @@ describe('DocSession', () => {
     socket.open();
     socket.drop(4401);
     await settle();
-    expect(renewed).toEqual(['old']);
+    expect(recovered).toEqual(['old room']);
     expect(last().url).toContain('token=new');
     last().open();
     last().handshake(server);
     expect(session.state.get().link).toBe('online');
+  });
+
+  it('comes back with the same token when only the connection was ended, but not in a hurry', async () => {
+    const { socket } = open();
+    recover = async () => ({ token: 'old' }) as Session;
+    socket.open();
+    socket.drop(4401);
+    await settle();
+    expect(FakeSocket.all).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(FakeSocket.all).toHaveLength(2);
+  });
+
+  it('does not come back when access has ended', async () => {
+    const { socket } = open();
+    recover = async () => {
+      ended.set('Your access was taken back.');
+      throw new Error('ended');
+    };
+    socket.open();
+    socket.drop(4401);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(recovered).toHaveLength(1);
+    expect(FakeSocket.all).toHaveLength(1);
+  });
+
+  it('asks again while nobody can say what holds', async () => {
+    const { socket } = open();
+    recover = async () => {
+      throw new Error('the server is away');
+    };
+    socket.open();
+    socket.drop(4401);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(recovered.length).toBeGreaterThan(2);
+  });
+
+  it('stops for good when it may not be opened, and says why', async () => {
+    const { session, socket } = open();
+    socket.open();
+    socket.drop(4403, 'your token is not for this document');
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(session.state.get()).toMatchObject({
+      link: 'barred',
+      refused: 'your token is not for this document',
+    });
+    expect(FakeSocket.all).toHaveLength(1);
   });
 
   it('stops for good when there is no such document', async () => {

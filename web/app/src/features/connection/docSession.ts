@@ -2,7 +2,7 @@
  * One document of the server, open in this page: the Y.Doc, its socket, and what is known about its state.
  *
  * It reconnects by itself for as long as it lives, renews a refused session, and stops for good when the document does
- * not exist. It does not know what the document contains. Read `docs/architecture.md`, "Wire", first.
+ * not exist or may not be opened. It does not know what the document contains. Read `docs/architecture.md`, "Wire", first.
  */
 import * as decoding from 'lib0/decoding';
 import * as encoding from 'lib0/encoding';
@@ -18,13 +18,15 @@ const MESSAGE_AUTH = 2;
 const MESSAGE_SAVED = 102;
 const CLOSE_TOO_LARGE = 1009;
 const CLOSE_UNKNOWN_SESSION = 4401;
+const CLOSE_FORBIDDEN = 4403;
 const CLOSE_NO_DOCUMENT = 4404;
 /** Local updates of this long are asked for together. */
 const SAVE_REQUEST_DELAY_MS = 30;
 /** A renewal that fails (the server is away) is tried again after this. */
 const RENEWAL_RETRY_MS = 1500;
 
-export type LinkState = 'connecting' | 'online' | 'away' | 'gone';
+/** `gone`: there is no such document. `barred`: this person may not open it. Neither changes by trying again. */
+export type LinkState = 'connecting' | 'online' | 'away' | 'gone' | 'barred';
 
 export interface DocState {
   link: LinkState;
@@ -32,7 +34,7 @@ export interface DocState {
   loaded: boolean;
   unsaved: number;
   touched: boolean;
-  /** Why the server refused an edit, if it did. */
+  /** Why the server refused an edit or the whole document, if it did. */
   refused: string | null;
 }
 
@@ -155,6 +157,9 @@ export class DocSession {
     if (event?.code === CLOSE_NO_DOCUMENT) {
       this.provider.shouldConnect = false;
       this.state.set({ ...this.state.get(), link: 'gone' });
+    } else if (event?.code === CLOSE_FORBIDDEN) {
+      this.provider.shouldConnect = false;
+      this.state.set({ ...this.state.get(), link: 'barred', refused: event.reason || 'you may not open it' });
     }
     this.leave();
     if (event?.code === CLOSE_TOO_LARGE) {
@@ -162,27 +167,35 @@ export class DocSession {
       this.state.set({ ...this.state.get(), refused });
     } else if (event?.code === CLOSE_UNKNOWN_SESSION) {
       this.provider.shouldConnect = false;
-      void this.renewAndConnect(event.reason || undefined);
+      void this.recoverAndConnect();
     }
   };
 
   private leave(): void {
     this.caughtUp = false;
     this.saves.distrust();
-    if (this.state.get().link !== 'gone') this.state.set({ ...this.state.get(), link: 'away' });
+    const { link } = this.state.get();
+    if (link !== 'gone' && link !== 'barred') this.state.set({ ...this.state.get(), link: 'away' });
   }
 
-  private async renewAndConnect(reason?: string): Promise<void> {
+  private async recoverAndConnect(): Promise<void> {
+    const refused = this.provider.params.token ?? '';
     try {
-      const session = await this.sessions.renew(this.provider.params.token ?? '', reason);
+      const { token } = await this.sessions.recover(refused, this.room);
       if (this.destroyed) return;
-      this.provider.params.token = session.token;
-      this.provider.connect();
+      this.provider.params.token = token;
+      // A token that holds after all was refused for a reason that may still be there: not at once, or this would spin.
+      if (token === refused) this.renewalTimer = setTimeout(() => this.provider.connect(), RENEWAL_RETRY_MS);
+      else this.provider.connect();
     } catch {
-      // A guest's access is not had again by asking.
-      if (this.destroyed || this.sessions.guest) return;
-      this.renewalTimer = setTimeout(() => void this.renewAndConnect(), RENEWAL_RETRY_MS);
+      // Access that ended is not had again by asking.
+      if (this.destroyed || this.sessions.ended.get() !== null) return;
+      this.renewalTimer = setTimeout(() => void this.recoverAndConnect(), RENEWAL_RETRY_MS);
     }
+  }
+
+  private get room(): string {
+    return this.name.slice(0, this.name.indexOf('/'));
   }
 
   private publish(): void {

@@ -143,19 +143,21 @@ function FileTab(props: IDockviewPanelProps<EditorParams>) {
   );
 }
 
-/** The file's session for as long as this tab is there. */
+/** The file's session for as long as this tab is there. It is another one after the file was opened anew. */
 function useHeldFile(id: string | null): FileSession | null {
   const { session } = useRoom();
-  const [file, setFile] = useState<FileSession | null>(null);
+  const open = useStore(session.files.open);
+  const [held, setHeld] = useState<string | null>(null);
   useEffect(() => {
     if (id === null) return;
-    setFile(session.files.hold(id));
+    session.files.hold(id);
+    setHeld(id);
     return () => {
-      setFile(null);
+      setHeld(null);
       session.files.release(id);
     };
   }, [id, session]);
-  return file;
+  return held === null ? null : (open.find((file) => file.node === held) ?? null);
 }
 
 function NothingOpen() {

@@ -32,6 +32,8 @@ export class FileSession {
 export class FileSessions {
   /** In order of last use, for `evict`. */
   readonly open = new Store<readonly FileSession[]>([]);
+  /** How often the server did not take an edit: each time this person may have other rights than the page knows. */
+  readonly refused = new Store(0);
 
   constructor(
     private readonly room: string,
@@ -40,10 +42,20 @@ export class FileSessions {
 
   /** The file's session, held until `release`. */
   hold(node: string): FileSession {
-    const file = this.find(node) ?? new FileSession(node, `${this.room}/file:${node}`, this.sessions);
+    const file = this.find(node) ?? this.begin(node);
     file.holders += 1;
     this.open.set([...this.open.get().filter((other) => other !== file), file]);
     return file;
+  }
+
+  /** Begins anew with what the server has. What was typed here and not taken is gone. */
+  reopen(node: string): void {
+    const old = this.find(node);
+    if (!old) return;
+    const file = this.begin(node);
+    file.holders = old.holders;
+    this.open.set(this.open.get().map((other) => (other === old ? file : other)));
+    old.destroy();
   }
 
   release(node: string): void {
@@ -61,6 +73,18 @@ export class FileSessions {
   destroy(): void {
     for (const file of this.open.get()) file.destroy();
     this.open.set([]);
+  }
+
+  private begin(node: string): FileSession {
+    const file = new FileSession(node, `${this.room}/file:${node}`, this.sessions);
+    let told: string | null = null;
+    const stop = file.session.state.subscribe(() => {
+      const { refused } = file.session.state.get();
+      if (refused !== null && refused !== told) this.refused.set(this.refused.get() + 1);
+      told = refused;
+    });
+    file.cleanups.push(stop);
+    return file;
   }
 
   private evict(): void {

@@ -4,6 +4,9 @@ import { useEffect, useLayoutEffect, useRef } from 'react';
 import { copyText } from '../../ui/clipboard';
 import { useStore } from '../../ui/store';
 import { notify } from '../../ui/toast';
+import { readOnlyReason } from '../access/access';
+import { useAccess, useMay } from '../access/useAccess';
+import { useRoom } from '../room/roomContext';
 import type { TreeNode } from '../tree/treeModel';
 import { startEditorTheme } from './editorTheme';
 import type { FileSession } from './fileSessions';
@@ -61,7 +64,11 @@ export function TextEditor(props: {
   // A rename must not disturb whoever is typing: the editor is made once per file, with the name it had then.
   const firstName = useRef(name);
   const deleted = props.node === undefined || state.link === 'gone';
-  const readOnly = !state.loaded || deleted;
+  const { session } = useRoom();
+  const { role } = useAccess();
+  const mayEdit = useMay('edit_documents');
+  const readOnly = !state.loaded || deleted || !mayEdit;
+  const notTaken = state.link !== 'barred' && !deleted && !mayEdit && state.unsaved > 0;
 
   useLayoutEffect(() => {
     if (!host.current) return;
@@ -86,7 +93,6 @@ export function TextEditor(props: {
       scrollbar: { verticalScrollbarSize: 10, horizontalScrollbarSize: 10 },
       wordBasedSuggestions: 'currentDocument',
       unicodeHighlight: { ambiguousCharacters: false },
-      readOnlyMessage: { value: 'This file cannot be edited right now.' },
     });
     view.current = editor;
     const carets = new RemoteCarets(editor, binding, model, file.session.awareness);
@@ -125,8 +131,9 @@ export function TextEditor(props: {
   }, [state.loaded]);
 
   useLayoutEffect(() => {
-    view.current?.updateOptions({ readOnly, domReadOnly: readOnly });
-  }, [readOnly]);
+    const why = mayEdit ? 'This file cannot be edited right now.' : readOnlyReason(role);
+    view.current?.updateOptions({ readOnly, readOnlyMessage: { value: why } });
+  }, [readOnly, mayEdit, role]);
 
   useEffect(() => {
     if (intent.focus) view.current?.focus();
@@ -169,13 +176,42 @@ export function TextEditor(props: {
           </button>
         </div>
       )}
-      {state.refused && !deleted && (
+      {notTaken && (
+        <div className="notice editor-banner" role="alert" data-testid="editor-not-taken">
+          <Lock size={14} aria-hidden />
+          <p>
+            You can only read now, so the server did not take your last edits here. Copy what you need of this
+            text.
+          </p>
+          <button type="button" className="button" data-size="small" onClick={copyAll}>
+            <ClipboardCopy size={13} /> Copy the text
+          </button>
+          <button
+            type="button"
+            className="button"
+            data-size="small"
+            onClick={() => session.files.reopen(file.node)}
+          >
+            Drop my edits
+          </button>
+        </div>
+      )}
+      {state.refused && !deleted && !notTaken && state.link !== 'barred' && mayEdit && (
         <div className="notice editor-banner" data-tone="bad" role="alert">
           <Lock size={14} aria-hidden />
           <p>The server did not take your edit: {state.refused}</p>
         </div>
       )}
-      {!state.loaded && !deleted && (
+      {state.link === 'barred' && (
+        <div className="notice editor-banner" role="alert" data-testid="editor-barred">
+          <Lock size={14} aria-hidden />
+          <p>This file cannot be opened: {state.refused}.</p>
+          <button type="button" className="button" data-size="small" onClick={props.onClose}>
+            Close
+          </button>
+        </div>
+      )}
+      {!state.loaded && !deleted && state.link !== 'barred' && (
         <div className="editor-loading" role="status">
           <Loader size={14} className="spin" aria-hidden />
           {state.link === 'away' ? 'Waiting for the server…' : `Opening ${name}…`}

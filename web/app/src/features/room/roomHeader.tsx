@@ -6,6 +6,7 @@ import { Logo } from '../../ui/logo';
 import { useStore } from '../../ui/store';
 import { theme, toggleTheme } from '../../ui/theme';
 import { Tip } from '../../ui/tip';
+import { RoleBadge } from '../access/roleBadge';
 import { ConnectionBadge } from '../connection/connectionBadge';
 import { PeopleBar } from '../presence/peopleBar';
 import { useRoom } from './roomContext';
@@ -25,6 +26,7 @@ export function RoomHeader() {
         {session.room.title}
       </h1>
       <ConnectionBadge connection={session.connection} />
+      <RoleBadge />
       <span className="room-header-space" />
       <PeopleBar />
       <CopyLink />

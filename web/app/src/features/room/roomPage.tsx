@@ -5,7 +5,7 @@
 import { Loader, ServerOff } from 'lucide-react';
 import { useCallback, useEffect, useState } from 'react';
 import { Api, ApiError, sentence } from '../../api/client';
-import type { Room } from '../../api/types';
+import type { Access, Room } from '../../api/types';
 import { rememberRoom } from '../../session/recentRooms';
 import type { SessionStore } from '../../session/session';
 import { useStore } from '../../ui/store';
@@ -20,7 +20,8 @@ const RETRY_MS = 2500;
 
 type Found =
   | { is: 'looking' }
-  | { is: 'here'; room: Room }
+  /** `access` is `null` until there is a session to ask about. */
+  | { is: 'here'; room: Room; access: Access | null }
   | { is: 'needs-name' }
   | { is: 'gone' }
   | { is: 'refused'; reason: string }
@@ -35,10 +36,13 @@ export default function RoomPage(props: { id: string; sessions: SessionStore }) 
   const look = useCallback(async (): Promise<Found> => {
     try {
       if (sessions.guest !== null && sessions.current === null) await sessions.enter(sessions.guest);
-      return { is: 'here', room: await new Api(sessions).room(id) };
+      const api = new Api(sessions);
+      const room = await api.room(id);
+      return { is: 'here', room, access: sessions.current === null ? null : await api.access(id) };
     } catch (error) {
       const refused = error instanceof ApiError && (error.status === 401 || error.status === 403);
-      if (refused && sessions.guest !== null) return { is: 'refused', reason: sentence(error) };
+      const ended = sessions.ended.get() !== null || (refused && error.status === 403);
+      if (refused && (sessions.guest !== null || ended)) return { is: 'refused', reason: sentence(error) };
       if (error instanceof ApiError && error.status === 404) return { is: 'gone' };
       if (error instanceof ApiError && error.status === 401) return { is: 'needs-name' };
       return { is: 'failed', problem: sentence(error) };
@@ -62,12 +66,14 @@ export default function RoomPage(props: { id: string; sessions: SessionStore }) 
   }, [found, look]);
 
   const room = found.is === 'here' ? found.room : null;
+  const access = found.is === 'here' ? found.access : null;
   useEffect(() => {
     if (room && me) rememberRoom(room, Date.now());
   }, [room, me]);
 
   if (found.is === 'refused') return <AccessEnded reason={found.reason} />;
-  if (ended !== null) return <AccessEnded reason={ended} />;
+  // Where the room is open already, the workbench says so, because it knows what was not saved.
+  if (ended !== null && access === null) return <AccessEnded reason={ended} />;
   if (found.is === 'gone') return <RoomGone room={id} />;
   if (found.is === 'failed')
     return (
@@ -87,14 +93,14 @@ export default function RoomPage(props: { id: string; sessions: SessionStore }) 
       <JoinGate
         title={room?.title ?? null}
         sessions={sessions}
-        onJoined={() => !room && setFound({ is: 'looking' })}
+        onJoined={() => setFound({ is: 'looking' })}
       />
     );
-  if (!room)
+  if (!room || !access)
     return (
       <main className="page-center" role="status" aria-label="Opening the room">
         <Loader size={18} className="spin" aria-hidden />
       </main>
     );
-  return <Workbench room={room} sessions={sessions} />;
+  return <Workbench room={room} access={access} sessions={sessions} />;
 }

@@ -4,8 +4,8 @@
  */
 import type { Awareness } from 'y-protocols/awareness';
 import type * as Y from 'yjs';
-import { Api } from '../../api/client';
-import type { Room, Run, Sandbox } from '../../api/types';
+import { Api, ApiError } from '../../api/client';
+import type { Access, Room, Run, Sandbox } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
@@ -25,19 +25,24 @@ export class RoomSession {
   readonly runs = new Store<readonly Run[]>([]);
   readonly sandbox = new Store<Sandbox>(readSandbox(undefined));
   readonly people: Store<readonly PersonHere[]>;
+  /** What this person may do here. It can change while the page is open: it is asked again after each lost connection. */
+  readonly access: Store<Access>;
   private readonly treeDoc: DocSession;
   private readonly runsDoc: DocSession;
   private readonly stops: (() => void)[] = [];
+  private wasAway = false;
 
   constructor(
     readonly room: Room,
+    access: Access,
     readonly sessions: SessionStore,
   ) {
+    this.access = new Store(access);
     this.api = new Api(sessions);
     this.treeDoc = new DocSession(`${room.id}/tree:main`, sessions);
     this.runsDoc = new DocSession(`${room.id}/runs:main`, sessions);
     this.files = new FileSessions(room.id, sessions);
-    this.connection = new ConnectionStore([this.treeDoc, this.runsDoc]);
+    this.connection = new ConnectionStore([this.treeDoc, this.runsDoc], this.access);
     this.people = new Store<readonly PersonHere[]>(this.readPeople());
 
     const nodes = this.treeDoc.doc.getMap('nodes');
@@ -48,8 +53,9 @@ export class RoomSession {
     this.watch(sandbox, () => this.sandbox.set(readSandbox(sandbox.toJSON().state)));
 
     this.stops.push(
-      this.treeDoc.state.subscribe(() => this.treeLoaded.set(this.treeDoc.state.get().loaded)),
+      this.treeDoc.state.subscribe(this.onTreeState),
       this.files.open.subscribe(() => this.connection.setFiles(this.files.open.get().map((f) => f.session))),
+      this.files.refused.subscribe(() => void this.askAccess()),
       sessions.subscribe(this.updatePeople),
     );
     this.awareness.on('change', this.updatePeople);
@@ -81,6 +87,16 @@ export class RoomSession {
     return () => logs.unobserveDeep(update);
   }
 
+  /** Asks anew what this person may do here. When that is nothing, the page learns it from `sessions.ended`. */
+  async askAccess(): Promise<void> {
+    try {
+      this.access.set(await this.api.access(this.room.id));
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 403) this.sessions.end(error.message);
+      // Otherwise the server is away, or the session store has dealt with it.
+    }
+  }
+
   destroy(): void {
     window.removeEventListener('beforeunload', this.onLeaving);
     for (const stop of this.stops) stop();
@@ -96,6 +112,14 @@ export class RoomSession {
     this.stops.push(() => map.unobserveDeep(update));
     update();
   }
+
+  private onTreeState = (): void => {
+    const { loaded, link, refused } = this.treeDoc.state.get();
+    this.treeLoaded.set(loaded);
+    if (link === 'barred') this.sessions.end(refused ?? 'you may not open this room');
+    if (link === 'online' && this.wasAway) void this.askAccess();
+    this.wasAway = link === 'away';
+  };
 
   private updatePeople = (): void => this.people.set(this.readPeople());
 

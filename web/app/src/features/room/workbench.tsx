@@ -1,6 +1,6 @@
 /** A room on screen: header, files on the left, editors in the centre, runs below. */
 import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
-import type { Room } from '../../api/types';
+import type { Access, Room } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Splitter, usePaneSize } from '../../ui/splitter';
 import { QuickOpen } from '../editor/quickOpen';
@@ -9,6 +9,7 @@ import { useStartRun } from '../runs/useStartRun';
 import { TreePanel } from '../tree/treePanel';
 import './room.css';
 import { useStore } from '../../ui/store';
+import { AccessEnded } from './accessEnded';
 import { Opener, RoomContext, type RoomUi } from './roomContext';
 import { RoomGone } from './roomGone';
 import { RoomHeader } from './roomHeader';
@@ -16,14 +17,14 @@ import { RoomSession } from './roomSession';
 
 const EditorArea = lazy(() => import('../editor/editorArea'));
 
-export function Workbench(props: { room: Room; sessions: SessionStore }) {
-  const { room, sessions } = props;
+export function Workbench(props: { room: Room; access: Access; sessions: SessionStore }) {
+  const { room, access, sessions } = props;
   const [ui, setUi] = useState<RoomUi | null>(null);
   useEffect(() => {
-    const session = new RoomSession(room, sessions);
+    const session = new RoomSession(room, access, sessions);
     setUi({ session, opener: new Opener() });
     return () => session.destroy();
-  }, [room, sessions]);
+  }, [room, access, sessions]);
   useEffect(() => {
     document.title = `${room.title} · BuildSpaces`;
   }, [room.title]);
@@ -57,8 +58,21 @@ function focusNextRegion(step: number): void {
   }
 }
 
+/** Texts with edits that the server has not, by the files' paths. */
+function notSaved(session: RoomSession): { path: string; text: string }[] {
+  const tree = session.tree.get();
+  return session.files.open
+    .get()
+    .filter((file) => file.session.state.get().unsaved > 0)
+    .map((file) => ({
+      path: tree.byId.get(file.node)?.path ?? 'A deleted file',
+      text: file.session.doc.getText('text').toString(),
+    }));
+}
+
 function Panes(props: { ui: RoomUi }) {
   const connection = useStore(props.ui.session.connection);
+  const ended = useStore(props.ui.session.sessions.ended);
   const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
   const runs = usePaneSize('runs', 272, 96, () => Math.max(140, window.innerHeight - 260));
   const start = useStartRun();
@@ -86,6 +100,7 @@ function Panes(props: { ui: RoomUi }) {
     return () => window.removeEventListener('keydown', shortcuts, true);
   }, [shortcuts]);
 
+  if (ended !== null) return <AccessEnded reason={ended} files={notSaved(props.ui.session)} />;
   if (connection.kind === 'gone') return <RoomGone room={props.ui.session.room.id} />;
   return (
     <div

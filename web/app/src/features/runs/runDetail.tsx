@@ -3,6 +3,7 @@ import { Ban, ScrollText } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { sentence } from '../../api/client';
 import type { Run, Sandbox } from '../../api/types';
+import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { duration, elapsed, phase, reason } from './format';
 import { FullLogDialog } from './fullLogDialog';
@@ -14,6 +15,7 @@ import { useNow } from './useNow';
 export function RunDetail(props: { run: Run; sandbox: Sandbox; me: string | undefined }) {
   const { run, sandbox } = props;
   const { session } = useRoom();
+  const mayRun = useMay('run');
   const over = isOver(run.state);
   const now = useNow(over ? null : 1000);
   const took = elapsed(run, now);
@@ -52,7 +54,7 @@ export function RunDetail(props: { run: Run; sandbox: Sandbox; me: string | unde
           <span>{reason(run, props.me)}</span>
         </span>
         <span className="panel-tools">
-          {!over && (
+          {!over && mayRun && (
             <button
               type="button"
               className="button"

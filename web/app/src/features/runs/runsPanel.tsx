@@ -3,6 +3,7 @@ import { CircleSlash2, Loader, Play, Power, TriangleAlert, X } from 'lucide-reac
 import { useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
+import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { phase } from './format';
 import { RunDetail } from './runDetail';
@@ -18,6 +19,7 @@ export function RunsPanel() {
   const connection = useStore(session.connection);
   const loaded = useStore(session.treeLoaded);
   const me = useStore(session.sessions)?.person.id;
+  const mayRun = useMay('run');
   const start = useStartRun();
   const [withSuperseded, setWithSuperseded] = useState(false);
   const [chosen, setChosen] = useState<string | null>(null);
@@ -69,24 +71,26 @@ export function RunsPanel() {
               {withSuperseded ? 'Hide' : 'Show'} superseded ({hidden})
             </button>
           )}
-          <Tip text={whyNot ?? 'Run the tests on the present text (Ctrl+Enter)'}>
-            <button
-              type="button"
-              className="button"
-              data-size="small"
-              data-kind="primary"
-              data-testid="run-now"
-              // Not `disabled`: the reason in the tooltip must be reachable.
-              aria-disabled={start.busy || whyNot !== null}
-              onClick={() => {
-                if (whyNot !== null) return;
-                setChosen(null);
-                start.start();
-              }}
-            >
-              <Play size={13} /> Run now
-            </button>
-          </Tip>
+          {mayRun && (
+            <Tip text={whyNot ?? 'Run the tests on the present text (Ctrl+Enter)'}>
+              <button
+                type="button"
+                className="button"
+                data-size="small"
+                data-kind="primary"
+                data-testid="run-now"
+                // Not `disabled`: the reason in the tooltip must be reachable.
+                aria-disabled={start.busy || whyNot !== null}
+                onClick={() => {
+                  if (whyNot !== null) return;
+                  setChosen(null);
+                  start.start();
+                }}
+              >
+                <Play size={13} /> Run now
+              </button>
+            </Tip>
+          )}
         </span>
       </header>
       {off && (
@@ -123,8 +127,10 @@ export function RunsPanel() {
           {!loaded
             ? 'Loading the runs…'
             : off
-              ? 'You can go on editing together; tests run as soon as runs are on.'
-              : 'No runs yet. Change a file and its tests run by themselves, or press Run now.'}
+              ? `${mayRun ? 'You can go on editing together; tests' : 'Tests'} run as soon as runs are on.`
+              : mayRun
+                ? 'No runs yet. Change a file and its tests run by themselves, or press Run now.'
+                : 'No runs yet. When somebody changes a file its tests run, and you see the result here.'}
         </p>
       )}
     </section>

@@ -2,6 +2,7 @@
 import { useCallback } from 'react';
 import { sentence } from '../../api/client';
 import { Store, useStore } from '../../ui/store';
+import { may } from '../access/access';
 import { useRoom } from '../room/roomContext';
 
 interface Start {
@@ -17,6 +18,7 @@ export function useStartRun() {
   const { busy, problem } = useStore(state);
   const start = useCallback(async () => {
     if (state.get().busy || session.sandbox.get().state === 'off') return;
+    if (!may(session.access.get(), 'run')) return;
     state.set({ busy: true, problem: null });
     try {
       await session.api.startRun(session.room.id);

@@ -22,25 +22,36 @@ export type TreeIntent =
   | 'download'
   | 'delete';
 
-/** `node` is `null` for the empty part of the tree. */
-export function menuEntries(node: TreeNode | null, run: (intent: TreeIntent) => void): MenuEntry[] {
-  const entry = (id: TreeIntent, label: string, icon: MenuEntry['icon'], hint?: string): MenuEntry => ({
-    id,
-    label,
-    icon,
-    hint,
-    danger: id === 'delete',
-    run: () => run(id),
-  });
-  const create = [entry('new-file', 'New file', FilePlus2), entry('new-folder', 'New folder', FolderPlus)];
-  if (!node) return create;
-  const file = node.kind !== 'folder';
-  return [
-    ...(file ? [entry('open', 'Open', PanelTop, 'Enter')] : create),
-    entry('rename', 'Rename', PenLine, 'F2'),
-    entry('move', 'Move to…', FolderInput),
-    entry('copy-path', 'Copy path', ClipboardCopy),
-    ...(file ? [entry('download', 'Download', Download)] : []),
-    entry('delete', 'Delete', Trash2, 'Del'),
-  ];
+/** What changes the tree, and so is for those who may. */
+const CHANGES: readonly TreeIntent[] = ['new-file', 'new-folder', 'rename', 'move', 'delete'];
+
+export function isChange(intent: TreeIntent): boolean {
+  return CHANGES.includes(intent);
+}
+
+/** `node` is `null` for the empty part of the tree. Whoever may change nothing is offered no changes. */
+export function menuEntries(
+  node: TreeNode | null,
+  mayEdit: boolean,
+  run: (intent: TreeIntent) => void,
+): MenuEntry[] {
+  const entries: MenuEntry[] = [];
+  const add = (id: TreeIntent, label: string, icon: MenuEntry['icon'], hint?: string) => {
+    if (!mayEdit && isChange(id)) return;
+    entries.push({ id, label, icon, hint, danger: id === 'delete', run: () => run(id) });
+  };
+  const file = node !== null && node.kind !== 'folder';
+  if (file) {
+    add('open', 'Open', PanelTop, 'Enter');
+  } else {
+    add('new-file', 'New file', FilePlus2);
+    add('new-folder', 'New folder', FolderPlus);
+  }
+  if (!node) return entries;
+  add('rename', 'Rename', PenLine, 'F2');
+  add('move', 'Move to…', FolderInput);
+  add('copy-path', 'Copy path', ClipboardCopy);
+  if (file) add('download', 'Download', Download);
+  add('delete', 'Delete', Trash2, 'Del');
+  return entries;
 }

@@ -9,13 +9,15 @@ import { ConfirmDialog } from '../../ui/dialog';
 import { ContextMenu } from '../../ui/menu';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
+import { readOnlyReason } from '../access/access';
+import { useAccess, useMay } from '../access/useAccess';
 import { othersByFile, type PersonHere } from '../presence/people';
 import { useRoom } from '../room/roomContext';
 import { MoveDialog } from './moveDialog';
 import { NameInput } from './nameInput';
 import './tree.css';
 import { TreeActions } from './treeActions';
-import { menuEntries, type TreeIntent } from './treeMenu';
+import { isChange, menuEntries, type TreeIntent } from './treeMenu';
 import { ancestors, canMove, countInside, folderFor, type TreeNode, visibleNodes } from './treeModel';
 import { DRAG_TYPE, type RowEvents, TreeRow } from './treeRow';
 import { useTreeKeys } from './useTreeKeys';
@@ -42,6 +44,8 @@ export function TreePanel() {
   const rows = useMemo(() => visibleNodes(tree, expanded), [tree, expanded]);
   const here = useMemo(() => peopleOnRows(rows, people, tree), [rows, people, tree]);
   const activeNode = active === null ? undefined : tree.byId.get(active);
+  const { role } = useAccess();
+  const mayEdit = useMay('edit_tree');
   const focus = () => element.current?.focus();
 
   // The file in front is shown in the tree, as it is after "go to person" or quick open.
@@ -72,6 +76,7 @@ export function TreePanel() {
 
   const intend = async (intent: TreeIntent, node: TreeNode | undefined) => {
     setProblem(null);
+    if (!mayEdit && isChange(intent)) return setProblem(readOnlyReason(role));
     if (intent === 'new-file') return begin('text', node);
     if (intent === 'new-folder') return begin('folder', node);
     if (!node) return;
@@ -173,30 +178,32 @@ export function TreePanel() {
     <section className="tree-panel" aria-label="Files">
       <header className="panel-head">
         <h2>Files</h2>
-        <span className="panel-tools">
-          <Tip text="New file">
-            <button
-              type="button"
-              className="icon-button"
-              aria-label="New file"
-              data-testid="tree-new-file"
-              onClick={() => begin('text', activeNode)}
-            >
-              <FilePlus2 size={15} />
-            </button>
-          </Tip>
-          <Tip text="New folder">
-            <button
-              type="button"
-              className="icon-button"
-              aria-label="New folder"
-              data-testid="tree-new-folder"
-              onClick={() => begin('folder', activeNode)}
-            >
-              <FolderPlus size={15} />
-            </button>
-          </Tip>
-        </span>
+        {mayEdit && (
+          <span className="panel-tools">
+            <Tip text="New file">
+              <button
+                type="button"
+                className="icon-button"
+                aria-label="New file"
+                data-testid="tree-new-file"
+                onClick={() => begin('text', activeNode)}
+              >
+                <FilePlus2 size={15} />
+              </button>
+            </Tip>
+            <Tip text="New folder">
+              <button
+                type="button"
+                className="icon-button"
+                aria-label="New folder"
+                data-testid="tree-new-folder"
+                onClick={() => begin('folder', activeNode)}
+              >
+                <FolderPlus size={15} />
+              </button>
+            </Tip>
+          </span>
+        )}
       </header>
       {problem && (
         <div className="notice tree-problem" data-tone="bad" role="alert" data-testid="tree-error">
@@ -248,6 +255,7 @@ export function TreePanel() {
               node={node}
               rowId={rowId(node.id)}
               expanded={expanded.has(node.id)}
+              movable={mayEdit}
               active={active === node.id}
               selected={front === node.id}
               dropTarget={drop === node.id}
@@ -262,22 +270,24 @@ export function TreePanel() {
         {loaded && rows.length === 0 && draft === null && (
           <div className="tree-empty">
             <p>No files yet.</p>
-            <button
-              type="button"
-              className="button"
-              data-size="small"
-              onClick={() => begin('text', undefined)}
-            >
-              <FilePlus2 size={14} /> New file
-            </button>
+            {mayEdit && (
+              <button
+                type="button"
+                className="button"
+                data-size="small"
+                onClick={() => begin('text', undefined)}
+              >
+                <FilePlus2 size={14} /> New file
+              </button>
+            )}
           </div>
         )}
       </div>
-      {menu && (
+      {menu && (mayEdit || menu.node) && (
         <ContextMenu
           label={menu.node ? `Actions for ${menu.node.name}` : 'Actions'}
           at={menu.at}
-          entries={menuEntries(menu.node, (intent) => void intend(intent, menu.node ?? undefined))}
+          entries={menuEntries(menu.node, mayEdit, (intent) => void intend(intent, menu.node ?? undefined))}
           onClose={() => setMenu(null)}
         />
       )}

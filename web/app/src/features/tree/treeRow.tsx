@@ -19,6 +19,8 @@ export const TreeRow = memo(function TreeRow(props: {
   node: TreeNode;
   rowId: string;
   expanded: boolean;
+  /** It can be dragged to another folder. */
+  movable: boolean;
   active: boolean;
   selected: boolean;
   dropTarget: boolean;
@@ -47,7 +49,7 @@ export const TreeRow = memo(function TreeRow(props: {
       aria-selected={props.selected}
       aria-label={names ? `${node.name}, ${names} here` : node.name}
       style={{ paddingLeft: 8 + node.depth * 14 }}
-      draggable={props.editing === null}
+      draggable={props.movable && props.editing === null}
       title={props.editing ? undefined : node.path}
       onClick={() => events.click(node)}
       onContextMenu={(event: MouseEvent) => {
