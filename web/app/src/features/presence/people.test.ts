@@ -37,6 +37,12 @@ describe('peopleHere', () => {
     expect(peopleHere(new Map([[3, { doc: 'f1' }]]), 1, ada)).toHaveLength(1);
   });
 
+  it('tells agents from people, by the word of the server', () => {
+    const states = new Map([[3, { user: { ...bo, kind: 'agent' } }]]);
+    expect(peopleHere(states, 1, ada).map((p) => p.kind)).toEqual(['person', 'agent']);
+    expect(peopleHere(new Map([[3, { user: { ...bo, kind: 'admin' } }]]), 1, ada)[1]?.kind).toBe('person');
+  });
+
   it('groups others by file', () => {
     const people = peopleHere(new Map([[3, { user: bo, doc: 'f1' }]]), 1, ada);
     expect(othersByFile(people).get('f1')?.[0]?.name).toBe('Bo');

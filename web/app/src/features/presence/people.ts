@@ -5,7 +5,12 @@
 import type { Person } from '../../api/types';
 import { safeColor } from '../../ui/color';
 
-export interface PersonHere extends Person {
+/** Whom the server stamped into a state. */
+export interface Stamped extends Person {
+  kind: 'person' | 'agent';
+}
+
+export interface PersonHere extends Stamped {
   self: boolean;
   /** One per window, in order of client id: the open file's node id, if any. */
   windows: { client: number; doc: string | null }[];
@@ -14,12 +19,12 @@ export interface PersonHere extends Person {
 export type States = ReadonlyMap<number, Record<string, unknown>>;
 
 /** `ownClient` is this window's client id; its state is stamped only for others, so `me` stands in. */
-export function peopleHere(states: States, ownClient: number, me: Person): PersonHere[] {
+export function peopleHere(states: States, ownClient: number, me: Person & Partial<Stamped>): PersonHere[] {
   const people = new Map<string, PersonHere>();
-  const own = { ...me, color: safeColor(me.color), self: true, windows: [] };
+  const own = { kind: 'person' as const, ...me, color: safeColor(me.color), self: true, windows: [] };
   people.set(me.id, own);
   for (const [client, state] of [...states].sort(([a], [b]) => a - b)) {
-    const user = client === ownClient ? me : readUser(state.user);
+    const user = client === ownClient ? own : readUser(state.user);
     if (!user) continue;
     const person = people.get(user.id) ?? {
       ...user,
@@ -45,9 +50,14 @@ export function othersByFile(people: readonly PersonHere[]): Map<string, PersonH
 }
 
 /** The stamped person of a state, or `null` where there is none. */
-export function readUser(value: unknown): Person | null {
-  const user = value as Person | null | undefined;
+export function readUser(value: unknown): Stamped | null {
+  const user = value as Partial<Stamped> | null | undefined;
   return typeof user?.id === 'string' && typeof user.name === 'string'
-    ? { id: user.id, name: user.name, color: safeColor(user.color) }
+    ? {
+        id: user.id,
+        name: user.name,
+        color: safeColor(user.color),
+        kind: user.kind === 'agent' ? 'agent' : 'person',
+      }
     : null;
 }

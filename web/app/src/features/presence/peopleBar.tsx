@@ -4,6 +4,7 @@ import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useRoom } from '../room/roomContext';
 import type { Tree } from '../tree/treeModel';
+import { authorName } from './authorMark';
 import type { PersonHere } from './people';
 import './presence.css';
 
@@ -42,6 +43,7 @@ export function PeopleBar() {
                 data-user-id={person.id}
                 data-name={person.name}
                 data-self={person.self}
+                data-kind={person.kind}
                 aria-label={words}
                 style={{ backgroundColor: person.color }}
                 onClick={() => visit(person)}
@@ -58,7 +60,7 @@ export function PeopleBar() {
 }
 
 function where(person: PersonHere, tree: Tree): string {
-  const name = person.self ? `${person.name} (you)` : person.name;
+  const name = person.self ? `${person.name} (you)` : authorName(person);
   const paths = person.windows.flatMap((w) => (w.doc === null ? [] : (tree.byId.get(w.doc)?.path ?? [])));
   const places = [...new Set(paths)].join(' and ');
   if (!places) return name;

@@ -1,7 +1,6 @@
 /** The bar at the top: which room, how the connection is, who is here, and how to bring others in. */
-import { Check, Link2, Moon, Sun } from 'lucide-react';
+import { Moon, Sun, UserPlus } from 'lucide-react';
 import { useState } from 'react';
-import { copyText } from '../../ui/clipboard';
 import { Logo } from '../../ui/logo';
 import { useStore } from '../../ui/store';
 import { theme, toggleTheme } from '../../ui/theme';
@@ -9,10 +8,8 @@ import { Tip } from '../../ui/tip';
 import { RoleBadge } from '../access/roleBadge';
 import { ConnectionBadge } from '../connection/connectionBadge';
 import { PeopleBar } from '../presence/peopleBar';
+import { ShareDialog } from '../share/shareDialog';
 import { useRoom } from './roomContext';
-
-/** How long "Link copied" stands. */
-const COPIED_MS = 2200;
 
 export function RoomHeader() {
   const { session } = useRoom();
@@ -29,26 +26,22 @@ export function RoomHeader() {
       <RoleBadge />
       <span className="room-header-space" />
       <PeopleBar />
-      <CopyLink />
+      <Share />
       <ThemeToggle />
     </header>
   );
 }
 
-function CopyLink() {
-  const [copied, setCopied] = useState(false);
-  const copy = async () => {
-    if (!(await copyText(location.origin + location.pathname))) return;
-    setCopied(true);
-    setTimeout(() => setCopied(false), COPIED_MS);
-  };
+function Share() {
+  const [open, setOpen] = useState(false);
   return (
-    <Tip text="Whoever opens the link can join and edit">
-      <button type="button" className="button" data-testid="copy-link" onClick={copy}>
-        {copied ? <Check size={14} /> : <Link2 size={14} />}
-        <span aria-live="polite">{copied ? 'Link copied' : 'Copy link'}</span>
+    <>
+      <button type="button" className="button" data-testid="share" onClick={() => setOpen(true)}>
+        <UserPlus size={14} aria-hidden />
+        <span>Share</span>
       </button>
-    </Tip>
+      {open && <ShareDialog onClose={() => setOpen(false)} />}
+    </>
   );
 }
 
