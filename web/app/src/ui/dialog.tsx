@@ -35,10 +35,12 @@ export function Dialog(props: {
   );
 }
 
-/** Asks before something that cannot be taken back. `onConfirm` resolves to a sentence when it failed, which is shown. */
+/** Asks before something that concerns everybody. `onConfirm` resolves to a sentence when it failed, which is shown. */
 export function ConfirmDialog(props: {
   title: string;
   confirm: string;
+  /** How the answer looks: dangerous unless it says otherwise. */
+  kind?: 'danger' | 'primary';
   onConfirm: () => Promise<string | null>;
   onClose: () => void;
   children: ReactNode;
@@ -69,7 +71,7 @@ export function ConfirmDialog(props: {
           <button
             type="submit"
             className="button"
-            data-kind="danger"
+            data-kind={props.kind ?? 'danger'}
             data-testid="dialog-confirm"
             disabled={busy}
             // The person has just chosen this action from a menu: Enter confirms, Escape leaves.

@@ -18,11 +18,13 @@ import { theme } from '../../ui/theme';
 import { type OpenRequest, useRoom } from '../room/roomContext';
 import { files } from '../tree/treeModel';
 import './editor.css';
+import { HistoryTab } from '../history/historyTab';
 import { EditorTab } from './editorTab';
+import { FileActions } from './fileActions';
 import { FilePanel } from './filePanel';
-import type { FileSession } from './fileSessions';
 import { readTabs, writeTabs } from './rememberedTabs';
 import { type EditorIntent, TextEditor } from './textEditor';
+import { useHeldFile } from './useHeldFile';
 
 export interface EditorParams {
   node: string;
@@ -30,6 +32,9 @@ export interface EditorParams {
   lastName: string;
   intent: EditorIntent;
 }
+
+/** What the id of a file's history begins with; a file's own panel has the file's id. */
+export const HISTORY = 'history:';
 
 const NO_INTENT: EditorIntent = { serial: 0, focus: false, follow: null };
 
@@ -43,7 +48,8 @@ export default function EditorArea() {
   const open = useCallback(
     (dock: DockviewApi, request: OpenRequest) => {
       const node = session.tree.get().byId.get(request.node);
-      const panel = dock.getPanel(request.node);
+      const id = request.history ? HISTORY + request.node : request.node;
+      const panel = dock.getPanel(id);
       const intent: EditorIntent = {
         serial: Date.now(),
         focus: request.focus ?? false,
@@ -54,7 +60,8 @@ export default function EditorArea() {
         panel.api.setActive();
       } else {
         const params: EditorParams = { node: request.node, lastName: node?.name ?? 'File', intent };
-        dock.addPanel({ id: request.node, component: 'file', title: node?.name ?? 'File', params });
+        const component = request.history ? 'history' : 'file';
+        dock.addPanel({ id, component, title: node?.name ?? 'File', params });
       }
     },
     [session],
@@ -64,10 +71,11 @@ export default function EditorArea() {
     if (!api) return;
     const stopOpening = opener.handle((request) => open(api, request));
     const changed = () => {
-      const active = api.activePanel?.id ?? null;
+      const active = (api.activePanel?.params as EditorParams | undefined)?.node ?? null;
       opener.active.set(active);
       session.showIn(active);
-      if (restored.current) writeTabs(session.room.id, { open: api.panels.map((panel) => panel.id), active });
+      const open = api.panels.map((panel) => panel.id).filter((id) => !id.startsWith(HISTORY));
+      if (restored.current) writeTabs(session.room.id, { open, active });
     };
     const subscriptions = [
       api.onDidActivePanelChange(changed),
@@ -101,6 +109,7 @@ export default function EditorArea() {
       theme={look === 'dark' ? themeDark : themeLight}
       components={COMPONENTS}
       defaultTabComponent={EditorTab}
+      rightHeaderActionsComponent={FileActions}
       watermarkComponent={NothingOpen}
       disableFloatingGroups
       onReady={(event: DockviewReadyEvent) => setApi(event.api)}
@@ -108,7 +117,7 @@ export default function EditorArea() {
   );
 }
 
-const COMPONENTS = { file: FileTab };
+const COMPONENTS = { file: FileTab, history: HistoryTab };
 
 function FileTab(props: IDockviewPanelProps<EditorParams>) {
   const { session } = useRoom();
@@ -141,23 +150,6 @@ function FileTab(props: IDockviewPanelProps<EditorParams>) {
       onClose={() => props.api.close()}
     />
   );
-}
-
-/** The file's session for as long as this tab is there. It is another one after the file was opened anew. */
-function useHeldFile(id: string | null): FileSession | null {
-  const { session } = useRoom();
-  const open = useStore(session.files.open);
-  const [held, setHeld] = useState<string | null>(null);
-  useEffect(() => {
-    if (id === null) return;
-    session.files.hold(id);
-    setHeld(id);
-    return () => {
-      setHeld(null);
-      session.files.release(id);
-    };
-  }, [id, session]);
-  return held === null ? null : (open.find((file) => file.node === held) ?? null);
 }
 
 function NothingOpen() {

@@ -38,9 +38,25 @@ function widgets(
     'list.activeSelectionForeground': c.text,
     'editorSuggestWidget.selectedBackground': c.selected,
     'editorSuggestWidget.selectedForeground': c.text,
+    'inputValidation.infoBackground': c.raised,
+    'inputValidation.infoForeground': c.text,
+    'inputValidation.infoBorder': c.accent,
     'list.highlightForeground': c.accent,
     'editorSuggestWidget.highlightForeground': c.accent,
     'editorSuggestWidget.focusHighlightForeground': c.accent,
+  };
+}
+
+/** What came and what went, quiet enough to read the code in it. */
+function diffs(added: string, removed: string, border: string): Record<string, string> {
+  return {
+    'diffEditor.insertedLineBackground': `${added}1f`,
+    'diffEditor.insertedTextBackground': `${added}3d`,
+    'diffEditor.removedLineBackground': `${removed}1f`,
+    'diffEditor.removedTextBackground': `${removed}3d`,
+    'diffEditor.diagonalFill': `${border}80`,
+    'diffEditor.unchangedRegionBackground': `${border}59`,
+    'diffEditor.unchangedRegionShadow': '#00000000',
   };
 }
 
@@ -80,6 +96,7 @@ export function startEditorTheme(): void {
         selected: '#e6e9fb',
         text: '#1b1e27',
       }),
+      ...diffs('#2c9a55', '#d6404b', '#cdd2dc'),
       'editorWidget.background': '#ffffff',
       'editorWidget.border': '#e2e5eb',
     },
@@ -114,6 +131,7 @@ export function startEditorTheme(): void {
         selected: '#262b45',
         text: '#e5e8ef',
       }),
+      ...diffs('#4cc57f', '#ff7f7b', '#383e4a'),
       'editorWidget.background': '#1d2129',
       'editorWidget.border': '#262a33',
     },

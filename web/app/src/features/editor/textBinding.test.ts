@@ -56,6 +56,25 @@ function typeSomewhere(model: FakeModel, next: (below: number) => number, pieces
 }
 
 describe('TextBinding', () => {
+  it('makes computed edits one step that undo takes back, and leaves what others do meanwhile', () => {
+    const { one, two, deliver } = pair('one\ntwo\n');
+    one.model.type({ offset: 0, length: 0, text: 'typed ' });
+    one.binding?.edit([
+      { from: 0, to: 6, text: '' },
+      { from: 10, to: 13, text: '2' },
+    ]);
+    expect(one.model.getValue()).toBe('one\n2\n');
+    two.model.type({ offset: 8, length: 0, text: '# bo\n' });
+    deliver();
+    expect([one.model.getValue(), two.model.getValue()]).toEqual(['one\n2\n# bo\n', 'one\n2\n# bo\n']);
+    one.model.undo?.();
+    deliver();
+    expect(one.model.getValue()).toBe('typed one\ntwo\n# bo\n');
+    one.model.undo?.();
+    deliver();
+    expect(two.model.getValue()).toBe('one\ntwo\n# bo\n');
+  });
+
   it('shows the document in the model and writes typing into the document', () => {
     const { one, two, deliver } = pair('hello');
     expect(one.model.getValue()).toBe('hello');

@@ -19,6 +19,8 @@ import {
 
 /** Typing without a longer pause than this is undone together. */
 const UNDO_GROUP_MS = 500;
+/** Where edits come from that were computed, not typed: the model does not have them yet, and undo takes them back. */
+const COMPUTED = 'computed';
 /** Monaco's `EndOfLineSequence.LF`, by value so that this file can be tested without Monaco. */
 const LF = 0;
 
@@ -65,7 +67,7 @@ export class TextBinding {
     model.setEOL(LF);
     this.adopt();
     this.undoManager = new Y.UndoManager(text, {
-      trackedOrigins: new Set([this]),
+      trackedOrigins: new Set<unknown>([this, COMPUTED]),
       captureTimeout: UNDO_GROUP_MS,
     });
     const undoable = model as UndoableModel;
@@ -103,6 +105,18 @@ export class TextBinding {
   /** The next edit starts an undo step of its own. */
   endUndoGroup(): void {
     this.undoManager.stopCapturing();
+  }
+
+  /** Edits the document, in its offsets, as one undo step of its own. */
+  edit(edits: readonly OffsetEdit[]): void {
+    this.endUndoGroup();
+    this.text.doc?.transact(() => {
+      for (const { from, to, text } of [...edits].reverse()) {
+        if (to > from) this.text.delete(from, to - from);
+        if (text) this.text.insert(from, text);
+      }
+    }, COMPUTED);
+    this.endUndoGroup();
   }
 
   private onLocal = (event: editor.IModelContentChangedEvent): void => {

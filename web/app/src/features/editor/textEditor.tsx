@@ -1,45 +1,27 @@
 /** One open text file: a Monaco editor on the file's model. It loads nothing by itself; `session` brings the text. */
 import { ClipboardCopy, Loader, Lock, Trash2 } from 'lucide-react';
-import { useEffect, useLayoutEffect, useRef } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { copyText } from '../../ui/clipboard';
 import { useStore } from '../../ui/store';
 import { notify } from '../../ui/toast';
 import { readOnlyReason } from '../access/access';
 import { useAccess, useMay } from '../access/useAccess';
+import { BlameColumn, BlameLine } from '../history/blameColumn';
+import { blameShown } from '../history/blameShown';
+import { useBlame } from '../history/useBlame';
 import { useRoom } from '../room/roomContext';
 import type { TreeNode } from '../tree/treeModel';
+import { boundModel, boundOf } from './boundModel';
+import { EDITOR_LOOK } from './editorLook';
 import { startEditorTheme } from './editorTheme';
 import type { FileSession } from './fileSessions';
 import { keepSelections } from './keepSelections';
 import { languageFor } from './language';
 import { monaco } from './monaco';
 import { headOf, RemoteCarets } from './remoteCarets';
-import { TextBinding } from './textBinding';
 
 /** "Go to person" waits this long for the person's caret to arrive. */
 const FOLLOW_WAIT_MS = 4000;
-
-interface Bound {
-  model: monaco.editor.ITextModel;
-  binding: TextBinding;
-}
-const bound = new WeakMap<FileSession, Bound>();
-
-/** The file's model; it outlives the editor, so that a file opened again has its undo. */
-function boundModel(file: FileSession, name: string): Bound {
-  const existing = bound.get(file);
-  if (existing) return existing;
-  const model = monaco.editor.createModel('', languageFor(name));
-  model.updateOptions({ tabSize: 4, insertSpaces: true });
-  const binding = new TextBinding(file.session.doc.getText('text'), model);
-  const made = { model, binding };
-  bound.set(file, made);
-  file.cleanups.push(() => {
-    binding.dispose();
-    model.dispose();
-  });
-  return made;
-}
 
 export interface EditorIntent {
   /** Rises with each request, so that the same one can be made twice. */
@@ -61,10 +43,14 @@ export function TextEditor(props: {
   const state = useStore(file.session.state);
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<monaco.editor.IStandaloneCodeEditor | null>(null);
+  const [shown, setShown] = useState<monaco.editor.IStandaloneCodeEditor | null>(null);
+  const wanted = useStore(blameShown);
+  const blaming = wanted && state.loaded ? shown : null;
+  const { blame, problem } = useBlame(file, blaming?.getModel() ?? null);
   // A rename must not disturb whoever is typing: the editor is made once per file, with the name it had then.
   const firstName = useRef(name);
   const deleted = props.node === undefined || state.link === 'gone';
-  const { session } = useRoom();
+  const { session, opener } = useRoom();
   const { role } = useAccess();
   const mayEdit = useMay('edit_documents');
   const readOnly = !state.loaded || deleted || !mayEdit;
@@ -76,25 +62,12 @@ export function TextEditor(props: {
     const { model, binding } = boundModel(file, firstName.current);
     const editor = monaco.editor.create(host.current, {
       model,
-      automaticLayout: true,
+      ...EDITOR_LOOK,
       ariaLabel: `${firstName.current}, editor`,
-      fontFamily: '"JetBrains Mono Variable", ui-monospace, Menlo, Consolas, monospace',
-      fontSize: 13,
-      lineHeight: 21,
-      fontLigatures: false,
-      minimap: { enabled: false },
-      padding: { top: 12, bottom: 12 },
-      scrollBeyondLastLine: false,
-      smoothScrolling: true,
-      renderLineHighlightOnlyWhenFocus: true,
-      overviewRulerBorder: false,
-      fixedOverflowWidgets: true,
-      guides: { indentation: true },
-      scrollbar: { verticalScrollbarSize: 10, horizontalScrollbarSize: 10 },
       wordBasedSuggestions: 'currentDocument',
-      unicodeHighlight: { ambiguousCharacters: false },
     });
     view.current = editor;
+    setShown(editor);
     const carets = new RemoteCarets(editor, binding, model, file.session.awareness);
     binding.onUndone = (offset) => {
       if (!editor.hasTextFocus()) return;
@@ -102,6 +75,18 @@ export function TextEditor(props: {
       editor.revealPositionInCenterIfOutsideViewport(model.getPositionAt(offset));
     };
     binding.beforeRemote = (edits) => keepSelections(editor, model, edits);
+    editor.addAction({
+      id: 'buildspaces.history',
+      label: 'Show the history of this file',
+      keybindings: [monaco.KeyMod.Alt | monaco.KeyMod.Shift | monaco.KeyCode.KeyH],
+      run: () => opener.open({ node: file.node, history: true, focus: true }),
+    });
+    editor.addAction({
+      id: 'buildspaces.blame',
+      label: 'Show or hide who wrote each line',
+      keybindings: [monaco.KeyMod.Alt | monaco.KeyMod.Shift | monaco.KeyCode.KeyB],
+      run: () => blameShown.set(!blameShown.get()),
+    });
     // A caret that was put elsewhere begins a new undo step.
     const moved = editor.onDidChangeCursorPosition((event) => {
       if (event.reason === monaco.editor.CursorChangeReason.Explicit) binding.endUndoGroup();
@@ -113,11 +98,12 @@ export function TextEditor(props: {
       binding.beforeRemote = null;
       editor.dispose();
       view.current = null;
+      setShown(null);
     };
-  }, [file]);
+  }, [file, opener]);
 
   useEffect(() => {
-    const model = bound.get(file)?.model;
+    const model = boundOf(file)?.model;
     if (model) monaco.editor.setModelLanguage(model, languageFor(name));
     view.current?.updateOptions({ ariaLabel: `${name}, editor` });
   }, [file, name]);
@@ -217,7 +203,11 @@ export function TextEditor(props: {
           {state.link === 'away' ? 'Waiting for the server…' : `Opening ${name}…`}
         </div>
       )}
-      <div ref={host} className="editor-host" data-hidden={!state.loaded || undefined} />
+      <div className="editor-row">
+        {blaming && <BlameColumn view={blaming} blame={blame} problem={problem} />}
+        <div ref={host} className="editor-host" data-hidden={!state.loaded || undefined} />
+      </div>
+      {blaming && <BlameLine view={blaming} blame={blame} problem={problem} />}
     </div>
   );
 }
@@ -229,7 +219,7 @@ function followCaret(
 ): () => void {
   const awareness = file.session.awareness;
   const look = () => {
-    const made = bound.get(file);
+    const made = boundOf(file);
     const head = made ? headOf(awareness, made.binding, person) : null;
     if (made && head !== null) {
       const position = made.model.getPositionAt(head);

@@ -9,6 +9,8 @@ export interface OpenRequest {
   follow?: string;
   /** Put the keyboard into the editor. */
   focus?: boolean;
+  /** Its versions instead of its text. */
+  history?: boolean;
 }
 
 /**

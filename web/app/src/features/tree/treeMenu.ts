@@ -5,6 +5,7 @@ import {
   FilePlus2,
   FolderInput,
   FolderPlus,
+  History,
   PanelTop,
   PenLine,
   Trash2,
@@ -20,6 +21,7 @@ export type TreeIntent =
   | 'move'
   | 'copy-path'
   | 'download'
+  | 'history'
   | 'delete';
 
 /** What changes the tree, and so is for those who may. */
@@ -51,6 +53,7 @@ export function menuEntries(
   add('rename', 'Rename', PenLine, 'F2');
   add('move', 'Move to…', FolderInput);
   add('copy-path', 'Copy path', ClipboardCopy);
+  if (node.kind === 'text') add('history', 'History', History);
   if (file) add('download', 'Download', Download);
   add('delete', 'Delete', Trash2, 'Del');
   return entries;

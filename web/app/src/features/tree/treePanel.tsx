@@ -81,6 +81,7 @@ export function TreePanel() {
     if (intent === 'new-folder') return begin('folder', node);
     if (!node) return;
     if (intent === 'open') return opener.open({ node: node.id, focus: true });
+    if (intent === 'history') return opener.open({ node: node.id, history: true, focus: true });
     if (intent === 'rename') return setDraft({ rename: node.id });
     if (intent === 'copy-path') return void copyText(node.path);
     if (intent === 'download') return setProblem((await actions.download(node)).problem);
