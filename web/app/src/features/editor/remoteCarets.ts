@@ -1,12 +1,13 @@
 /**
  * Shows other people's carets and selections in one editor, and publishes this person's. A name stands at a caret for a
- * moment after it moved, and while the mouse is near it. Names are text nodes and colours are checked, so nothing that
+ * moment after it moved, and while the mouse is near it, where it covers no text (`namePlace.ts`). Names are text nodes and colours are checked, so nothing that
  * somebody else sent becomes markup or style.
  */
 import type { editor } from 'monaco-editor/editor';
 import type { Awareness } from 'y-protocols/awareness';
 import { readUser } from '../presence/people';
 import { monaco } from './monaco';
+import { type NamePlace, namePlace } from './namePlace';
 import { fromSent, toSent } from './selections';
 import type { TextBinding } from './textBinding';
 
@@ -21,6 +22,7 @@ interface RemoteCaret {
   head: number;
   line: number;
   column: number;
+  place: NamePlace;
   hide: ReturnType<typeof setTimeout> | null;
 }
 
@@ -133,6 +135,10 @@ export class RemoteCarets {
     caret.node.style.backgroundColor = color;
     const moved = caret.head !== head;
     Object.assign(caret, { head, line: lineNumber, column });
+    const text = (line: number) =>
+      line < 1 || line > this.model.getLineCount() ? null : this.model.getLineContent(line);
+    caret.place = namePlace(text(lineNumber - 1), text(lineNumber + 1), column, name);
+    caret.node.dataset.place = caret.place;
     this.view.layoutContentWidget(caret.widget);
     if (moved) this.show(caret);
   }
@@ -143,14 +149,26 @@ export class RemoteCarets {
     node.dataset.testid = 'remote-caret';
     node.dataset.client = String(client);
     node.setAttribute('aria-hidden', 'true');
-    const caret: RemoteCaret = { node, head: -1, line: 1, column: 1, hide: null, widget: null as never };
-    const { ABOVE, BELOW } = monaco.editor.ContentWidgetPositionPreference;
+    const caret: RemoteCaret = {
+      node,
+      head: -1,
+      line: 1,
+      column: 1,
+      place: 'above',
+      hide: null,
+      widget: null as never,
+    };
+    const { ABOVE, BELOW, EXACT } = monaco.editor.ContentWidgetPositionPreference;
+    const preferences = { above: [ABOVE, BELOW], below: [BELOW, ABOVE], end: [EXACT] };
     caret.widget = {
       getId: () => `remote-name-${client}`,
       getDomNode: () => node,
       getPosition: () => ({
-        position: { lineNumber: caret.line, column: caret.column },
-        preference: [ABOVE, BELOW],
+        position: {
+          lineNumber: caret.line,
+          column: caret.place === 'end' ? this.model.getLineMaxColumn(caret.line) : caret.column,
+        },
+        preference: preferences[caret.place],
       }),
     };
     this.view.addContentWidget(caret.widget);
