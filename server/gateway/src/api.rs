@@ -8,6 +8,7 @@ mod nodes;
 mod people;
 mod rooms;
 mod runs;
+mod terminals;
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
@@ -62,6 +63,8 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(runs::run))
         .routes(routes!(runs::log))
         .routes(routes!(runs::cancel_run))
+        .routes(routes!(terminals::terminals, terminals::open_terminal))
+        .routes(routes!(terminals::close_terminal))
         .split_for_parts()
 }
 
@@ -116,4 +119,4 @@ async fn open(gateway: &Gateway, room: &str) -> Result<RoomHandle, ApiError> {
 }
 
 type RoomPath = Path<String>;
-type RoomAndId = Path<(String, String)>;
+pub(crate) type RoomAndId = Path<(String, String)>;

@@ -166,6 +166,7 @@ impl<'a> Collab<'a> {
                     Event::Quiet => self.keep_alive(),
                     Event::Wrong(close) => return Err(Some(close)),
                     Event::Gone => return Err(None),
+                    Event::Text(_) | Event::Drained => {}
                 },
                 Some(verdict) = self.verdicts.next(), if !self.verdicts.is_empty() => self.admitted(verdict).await?,
                 Some(watched) = self.watches.next(), if !self.watches.is_empty() => {

@@ -129,6 +129,9 @@ impl From<plans::Error> for ApiError {
             E::SandboxOff { hint, .. } => {
                 Self { hint: Some(hint), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "runs_off", message) }
             }
+            E::NoSuchTerminal => Self::not_found("no_such_terminal", message),
+            E::TooManyTerminals => Self::new(StatusCode::CONFLICT, "too_many_terminals", message),
+            E::TooManyViewers => Self::new(StatusCode::CONFLICT, "too_many_viewers", message),
             E::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
             E::Room(error) => error.into(),
             E::Store(error) => Self::internal(error),

@@ -1,8 +1,8 @@
 //! The way in: WebSocket for documents, REST for everything else, the web app's files.
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
-//! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket,
-//! [`identity`] for who may come in, [`api`] for REST, [`error`] for what is said to clients.
+//! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket, [`terminal`] for
+//! terminals, [`identity`] for who may come in, [`api`] for REST, [`error`] for what is said to clients.
 
 mod access;
 pub mod api;
@@ -15,6 +15,7 @@ mod meters;
 mod schema;
 mod sessions;
 mod socket;
+mod terminal;
 mod web;
 mod yjs;
 mod ysweet;
@@ -142,6 +143,7 @@ pub fn router(parts: Parts) -> Router {
         .merge(api)
         .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
         .route("/api/{*rest}", axum::routing::any(api::unknown))
+        .route("/api/v1/rooms/{room}/terminals/{terminal}", get(terminal::connect))
         .route("/yjs/{*document}", get(yjs::connect))
         .route("/collab", get(collab::connect))
         .route("/collab/{*rest}", get(collab::connect))

@@ -10,7 +10,7 @@ pub(crate) static RECEIVED_BYTES: LazyLock<Counter> = LazyLock::new(|| counter!(
 pub(crate) struct OpenConnection(Gauge);
 
 impl OpenConnection {
-    /// `protocol`: `yjs`, `collab` or `ysweet`.
+    /// `protocol`: `yjs`, `collab`, `ysweet` or `terminal`.
     pub(crate) fn new(protocol: &'static str) -> Self {
         let gauge = gauge!("buildspaces_connections_open", "protocol" => protocol);
         gauge.increment(1.0);

@@ -1,6 +1,7 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
 pub(crate) mod history;
+pub(crate) mod terminals;
 
 use buildspaces_plans::run::{RunState as PlanRunState, RunSummary, Trigger as PlanTrigger};
 use buildspaces_plans::{ports, rule};
@@ -87,6 +88,7 @@ pub(crate) enum Capability {
     EditDocuments,
     EditTree,
     Run,
+    Terminal,
     Share,
     Manage,
 }
@@ -99,6 +101,7 @@ impl From<buildspaces_policy::Capability> for Capability {
             C::EditDocuments => Self::EditDocuments,
             C::EditTree => Self::EditTree,
             C::Run => Self::Run,
+            C::Terminal => Self::Terminal,
             C::Share => Self::Share,
             C::Manage => Self::Manage,
         }

@@ -151,23 +151,8 @@ impl Upgrade {
 struct TcpWire(Arc<OwnedWriteHalf>);
 
 impl Wire for TcpWire {
-    /// RFC 6455, section 5.2: a whole binary message, not masked.
     fn header(&self, len: usize) -> Header {
-        const FINAL_BINARY: u8 = 0x82;
-        let mut header = Header::default();
-        header.push(&[FINAL_BINARY]);
-        match (u8::try_from(len), u16::try_from(len)) {
-            (Ok(len), _) if len < 126 => header.push(&[len]),
-            (_, Ok(len)) => {
-                header.push(&[126]);
-                header.push(&len.to_be_bytes());
-            }
-            _ => {
-                header.push(&[127]);
-                header.push(&(len as u64).to_be_bytes());
-            }
-        }
-        header
+        header(FINAL_BINARY, len)
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -189,9 +174,34 @@ impl Wire for TcpWire {
     }
 }
 
+const FINAL_TEXT: u8 = 0x81;
+const FINAL_BINARY: u8 = 0x82;
+
+/// RFC 6455, section 5.2: before a whole message, not masked.
+fn header(kind: u8, len: usize) -> Header {
+    let mut header = Header::default();
+    header.push(&[kind]);
+    match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(len), _) if len < 126 => header.push(&[len]),
+        (_, Ok(len)) => {
+            header.push(&[126]);
+            header.push(&len.to_be_bytes());
+        }
+        _ => {
+            header.push(&[127]);
+            header.push(&(len as u64).to_be_bytes());
+        }
+    }
+    header
+}
+
 /// What happens on a socket.
 pub(crate) enum Event {
     Binary(Bytes),
+    /// Only where [`Socket::with_texts`] was asked for, like the next.
+    Text(String),
+    /// All that waited has been written.
+    Drained,
     /// The client broke a rule: close with this.
     Wrong(Close),
     /// Lanes were closed by their documents.
@@ -235,6 +245,7 @@ pub(crate) struct Socket {
     /// What tungstenite wants to write: pongs and closes.
     replies: Vec<u8>,
     max_frame_bytes: usize,
+    texts: bool,
     rate: RateLimit,
     check: Pin<Box<Sleep>>,
     checks: u32,
@@ -269,6 +280,7 @@ impl Socket {
             context: Box::new(WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(settings))),
             replies: Vec::new(),
             max_frame_bytes: config.max_frame_bytes,
+            texts: false,
             rate: RateLimit::new(&config.limits, std::time::Instant::now()),
             check: Box::pin(tokio::time::sleep(CHECK_EVERY)),
             checks: 0,
@@ -280,6 +292,18 @@ impl Socket {
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    /// For a protocol with texts, whose task looks itself how much waits to be written.
+    pub(crate) fn with_texts(&mut self) {
+        self.texts = true;
+    }
+
+    /// Sends a text.
+    pub(crate) fn send_text(&self, text: &str) {
+        let mut frame = header(FINAL_TEXT, text.len()).as_slice().to_vec();
+        frame.extend_from_slice(text.as_bytes());
+        self.outbox.raw(frame.into());
     }
 
     /// The next event. Meanwhile it writes what the socket did not take before. Cancel-safe.
@@ -309,11 +333,11 @@ impl Socket {
                         return event;
                     }
                 }
-                _ = writer.writable(), if condition.is_blocked => {
-                    if outbox.drain(DRAIN_BYTES) == Drained::More {
-                        tokio::task::yield_now().await;
-                    }
-                }
+                _ = writer.writable(), if condition.is_blocked => match outbox.drain(DRAIN_BYTES) {
+                    Drained::More => tokio::task::yield_now().await,
+                    Drained::Empty if self.texts => return Event::Drained,
+                    Drained::Empty | Drained::Blocked | Drained::Broken => {}
+                },
                 () = check => if let Some(event) = self.check() {
                     return event;
                 }
@@ -334,6 +358,8 @@ impl Socket {
         Some(match message {
             Ok(Message::Binary(bytes)) if bytes.len() > self.max_frame_bytes => too_large(),
             Ok(Message::Binary(bytes)) => Event::Binary(bytes),
+            Ok(Message::Text(text)) if text.len() > self.max_frame_bytes => too_large(),
+            Ok(Message::Text(text)) if self.texts => Event::Text(text.as_str().to_owned()),
             Ok(Message::Text(_)) => Event::Wrong(Close::new(1002, "only binary frames are understood here")),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => return None,
             Err(Error::Capacity(_)) => too_large(),

@@ -1,6 +1,7 @@
 //! The whole gateway over in-memory rooms and a scripted engine: REST through the router, documents through a socket.
 
 mod documents;
+mod terminals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use super::*;
 pub(crate) struct Fixture {
     router: Router,
     rooms: Rooms,
+    sandboxes: FakeSandboxes,
 }
 
 impl Fixture {
@@ -32,11 +34,10 @@ impl Fixture {
         let tasks = Tasks::new();
         let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
         let (sandboxes, _steps) = FakeSandboxes::new(FakeRooms::default());
-        let sandboxes = Arc::new(sandboxes);
         let engine = Engine::new(
             rooms.clone(),
             Arc::new(MemoryRuns::default()),
-            sandboxes.clone(),
+            Arc::new(sandboxes.clone()),
             tasks.clone(),
             buildspaces_plans::Config::default(),
         );
@@ -44,12 +45,12 @@ impl Fixture {
             config: Config { max_frame_bytes: 65_536, ..Config::default() },
             rooms: rooms.clone(),
             engine,
-            sandboxes,
+            sandboxes: Arc::new(sandboxes.clone()),
             tasks,
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: router(parts), rooms }
+        Self { router: router(parts), rooms, sandboxes }
     }
 
     async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {

@@ -170,6 +170,7 @@ async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch)
             Event::Quiet => socket.outbox().message(&Bytes::new(), Bytes::from_static(protocol::KEEP_ALIVE)),
             Event::Wrong(close) => return Some(close),
             Event::Gone => return None,
+            Event::Text(_) | Event::Drained => {}
         }
     }
 }
@@ -181,7 +182,7 @@ async fn why(socket: &mut Socket) -> Close {
             Event::Ended(lanes) => {
                 return lanes.first().map_or_else(|| close_of(&CloseReason::Failed), |(_, reason)| close_of(reason));
             }
-            Event::Binary(_) | Event::Quiet => {}
+            Event::Binary(_) | Event::Text(_) | Event::Quiet | Event::Drained => {}
             Event::Wrong(_) | Event::Gone => return close_of(&CloseReason::Stopping),
         }
     }

@@ -94,6 +94,10 @@ string_id!(
     RunId, 12
 );
 string_id!(
+    /// A terminal of a room.
+    TerminalId, 12
+);
+string_id!(
     /// Somebody or something that acts: a person, the file system, the server.
     PrincipalId, 12
 );

@@ -26,6 +26,7 @@ use crate::ports::{KEPT_RUNS, RoomViews, RunStore, Sandboxes};
 use crate::rule::{DebounceConfig, Globs, NewRule, Rule};
 use crate::run::Run;
 use crate::skill;
+use crate::terminals::Terminals;
 
 mod execution;
 mod output;
@@ -82,6 +83,7 @@ struct Shared {
     rooms: Box<dyn RoomViews>,
     store: Arc<dyn RunStore>,
     sandboxes: Arc<dyn Sandboxes>,
+    terminals: Terminals,
     tasks: Tasks,
     config: Config,
     followed: Mutex<Followed>,
@@ -128,8 +130,14 @@ impl Engine {
         tasks: Tasks,
         config: Config,
     ) -> Self {
-        let followed = Mutex::default();
-        Self(Arc::new(Shared { rooms: Box::new(rooms), store, sandboxes, tasks, config, followed }))
+        let (rooms, followed) = (Box::new(rooms), Mutex::default());
+        let terminals = Terminals::new(sandboxes.clone(), tasks.clone());
+        Self(Arc::new(Shared { rooms, store, sandboxes, terminals, tasks, config, followed }))
+    }
+
+    /// The terminals of all rooms. What people see of them is shown in rooms that are followed.
+    pub fn terminals(&self) -> &Terminals {
+        &self.0.terminals
     }
 
     /// Somebody is in the room: follow its changes from now on. Calling it again starts nothing.

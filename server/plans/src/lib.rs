@@ -1,7 +1,8 @@
-//! Rules, skills and runs: what happens in a room's sandbox because its text changed or somebody asked.
+//! Rules, skills, runs and terminals: what happens in a room's sandbox because its text changed or somebody asked.
 //!
 //! The decisions are pure: when a rule fires ([`rule`]), what makes two firings the same ([`trigger`]), what command a
-//! workspace asks for ([`skill`]), what a run may become ([`run`]). [`engine`] owns one task per room that performs them.
+//! workspace asks for ([`skill`]), what a run may become ([`run`]), who types in a terminal ([`terminal`]). [`engine`] owns one
+//! task per room that performs them, [`terminals`] one per terminal.
 //! Nothing here knows SQL, Docker or HTTP: see [`ports`]. Read [`engine`] first.
 
 #[cfg(any(test, feature = "contract"))]
@@ -15,6 +16,8 @@ mod room_view;
 pub mod rule;
 pub mod run;
 pub mod skill;
+pub mod terminal;
+pub mod terminals;
 pub mod trigger;
 
 pub use engine::{Config, Engine};
@@ -35,6 +38,13 @@ pub enum Error {
     /// There is no sandbox to run in. `hint` says how to turn it on.
     #[error("runs are off: {message}")]
     SandboxOff { message: String, hint: String },
+    /// It was closed, or the server was started anew since.
+    #[error("there is no such terminal any more; open another one")]
+    NoSuchTerminal,
+    #[error("a room has at most {} terminals; close one first", terminals::MAX_TERMINALS)]
+    TooManyTerminals,
+    #[error("at most {} look at one terminal; try again when somebody has left", terminals::MAX_VIEWERS)]
+    TooManyViewers,
     #[error("the server is stopping; try again in a moment")]
     Stopping,
     #[error(transparent)]

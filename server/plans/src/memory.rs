@@ -9,4 +9,4 @@ mod sandboxes;
 
 pub use rooms::{FakeRoom, FakeRooms};
 pub use runs::MemoryRuns;
-pub use sandboxes::{FakeSandboxes, StartedStep};
+pub use sandboxes::{FakeSandboxes, OpenedTerminal, StartedStep};

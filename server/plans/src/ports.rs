@@ -151,6 +151,63 @@ pub enum Phase {
     Ready,
 }
 
+/// What a terminal has room for, in characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Size {
+    pub rows: u16,
+    pub cols: u16,
+}
+
+/// A shell to start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TerminalSpec {
+    /// The sandbox never starts a second shell for the same key.
+    pub key: String,
+    pub size: Size,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TerminalEvent {
+    /// What is to be shown, as it came.
+    Output(Bytes),
+    /// So many bytes were too many to keep while the sandbox could not be reached.
+    Dropped(u64),
+    /// The last event: the shell has ended and everything in the terminal with it; or the sandbox is gone.
+    Ended(TerminalEnd),
+}
+
+/// How a terminal ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TerminalEnd {
+    /// With the shell's exit code; above 128 for a signal.
+    Exited(i32),
+    /// By [`TerminalCommand::Close`].
+    Closed,
+    /// The sandbox is gone; a sentence.
+    Lost(String),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TerminalCommand {
+    /// Typed, up to [`MAX_TYPED`] bytes.
+    Input(Bytes),
+    Resize(Size),
+    /// Kill everything in the terminal.
+    Close,
+}
+
+/// Most bytes of one [`TerminalCommand::Input`].
+pub const MAX_TYPED: usize = 16 << 10;
+
+/// A terminal under way. When both ends are dropped, the terminal is closed.
+#[derive(Debug)]
+pub struct TerminalLine {
+    /// Ends with exactly one `Ended`. Whoever does not read slows the programs in the terminal.
+    pub events: mpsc::Receiver<TerminalEvent>,
+    /// Full while the programs read nothing.
+    pub commands: mpsc::Sender<TerminalCommand>,
+}
+
 /// The workspaces and containers of rooms.
 #[async_trait]
 pub trait Sandboxes: Send + Sync + 'static {
@@ -167,6 +224,14 @@ pub trait Sandboxes: Send + Sync + 'static {
     async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError>;
     /// Looks at the workspace for what the step wrote, until documents and tree show it.
     async fn absorb(&self, room: &RoomId) -> Result<(), SandboxError>;
+    /// Starts the container if there is none, then a shell in a terminal of its own. Cancel-safe: the terminal of a caller
+    /// that went away is closed.
+    async fn open_terminal(
+        &self,
+        room: &RoomId,
+        terminal: TerminalSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<TerminalLine, SandboxError>;
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError>;
 }

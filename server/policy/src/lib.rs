@@ -70,6 +70,8 @@ pub enum Capability {
     EditTree,
     /// Start and cancel runs.
     Run,
+    /// Open and close terminals, and type in them.
+    Terminal,
     /// Hand out links with no more than one's own role.
     Share,
     /// Revoke access, export and delete.
@@ -77,7 +79,8 @@ pub enum Capability {
 }
 
 impl Capability {
-    pub const ALL: [Self; 6] = [Self::Read, Self::EditDocuments, Self::EditTree, Self::Run, Self::Share, Self::Manage];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::EditDocuments, Self::EditTree, Self::Run, Self::Terminal, Self::Share, Self::Manage];
 
     /// What it allows, to stand after "may not".
     fn described(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Capability {
             Self::EditDocuments => "change documents",
             Self::EditTree => "change files and folders",
             Self::Run => "start or cancel runs",
+            Self::Terminal => "use terminals",
             Self::Share => "hand out links",
             Self::Manage => "revoke access, export or delete",
         }
@@ -112,13 +116,13 @@ impl Role {
     pub const ALL: [Self; 5] = [Self::Host, Self::Editor, Self::Commenter, Self::Viewer, Self::Agent];
 
     pub fn permits(self, capability: Capability) -> bool {
-        use Capability::{EditDocuments, EditTree, Manage, Read, Run, Share};
+        use Capability::{EditDocuments, EditTree, Manage, Read, Run, Share, Terminal};
         match self {
             Self::Host => true,
             Self::Editor => !matches!(capability, Manage),
             Self::Commenter | Self::Viewer => matches!(capability, Read),
             Self::Agent => match capability {
-                Read | EditDocuments | EditTree | Run => true,
+                Read | EditDocuments | EditTree | Run | Terminal => true,
                 Share | Manage => false,
             },
         }
@@ -182,13 +186,13 @@ mod tests {
 
     #[test]
     fn roles_carry_what_the_table_says() {
-        use Capability::{EditDocuments, EditTree, Read, Run, Share};
+        use Capability::{EditDocuments, EditTree, Read, Run, Share, Terminal};
         let table: [(Role, &[Capability]); 5] = [
             (Role::Host, &Capability::ALL),
-            (Role::Editor, &[Read, EditDocuments, EditTree, Run, Share]),
+            (Role::Editor, &[Read, EditDocuments, EditTree, Run, Terminal, Share]),
             (Role::Commenter, &[Read]),
             (Role::Viewer, &[Read]),
-            (Role::Agent, &[Read, EditDocuments, EditTree, Run]),
+            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal]),
         ];
         for (role, capabilities) in table {
             let authority = Authority { principal: Principal::system(), role };

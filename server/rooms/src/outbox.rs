@@ -64,7 +64,7 @@ impl Header {
         self.len += bytes.len() as u8;
     }
 
-    fn as_slice(&self) -> &[u8] {
+    pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 }

@@ -1,8 +1,10 @@
 //! The agent itself: a handful of threads around one lock.
 //!
-//! The main thread keeps a connection to the server ([`link`]), one thread writes to it, one waits for children
-//! ([`processes`]), and while a step runs one thread watches it and one reads its output ([`step`]). All state is in
-//! [`State`]; every change of it wakes everybody, because there are few threads and seldom more than one has work.
+//! The main thread keeps the connection for steps ([`link`]), one thread writes to it, one waits for children
+//! ([`processes`]), and while a step runs one thread watches it and one reads its output ([`step`]). One more thread keeps
+//! a connection that waits for a terminal ([`lines`]), and each terminal has a few threads and a process that looks after
+//! it ([`terminal`], [`supervise`]). All state is in [`State`]; every change of it wakes everybody, because there are few
+//! threads and seldom more than one has work.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,20 +12,26 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use crate::protocol::Key;
 use link::Connection;
 use step::Step;
+use terminal::Terminal;
 
+mod lines;
 mod link;
 mod memory;
 mod processes;
 mod ring;
 mod step;
+mod supervise;
+mod terminal;
+
+pub use supervise::{SESSION, SUPERVISE, session, supervise};
 
 /// What the agent needs to know; the rest comes from the server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     pub socket: PathBuf,
     /// Proves to the server that this is the agent and not the program under test.
@@ -42,6 +50,7 @@ pub fn run(config: Config) -> std::io::Result<Infallible> {
     set_child_subreaper(Some(getpid()))?;
     let shared = Arc::new(Shared::default());
     processes::spawn_reaper(Arc::clone(&shared))?;
+    lines::spawn(&shared, &config)?;
     link::serve(&shared, &config)
 }
 
@@ -56,10 +65,14 @@ struct Shared {
 struct State {
     /// In order of start; at most one runs, and the newest few that ended are kept for a server that comes back.
     steps: VecDeque<Step>,
-    /// The connection that has been welcomed, if any.
+    /// In order of opening; the newest few that ended are kept, too.
+    terminals: VecDeque<Terminal>,
+    /// The connection for steps that has been welcomed, if any.
     connection: Option<Connection>,
     /// Processes started so far, so that the reaper knows when there may be children again.
     spawned: u64,
+    /// Connections that were given a terminal so far.
+    lines: u64,
 }
 
 impl Shared {
@@ -79,5 +92,14 @@ impl Shared {
 impl State {
     fn step(&mut self, key: &Key) -> Option<&mut Step> {
         self.steps.iter_mut().find(|step| step.key() == key)
+    }
+
+    fn terminal(&mut self, key: &Key) -> Option<&mut Terminal> {
+        self.terminals.iter_mut().find(|terminal| terminal.key() == key)
+    }
+
+    /// The processes that look after the terminals which have not ended.
+    fn supervisors(&self) -> Vec<Pid> {
+        self.terminals.iter().filter_map(Terminal::supervisor).collect()
     }
 }

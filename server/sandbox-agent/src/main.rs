@@ -1,12 +1,22 @@
 //! The agent's entry: reads where to dial and the token, then serves for ever. Start reading at `agent.rs`.
+//!
+//! Started by itself, for a terminal, it is one of the two processes that `agent/supervise.rs` tells of.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildspaces_sandbox_agent::agent::{Config, run};
+use buildspaces_sandbox_agent::agent::{Config, SESSION, SUPERVISE, run, session, supervise};
 use buildspaces_sandbox_agent::protocol::{DEFAULT_SOCKET, TOKEN_VARIABLE};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next();
+    if first.as_deref() == Some(SUPERVISE.as_ref()) {
+        return supervise(arguments);
+    }
+    if first.as_deref() == Some(SESSION.as_ref()) {
+        return session(arguments);
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "the environment of process 1 is the one place that other processes of the sandbox cannot read"
@@ -16,7 +26,7 @@ fn main() -> ExitCode {
         eprintln!("{TOKEN_VARIABLE} is not set: this program is started by the server, inside a sandbox");
         return ExitCode::FAILURE;
     };
-    let socket = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from);
+    let socket = first.map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from);
     match run(Config { socket, token }) {
         Ok(never) => match never {},
         Err(error) => {

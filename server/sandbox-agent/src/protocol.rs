@@ -1,8 +1,12 @@
-//! What the server and the agent say to each other: frames over a stream socket.
+//! What the server and the agent say to each other: frames over stream sockets.
 //!
 //! A frame is a little-endian `u32` that counts the bytes after it, one kind byte, and the payload: JSON for control,
-//! raw bytes for a step's output. The agent speaks first ([`Event::Hello`]), the server answers
-//! [`Request::Welcome`] or [`Request::Refused`]; after that both send when they have something to say.
+//! raw bytes for a step's output and for what a terminal shows and is told. The agent speaks first ([`Event::Hello`]), the
+//! server answers [`Request::Welcome`] or [`Request::Refused`]; after that both send when they have something to say.
+//!
+//! The agent keeps one connection for steps and one more that waits for a terminal ([`Line`]); as soon as that one has its
+//! terminal the agent dials the next. So each terminal has a socket of its own, and what one of them prints delays
+//! neither the others nor a step.
 //!
 //! Nothing here does input or output: [`Decoder`] takes bytes as they come. Both ends treat the other's bytes as
 //! hostile, the server with more reason: a program under test may have taken the agent's place.
@@ -13,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Rises whenever an older agent and a newer server would misunderstand each other.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Where the agent dials unless its first argument says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/buildspaces/agent.sock";
@@ -27,13 +31,18 @@ pub const MAX_FRAME: usize = 1 << 20;
 /// Most bytes of output in one frame, so that a control message never waits behind much output.
 pub const MAX_OUTPUT: usize = 64 << 10;
 
-/// Longest step key, in bytes. A longer one is an error of the sender.
+/// Longest key, in bytes. A longer one is an error of the sender.
 pub const MAX_KEY: usize = 128;
+
+/// What is typed that the server may send before the agent has said that it passed it on ([`Event::Taken`]). More ends the
+/// connection.
+pub const INPUT_WINDOW: usize = 64 << 10;
 
 const KIND_CONTROL: u8 = 1;
 const KIND_OUTPUT: u8 = 2;
+const KIND_INPUT: u8 = 3;
 
-/// The name of a step, chosen by the server, stable over attempts: 1 to [`MAX_KEY`] printable ASCII characters.
+/// The name of a step or a terminal, chosen by the server, stable over attempts: 1 to [`MAX_KEY`] printable ASCII characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(String);
@@ -96,6 +105,42 @@ pub enum Request {
     Attach { key: Key, from_offset: u64 },
     /// Answered by [`Event::Steps`].
     List,
+    /// On a connection that waits for a terminal: opens one, unless this key was opened before, and gives it this
+    /// connection, in place of the one it may have had. Answered by [`Event::Opened`] or [`Event::Rejected`].
+    Open {
+        key: Key,
+        /// The program and its arguments. Never empty.
+        argv: Vec<String>,
+        /// An absolute path.
+        cwd: String,
+        /// Added to the agent's own environment.
+        env: BTreeMap<String, String>,
+        /// Taken away from it.
+        unset: Vec<String>,
+        size: Size,
+    },
+    /// The same for a terminal that is there: [`Event::Opened`], then its output from this offset on, as far as it is kept.
+    /// Otherwise [`Event::Unknown`].
+    Resume { key: Key, from_offset: u64 },
+    /// The connection's terminal has another size from now on.
+    Resize { size: Size },
+    /// Kills everything that runs in the connection's terminal.
+    Close,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    Steps,
+    Terminal,
+}
+
+/// What a terminal has room for, in characters. Zero means that nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Size {
+    pub rows: u16,
+    pub cols: u16,
 }
 
 /// What the agent tells the server.
@@ -107,6 +152,7 @@ pub enum Event {
         /// The agent's version, for the log.
         agent: String,
         token: String,
+        line: Line,
     },
     Started {
         key: Key,
@@ -131,9 +177,22 @@ pub enum Event {
     Steps {
         steps: Vec<StepInfo>,
     },
+    /// The connection is this terminal's.
+    Opened {
+        key: Key,
+    },
+    /// So many bytes of what was typed have been passed on to the programs in the terminal, of all that ever was on this
+    /// connection.
+    Taken {
+        bytes: u64,
+    },
+    /// The last word on a terminal; all its output has been sent before, and nothing of it runs any more.
+    Ended {
+        exit: Exit,
+    },
 }
 
-/// How a step ended.
+/// How a step, or the shell of a terminal, ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
@@ -157,9 +216,11 @@ pub struct StepInfo {
 pub enum Frame<M> {
     Control(M),
     Output(Output),
+    /// Typed, for the connection's terminal.
+    Input(Vec<u8>),
 }
 
-/// A piece of a step's output.
+/// A piece of a step's or a terminal's output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Output {
     pub key: Key,
@@ -228,6 +289,7 @@ fn decode_frame<M: for<'de> Deserialize<'de>>(frame: &[u8]) -> Result<Frame<M>, 
             Err(error) => Err(Error::Control(error.to_string())),
         },
         KIND_OUTPUT => decode_output(payload).map(Frame::Output).ok_or(Error::Output),
+        KIND_INPUT => Ok(Frame::Input(payload.to_vec())),
         other => Err(Error::UnknownKind(other)),
     }
 }
@@ -259,6 +321,14 @@ pub fn encode_output(key: &Key, offset: u64, bytes: &[u8]) -> Result<Vec<u8>, Er
     frame.push(u8::try_from(key.len()).expect("a key has at most MAX_KEY bytes"));
     frame.extend(key);
     frame.extend(offset.to_le_bytes());
+    frame.extend(bytes);
+    finish(frame)
+}
+
+/// The frame of something typed, length included.
+pub fn encode_input(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut frame = Vec::with_capacity(4 + 1 + bytes.len());
+    frame.extend([0, 0, 0, 0, KIND_INPUT]);
     frame.extend(bytes);
     finish(frame)
 }

@@ -1,5 +1,5 @@
-//! The containers of all rooms: started at a room's first step, kept for its next ones, removed when nothing ran for a
-//! while, adopted again when the server was killed and came back.
+//! The containers of all rooms: started at a room's first step or terminal, kept for the next ones, removed when nothing ran
+//! and nobody typed for a while, adopted again when the server was killed and came back.
 //!
 //! Documents and files are not its business: a workspace is a folder that it is given. One lock per room is held while
 //! that room's container comes and goes, so a room never has two.
@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepSpec};
-use buildspaces_sandbox_agent::protocol::Key;
+use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec};
+use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::link::{Connection, Link};
-use crate::steps::{self, Container, Following, NotStarted};
+use crate::steps::{self, Container, Following, NotStarted, State};
+use crate::terminals;
 use crate::{Config, workspace_owner};
 use engine::{Engine, Found};
 use sandbox::Sandbox;
@@ -182,6 +183,77 @@ impl Containers {
         Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
     }
 
+    /// Starts the room's container if there is none, with `workspace` as its files, then a shell in a terminal. Cancel-safe:
+    /// the terminal of a caller that went away is closed.
+    ///
+    /// # Errors
+    /// Runs are off, or a sentence that says what failed; then there is no terminal.
+    pub async fn open_terminal(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        terminal: TerminalSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<TerminalLine, SandboxError> {
+        let (reply, answer) = oneshot::channel();
+        let (this, room, workspace) = (self.clone(), room.clone(), workspace.to_owned());
+        // A task of its own, for the same reason. A line that nobody takes is closed by being dropped.
+        self.shared.tasks.spawn("open a terminal", async move {
+            let _ = reply.send(Box::pin(this.open_terminal_now(&room, &workspace, &terminal, &phase)).await);
+        });
+        answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
+    }
+
+    async fn open_terminal_now(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        terminal: &TerminalSpec,
+        phase: &watch::Sender<Phase>,
+    ) -> Result<TerminalLine, SandboxError> {
+        let key = parse_key(&terminal.key)?;
+        let shared = &self.shared;
+        shared.check_available()?;
+        let slot = shared.slot(room);
+        let mut held = slot.sandbox.lock().await;
+        // A second attempt, because a container that was kept may have died unnoticed.
+        let mut reason = String::new();
+        for _ in 0..2 {
+            let (sandbox, patience) = match &*held {
+                Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
+                _ => {
+                    shared.discard(room, &mut held).await;
+                    let sandbox = Box::pin(shared.create(room, workspace, phase)).await?;
+                    *held = Some(Arc::clone(&sandbox));
+                    (sandbox, CONNECT_PATIENCE)
+                }
+            };
+            let connected = sandbox.connect(Line::Terminal, patience).await.map_err(terminals::NotOpened::Unasked);
+            let opened = match connected {
+                Ok(connection) => terminals::open(sandbox.link(), connection, &key, terminal.size).await,
+                Err(unasked) => Err(unasked),
+            };
+            match opened {
+                Ok(connection) => {
+                    // Who opens a terminal is about to type in it.
+                    sandbox.touched();
+                    phase.send_replace(Phase::Ready);
+                    let link = Arc::clone(sandbox.link());
+                    return Ok(terminals::follow(&shared.tasks, connection, key, link, sandbox));
+                }
+                Err(terminals::NotOpened::Rejected(why)) => return Err(shared.failed(why)),
+                Err(terminals::NotOpened::Unasked(why)) => reason = why,
+            }
+            // Whoever works in there finds out for themselves whether the sandbox is well.
+            if sandbox.is_busy() || (sandbox.is_typed_in() && sandbox.state().await == State::Running) {
+                break;
+            }
+            tracing::info!(%room, %reason, "a sandbox is made anew");
+            shared.discard(room, &mut held).await;
+        }
+        Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
+    }
+
     /// The step under `key`, under way or ended, if the room's container was adopted by [`Containers::reconcile`]. Its
     /// output comes from byte `seen` on, as far as it is kept.
     ///
@@ -196,7 +268,7 @@ impl Containers {
             return Ok(None);
         };
         let known = async {
-            let mut connection = sandbox.connect(RECONNECT_PATIENCE).await?;
+            let mut connection = sandbox.connect(Line::Steps, RECONNECT_PATIENCE).await?;
             let known = steps::knows(&mut connection, &key).await.map_err(|broken| broken.to_string())?;
             Ok::<_, String>((connection, known))
         };
@@ -208,7 +280,7 @@ impl Containers {
                 Ok(Some(steps::follow(&shared.tasks, connection, following)))
             }
             Ok((connection, false)) => {
-                sandbox.link().park(connection);
+                sandbox.link().park(Line::Steps, connection);
                 Ok(None)
             }
             Err(reason) => {
@@ -328,7 +400,8 @@ impl Shared {
             // Locked: this room's own slot, or one that is being filled or emptied.
             let Ok(held) = slot.sandbox.try_lock() else { continue };
             if let Some(sandbox) = &*held {
-                present.push((sandbox.idle_since(), room, Arc::clone(&slot)));
+                let idle_since = sandbox.idle_since().filter(|_| !sandbox.is_typed_in());
+                present.push((idle_since, room, Arc::clone(&slot)));
             }
         }
         if present.len() < self.config.limits.sandboxes {
@@ -343,8 +416,9 @@ impl Shared {
         };
         // If it came to use this moment, there is one more than there should be for a while.
         if let Ok(mut held) = slot.sandbox.try_lock()
-            && held.as_ref().is_some_and(|sandbox| !sandbox.is_busy())
+            && let Some(sandbox) = held.as_ref().filter(|sandbox| !sandbox.is_busy() && !sandbox.is_typed_in())
         {
+            sandbox.ends_because("the sandbox was stopped because another room needed its place");
             self.discard(&room, &mut held).await;
         }
         Ok(())
@@ -374,6 +448,7 @@ impl Shared {
     /// Ends a room's container and removes what belongs to it. The caller holds the room's lock.
     async fn discard(&self, room: &RoomId, held: &mut Option<Arc<Sandbox>>) {
         if let Some(sandbox) = held.take() {
+            sandbox.ends_because("the sandbox did not answer and was made anew");
             sandbox.kill().await;
             sandbox.released(false);
         }
@@ -396,7 +471,7 @@ impl Shared {
 
 /// Asks the agent to start the step, once it has dialled.
 async fn start_in(sandbox: &Sandbox, patience: Duration, key: &Key, step: &StepSpec) -> Result<Connection, NotStarted> {
-    let mut connection = sandbox.connect(patience).await.map_err(NotStarted::Unasked)?;
+    let mut connection = sandbox.connect(Line::Steps, patience).await.map_err(NotStarted::Unasked)?;
     steps::start(&mut connection, key, step).await?;
     Ok(connection)
 }
@@ -416,9 +491,11 @@ async fn stop_idle(shared: Arc<Shared>) {
         }
         for (room, slot) in shared.slots() {
             let Ok(mut held) = slot.sandbox.try_lock() else { continue };
-            let idle = held.as_ref().and_then(|sandbox| sandbox.idle_since());
-            if idle.is_some_and(|since| since.elapsed() >= idle_stop) {
+            let Some(sandbox) = &*held else { continue };
+            if sandbox.idle_since().is_some_and(|since| since.elapsed() >= idle_stop) {
                 tracing::info!(%room, "removing an idle sandbox");
+                let minutes = idle_stop.as_secs().div_ceil(60);
+                sandbox.ends_because(&format!("the sandbox was stopped because nobody used it for {minutes} min"));
                 shared.discard(&room, &mut held).await;
             }
         }

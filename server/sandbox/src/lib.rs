@@ -1,11 +1,11 @@
-//! The workspaces of rooms and the containers in which their steps run: the `Sandboxes` port of `plans`, for real.
+//! The workspaces of rooms and the containers in which their steps and terminals run: the `Sandboxes` port of `plans`, for real.
 //!
 //! A room has at most one container, without network, capabilities or a writable root. Its first process is the agent,
 //! which dials out to a socket of ours; Docker is asked to create and to remove, never to run a step, because an exit
 //! code that went through an attach stream is not to be trusted. What the agent says is checked like any stranger's word.
 //!
 //! Not here: what to run and when (`plans`), and HTTP. Read [`service`] first, which joins the two halves: [`docker`]
-//! (containers, by [`link`] and [`steps`]) and [`mirror`] (documents and files).
+//! (containers, by [`link`], [`steps`] and [`terminals`]) and [`mirror`] (documents and files).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +15,7 @@ mod link;
 pub mod mirror;
 pub mod service;
 mod steps;
+mod terminals;
 
 pub use docker::Containers;
 pub use service::DockerSandboxes;

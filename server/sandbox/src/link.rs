@@ -1,7 +1,8 @@
-//! The server's end of the line to one container's agent: a Unix socket in a folder that the container sees read-only.
+//! The server's end of the lines to one container's agent: a Unix socket in a folder that the container sees read-only.
 //!
-//! A [`Link`] accepts connections, lets in the one that knows the token, and hands it to whoever runs a step. It knows
-//! nothing of steps or containers. Connections come and go; the newest that was let in is the one that counts.
+//! A [`Link`] accepts connections, lets in those that know the token, and hands them to whoever runs a step or a terminal. It
+//! knows nothing of these or of containers. Connections come and go; of each kind ([`Line`]) the newest that was let in and
+//! is not in use is the one that counts.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_sandbox_agent::protocol::{Event, Frame, PROTOCOL, Request};
+use buildspaces_sandbox_agent::protocol::{Event, Frame, Line, PROTOCOL, Request};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -46,9 +47,19 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Parked {
-    connection: Option<Connection>,
+    steps: Option<Connection>,
+    terminal: Option<Connection>,
     /// Why the last agent with the right token was not let in.
     refusal: Option<String>,
+}
+
+impl Parked {
+    fn place(&mut self, line: Line) -> &mut Option<Connection> {
+        match line {
+            Line::Steps => &mut self.steps,
+            Line::Terminal => &mut self.terminal,
+        }
+    }
 }
 
 impl Link {
@@ -73,22 +84,25 @@ impl Link {
         Ok(Self { shared, _stop: stop.drop_guard() })
     }
 
-    /// The connection to the agent, once there is one that nobody uses. Waits for ever: the caller sets the bound.
-    /// Cancel-safe.
-    pub(crate) async fn connection(&self) -> Connection {
+    /// A connection to the agent, once there is one of that kind that nobody uses. Waits for ever: the caller sets the
+    /// bound. Cancel-safe.
+    pub(crate) async fn connection(&self, line: Line) -> Connection {
         loop {
-            let arrived = self.shared.arrived.notified();
-            if let Some(connection) = self.shared.parked.lock().expect("short sections, no panics").connection.take() {
+            let mut arrived = std::pin::pin!(self.shared.arrived.notified());
+            // Several may wait at the same time, and all of them look when one arrives.
+            arrived.as_mut().enable();
+            let parked = self.shared.parked.lock().expect("short sections, no panics").place(line).take();
+            if let Some(connection) = parked {
                 return connection;
             }
             arrived.await;
         }
     }
 
-    /// Gives a connection back when its step is over. A newer one that arrived meanwhile is kept instead.
-    pub(crate) fn park(&self, connection: Connection) {
-        self.shared.parked.lock().expect("short sections, no panics").connection.get_or_insert(connection);
-        self.shared.arrived.notify_one();
+    /// Gives a connection back that is not in use any more. A newer one that arrived meanwhile is kept instead.
+    pub(crate) fn park(&self, line: Line, connection: Connection) {
+        self.shared.parked.lock().expect("short sections, no panics").place(line).get_or_insert(connection);
+        self.shared.arrived.notify_waiters();
     }
 
     /// Why the last agent with the right token was not let in, as a sentence.
@@ -129,7 +143,7 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>, token: String, stop
 /// Lets the agent in, and nobody else.
 async fn welcome(stream: UnixStream, token: &str, shared: &Shared) {
     let mut connection = Connection::new(stream);
-    let Ok(Frame::Control(Event::Hello { protocol, agent, token: theirs })) = connection.receive().await else {
+    let Ok(Frame::Control(Event::Hello { protocol, agent, token: theirs, line })) = connection.receive().await else {
         return;
     };
     if !same(token.as_bytes(), theirs.as_bytes()) {
@@ -147,9 +161,10 @@ async fn welcome(stream: UnixStream, token: &str, shared: &Shared) {
     }
     if connection.send(&Request::Welcome { protocol: PROTOCOL }).await.is_ok() {
         let mut parked = shared.parked.lock().expect("short sections, no panics");
-        *parked = Parked { connection: Some(connection), refusal: None };
+        parked.refusal = None;
+        *parked.place(line) = Some(connection);
         drop(parked);
-        shared.arrived.notify_one();
+        shared.arrived.notify_waiters();
     }
 }
 

@@ -1,10 +1,12 @@
 //! The `Sandboxes` port of `plans`: containers and workspaces joined.
 //!
-//! It adds nothing of its own: a step starts in the container of its room, on the files of its room's workspace.
+//! It adds nothing of its own: a step or a terminal starts in the container of its room, on the files of its room's workspace.
 
 use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
-use buildspaces_plans::ports::{Availability, Frozen, Phase, SandboxError, Sandboxes, Step, StepSpec};
+use buildspaces_plans::ports::{
+    Availability, Frozen, Phase, SandboxError, Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec,
+};
 use tokio::sync::watch;
 
 use crate::docker::Containers;
@@ -48,6 +50,16 @@ impl Sandboxes for DockerSandboxes {
     async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
         self.containers.start(room, workspace.host_dir(), step, phase).await
+    }
+
+    async fn open_terminal(
+        &self,
+        room: &RoomId,
+        terminal: TerminalSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<TerminalLine, SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.open_terminal(room, workspace.host_dir(), terminal, phase).await
     }
 
     async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Exit, Step, StepEvent, StepSpec};
-use buildspaces_sandbox_agent::protocol::{self, Event, Frame, Key, Output, Request};
+use buildspaces_sandbox_agent::protocol::{self, Event, Frame, Key, Line, Output, Request};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ const OVERTIME: Duration = Duration::from_secs(15);
 /// Longest reason of the agent's that is passed on, in characters.
 const MAX_REASON: usize = 300;
 
-/// The container of a step, as far as a step cares.
+/// The container of a step or a terminal, as far as these care.
 #[async_trait]
 pub(crate) trait Container: Send + Sync + 'static {
     async fn state(&self) -> State;
@@ -50,6 +50,8 @@ pub(crate) trait Container: Send + Sync + 'static {
     async fn kill(&self);
     /// The step is over; `usable` says whether the next step may run here.
     fn released(&self, usable: bool);
+    /// Somebody typed in one of its terminals.
+    fn touched(&self);
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,7 +109,7 @@ pub(crate) async fn knows(connection: &mut Connection, key: &Key) -> Result<bool
 }
 
 /// The answer to a request, while no step is followed on this connection.
-async fn answer(connection: &mut Connection, request: &Request) -> Result<Event, Broken> {
+pub(crate) async fn answer(connection: &mut Connection, request: &Request) -> Result<Event, Broken> {
     connection.send(request).await?;
     let answered = async {
         loop {
@@ -190,7 +192,7 @@ impl Follower {
         };
         let usable = connection.is_some();
         if let Some(connection) = connection {
-            self.following.link.park(connection);
+            self.following.link.park(Line::Steps, connection);
         }
         // Before the last event, so that whoever acts on it can start the next step at once.
         self.following.container.released(usable);
@@ -309,7 +311,7 @@ impl Follower {
         loop {
             tokio::select! {
                 biased;
-                connection = self.following.link.connection() => return Ok(connection),
+                connection = self.following.link.connection(Line::Steps) => return Ok(connection),
                 asked = self.cancelled.recv(), if !self.cancel_closed => {
                     self.note_cancel(asked);
                     continue;
@@ -344,11 +346,11 @@ fn exit_of(exit: protocol::Exit, oom: bool) -> Exit {
 }
 
 /// The agent's words, made fit to be shown: one short line.
-fn plain(reason: &str) -> String {
+pub(crate) fn plain(reason: &str) -> String {
     reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect()
 }
 
-fn name_of(event: &Event) -> &'static str {
+pub(crate) fn name_of(event: &Event) -> &'static str {
     match event {
         Event::Hello { .. } => "with a second hello",
         Event::Started { .. } => "that it started something else",
@@ -356,6 +358,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::Unknown { .. } => "that it knows no such step",
         Event::Exited { .. } => "that another step ended",
         Event::Steps { .. } => "with a list of steps",
+        Event::Opened { .. } | Event::Taken { .. } | Event::Ended { .. } => "for another terminal",
     }
 }
 

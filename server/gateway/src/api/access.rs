@@ -36,7 +36,8 @@ pub(crate) async fn access(
     gateway.rooms.room(&id).await?;
     let Authority { principal, role } = &grant.authority;
     // A token for single documents is not handed on for the whole room.
-    let may = |capability: &Capability| role.permits(*capability) && !(grant.limited && *capability == Capability::Share);
+    let may =
+        |capability: &Capability| role.permits(*capability) && !(grant.limited && *capability == Capability::Share);
     Ok(axum::Json(Access {
         person: Person::from(principal),
         role: (*role).into(),

@@ -368,8 +368,8 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
     let room = f.room().await;
     let path = format!("/api/v1/rooms/{room}/access");
     for (role, documents, capabilities) in [
-        (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "share", "manage"])),
-        (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "share"])),
+        (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "share", "manage"])),
+        (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "share"])),
         (Role::Editor, &["**"], json!(["read", "edit_documents", "edit_tree", "run"])),
         (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run"])),
         (Role::Viewer, &[], json!(["read"])),
@@ -377,7 +377,10 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
         let token = f.token_for("ada", role, Some(&room), documents, Duration::from_secs(60));
         let (status, body) = f.call("GET", &path, &token, None).await;
         assert_eq!((status, &body["role"]), (200, &json!(role.as_str())), "{body}");
-        assert_eq!((&body["capabilities"], &body["links"], &body["open"]), (&capabilities, &json!(true), &json!(false)));
+        assert_eq!(
+            (&body["capabilities"], &body["links"], &body["open"]),
+            (&capabilities, &json!(true), &json!(false))
+        );
         assert!(body["expires"].as_i64().is_some_and(|at| at <= unix_millis() + 60_000), "{body}");
     }
     let ada = f.token("ada", Role::Viewer, Some(&room));
@@ -386,7 +389,11 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
     let host = f.token("host", Role::Host, Some(&room));
     assert_eq!(f.revoke(&host, json!({ "user": "ada", "room": room, "reason": "enough" })).await.0, 200);
     let (status, body) = f.call("GET", &path, &ada, None).await;
-    assert_eq!((status, &body["error"]["code"]), (401, &json!("access_ended")), "another token may be no better: {body}");
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (401, &json!("access_ended")),
+        "another token may be no better: {body}"
+    );
     let (status, body) = f.call("GET", &path, "forged", None).await;
     assert_eq!((status, &body["error"]["code"]), (401, &json!("unknown_session")));
 }

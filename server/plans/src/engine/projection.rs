@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::ports::{Availability, Phase, RoomView};
 use crate::run::Run;
+use crate::terminals::Summary;
 
 /// Runs that the document holds. Older ones are removed from it; REST still lists them.
 pub(super) const SHOWN_RUNS: usize = 50;
@@ -92,6 +93,12 @@ impl Projection {
     pub(super) fn sandbox(&mut self, state: &SandboxState) {
         let state = serde_json::to_value(state).expect("a struct of strings is a JSON value");
         self.sandbox.insert("state".to_owned(), Some(state));
+    }
+
+    /// The room's terminals, in the same map as the sandbox's state.
+    pub(super) fn terminals(&mut self, list: &[Summary]) {
+        let list = serde_json::to_value(list).expect("a list of summaries is a JSON value");
+        self.sandbox.insert("terminals".to_owned(), Some(list));
     }
 
     pub(super) fn is_written(&self) -> bool {

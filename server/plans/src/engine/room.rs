@@ -178,7 +178,10 @@ impl Actor {
         let mut availability = self.shared.sandboxes.availability();
         let mut availability_lives = true;
         let mut phase = self.phase.subscribe();
+        let mut terminals = self.shared.terminals.watch(&self.id);
         self.show_sandbox();
+        // Also when there are none: an earlier process may have left some in the document.
+        self.projection.terminals(&terminals.borrow_and_update());
         loop {
             self.start_next();
             self.write_projection().await;
@@ -212,6 +215,8 @@ impl Actor {
                 }
                 // The sender lives in `self`, so this never fails.
                 _ = phase.changed() => self.show_sandbox(),
+                // Nor does this: a room's list stays for as long as somebody looks at it.
+                _ = terminals.changed() => self.projection.terminals(&terminals.borrow_and_update()),
                 () = at(deadline) => self.handle_deadline().await,
                 () = tasks.cancelled() => return,
             }

@@ -9,7 +9,10 @@ use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use crate::ports::{Availability, Exit, Frozen, Phase, RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec};
+use crate::ports::{
+    Availability, Exit, Frozen, Phase, RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand,
+    TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
+};
 use crate::trigger::text_hash;
 
 /// Room for what a test says without waiting.
@@ -32,6 +35,36 @@ struct State {
     /// What `resume` answers for a key, and from which byte it was asked for.
     resumable: HashMap<String, Step>,
     refusal: Option<SandboxError>,
+    /// Terminals that were opened and that the test has not taken yet.
+    terminals: Vec<OpenedTerminal>,
+}
+
+/// A terminal under way, played by the test.
+#[derive(Debug)]
+pub struct OpenedTerminal {
+    pub spec: TerminalSpec,
+    events: mpsc::Sender<TerminalEvent>,
+    commands: mpsc::Receiver<TerminalCommand>,
+}
+
+impl OpenedTerminal {
+    pub async fn print(&self, bytes: &[u8]) {
+        let _ = self.events.send(TerminalEvent::Output(Bytes::copy_from_slice(bytes))).await;
+    }
+
+    /// False if nobody reads now.
+    pub fn try_print(&self, bytes: &[u8]) -> bool {
+        self.events.try_send(TerminalEvent::Output(Bytes::copy_from_slice(bytes))).is_ok()
+    }
+
+    pub async fn end(self, end: TerminalEnd) {
+        let _ = self.events.send(TerminalEvent::Ended(end)).await;
+    }
+
+    /// The next thing that the terminal is told; `None` when nobody has it any more.
+    pub async fn told(&mut self) -> Option<TerminalCommand> {
+        self.commands.recv().await
+    }
 }
 
 /// A step under way, played by the test.
@@ -98,6 +131,12 @@ impl FakeSandboxes {
         started
     }
 
+    /// The oldest terminal that was opened and not taken yet.
+    pub fn opened_terminal(&self) -> Option<OpenedTerminal> {
+        let mut state = self.lock();
+        (!state.terminals.is_empty()).then(|| state.terminals.remove(0))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing that holds the lock panics")
     }
@@ -160,6 +199,20 @@ impl Sandboxes for FakeSandboxes {
 
     async fn absorb(&self, _room: &RoomId) -> Result<(), SandboxError> {
         self.note("absorb")
+    }
+
+    async fn open_terminal(
+        &self,
+        _room: &RoomId,
+        spec: TerminalSpec,
+        phase: watch::Sender<Phase>,
+    ) -> Result<TerminalLine, SandboxError> {
+        self.note("open terminal")?;
+        phase.send_replace(Phase::Ready);
+        // Small, so that tests see what happens when they are full.
+        let ((events, events_out), (commands_in, commands)) = (mpsc::channel(1), mpsc::channel(1));
+        self.lock().terminals.push(OpenedTerminal { spec, events, commands });
+        Ok(TerminalLine { events: events_out, commands: commands_in })
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

@@ -1,4 +1,4 @@
-//! The connection to the server: dialled again for ever, one at a time.
+//! The connection to the server for steps: dialled again for ever, one at a time.
 //!
 //! Steps do not depend on it. What a connection is owed (answers, output, results) is worked out from the state each
 //! time its writer has nothing to do, so a stuck server holds back its own connection and nothing else.
@@ -14,12 +14,12 @@ use std::time::Duration;
 use super::step::Program;
 use super::{Config, Shared, State, step};
 use crate::protocol::{
-    Decoder, Event, Frame, Key, MAX_OUTPUT, PROTOCOL, Request, StepInfo, encode_control, encode_output,
+    Decoder, Event, Frame, Key, Line, MAX_OUTPUT, PROTOCOL, Request, StepInfo, encode_control, encode_output,
 };
 
 /// Pauses between attempts to connect: short at first, because a server that was killed is often back at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the server may take to answer the hello before the agent hangs up and dials again.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
@@ -46,60 +46,76 @@ struct Followed {
 pub(super) fn serve(shared: &Arc<Shared>, config: &Config) -> ! {
     let mut pause = FIRST_PAUSE;
     loop {
-        let welcomed = UnixStream::connect(&config.socket).and_then(|stream| talk(shared, config, stream));
+        let welcomed = talk(shared, config);
         pause = if matches!(welcomed, Ok(true)) { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         thread::sleep(pause);
     }
 }
 
-/// One connection from hello to end. True if the server welcomed it.
-fn talk(shared: &Arc<Shared>, config: &Config, mut stream: UnixStream) -> std::io::Result<bool> {
-    let mut decoder = Decoder::default();
-    let mut buffer = vec![0; 16 << 10];
-    stream.set_read_timeout(Some(HELLO_PATIENCE))?;
-    let hello =
-        Event::Hello { protocol: PROTOCOL, agent: env!("CARGO_PKG_VERSION").to_owned(), token: config.token.clone() };
-    stream.write_all(&encode_control(&hello).map_err(std::io::Error::other)?)?;
-    match read_request(&mut stream, &mut decoder, &mut buffer)? {
-        Some(Request::Welcome { .. }) => {}
-        Some(Request::Refused { reason }) => {
-            eprintln!("the server refuses this agent: {reason}");
-            return Ok(false);
-        }
-        _ => return Ok(false),
-    }
-    stream.set_read_timeout(None)?;
+/// A connection that the server has welcomed.
+pub(super) struct Welcomed {
+    pub(super) stream: UnixStream,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
 
+/// Dials and says hello; `None` if the server does not want this agent.
+pub(super) fn dial(config: &Config, line: Line) -> std::io::Result<Option<Welcomed>> {
+    let mut stream = UnixStream::connect(&config.socket)?;
+    stream.set_read_timeout(Some(HELLO_PATIENCE))?;
+    let (agent, token) = (env!("CARGO_PKG_VERSION").to_owned(), config.token.clone());
+    let hello = Event::Hello { protocol: PROTOCOL, agent, token, line };
+    stream.write_all(&encode_control(&hello).map_err(std::io::Error::other)?)?;
+    let mut welcomed = Welcomed { stream, decoder: Decoder::default(), buffer: vec![0; 16 << 10] };
+    match welcomed.read()? {
+        Some(Frame::Control(Request::Welcome { .. })) => {}
+        Some(Frame::Control(Request::Refused { reason })) => {
+            eprintln!("the server refuses this agent: {reason}");
+            return Ok(None);
+        }
+        _ => return Ok(None),
+    }
+    welcomed.stream.set_read_timeout(None)?;
+    Ok(Some(welcomed))
+}
+
+impl Welcomed {
+    /// The next frame; `None` when the server closed the connection.
+    pub(super) fn read(&mut self) -> std::io::Result<Option<Frame<Request>>> {
+        loop {
+            if let Some(frame) = self.decoder.decode().map_err(std::io::Error::other)? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read(&mut self.buffer)? {
+                0 => return Ok(None),
+                n => self.decoder.push(&self.buffer[..n]),
+            }
+        }
+    }
+}
+
+/// One connection from hello to end. True if the server welcomed it.
+fn talk(shared: &Arc<Shared>, config: &Config) -> std::io::Result<bool> {
+    let Some(mut welcomed) = dial(config, Line::Steps)? else { return Ok(false) };
     shared.lock().connection = Some(Connection::default());
     let writer = {
-        let (shared, stream) = (Arc::clone(shared), stream.try_clone()?);
+        let (shared, stream) = (Arc::clone(shared), welcomed.stream.try_clone()?);
         thread::Builder::new().name("writer".to_owned()).spawn(move || write_all_owed(&shared, stream))?
     };
-    while let Ok(Some(request)) = read_request(&mut stream, &mut decoder, &mut buffer) {
-        if !handle(shared, request) {
+    // Output and input mean nothing here.
+    while let Ok(Some(frame)) = welcomed.read() {
+        if let Frame::Control(request) = frame
+            && !handle(shared, request)
+        {
             break;
         }
     }
     // Both ends, so that the writer wakes even if it is in the middle of a write.
-    let _ = stream.shutdown(Shutdown::Both);
+    let _ = welcomed.stream.shutdown(Shutdown::Both);
     shared.lock().connection = None;
     shared.changed.notify_all();
     let _ = writer.join();
     Ok(true)
-}
-
-/// The next request; `None` when the server closed the connection. Output frames mean nothing to an agent.
-fn read_request(stream: &mut UnixStream, decoder: &mut Decoder, buffer: &mut [u8]) -> std::io::Result<Option<Request>> {
-    loop {
-        match decoder.decode().map_err(std::io::Error::other)? {
-            Some(Frame::Control(request)) => return Ok(Some(request)),
-            Some(Frame::Output(_)) => {}
-            None => match stream.read(buffer)? {
-                0 => return Ok(None),
-                n => decoder.push(&buffer[..n]),
-            },
-        }
-    }
 }
 
 /// Does what the server asks. False if the connection has to end.
@@ -125,7 +141,12 @@ fn handle(shared: &Arc<Shared>, request: Request) -> bool {
                 state.steps.iter().map(|step| StepInfo { key: step.key().clone(), running: step.ended().is_none() });
             Some(Event::Steps { steps: steps.collect() })
         }
-        Request::Welcome { .. } | Request::Refused { .. } => return false,
+        Request::Welcome { .. }
+        | Request::Refused { .. }
+        | Request::Open { .. }
+        | Request::Resume { .. }
+        | Request::Resize { .. }
+        | Request::Close => return false,
     };
     let mut state = shared.lock();
     let Some(connection) = &mut state.connection else { return false };

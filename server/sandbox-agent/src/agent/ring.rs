@@ -1,23 +1,30 @@
-//! The last part of a step's output. Knows nothing of steps: bytes in, bytes out.
+//! The last part of what a program printed. Knows nothing of steps and terminals: bytes in, bytes out.
 
 use std::collections::VecDeque;
 
-/// Output kept per step. When it is full the oldest bytes go: a server that does not read must never block the
-/// program under test, and the end of a log says more than its middle.
-pub(super) const CAPACITY: usize = 1 << 20;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ring {
+    /// Bytes that are kept. When it is full the oldest go.
+    capacity: usize,
     bytes: VecDeque<u8>,
     /// Bytes of output ever; `bytes` are the last of them.
     end: u64,
 }
 
 impl Ring {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, bytes: VecDeque::new(), end: 0 }
+    }
+
+    /// Bytes that were ever pushed.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     pub(super) fn push(&mut self, mut new: &[u8]) {
         self.end += new.len() as u64;
-        new = &new[new.len().saturating_sub(CAPACITY)..];
-        let over = (self.bytes.len() + new.len()).saturating_sub(CAPACITY);
+        new = &new[new.len().saturating_sub(self.capacity)..];
+        let over = (self.bytes.len() + new.len()).saturating_sub(self.capacity);
         self.bytes.drain(..over);
         self.bytes.extend(new);
     }
@@ -37,9 +44,11 @@ impl Ring {
 mod tests {
     use super::*;
 
+    const CAPACITY: usize = 1 << 16;
+
     #[test]
     fn output_is_read_from_any_offset() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new(CAPACITY);
         ring.push(b"hello ");
         ring.push(b"world");
         assert_eq!(ring.read(0, 100), (0, b"hello world".to_vec()));
@@ -50,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_drops_its_oldest_bytes_and_says_so() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new(CAPACITY);
         ring.push(&vec![b'a'; CAPACITY]);
         ring.push(b"bcd");
         let (offset, bytes) = ring.read(0, CAPACITY * 2);

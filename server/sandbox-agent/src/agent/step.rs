@@ -24,6 +24,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// was under way when it went.
 const KEPT_STEPS: usize = 8;
 
+/// Output kept per step. When it is full the oldest bytes go: a server that does not read must never block the
+/// program under test, and the end of a log says more than its middle.
+const KEPT_OUTPUT: usize = 1 << 20;
+
 /// How long the end of a step waits for the end of its output when a process could not be killed.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -103,7 +107,7 @@ pub(super) fn start(shared: &Arc<Shared>, key: &Key, program: Program) -> Result
     thread::Builder::new().name("step".to_owned()).spawn(watcher).map_err(|error| error.to_string())?;
     state.steps.push_back(Step {
         key: key.clone(),
-        output: Ring::default(),
+        output: Ring::new(KEPT_OUTPUT),
         process: None,
         status: None,
         cancelled: false,
@@ -128,7 +132,7 @@ fn run(shared: &Arc<Shared>, key: &Key, program: &Program) -> Ended {
     let exit = match spawn(shared, key, program) {
         Ok(()) => {
             let exit = watch(shared, key, started + program.timeout);
-            processes::kill_all();
+            processes::kill_all(shared);
             wait_for_output(shared, key);
             exit
         }
@@ -222,7 +226,7 @@ fn watch(shared: &Shared, key: &Key, deadline: Instant) -> Exit {
         } else if stopping.is_some() && now >= next {
             next = now + GRACE;
             drop(state);
-            processes::kill_all();
+            processes::kill_all(shared);
             state = shared.lock();
             continue;
         }

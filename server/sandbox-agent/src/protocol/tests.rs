@@ -17,7 +17,7 @@ fn wire<M: Serialize>(message: &M, expected: &Expect) {
 
 #[test]
 fn requests_have_a_stable_form() {
-    wire(&Request::Welcome { protocol: 1 }, &expect![[r#"{"type":"welcome","protocol":1}"#]]);
+    wire(&Request::Welcome { protocol: 2 }, &expect![[r#"{"type":"welcome","protocol":2}"#]]);
     wire(&Request::Refused { reason: "old".to_owned() }, &expect![[r#"{"type":"refused","reason":"old"}"#]]);
     wire(
         &Request::Start {
@@ -37,13 +37,33 @@ fn requests_have_a_stable_form() {
         &expect![[r#"{"type":"attach","key":"k","from_offset":7}"#]],
     );
     wire(&Request::List, &expect![[r#"{"type":"list"}"#]]);
+    let size = Size { rows: 24, cols: 80 };
+    wire(
+        &Request::Open {
+            key: key("t"),
+            argv: vec!["bash".to_owned()],
+            cwd: "/workspace".to_owned(),
+            env: BTreeMap::from([("TERM".to_owned(), "xterm-256color".to_owned())]),
+            unset: vec!["CI".to_owned()],
+            size,
+        },
+        &expect![[
+            r#"{"type":"open","key":"t","argv":["bash"],"cwd":"/workspace","env":{"TERM":"xterm-256color"},"unset":["CI"],"size":{"rows":24,"cols":80}}"#
+        ]],
+    );
+    wire(
+        &Request::Resume { key: key("t"), from_offset: 7 },
+        &expect![[r#"{"type":"resume","key":"t","from_offset":7}"#]],
+    );
+    wire(&Request::Resize { size }, &expect![[r#"{"type":"resize","size":{"rows":24,"cols":80}}"#]]);
+    wire(&Request::Close, &expect![[r#"{"type":"close"}"#]]);
 }
 
 #[test]
 fn events_have_a_stable_form() {
     wire(
-        &Event::Hello { protocol: 1, agent: "0.1.0".to_owned(), token: "t".to_owned() },
-        &expect![[r#"{"type":"hello","protocol":1,"agent":"0.1.0","token":"t"}"#]],
+        &Event::Hello { protocol: 2, agent: "0.1.0".to_owned(), token: "t".to_owned(), line: Line::Terminal },
+        &expect![[r#"{"type":"hello","protocol":2,"agent":"0.1.0","token":"t","line":"terminal"}"#]],
     );
     wire(&Event::Started { key: key("k") }, &expect![[r#"{"type":"started","key":"k"}"#]]);
     wire(
@@ -72,12 +92,25 @@ fn events_have_a_stable_form() {
         &Event::Steps { steps: vec![StepInfo { key: key("k"), running: true }] },
         &expect![[r#"{"type":"steps","steps":[{"key":"k","running":true}]}"#]],
     );
+    wire(&Event::Opened { key: key("t") }, &expect![[r#"{"type":"opened","key":"t"}"#]]);
+    wire(&Event::Taken { bytes: 9 }, &expect![[r#"{"type":"taken","bytes":9}"#]]);
+    wire(&Event::Ended { exit: Exit::Cancelled }, &expect![[r#"{"type":"ended","exit":"cancelled"}"#]]);
 }
 
 #[test]
 fn an_output_frame_has_a_stable_form() {
     let frame = encode_output(&key("ab"), 258, b"hi").expect("short");
     assert_eq!(frame, [14, 0, 0, 0, 2, 2, b'a', b'b', 2, 1, 0, 0, 0, 0, 0, 0, b'h', b'i']);
+}
+
+#[test]
+fn an_input_frame_has_a_stable_form() {
+    let frame = encode_input(b"ls\n").expect("short");
+    assert_eq!(frame, [4, 0, 0, 0, 3, b'l', b's', b'\n']);
+    let mut decoder = Decoder::default();
+    decoder.push(&frame);
+    assert_eq!(decoder.decode::<Request>(), Ok(Some(Frame::Input(b"ls\n".to_vec()))));
+    encode_input(&vec![0; MAX_FRAME]).expect_err("too long");
 }
 
 #[test]
@@ -145,9 +178,10 @@ fn garbage_never_panics_and_never_fills_the_memory() {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stream = Vec::new();
         for _ in 0..rng.random_range(1..6) {
-            let mut frame = match rng.random_range(0..3) {
+            let mut frame = match rng.random_range(0..4) {
                 0 => encode_control(&Event::Started { key: key("a") }).expect("short"),
                 1 => encode_output(&key("abc"), rng.random(), &vec![0; rng.random_range(0..200)]).expect("short"),
+                2 => encode_input(&vec![0; rng.random_range(0..200)]).expect("short"),
                 _ => (0..rng.random_range(0..64)).map(|_| rng.random()).collect(),
             };
             match rng.random_range(0..4) {

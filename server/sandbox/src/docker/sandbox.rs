@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use buildspaces_plans::ports::Phase;
+use buildspaces_sandbox_agent::protocol::Line;
 use tokio::sync::{Notify, watch};
 
 use super::engine::Error;
 use super::{PROBE, Shared};
 use crate::link::{Connection, Link};
 use crate::steps::{Container, State};
+
+/// A sandbox in which somebody typed so shortly ago is not taken away to make room for another.
+const TYPING: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Sandbox {
@@ -28,15 +32,19 @@ pub(super) struct Sandbox {
 
 #[derive(Debug)]
 struct Use {
-    /// `None` while a step runs.
+    /// `None` while a step runs. In a terminal only typing counts.
     idle_since: Option<Instant>,
+    /// When somebody typed in a terminal last.
+    typed_at: Option<Instant>,
+    /// Why this server itself ends it.
+    end: Option<String>,
     /// Where the last step's starter wants to read how the sandbox is.
     phase: Option<watch::Sender<Phase>>,
 }
 
 impl Sandbox {
     pub(super) fn new(id: String, link: Link, shared: Weak<Shared>) -> Self {
-        let state = Mutex::new(Use { idle_since: Some(Instant::now()), phase: None });
+        let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
         Self { id, link: Arc::new(link), shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
     }
 
@@ -56,6 +64,17 @@ impl Sandbox {
         self.state.lock().expect("short sections, no panics").idle_since
     }
 
+    /// Did somebody type in one of its terminals a short while ago?
+    pub(super) fn is_typed_in(&self) -> bool {
+        let typed_at = self.state.lock().expect("short sections, no panics").typed_at;
+        typed_at.is_some_and(|at| at.elapsed() < TYPING)
+    }
+
+    /// It is about to be removed, for this reason unless there was one before: what its terminals say then.
+    pub(super) fn ends_because(&self, reason: &str) {
+        self.state.lock().expect("short sections, no panics").end.get_or_insert_with(|| reason.to_owned());
+    }
+
     /// Waits until no step runs; false if that takes longer than `patience`. Cancel-safe.
     pub(super) async fn becomes_idle(&self, patience: Duration) -> bool {
         let idle = async {
@@ -72,14 +91,16 @@ impl Sandbox {
 
     /// A step is about to run. The caller holds the room's lock and has seen that none does.
     pub(super) fn take(&self, phase: &watch::Sender<Phase>) {
-        *self.state.lock().expect("short sections, no panics") = Use { idle_since: None, phase: Some(phase.clone()) };
+        let mut state = self.state.lock().expect("short sections, no panics");
+        state.idle_since = None;
+        state.phase = Some(phase.clone());
     }
 
-    /// The agent's connection; a sentence if there is none within `patience`.
-    pub(super) async fn connect(&self, patience: Duration) -> Result<Connection, String> {
+    /// A connection to the agent; a sentence if there is none within `patience`.
+    pub(super) async fn connect(&self, line: Line, patience: Duration) -> Result<Connection, String> {
         let since = Instant::now();
         loop {
-            if let Ok(connection) = tokio::time::timeout(PROBE, self.link.connection()).await {
+            if let Ok(connection) = tokio::time::timeout(PROBE, self.link.connection(line)).await {
                 return Ok(connection);
             }
             if let State::Gone(reason) = self.state().await {
@@ -103,6 +124,10 @@ impl Container for Sandbox {
         };
         if shared.stopping.load(Ordering::Acquire) {
             return State::Gone("the server was stopped".to_owned());
+        }
+        let end = self.state.lock().expect("short sections, no panics").end.clone();
+        if let Some(reason) = end {
+            return State::Gone(reason);
         }
         match shared.engine.inspect(&self.id).await {
             Ok(Some(inspected)) if inspected.running => State::Running,
@@ -129,6 +154,15 @@ impl Container for Sandbox {
             && let Err(error) = shared.engine.remove(&self.id).await
         {
             tracing::warn!(%error, "cannot remove a sandbox; it is tried again when the engine answers");
+        }
+    }
+
+    fn touched(&self) {
+        let mut state = self.state.lock().expect("short sections, no panics");
+        let now = Instant::now();
+        state.typed_at = Some(now);
+        if state.idle_since.is_some() {
+            state.idle_since = Some(now);
         }
     }
 

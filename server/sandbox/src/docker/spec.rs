@@ -233,7 +233,7 @@ mod tests {
               "Image": "buildspaces/workspace:1",
               "Labels": {
                 "buildspaces.instance": "here",
-                "buildspaces.protocol": "1",
+                "buildspaces.protocol": "2",
                 "buildspaces.room": "room1"
               },
               "StopSignal": "SIGKILL",

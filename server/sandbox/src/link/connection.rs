@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use buildspaces_sandbox_agent::protocol::{Decoder, Error, Event, Frame, Request, encode_control};
+use buildspaces_sandbox_agent::protocol::{Decoder, Error, Event, Frame, Request, encode_control, encode_input};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -39,8 +39,16 @@ impl Connection {
 
     /// Not cancel-safe: a request that was cut off in the middle spoils the connection.
     pub(crate) async fn send(&mut self, request: &Request) -> Result<(), Broken> {
-        let frame = encode_control(request)?;
-        match tokio::time::timeout(SEND_PATIENCE, self.stream.write_all(&frame)).await {
+        self.write(&encode_control(request)?).await
+    }
+
+    /// Sends what was typed. Not cancel-safe either.
+    pub(crate) async fn send_input(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.write(&encode_input(bytes)?).await
+    }
+
+    async fn write(&mut self, frame: &[u8]) -> Result<(), Broken> {
+        match tokio::time::timeout(SEND_PATIENCE, self.stream.write_all(frame)).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(Broken::Stuck),
         }

@@ -23,7 +23,7 @@ impl Fixture {
 
     async fn say(&self, protocol: u32, token: &str) -> UnixStream {
         let mut stream = self.dial().await;
-        let hello = Event::Hello { protocol, agent: "1".to_owned(), token: token.to_owned() };
+        let hello = Event::Hello { protocol, agent: "1".to_owned(), token: token.to_owned(), line: Line::Steps };
         stream.write_all(&encode_control(&hello).expect("short")).await.expect("sent");
         stream
     }
@@ -43,7 +43,7 @@ async fn only_the_one_who_knows_the_token_is_let_in() {
         assert_eq!(all_that_follows(stream).await, "", "{wrong:?} gets no answer");
     }
     let mut agent = fixture.say(PROTOCOL, "secret").await;
-    let mut connection = fixture.link.connection().await;
+    let mut connection = fixture.link.connection(Line::Steps).await;
     let event = Event::Started { key: Key::parse("k").expect("a key") };
     agent.write_all(&encode_control(&event).expect("short")).await.expect("sent");
     assert_eq!(connection.receive().await.expect("a frame"), Frame::Control(event));
@@ -53,8 +53,8 @@ async fn only_the_one_who_knows_the_token_is_let_in() {
 async fn another_protocol_is_refused_in_a_sentence() {
     let fixture = fixture();
     let answer = all_that_follows(fixture.say(PROTOCOL + 1, "secret").await).await;
-    assert!(answer.contains("speaks protocol 2, this server speaks 1"), "{answer}");
-    assert!(fixture.link.refusal().is_some_and(|reason| reason.contains("speaks protocol 2")));
+    assert!(answer.contains("speaks protocol 3, this server speaks 2"), "{answer}");
+    assert!(fixture.link.refusal().is_some_and(|reason| reason.contains("speaks protocol 3")));
 }
 
 #[tokio::test]
@@ -68,24 +68,24 @@ async fn strangers_who_say_nothing_do_not_keep_the_agent_out() {
     noisy.write_all(&[255; 64]).await.expect("sent");
     assert_eq!(all_that_follows(noisy).await, "");
     let _agent = fixture.say(PROTOCOL, "secret").await;
-    fixture.link.connection().await;
+    fixture.link.connection(Line::Steps).await;
 }
 
 #[tokio::test]
 async fn the_newest_connection_is_the_one_that_counts() {
     let fixture = fixture();
     let old = fixture.say(PROTOCOL, "secret").await;
-    let old_connection = fixture.link.connection().await;
+    let old_connection = fixture.link.connection(Line::Steps).await;
     drop(old);
     let mut new = fixture.say(PROTOCOL, "secret").await;
     // Wait for the new one to be let in before the old one is given back.
     let mut welcome = [0; 8];
     new.read_exact(&mut welcome).await.expect("the welcome");
     tokio::task::yield_now().await;
-    let new_connection = fixture.link.connection().await;
-    fixture.link.park(new_connection);
-    fixture.link.park(old_connection);
-    let mut connection = fixture.link.connection().await;
+    let new_connection = fixture.link.connection(Line::Steps).await;
+    fixture.link.park(Line::Steps, new_connection);
+    fixture.link.park(Line::Steps, old_connection);
+    let mut connection = fixture.link.connection(Line::Steps).await;
     connection.send(&Request::List).await.expect("the new one is open");
 }
 

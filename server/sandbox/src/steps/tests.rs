@@ -27,6 +27,7 @@ impl Container for Fake {
     fn released(&self, usable: bool) {
         *self.released.lock().expect("fine") = Some(usable);
     }
+    fn touched(&self) {}
 }
 
 struct World {
@@ -55,7 +56,14 @@ impl World {
     async fn dial(&self) -> Agent {
         let stream = UnixStream::connect(self.dir.path().join("agent.sock")).await.expect("somebody listens");
         let mut agent = Agent { stream, decoder: Decoder::default() };
-        agent.say(&Event::Hello { protocol: PROTOCOL, agent: "1".to_owned(), token: "secret".to_owned() }).await;
+        agent
+            .say(&Event::Hello {
+                protocol: PROTOCOL,
+                agent: "1".to_owned(),
+                token: "secret".to_owned(),
+                line: Line::Steps,
+            })
+            .await;
         assert!(matches!(agent.hear().await, Request::Welcome { .. }));
         agent
     }
@@ -63,7 +71,7 @@ impl World {
     /// A step that the agent has taken and is asked to follow from `seen`.
     async fn follow(&self, seen: u64, timeout: Option<Duration>) -> (Step, Agent) {
         let mut agent = self.dial().await;
-        let connection = self.link.connection().await;
+        let connection = self.link.connection(Line::Steps).await;
         let following = Following {
             key: key(),
             link: Arc::clone(&self.link),
@@ -132,7 +140,7 @@ async fn output_and_exit_are_passed_on_and_the_connection_is_kept() {
     assert_eq!(all(&mut step).await, ("hello world".to_owned(), StepEvent::Exited(Exit::Code(2))));
     assert_eq!(step.events.recv().await, None, "one end, and nothing after it");
     assert_eq!(*world.container.released.lock().expect("fine"), Some(true));
-    let mut connection = world.link.connection().await;
+    let mut connection = world.link.connection(Line::Steps).await;
     connection.send(&Request::List).await.expect("open");
     assert_eq!(agent.hear().await, Request::List);
 }
@@ -285,7 +293,7 @@ async fn starting_says_what_happened() {
     let listed = Event::Steps { steps: vec![StepInfo { key: key(), running: true }] };
     let world = World::new();
     let mut agent = world.dial().await;
-    let mut connection = world.link.connection().await;
+    let mut connection = world.link.connection(Line::Steps).await;
     let answering = async {
         assert_eq!(agent.hear().await, Request::List);
         agent.say(&listed).await;

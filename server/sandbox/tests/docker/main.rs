@@ -12,20 +12,21 @@ use buildspaces_plans::ports::{Availability, Exit, Phase, SandboxError, StepEven
 use buildspaces_sandbox::{Containers, workspace_owner};
 use tokio::sync::watch;
 
-use world::{PATIENCE, World, finish, read_until};
-
-mod engine_stops;
-mod world;
+use world::{PATIENCE, finish, read_until};
 
 /// A [`World`], or the end of the test if the tests with Docker are switched off.
 macro_rules! world {
     () => {
-        match World::new() {
+        match crate::world::World::new() {
             Some(world) => world,
             None => return,
         }
     };
 }
+
+mod engine_stops;
+mod terminals;
+mod world;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_has_no_network_no_capabilities_no_writable_root_and_limits() {

@@ -15,6 +15,7 @@ import type {
   Rule,
   Status,
   Template,
+  Terminal,
   Versions,
 } from './types';
 
@@ -138,6 +139,11 @@ export class Api {
   };
   log = async (room: string, run: string): Promise<string> =>
     (await this.call('GET', `/rooms/${room}/runs/${run}/log`)).text();
+
+  openTerminal = (room: string) => this.json<Terminal>('POST', `/rooms/${room}/terminals`, {});
+  closeTerminal = async (room: string, terminal: string): Promise<void> => {
+    await this.call('DELETE', `/rooms/${room}/terminals/${terminal}`);
+  };
 
   private async json<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await this.call(method, path, body);

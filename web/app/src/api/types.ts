@@ -32,6 +32,8 @@ export type NodeKind = Schemas['NodeKind'];
 /** A run as `readRuns` gives it: what the server left out is `null`. */
 export type Run = Filled<Schemas['Run']>;
 export type RunState = Schemas['RunState'];
+/** A terminal as the `runs` document and REST tell it. */
+export type Terminal = Filled<Schemas['Terminal']>;
 export type Status = Schemas['Status'];
 export type ErrorBody = Schemas['ErrorBody'];
 

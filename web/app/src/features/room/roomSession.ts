@@ -5,7 +5,7 @@
 import type { Awareness } from 'y-protocols/awareness';
 import type * as Y from 'yjs';
 import { Api, ApiError } from '../../api/client';
-import type { Access, Room, Run, Sandbox } from '../../api/types';
+import type { Access, Room, Run, Sandbox, Terminal } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
@@ -13,6 +13,7 @@ import { DocSession } from '../connection/docSession';
 import { FileSessions } from '../editor/fileSessions';
 import { type PersonHere, peopleHere } from '../presence/people';
 import { readLog, readRuns, readSandbox } from '../runs/runModel';
+import { readTerminals } from '../terminal/terminalModel';
 import { buildTree, EMPTY_TREE, readNodes, type Tree } from '../tree/treeModel';
 
 export class RoomSession {
@@ -24,6 +25,7 @@ export class RoomSession {
   readonly treeLoaded = new Store(false);
   readonly runs = new Store<readonly Run[]>([]);
   readonly sandbox = new Store<Sandbox>(readSandbox(undefined));
+  readonly terminals = new Store<readonly Terminal[]>([]);
   readonly people: Store<readonly PersonHere[]>;
   /** What this person may do here. It can change while the page is open: it is asked again after each lost connection. */
   readonly access: Store<Access>;
@@ -50,7 +52,11 @@ export class RoomSession {
     const runs = this.runsDoc.doc.getMap('runs');
     this.watch(runs, () => this.runs.set(readRuns(runs.toJSON())));
     const sandbox = this.runsDoc.doc.getMap('sandbox');
-    this.watch(sandbox, () => this.sandbox.set(readSandbox(sandbox.toJSON().state)));
+    this.watch(sandbox, () => {
+      const { state, terminals } = sandbox.toJSON();
+      this.sandbox.set(readSandbox(state));
+      this.terminals.set(readTerminals(terminals));
+    });
 
     this.stops.push(
       this.treeDoc.state.subscribe(this.onTreeState),

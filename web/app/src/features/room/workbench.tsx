@@ -1,15 +1,15 @@
-/** A room on screen: header, files on the left, editors in the centre, runs below. */
+/** A room on screen: header, files on the left, editors in the centre, runs and terminals below. */
 import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
 import type { Access, Room } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Splitter, usePaneSize } from '../../ui/splitter';
 import { QuickOpen } from '../editor/quickOpen';
-import { RunsPanel } from '../runs/runsPanel';
 import { useStartRun } from '../runs/useStartRun';
 import { TreePanel } from '../tree/treePanel';
 import './room.css';
 import { useStore } from '../../ui/store';
 import { AccessEnded } from './accessEnded';
+import { LowerPanel } from './lowerPanel';
 import { Opener, RoomContext, type RoomUi } from './roomContext';
 import { RoomGone } from './roomGone';
 import { RoomHeader } from './roomHeader';
@@ -37,10 +37,10 @@ export function Workbench(props: { room: Room; access: Access; sessions: Session
   );
 }
 
-/** Where F6 goes, in order. The editor keeps Tab for itself, so there must be another way out of it. */
-const REGIONS = ['.room-header', '.tree-panel', '.centre', '.runs-panel'];
+/** Where F6 goes, in order. Editor and terminal keep Tab for themselves, so there must be another way out of them. */
+const REGIONS = ['.room-header', '.tree-panel', '.centre', '.lower-panel'];
 const FOCUSABLE =
-  '[role="tree"], .monaco-editor textarea, .monaco-editor .native-edit-context, [role="option"][tabindex="0"], button:not(:disabled), a[href]';
+  '[role="tree"], .xterm-helper-textarea, .monaco-editor textarea, .monaco-editor .native-edit-context, [role="option"][tabindex="0"], button:not(:disabled), a[href]';
 
 function focusNextRegion(step: number): void {
   const regions = REGIONS.map((selector) => document.querySelector(selector));
@@ -86,6 +86,8 @@ function Panes(props: { ui: RoomUi }) {
         return;
       }
       if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+      // In a terminal every other key is the program's.
+      if (event.target instanceof Element && event.target.closest('.terminal-screen')) return;
       if (event.key.toLowerCase() === 'p') setFinding(true);
       else if (event.key === 'Enter') start.start();
       else return;
@@ -117,12 +119,12 @@ function Panes(props: { ui: RoomUi }) {
           <EditorArea />
         </Suspense>
       </main>
-      <RunsPanel />
+      <LowerPanel />
       <div className="split-column" style={{ left: tree.size }}>
         <Splitter label="Width of the file tree" pane={tree} direction="column" />
       </div>
       <div className="split-row" style={{ bottom: runs.size, left: tree.size }}>
-        <Splitter label="Height of the runs" pane={runs} direction="row" />
+        <Splitter label="Height of the lower panel" pane={runs} direction="row" />
       </div>
       {finding && <QuickOpen onClose={() => setFinding(false)} />}
     </div>

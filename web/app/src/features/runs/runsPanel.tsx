@@ -1,6 +1,6 @@
-/** The lower panel: whether runs are possible, the runs, and the one that is looked at. */
+/** The room's runs: whether they are possible, the runs, and the one that is looked at. */
 import { CircleSlash2, Loader, Play, Power, TriangleAlert, X } from 'lucide-react';
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
@@ -12,7 +12,7 @@ import { isOver, shownRuns } from './runModel';
 import './runs.css';
 import { useStartRun } from './useStartRun';
 
-export function RunsPanel() {
+export function RunsPanel(props: { tabs: ReactNode; visible: boolean }) {
   const { session } = useRoom();
   const all = useStore(session.runs);
   const sandbox = useStore(session.sandbox);
@@ -42,9 +42,16 @@ export function RunsPanel() {
         : 'The room is loading.';
 
   return (
-    <section className="runs-panel" aria-label="Runs" data-testid="runs">
+    <section
+      className="runs-panel"
+      id="lower-runs"
+      role="tabpanel"
+      aria-label="Runs"
+      data-testid="runs"
+      hidden={!props.visible}
+    >
       <header className="panel-head">
-        <h2>Runs</h2>
+        {props.tabs}
         {starting && waits && (
           <span
             className="sandbox-phase"

@@ -1,150 +1,13 @@
 //! The agent as a program, on a Unix socket, without a container: the test plays the server.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use buildspaces_sandbox_agent::protocol::{
-    Decoder, Event, Exit, Frame, Key, Output, PROTOCOL, Request, TOKEN_VARIABLE, encode_control,
-};
+use buildspaces_sandbox_agent::protocol::{Event, Exit, Frame, Output, Request, TOKEN_VARIABLE};
 
-/// Nothing here takes that long; a test that hangs fails with the read's error.
-const PATIENCE: Duration = Duration::from_secs(20);
+use harness::{Agent, PATIENCE, is_alive, key};
 
-struct Agent {
-    process: Child,
-    dir: tempfile::TempDir,
-    listener: Option<UnixListener>,
-}
-
-impl Agent {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let listener = Some(UnixListener::bind(dir.path().join("agent.sock")).expect("a socket"));
-        let process = Command::new(env!("CARGO_BIN_EXE_buildspaces-sandbox-agent"))
-            .arg(dir.path().join("agent.sock"))
-            .env(TOKEN_VARIABLE, "secret")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the agent starts");
-        Self { process, dir, listener }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The server's end of the agent's next connection, before any answer.
-    fn accept(&self) -> Server {
-        let (stream, _) = self.listener.as_ref().expect("the server is up").accept().expect("the agent dials");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        Server { stream, decoder: Decoder::default() }
-    }
-
-    fn connect(&self) -> Server {
-        let mut server = self.accept();
-        let Frame::Control(Event::Hello { protocol, token, .. }) = server.next() else { panic!("no hello") };
-        assert_eq!((protocol, token.as_str()), (PROTOCOL, "secret"));
-        server.send(&Request::Welcome { protocol: PROTOCOL });
-        server
-    }
-
-    fn server_goes_away(&mut self) {
-        self.listener = None;
-        std::fs::remove_file(self.path().join("agent.sock")).expect("the socket was there");
-    }
-
-    fn server_comes_back(&mut self) {
-        self.listener = Some(UnixListener::bind(self.path().join("agent.sock")).expect("a socket"));
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Server {
-    stream: UnixStream,
-    decoder: Decoder,
-}
-
-impl Server {
-    fn send(&mut self, request: &Request) {
-        self.stream.write_all(&encode_control(request).expect("short")).expect("the agent listens");
-    }
-
-    fn try_next(&mut self) -> Option<Frame<Event>> {
-        let mut buffer = [0; 64 << 10];
-        loop {
-            if let Some(frame) = self.decoder.decode().expect("the agent speaks the protocol") {
-                return Some(frame);
-            }
-            match self.stream.read(&mut buffer).expect("the agent answers in time") {
-                0 => return None,
-                n => self.decoder.push(&buffer[..n]),
-            }
-        }
-    }
-
-    fn next(&mut self) -> Frame<Event> {
-        self.try_next().expect("the agent keeps the connection")
-    }
-
-    fn start(&mut self, name: &str, script: &str) {
-        self.start_with(name, &["sh", "-c", script], Duration::from_secs(60));
-        assert_eq!(self.next(), Frame::Control(Event::Started { key: key(name) }));
-        self.send(&Request::Attach { key: key(name), from_offset: 0 });
-    }
-
-    fn start_with(&mut self, name: &str, argv: &[&str], timeout: Duration) {
-        self.send(&Request::Start {
-            key: key(name),
-            argv: argv.iter().map(|&s| s.to_owned()).collect(),
-            cwd: "/".to_owned(),
-            env: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
-            timeout_ms: timeout.as_millis() as u64,
-        });
-    }
-
-    /// All output of the step from here on, and its end.
-    fn finish(&mut self) -> (String, Exit) {
-        let mut text = Vec::new();
-        loop {
-            match self.next() {
-                Frame::Output(Output { bytes, .. }) => text.extend(bytes),
-                Frame::Control(Event::Exited { exit, .. }) => {
-                    return (String::from_utf8(text).expect("text"), exit);
-                }
-                Frame::Control(other) => panic!("not expected: {other:?}"),
-            }
-        }
-    }
-
-    /// Reads output until it holds `text`.
-    fn read_until(&mut self, text: &str) -> String {
-        let mut seen = String::new();
-        while !seen.contains(text) {
-            let Frame::Output(output) = self.next() else { panic!("the step ended after {seen:?}") };
-            seen += &String::from_utf8_lossy(&output.bytes);
-        }
-        seen
-    }
-}
-
-fn key(name: &str) -> Key {
-    Key::parse(name).expect("a valid key")
-}
-
-fn is_alive(pid: &str) -> bool {
-    // A process that has been killed but not yet collected still has its folder.
-    std::fs::read_to_string(PathBuf::from("/proc").join(pid).join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
+mod harness;
+mod terminals;
 
 #[test]
 fn output_comes_in_order_and_the_exit_code_is_the_programs() {
@@ -283,7 +146,7 @@ fn a_server_that_does_not_read_does_not_hold_up_the_program() {
                 last.drain(..last.len().saturating_sub(5));
             }
             Frame::Control(Event::Exited { exit, .. }) => break assert_eq!(exit, Exit::Code(0)),
-            Frame::Control(other) => panic!("not expected: {other:?}"),
+            other => panic!("not expected: {other:?}"),
         }
     }
     assert_eq!(expected, 8_000_005, "the offsets account for every byte");
@@ -296,7 +159,7 @@ fn bytes_that_are_not_the_protocol_end_the_connection_and_nothing_else() {
     let agent = Agent::new();
     for garbage in [&b"\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x02\0\0\0\x01{", b"\0\0\0\0"] {
         let mut server = agent.connect();
-        server.stream.write_all(garbage).expect("the agent listens");
+        server.write(garbage);
         assert_eq!(server.try_next(), None);
     }
     let mut server = agent.accept();
