@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
+use crate::listener::Ear;
 use crate::outbox::{CloseReason, Full, Lane};
 use crate::ports::{Record, Store, StoreError, StoredDocument};
 use crate::{Error, Present, RoomEvent, meters};
@@ -111,6 +112,8 @@ pub(crate) struct Setup {
     pub(crate) mailbox: mpsc::Receiver<Command>,
     /// Where edits of a room's text file are announced.
     pub(crate) events: Option<(NodeId, broadcast::Sender<RoomEvent>)>,
+    /// Where durable changes of any document are told.
+    pub(crate) ear: Option<Ear>,
     pub(crate) tasks: Tasks,
     /// Its part of the memory of all documents.
     pub(crate) share: Arc<Share>,
@@ -217,8 +220,21 @@ enum End {
     Deleted,
 }
 
-/// An append under way: the number it will have made durable, when it began, and its end.
-type Append = (u64, Instant, BoxFuture<'static, Result<(), StoreError>>);
+/// An append under way.
+struct Append {
+    /// The number it will have made durable.
+    seq: u64,
+    began: Instant,
+    /// Whose updates are in it, if anybody wants to know.
+    authors: Vec<Principal>,
+    future: BoxFuture<'static, Result<(), StoreError>>,
+}
+
+/// What an append made durable.
+struct Saved {
+    seq: u64,
+    authors: Vec<Principal>,
+}
 
 struct Actor {
     setup: Setup,
@@ -272,7 +288,7 @@ impl Actor {
                 biased;
                 () = tasks.cancelled() => return Box::pin(self.stop()).await,
                 saved = poll_append(&mut self.append) => match saved {
-                    Ok(seq) => self.handle(Input::Durable { seq }),
+                    Ok(saved) => self.saved(&saved),
                     Err(error) => {
                         tracing::error!(document = %self.setup.name, %error, "an append failed");
                         return End::Failed;
@@ -444,6 +460,9 @@ impl Actor {
             Effect::Announce { to, frame } => self.send_all(&to, touched, |lane| lane.message(frame.clone())),
             Effect::Presence { frame } => self.send_all(&Recipients::All, touched, |lane| lane.presence(&frame)),
             Effect::Append { seq, by, update } => {
+                if let Some(ear) = &mut self.setup.ear {
+                    ear.heard(&by);
+                }
                 self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
             }
             Effect::Refused(reason) => meters::refused(reason),
@@ -512,7 +531,19 @@ impl Actor {
         let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
         let tasks = self.setup.tasks.clone();
         let append = Box::pin(async move { append(store.as_ref(), &name, records, &tasks).await });
-        self.append = Some((seq, Instant::now(), append));
+        let authors = self.setup.ear.as_mut().map(Ear::authors).unwrap_or_default();
+        self.append = Some(Append { seq, began: Instant::now(), authors, future: append });
+    }
+
+    fn saved(&mut self, saved: &Saved) {
+        self.handle(Input::Durable { seq: saved.seq });
+        self.tell(saved);
+    }
+
+    fn tell(&self, saved: &Saved) {
+        if let Some(ear) = &self.setup.ear {
+            ear.tell(saved.seq, &saved.authors);
+        }
     }
 
     /// Keeps the state when the log has grown.
@@ -546,7 +577,7 @@ impl Actor {
         self.start_append();
         while self.append.is_some() {
             match poll_append(&mut self.append).await {
-                Ok(seq) => self.handle(Input::Durable { seq }),
+                Ok(saved) => self.saved(&saved),
                 Err(error) => {
                     tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
                     return End::Failed;
@@ -569,8 +600,10 @@ impl Actor {
             End::Deleted => CloseReason::Gone,
         };
         // What is still on its way into the log must be there before somebody loads the document again.
-        if self.append.is_some() {
-            let _ = poll_append(&mut self.append).await;
+        if self.append.is_some()
+            && let Ok(saved) = poll_append(&mut self.append).await
+        {
+            self.tell(&saved);
         }
         for (_, lane) in self.peers.drain() {
             lane.close(reason.clone());
@@ -616,11 +649,11 @@ async fn append(store: &dyn Store, name: &DocumentName, records: Vec<Record>, ta
 }
 
 /// Waits for the append under way; for ever if there is none. Cancel-safe: the append stays where it is.
-async fn poll_append(append: &mut Option<Append>) -> Result<u64, StoreError> {
-    let Some((seq, started, future)) = append else { return std::future::pending().await };
-    let (seq, started) = (*seq, *started);
-    let result = future.await;
+async fn poll_append(append: &mut Option<Append>) -> Result<Saved, StoreError> {
+    let Some(under_way) = append else { return std::future::pending().await };
+    let result = (&mut under_way.future).await;
+    meters::APPEND_SECONDS.record(under_way.began.elapsed().as_secs_f64());
+    let saved = Saved { seq: under_way.seq, authors: std::mem::take(&mut under_way.authors) };
     *append = None;
-    meters::APPEND_SECONDS.record(started.elapsed().as_secs_f64());
-    result.map(|()| seq)
+    result.map(|()| saved)
 }

@@ -83,6 +83,9 @@ impl Rooms {
         if let Some(live) = self.open_document(document) {
             live.bury().await;
         }
+        if let Some(listener) = self.listener() {
+            listener.deleted(document, by).await;
+        }
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ pub mod document;
 mod documents;
 mod handle;
 pub mod history;
+pub mod listener;
 pub mod memory;
 mod meters;
 pub mod outbox;

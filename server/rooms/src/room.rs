@@ -275,8 +275,12 @@ async fn write(
         let name = DocumentName::file(room.id().as_str(), node.as_str());
         room.inner.rooms.document_of_open_room(room, &name).replace_text(by, text).await?;
     }
+    let written: Vec<DocumentName> = documents.iter().map(|(name, _)| name.clone()).collect();
     let change = TreeChange { changed: changed.clone(), deleted: deleted.clone(), documents };
     store.change_tree(room.id(), &by.id, unix_millis(), change).await?;
+    let was_text = |node: &NodeId| tree.view().node(node).is_some_and(|node| node.kind == NodeKind::Text);
+    let no_text = changed.iter().filter(|node| node.kind != NodeKind::Text).map(|node| &node.id);
+    let texts: Vec<NodeId> = deleted.iter().chain(no_text).filter(|node| was_text(node)).cloned().collect();
     *tree = next;
     *room.inner.view.write().expect("no code panics while it reads the picture") = Arc::new(tree.view().clone());
     let removed = deleted.iter().map(|id| (id.to_string(), None)).collect();
@@ -284,6 +288,14 @@ async fn write(
     let gone = changed.iter().filter(|node| node.kind != NodeKind::Text).map(|node| &node.id);
     for node in deleted.iter().chain(gone) {
         room.inner.rooms.close_file(room.id(), node, CloseReason::Gone).await;
+    }
+    if let Some(listener) = room.inner.rooms.listener() {
+        for document in written.iter().filter(|document| listener.wants(document)) {
+            listener.changed(document, 1, std::slice::from_ref(by));
+        }
+        for node in texts {
+            listener.deleted(&DocumentName::file(room.id().as_str(), node.as_str()), by).await;
+        }
     }
     // Nobody listening is fine: consumers look at everything when they begin.
     let _ = room.inner.events.send(RoomEvent::Tree { changed, deleted, by: by.clone() });

@@ -3,7 +3,7 @@
 //! **Invariant:** at most one actor exists per document name. A document leaves the registry only while
 //! the registry's own handle is the last one, under the lock that gives handles out.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use buildspaces_crdt::names::Kind;
@@ -22,6 +22,7 @@ use crate::budget::{Budget, Share};
 use crate::document::Access;
 use crate::history::History;
 use crate::history::retention::Policy;
+use crate::listener::{Ear, Listener};
 use crate::outbox::CloseReason;
 use crate::ports::{RoomRecord, Store, TreeChange};
 use crate::tree::{NodeKind, Tree, TreeCommand};
@@ -72,6 +73,7 @@ struct Inner {
     documents: DashMap<DocumentName, Open>,
     budget: Arc<Budget>,
     history: History,
+    listener: OnceLock<Arc<dyn Listener>>,
     /// Whose name and kind the store has.
     remembered: DashMap<PrincipalId, Principal>,
 }
@@ -103,10 +105,23 @@ impl Rooms {
             documents: DashMap::new(),
             budget,
             history,
+            listener: OnceLock::new(),
             remembered: DashMap::new(),
         });
         inner.tasks.spawn("document memory", keep_budget(Arc::downgrade(&inner), inner.tasks.clone()));
         Self { inner }
+    }
+
+    /// Tells `listener` of what happens from now on. Documents that are open already say nothing, so call it before anybody comes in.
+    ///
+    /// # Panics
+    /// When there is a listener already.
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        assert!(self.inner.listener.set(listener).is_ok(), "there is one listener");
+    }
+
+    pub(crate) fn listener(&self) -> Option<&Arc<dyn Listener>> {
+        self.inner.listener.get()
     }
 
     /// Documents in memory.
@@ -126,6 +141,9 @@ impl Rooms {
         };
         let change = first_tree(&record.id, by, new.files)?;
         self.inner.store.create_room(&record, change).await?;
+        if let Some(listener) = self.listener() {
+            listener.room_created(&record, by).await;
+        }
         self.room(&record.id).await
     }
 
@@ -210,6 +228,7 @@ impl Rooms {
             store: self.inner.store.clone(),
             mailbox,
             events,
+            ear: self.listener().map(|listener| Ear::new(listener.clone(), name.clone())),
             tasks: self.inner.tasks.clone(),
             share,
             retire,

@@ -145,6 +145,9 @@ impl Import {
         };
         let tree = TreeChange { changed: self.nodes.values().cloned().collect(), ..TreeChange::default() };
         self.rooms.store().create_room(&room, tree).await?;
+        if let Some(listener) = self.rooms.listener() {
+            listener.room_created(&room, &Principal::system()).await;
+        }
         Ok(room.id)
     }
 
