@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use axum::serve::ListenerExt;
 use buildspaces_gateway as gateway;
+use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::Engine;
@@ -22,7 +23,8 @@ use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
 use buildspaces_rooms::Rooms;
 use buildspaces_sandbox::mirror::{self, Mirrors};
 use buildspaces_sandbox::{Containers, DockerSandboxes, workspace_owner};
-use buildspaces_storage::{Database, Documents, Runs};
+use buildspaces_storage::{Database, Documents, Runs, Webhooks};
+use buildspaces_webhooks as webhooks;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -60,7 +62,16 @@ async fn run(config: Config) -> Result<ExitCode> {
     let tasks = Tasks::new();
     // The log must outlive the documents, which save what they hold when they are told to stop.
     let log_tasks = Tasks::new();
-    let rooms = Rooms::with_config(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone(), &config.rooms);
+    let documents = Documents::new(&database, &log_tasks);
+    let rooms = Rooms::with_config(Arc::new(documents.clone()), tasks.clone(), &config.rooms);
+    let webhooks = webhooks::Engine::new(
+        Arc::new(Webhooks::new(&database, &documents)),
+        Arc::new(gateway::hooks::HooksTransport::new(config.webhooks.sending)),
+        Arc::new(unix_millis),
+        &config.webhooks.engine,
+    );
+    webhooks.start(&tasks, config.webhooks.own.clone()).await?;
+    rooms.listen(Arc::new(webhooks.clone()));
     if let Some(policy) = config.history {
         rooms.merge_old_updates(policy);
     }
@@ -80,6 +91,7 @@ async fn run(config: Config) -> Result<ExitCode> {
         rooms,
         engine: engine.clone(),
         sandboxes: sandboxes.clone(),
+        webhooks,
         tasks: tasks.clone(),
         metrics: Arc::new(move || metrics.render()),
         ready: Arc::new(move || {

@@ -4,6 +4,7 @@
 //! names the key, before a port is opened.
 
 mod access;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 const PREFIX: &str = "BUILDSPACES_";
 
 /// The tables of the file. A variable names one before its key.
-const TABLES: [&str; 3] = ["auth", "limits", "sandbox"];
+const TABLES: [&str; 4] = ["auth", "limits", "sandbox", "webhooks"];
 
 /// Everything that can be set, checked.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(crate) struct Config {
     /// What an acknowledgement means.
     pub(crate) durability: Durability,
     pub(crate) rooms: buildspaces_rooms::Config,
+    pub(crate) webhooks: webhooks::Webhooks,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -126,6 +128,7 @@ struct File {
     history_keep_days: Option<u32>,
     history_then: HistoryThen,
     sandbox: SandboxFile,
+    webhooks: webhooks::WebhooksFile,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -291,6 +294,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         stop_grace: Duration::from_secs(stop_grace),
         durability: file.durability,
         rooms: buildspaces_rooms::Config { max_document_bytes: max_document_memory << 20 },
+        webhooks: webhooks::check(file.webhooks)?,
     })
 }
 

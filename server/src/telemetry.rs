@@ -105,6 +105,10 @@ fn describe() {
     describe_gauge!("buildspaces_documents_bytes", Unit::Bytes, "Memory of open documents, about");
     describe_gauge!("buildspaces_store_full", "1 while the log cannot be written for want of space");
     describe_histogram!("buildspaces_append_group_size", "Documents that shared one flush");
+    describe_counter!("buildspaces_webhook_attempts_total", "Attempts to deliver to a webhook, by result");
+    describe_counter!("buildspaces_webhook_dropped_total", "Deliveries dropped because too many waited for a webhook");
+    describe_counter!("buildspaces_webhook_switched_off_total", "Webhooks switched off because nothing arrives");
+    describe_gauge!("buildspaces_webhook_waiting", "Deliveries that wait for an attempt");
     describe_counter!("buildspaces_runs_finished_total", "Runs that ended, by state");
     describe_histogram!("buildspaces_run_queue_seconds", Unit::Seconds, "From asking for a run until it starts");
     describe_histogram!("buildspaces_run_seconds", Unit::Seconds, "From a run's start to its end");

@@ -9,6 +9,7 @@ mod people;
 mod rooms;
 mod runs;
 mod terminals;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
@@ -48,6 +49,10 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(nodes::change_node, nodes::delete_node))
         .routes(routes!(nodes::content))
         .routes(routes!(archive::export))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::change, webhooks::delete))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
         .routes(routes!(documents::list))
         .routes(routes!(documents::create, documents::read, documents::delete))
         .routes(routes!(documents::update))

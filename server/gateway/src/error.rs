@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use buildspaces_plans as plans;
 use buildspaces_rooms as rooms;
 use buildspaces_rooms::tree;
+use buildspaces_webhooks as webhooks;
 
 use crate::schema::{ErrorBody, ErrorDetail};
 
@@ -134,6 +135,20 @@ impl From<plans::Error> for ApiError {
             E::TooManyViewers => Self::new(StatusCode::CONFLICT, "too_many_viewers", message),
             E::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
             E::Room(error) => error.into(),
+            E::Store(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<webhooks::Error> for ApiError {
+    fn from(error: webhooks::Error) -> Self {
+        use webhooks::Error as E;
+        let message = error.to_string();
+        match error {
+            E::NoSuchWebhook => Self::not_found("no_such_webhook", message),
+            E::BadWebhook(_) => Self::bad_request("bad_webhook", message),
+            E::TooManyWebhooks => Self::new(StatusCode::CONFLICT, "too_many_webhooks", message),
+            E::Off => Self::new(StatusCode::CONFLICT, "webhook_off", message),
             E::Store(error) => Self::internal(error),
         }
     }

@@ -7,7 +7,6 @@
 mod caller;
 mod config;
 mod crypto;
-mod http;
 mod jwks;
 mod keys;
 mod tokens;
@@ -30,13 +29,13 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::caller::Caller;
 pub use self::config::{AdminToken, AuthConfig, ShortToken, link};
-pub use self::http::{Url, UrlError};
 pub use self::keys::{Key, KeyError, SigningKey};
 use self::tokens::{Invalid, Signed, Verified};
 pub use self::tokens::{MintError, Minted, NewToken, Rules};
 pub(crate) use self::watch::{End, Watch};
 pub use self::webhook::WebhookConfig;
 use crate::error::ApiError;
+use crate::http::{Client, Reach};
 use crate::{Gateway, sessions};
 
 /// The user id of whoever has the administrator's token.
@@ -130,7 +129,7 @@ impl Identity {
         let directory = watch::Directory::new(Arc::new(unix_millis));
         directory.start(tasks);
         // Reading the system's certificates takes a while, so only who needs them does.
-        let client = (config.jwks.is_some() || config.webhook.is_some()).then(http::Client::new);
+        let client = (config.jwks.is_some() || config.webhook.is_some()).then(|| Client::new(Reach::All));
         let jwks = config.jwks.clone().zip(client.clone()).map(|(url, client)| jwks::Jwks::new(url, client));
         let webhook = config.webhook.clone().zip(client).map(|(config, client)| webhook::Webhook::new(config, client));
         let (config, store, loaded) = (config.clone(), store.clone(), OnceCell::new());

@@ -9,6 +9,8 @@ pub mod api;
 mod collab;
 mod error;
 mod exports;
+pub mod hooks;
+mod http;
 mod identity;
 pub mod limits;
 mod meters;
@@ -34,6 +36,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::Sandboxes;
 use buildspaces_rooms::Rooms;
+use buildspaces_webhooks as webhooks;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -44,10 +47,12 @@ use crate::limits::ConnectionLimits;
 /// Who may come in: what the configuration and the command line need of it.
 pub mod auth {
     pub use crate::identity::{
-        AdminToken, AuthConfig, Key, KeyError, MintError, Minted, NewToken, Rules, ShortToken, SigningKey, Url,
-        UrlError, WebhookConfig, link,
+        AdminToken, AuthConfig, Key, KeyError, MintError, Minted, NewToken, Rules, ShortToken, SigningKey,
+        WebhookConfig, link,
     };
 }
+
+pub use crate::http::{Url, UrlError};
 
 /// Largest REST request body: a text of the largest size, escaped.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -97,6 +102,7 @@ pub struct Parts {
     pub rooms: Rooms,
     pub engine: Engine,
     pub sandboxes: Arc<dyn Sandboxes>,
+    pub webhooks: webhooks::Engine,
     pub tasks: Tasks,
     /// The metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod history;
 pub(crate) mod terminals;
+pub(crate) mod webhooks;
 
 use buildspaces_plans::run::{RunState as PlanRunState, RunSummary, Trigger as PlanTrigger};
 use buildspaces_plans::{ports, rule};

@@ -2,6 +2,7 @@
 
 mod documents;
 mod terminals;
+mod webhooks_api;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use buildspaces_plans::Engine;
 use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns};
 use buildspaces_rooms::Rooms;
 use buildspaces_rooms::memory::MemoryStore;
+use buildspaces_webhooks::memory::{FakeTransport, MemoryWebhooks};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -46,6 +48,12 @@ impl Fixture {
             rooms: rooms.clone(),
             engine,
             sandboxes: Arc::new(sandboxes.clone()),
+            webhooks: webhooks::Engine::new(
+                Arc::new(MemoryWebhooks::default()),
+                Arc::new(FakeTransport::default()),
+                Arc::new(buildspaces_kernel::clock::unix_millis),
+                &webhooks::Config::default(),
+            ),
             tasks,
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),

@@ -98,6 +98,14 @@ string_id!(
     TerminalId, 12
 );
 string_id!(
+    /// A webhook of a room or of the server.
+    WebhookId, 12
+);
+string_id!(
+    /// One message to one webhook. The same in every attempt, so that receivers can tell repetitions.
+    DeliveryId, 24
+);
+string_id!(
     /// Somebody or something that acts: a person, the file system, the server.
     PrincipalId, 12
 );

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use buildspaces_gateway::auth::{AdminToken, AuthConfig, Key, KeyError, SigningKey, Url, WebhookConfig};
+use buildspaces_gateway::Url;
+use buildspaces_gateway::auth::{AdminToken, AuthConfig, Key, KeyError, SigningKey, WebhookConfig};
 use buildspaces_gateway::limits::LimitsConfig;
 use serde::Deserialize;
 
@@ -116,14 +117,14 @@ pub(super) fn limits(file: LimitsFile) -> Result<LimitsConfig, Error> {
     })
 }
 
-fn url(key: &str, text: Option<String>, allow_http: bool) -> Result<Option<Url>, Error> {
+pub(super) fn url(key: &str, text: Option<String>, allow_http: bool) -> Result<Option<Url>, Error> {
     let parse = |text: String| Url::parse(&text, allow_http).map_err(|error| Error(format!("{key} {error}")));
     text.map(parse).transpose()
 }
 
 /// A secret from the setting `key` or the file that `<key>_file` names, with the setting it came from. Whitespace around it is not
 /// part of it, because editors end files with a line break.
-fn secret(key: &str, text: Option<String>, file: Option<&Path>) -> Result<Option<(String, String)>, Error> {
+pub(super) fn secret(key: &str, text: Option<String>, file: Option<&Path>) -> Result<Option<(String, String)>, Error> {
     match (text, file) {
         (Some(_), Some(_)) => Err(Error(format!("set {key} or {key}_file, not both"))),
         (Some(text), None) => Ok(Some((key.to_owned(), text.trim().to_owned()))),

@@ -1,4 +1,4 @@
-//! SQLite behind the ports of `rooms` and `plans`: one file, write-ahead log, every commit flushed.
+//! SQLite behind the ports of `rooms`, `plans` and `webhooks`: one file, write-ahead log, every commit flushed.
 //!
 //! It decides nothing: what is accepted was decided before it comes here. Read [`database`](Database) for how
 //! durability is had, [`log`](self) for how many documents share a flush, [`Documents`] for rooms, [`Runs`] for runs.
@@ -10,7 +10,9 @@ mod log;
 mod meters;
 mod revocations;
 mod runs;
+mod webhooks;
 
 pub use database::{Database, Durability, Error};
 pub use documents::Documents;
 pub use runs::Runs;
+pub use webhooks::Webhooks;

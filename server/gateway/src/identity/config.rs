@@ -4,10 +4,10 @@ use buildspaces_kernel::UnixMillis;
 use sha2::{Digest, Sha256};
 
 use super::crypto;
-use super::http::Url;
 use super::keys::{Key, MIN_SECRET_BYTES, SigningKey};
 use super::tokens::{self, MintError, Minted, NewToken, Rules};
 use super::webhook::WebhookConfig;
+use crate::http::Url;
 
 /// See `docs/security.md`. Without anything of it the server is open.
 #[derive(Clone, Debug, Default)]

@@ -13,9 +13,9 @@ use jsonwebtoken::jwk::Jwk;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::http::{Client, Url};
 use super::keys::Key;
 use super::tokens::Signed;
+use crate::http::{Client, Url};
 
 /// Keys are fetched anew when they are older: one that was withdrawn serves no longer than this.
 const MAX_AGE: Duration = Duration::from_secs(600);

@@ -57,6 +57,12 @@ impl Fixture {
             rooms,
             engine,
             sandboxes,
+            webhooks: buildspaces_webhooks::Engine::new(
+                Arc::new(buildspaces_webhooks::memory::MemoryWebhooks::default()),
+                Arc::new(buildspaces_webhooks::memory::FakeTransport::default()),
+                Arc::new(unix_millis),
+                &buildspaces_webhooks::Config::default(),
+            ),
             tasks,
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::http::{Client, Url};
 use super::tokens::{MAX_TOKEN_BYTES, principal_id, token_id};
 use super::{Grant, Refusal};
+use crate::http::{Client, Url};
 use crate::sessions::check_name;
 
 /// Largest answer, in bytes.

@@ -6,6 +6,7 @@ use axum::routing::get;
 use buildspaces_kernel::tasks::Tasks;
 
 use super::*;
+use crate::http::Reach;
 use crate::identity::tokens::{Rules, verify};
 
 const JWKS: &str = include_str!("../fixtures/jwks.json");
@@ -38,7 +39,7 @@ impl Publisher {
 
     fn jwks(&self) -> Jwks {
         crate::identity::crypto::install();
-        Jwks::new(self.url.clone(), Client::new())
+        Jwks::new(self.url.clone(), Client::new(Reach::All))
     }
 
     fn answer(&self, status: StatusCode, body: &str) {

@@ -8,6 +8,7 @@ use buildspaces_kernel::tasks::Tasks;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::http::Reach;
 
 const SECRET: &[u8] = b"shared with the service";
 
@@ -39,7 +40,7 @@ impl Service {
             timeout: Duration::from_secs(5),
             remember,
         };
-        Self { asked, answer, webhook: Webhook::new(config, Client::new()) }
+        Self { asked, answer, webhook: Webhook::new(config, Client::new(Reach::All)) }
     }
 
     fn answer(&self, status: StatusCode, body: &Value) {
@@ -126,6 +127,6 @@ async fn nobody_waits_for_ever() {
         remember: Duration::ZERO,
     };
     // The port takes the connection and nobody reads.
-    let webhook = Webhook::new(config, Client::new());
+    let webhook = Webhook::new(config, Client::new(Reach::All));
     assert!(matches!(webhook.ask(Some("t"), None, None).await, Err(Refusal::Unavailable(_))));
 }
