@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildspaces/ta
 WEB_SOURCES := $(shell find web/app -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 WEB_DIST := web/app/dist/index.html
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-peers clean
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-peers clean
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -74,6 +74,9 @@ bench: build ## Measures our server beside others, in a quarter of an hour (TRAC
 
 bench-full: build ## Measures everything, in about two hours
 	@scripts/bench full
+
+bench-hot: ## Counts the instructions of the server's hot paths and fails above +5 % of what is stored (SAVE=1: stores)
+	@scripts/bench-hot $(if $(SAVE),--save)
 
 bench-peers: ## Installs the servers that ours is compared with
 	@scripts/bench-peers
