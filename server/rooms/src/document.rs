@@ -228,6 +228,7 @@ enum Writes {
 enum Waiting {
     Send { to: ConnectionId, frame: Bytes },
     SendUpdate { to: ConnectionId, frame: Bytes },
+    SendState { to: ConnectionId, frames: Arc<[Bytes]> },
     Broadcast(Bytes),
     Done(Ticket),
 }
@@ -409,8 +410,12 @@ impl Document {
                 if known.dialect == Dialect::Hocuspocus {
                     effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
                 }
-                match self.answer(peer, &state_vector) {
-                    Ok(effect) => effects.push(effect),
+                match self.answer(&state_vector) {
+                    // A newcomer must not see a projected change before it is durable either.
+                    Ok(frames) if self.access == Access::Projected => {
+                        self.when_durable(Waiting::SendState { to: peer, frames }, effects);
+                    }
+                    Ok(frames) => effects.push(Effect::SendState { to: peer, frames }),
                     Err(error) => effects.push(malformed(peer, error.to_string())),
                 }
             }
@@ -565,11 +570,11 @@ impl Document {
     }
 
     /// The answer to a SyncStep1.
-    fn answer(&mut self, to: ConnectionId, state_vector: &[u8]) -> Result<Effect, buildspaces_crdt::Malformed> {
+    fn answer(&mut self, state_vector: &[u8]) -> Result<Arc<[Bytes]>, buildspaces_crdt::Malformed> {
         const NOTHING: &[u8] = &[0];
         if state_vector != NOTHING {
             let update = self.replica.diff(state_vector)?;
-            return Ok(Effect::SendState { to, frames: parts(&update).into() });
+            return Ok(parts(&update).into());
         }
         let frames = match &self.full_state {
             Some((changes, frames)) if *changes == self.changes => frames.clone(),
@@ -579,7 +584,7 @@ impl Document {
                 frames
             }
         };
-        Ok(Effect::SendState { to, frames })
+        Ok(frames)
     }
 }
 
@@ -604,6 +609,7 @@ impl Waiting {
         match self {
             Self::Send { to, frame } => Effect::Send { to, frame },
             Self::SendUpdate { to, frame } => Effect::SendUpdate { to, frame },
+            Self::SendState { to, frames } => Effect::SendState { to, frames },
             Self::Broadcast(frame) => Effect::Broadcast { to: Recipients::All, frame },
             Self::Done(ticket) => Effect::Done { ticket, result: Ok(()) },
         }

@@ -156,6 +156,19 @@ fn a_projection_is_seen_only_once_it_is_durable() {
 }
 
 #[test]
+fn a_newcomer_does_not_see_a_projection_before_it_is_durable() {
+    let mut f = Fixture::new(Access::Projected);
+    let reader = f.join("ada", Role::Viewer);
+    let asks = || Message::SyncStep1(Bytes::from_static(&[0]));
+    assert_eq!(names(&f.receive(reader, asks())), ["send state"]);
+    let entries = vec![("k".to_owned(), Some(json!({"a": 1})))];
+    f.run(Input::Projected { map: "nodes", entries, ticket: 1 });
+    assert_eq!(names(&f.receive(reader, asks())), [""; 0]);
+    // If the server is killed now, nobody has what it never stored.
+    assert_eq!(names(&f.run(Input::Durable { seq: 1 })), ["broadcast", "done", "send state"]);
+}
+
+#[test]
 fn a_newcomer_gets_everything_and_a_returning_one_the_rest() {
     let mut f = Fixture::new(Access::Shared);
     let ada = f.join("ada", Role::Editor);
