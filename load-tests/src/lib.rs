@@ -9,10 +9,12 @@
 //! 4. [`scenario`] has the plans: what is connected, what is sent at which rate, what is measured.
 //! 5. [`report`] prints what came out, with what it cost ([`measure`]) and whether the generator was the bottleneck; [`bench`] runs
 //!    all that [`table`] compares and [`plots`] draws.
+//! 6. [`chaos`] does not measure: it looks for what is lost when everything goes wrong at once.
 //!
 //! Everything of the generator runs on one thread on core 1; nothing here may be used by the server.
 
 pub mod bench;
+pub mod chaos;
 pub mod clock;
 pub mod frames;
 pub mod lab;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use buildspaces_load_tests::bench::{self, Set};
+use buildspaces_load_tests::chaos::run::Setup;
+use buildspaces_load_tests::chaos::{self, Chaos};
 use buildspaces_load_tests::lab::Lab;
 use buildspaces_load_tests::measure::{self, Machine};
 use buildspaces_load_tests::member::Target;
@@ -84,6 +86,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         page: Option<PathBuf>,
     },
+    Chaos(Chaos),
     /// Prints the table of results that were measured before
     Table {
         /// Files of JSON lines.
@@ -107,6 +110,9 @@ fn main() -> anyhow::Result<()> {
         }
         return show(&lines, page.as_deref());
     }
+    if let Command::Chaos(chaos) = &cli.command {
+        return wreck(&cli.common, chaos);
+    }
     measure::allow_many_files();
     if !measure::prefer(cli.common.nice) {
         report::note(
@@ -118,6 +124,30 @@ fn main() -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, run(cli))
+}
+
+/// Nothing is measured, so it runs where and when the machine likes.
+fn wreck(common: &Common, chaos: &Chaos) -> anyhow::Result<()> {
+    let Programs { ours: program, settings, scratch, .. } = programs(common)?;
+    let setup = Setup { program, settings, scratch, own_disk: true };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let total = tokio::task::LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            total = chaos::chaos(chaos, &setup) => total,
+            // Dropping the runs ends their servers and takes their disks away.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            _ = terminated() => anyhow::bail!("terminated"),
+        }
+    })?;
+    report::say(&total.line().to_string());
+    anyhow::ensure!(total.failed.is_empty(), "{} of {} plans failed", total.failed.len(), total.plans);
+    Ok(())
+}
+
+async fn terminated() {
+    if let Ok(mut signals) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        signals.recv().await;
+    }
 }
 
 fn show(lines: &[Value], page: Option<&std::path::Path>) -> anyhow::Result<()> {
@@ -156,7 +186,7 @@ async fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
             }
             show(&lines, page.as_deref())
         }
-        Command::Table { .. } => Ok(()),
+        Command::Table { .. } | Command::Chaos(_) => Ok(()),
     }
 }
 

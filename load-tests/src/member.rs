@@ -151,7 +151,7 @@ impl Member {
             reading: Cell::new(None),
             plan,
         });
-        for message in member.dialect.greeting(&member.plan.room.document) {
+        for message in member.dialect.greeting(&member.plan.room.document, &[0]) {
             member.send(&frames::binary(&message));
         }
         member.take(&early);
@@ -386,7 +386,7 @@ impl Member {
             Tally::add(&self.state_bytes, len);
         }
         match event {
-            Event::Step1 => {
+            Event::Step1(_) => {
                 self.send(&frames::binary(&self.dialect.nothing(&self.plan.room.document)));
                 if self.dialect.ack_by() == AckBy::SyncStatus {
                     self.unacknowledged.borrow_mut().push_back(None);

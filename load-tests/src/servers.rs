@@ -302,10 +302,7 @@ fn command(kind: Kind, programs: &Programs, address: SocketAddr, data: &Path) ->
             // No engine: sandboxes are not measured here.
             command.env("BUILDSPACES_SANDBOX_DOCKER_HOST", "unix:///nonexistent").env("BUILDSPACES_LOG", "warn");
             command.envs(LIFTED);
-            for setting in &programs.settings {
-                let (key, value) = setting.split_once('=').unwrap_or((setting, "true"));
-                command.env(format!("BUILDSPACES_{}", key.replace('.', "_").to_uppercase()), value);
-            }
+            command.envs(programs.settings.iter().map(|setting| variable(setting)));
             Ok(command)
         }
         Kind::Relay => {
@@ -333,6 +330,12 @@ fn command(kind: Kind, programs: &Programs, address: SocketAddr, data: &Path) ->
             Ok(command)
         }
     }
+}
+
+/// The variable that makes a setting of ours, given as `key=value`.
+pub(crate) fn variable(setting: &str) -> (String, &str) {
+    let (key, value) = setting.split_once('=').unwrap_or((setting, "true"));
+    (format!("BUILDSPACES_{}", key.replace('.', "_").to_uppercase()), value)
 }
 
 /// Node.js as the npm package `node` provides it, because Hocuspocus asks for a newer one than Debian has.

@@ -6,7 +6,8 @@
 use crate::updates::{Malformed, Reader, write_var_bytes, write_var_uint};
 
 /// How a server is spoken to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// y-websocket at `/<document>`; what comes back to its sender counts as acknowledged.
     YWebsocket,
@@ -31,8 +32,8 @@ pub enum AckBy {
 /// What a server says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
-    /// It asks for what we have.
-    Step1,
+    /// It asks for what we have beyond a state vector.
+    Step1(&'a [u8]),
     /// What we lacked: an update, or only its beginning where the message was too large to be kept.
     Step2(&'a [u8]),
     Update(&'a [u8]),
@@ -74,9 +75,9 @@ impl Dialect {
         matches!(self, Self::Hocuspocus | Self::BuildspacesCollab)
     }
 
-    /// What is sent first: who we are where the framing asks for it, then "send me what I lack".
-    pub fn greeting(self, document: &str) -> Vec<Vec<u8>> {
-        let ask = self.message(document, &[SYNC, 0], &[0]);
+    /// What is sent first by who has `state_vector`: who we are where the framing asks for it, then "send me what I lack".
+    pub fn greeting(self, document: &str, state_vector: &[u8]) -> Vec<Vec<u8>> {
+        let ask = self.message(document, &[SYNC, 0], state_vector);
         if !self.names_documents() {
             return vec![ask];
         }
@@ -89,7 +90,12 @@ impl Dialect {
 
     /// "I have nothing that you lack."
     pub fn nothing(self, document: &str) -> Vec<u8> {
-        self.message(document, &[SYNC, 1], &[0, 0])
+        self.step2(document, &[0, 0])
+    }
+
+    /// "This is what you lack."
+    pub fn step2(self, document: &str, update: &[u8]) -> Vec<u8> {
+        self.message(document, &[SYNC, 1], update)
     }
 
     pub fn update(self, document: &str, update: &[u8]) -> Vec<u8> {
@@ -139,7 +145,7 @@ impl Dialect {
                     let step = reader.var_uint()?;
                     let payload = payload(&mut reader, whole)?;
                     match step {
-                        0 => Event::Step1,
+                        0 => Event::Step1(payload),
                         1 => Event::Step2(payload),
                         2 => Event::Update(payload),
                         _ => return Err(Malformed("an unknown kind of sync message")),
@@ -196,10 +202,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_servers_expect() {
-        assert_eq!(Dialect::YWebsocket.greeting("doc"), [[0, 0, 1, 0]]);
+        assert_eq!(Dialect::YWebsocket.greeting("doc", &[0]), [[0, 0, 1, 0]]);
         assert_eq!(Dialect::YSweet.nothing("doc"), [0, 1, 2, 0, 0]);
         assert_eq!(Dialect::YSweet.save_status(0), [0x66, 1, 0]);
-        let greeting = Dialect::Hocuspocus.greeting("doc");
+        let greeting = Dialect::Hocuspocus.greeting("doc", &[0]);
         assert!(greeting[0].starts_with(&[3, b'd', b'o', b'c', 2, 0]), "{greeting:?}");
         assert_eq!(greeting[1], [3, b'd', b'o', b'c', 0, 0, 1, 0]);
         assert_eq!(Dialect::YSweet.path("a"), "/d/a/ws/a");
@@ -207,9 +213,9 @@ mod tests {
 
     #[test]
     fn what_servers_say_is_understood() {
-        assert_eq!(events(Dialect::YWebsocket, &[0, 0, 1, 0]), [Event::Step1]);
+        assert_eq!(events(Dialect::YWebsocket, &[0, 0, 1, 0]), [Event::Step1(&[0])]);
         assert_eq!(events(Dialect::YWebsocket, &[0, 1, 2, 0, 0]), [Event::Step2(&[0, 0])]);
-        assert_eq!(events(Dialect::YSweet, &[0, 0, 1, 0, 1, 1, 0]), [Event::Step1, Event::Awareness(&[0])]);
+        assert_eq!(events(Dialect::YSweet, &[0, 0, 1, 0, 1, 1, 0]), [Event::Step1(&[0]), Event::Awareness(&[0])]);
         assert_eq!(events(Dialect::Buildspaces, &[0x66, 1, 5]), [Event::SaveStatus]);
         assert_eq!(events(Dialect::Buildspaces, &[2, 0, 1, b'x']), [Event::Denied]);
         assert_eq!(events(Dialect::Hocuspocus, &[1, b'd', 8, 1]), [Event::SyncStatus(true)]);
