@@ -4,7 +4,7 @@
 //! counts UTF-16 units, as Yjs does.
 //!
 //! **Invariant:** what the gate knows is what the `yrs` document holds. So every change passes [`Replica::apply`], [`Replica::load`]
-//! or [`Replica::edit`]; a transaction opened on [`Replica::doc`] only reads.
+//! or [`Replica::edit`], or is reported by [`Replica::note`]; any other transaction opened on [`Replica::doc`] only reads.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -257,17 +257,17 @@ impl Replica {
         let update = txn.has_changes().then(|| txn.encode_update_v1())?;
         drop(txn);
         let noted = self.note(&update);
-        assert_eq!(
-            noted,
-            Ok(Verdict::Ready),
-            "an edit builds on what is in the document, and yrs writes what the gate can read"
-        );
+        assert_eq!(noted, Ok(()), "an edit builds on what is in the document, and yrs writes what the gate can read");
         Some(update)
     }
 
-    /// Tells the gate of a change that yrs made by itself.
-    pub(crate) fn note(&mut self, update: &[u8]) -> Result<Verdict, Malformed> {
-        self.gate.admit(&update::parse(update)?, Source::Own)
+    /// Tells the gate of a change that was made to [`Replica::doc`] directly: one that yrs made by itself, or in a transaction
+    /// that stays open for longer than [`Replica::edit`] lasts. Nothing else may be applied before.
+    pub fn note(&mut self, update: &[u8]) -> Result<(), Malformed> {
+        match self.gate.admit(&update::parse(update)?, Source::Own)? {
+            Verdict::Ready => Ok(()),
+            Verdict::Missing => Err(Malformed("a change of this document that builds on another one")),
+        }
     }
 
     /// The map at `root` as JSON, key by key.

@@ -6,7 +6,8 @@
 //!
 //! For a text alone [`Replica::set_text`] does it with fewer operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use yrs::types::text::YChange;
 use yrs::undo::{Options, StackItem, UndoManager};
@@ -64,7 +65,15 @@ impl Revert {
         }
         let before = self.replica.state_vector();
         let item: StackItem<()> = StackItem::new(doc.guid(), deletions, insertions);
-        let mut undo = UndoManager::with_options(Options { init_undo_stack: vec![item], ..Options::default() });
+        // Nothing is captured, so no time is looked at; yrs has no default for it in a browser.
+        let mut undo = UndoManager::with_options(Options {
+            capture_timeout_millis: 0,
+            tracked_origins: HashSet::new(),
+            capture_transaction: None,
+            timestamp: Arc::new(|| 0),
+            init_undo_stack: vec![item],
+            init_redo_stack: Vec::new(),
+        });
         for name in names(&self.replica) {
             // Any type will do: only where it lies counts.
             let root = doc.get_or_insert_map(name.as_str());

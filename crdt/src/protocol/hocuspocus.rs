@@ -4,6 +4,8 @@
 //! `packages/provider/src` of Hocuspocus. The address is the document's name, in version 4 optionally followed by a NUL and a session
 //! id; whatever it is, the answer carries the same bytes. One WebSocket frame holds one message.
 
+pub mod client;
+
 use bytes::Bytes;
 
 use super::Message;

@@ -1,0 +1,334 @@
+/**
+ * The connection: performs what the core decides. It has the WebSocket, the one timer, and the asking for tokens; what is sent, when to
+ * try again and what counts as saved is decided in Rust (`src/room.rs`).
+ */
+import {
+  assertLoaded,
+  CHANGED,
+  CONNECT,
+  Core,
+  DISCONNECT,
+  EDITED,
+  type Effect,
+  load,
+  now,
+  PRESENCE,
+  RECEIVED,
+  REFUSED,
+  SEND,
+  STATE,
+  STATELESS,
+  UNSAVED,
+  WANT_TOKEN,
+} from './core.js';
+import { Doc, type State } from './document.js';
+import type { SharedType } from './types.js';
+
+/** Gives a token for a document. `because` is why the last one was refused. */
+export type TokenSource = (request: { document: string; because?: string }) => string | Promise<string>;
+
+/** A place on this machine for documents: what is written without a connection outlives the page. */
+export interface Store {
+  /** What was kept of a document, as Yjs updates. */
+  load(document: string): Promise<Uint8Array[]>;
+  /** Keeps one more update. */
+  append(document: string, update: Uint8Array): Promise<void>;
+  close(): void;
+}
+
+export interface Options {
+  /** The server's address for this protocol: `wss://host/collab`. Without one nothing connects. */
+  url?: string;
+  /** A token, or how to get one; called again whenever one is about to end or was refused. None: nothing is sent as one. */
+  token?: string | TokenSource;
+  /** For Node.js before version 22: `ws`, or another class like the browser's. */
+  WebSocket?: WebSocketClass;
+  store?: Store;
+  /** The first pause between attempts to connect, and the longest. */
+  firstPauseMs?: number;
+  longestPauseMs?: number;
+}
+
+/** As much of a browser's WebSocket as is used. */
+export interface Socket {
+  binaryType: string;
+  send(data: Uint8Array): void;
+  close(code?: number): void;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+}
+export type WebSocketClass = new (url: string) => unknown;
+
+/** The longest a timer of JavaScript can wait. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Events: `error` with `{ error }`, when something went wrong that belongs to no document. */
+export class RoomClient extends EventTarget {
+  readonly #options: Options;
+  readonly #core: Core;
+  readonly #docs = new Map<number, Doc>();
+  #socket: Socket | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isFlushing = false;
+  #broken: unknown = null;
+  #isDestroyed = false;
+  readonly #onOnline = () => this.#happened((core) => core.online(now()));
+
+  constructor(options: Options = {}) {
+    super();
+    assertLoaded();
+    this.#options = options;
+    const { firstPauseMs = 500, longestPauseMs = 30_000 } = options;
+    const wrap = (doc: number, type: number, kind: number): SharedType | undefined =>
+      this.#docs.get(doc)?.wrap(type, kind);
+    this.#core = new Core(firstPauseMs, longestPauseMs, Math.random(), wrap);
+    globalThis.addEventListener?.('online', this.#onOnline);
+    if (options.url !== undefined) this.connect();
+  }
+
+  /** Connects, and comes back whenever the connection is lost. A client with a `url` does so by itself. */
+  connect(): void {
+    if (this.#options.url === undefined) throw new Error('this client has no url to connect to');
+    this.#happened((core) => core.connect(now()));
+  }
+
+  /** Ends the connection and stays away until `connect()`. Documents stay, and can be edited. */
+  disconnect(): void {
+    this.#happened((core) => core.disconnect());
+  }
+
+  /** Opens a document, or returns the one of this name that is open. */
+  open(name: string): Doc {
+    const id = this.call((core) => core.open(now(), name));
+    let doc = this.#docs.get(id);
+    if (!doc) {
+      doc = new Doc(this, id, name);
+      this.#docs.set(id, doc);
+      if (this.#options.store) void this.#restore(this.#options.store, doc);
+    }
+    this.flush();
+    return doc;
+  }
+
+  get documents(): Doc[] {
+    return [...this.#docs.values()];
+  }
+
+  /** Closes everything. The client cannot be used any more. */
+  destroy(): void {
+    if (this.#isDestroyed) return;
+    for (const doc of this.documents) doc.close();
+    this.attempt((core) => core.disconnect());
+    this.flush();
+    this.#isDestroyed = true;
+    clearTimeout(this.#timer);
+    globalThis.removeEventListener?.('online', this.#onOnline);
+    this.#options.store?.close();
+    this.#core.free();
+  }
+
+  /** @internal Calls the core. */
+  call<T>(call: (core: Core) => T): T {
+    if (this.#broken !== null)
+      throw new Error('the client came to an end by an error of its own: load the page again', { cause: this.#broken });
+    if (this.#isDestroyed) throw new Error('this client was destroyed');
+    try {
+      return call(this.#core);
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) this.#break(error);
+      throw error;
+    }
+  }
+
+  /** @internal Calls the core, and does not mind if it cannot. */
+  attempt(call: (core: Core) => unknown): void {
+    try {
+      this.call(call);
+    } catch {
+      // Whoever called said that it does not matter.
+    }
+  }
+
+  /** @internal A document was closed. */
+  closed(doc: Doc): void {
+    this.attempt((core) => core.close(doc.id));
+    this.#docs.delete(doc.id);
+    this.flush();
+    doc.emit('state', { state: 'offline', reason: 'the document was closed' });
+  }
+
+  /** @internal Does what the core wants done. A listener that changes something adds to it, and does not start it again. */
+  flush(): void {
+    if (this.#isFlushing || this.#isDestroyed || this.#broken !== null) return;
+    this.#isFlushing = true;
+    try {
+      for (;;) {
+        const effects = this.call((core) => core.poll()) as Effect[] | undefined;
+        if (!effects) break;
+        for (const effect of effects) this.#perform(effect);
+      }
+    } finally {
+      this.#isFlushing = false;
+    }
+    this.#wakeLater();
+  }
+
+  #happened(call: (core: Core) => void): void {
+    if (this.#isDestroyed || this.#broken !== null) return;
+    this.call(call);
+    this.flush();
+  }
+
+  #perform(effect: Effect): void {
+    const [code, first, second, third, fourth] = effect;
+    if (code === CONNECT) return this.#open();
+    if (code === DISCONNECT) return this.#drop();
+    if (code === SEND) return this.#socket?.send(first as Uint8Array);
+    const doc = this.#docs.get(first as number);
+    if (!doc) return;
+    switch (code) {
+      case WANT_TOKEN:
+        void this.#giveToken(doc, second as string | undefined);
+        break;
+      case STATE:
+        doc.setState(second as State, third as string);
+        break;
+      case UNSAVED:
+        doc.setUnsaved(second as number);
+        break;
+      case CHANGED:
+        doc.tellChanges();
+        break;
+      case RECEIVED:
+      case EDITED: {
+        const update = second as Uint8Array;
+        if (code === EDITED) doc.tellChanges();
+        this.#keep(doc, update);
+        doc.emit('update', { update, isLocal: code === EDITED });
+        break;
+      }
+      case PRESENCE:
+        doc.emit('presence', {
+          added: second as number[],
+          updated: third as number[],
+          removed: fourth as number[],
+        });
+        break;
+      case STATELESS:
+        doc.emit('message', { payload: second as string });
+        break;
+      case REFUSED:
+        doc.emit('refused', undefined);
+        break;
+    }
+  }
+
+  #open(): void {
+    this.#drop();
+    const { url = '' } = this.#options;
+    const WebSocketClass = this.#options.WebSocket ?? globalThis.WebSocket;
+    let socket: Socket;
+    try {
+      if (!WebSocketClass) throw new Error('there is no WebSocket here: give the class of the package "ws" as an option');
+      socket = new WebSocketClass(url) as Socket;
+    } catch (error) {
+      // What cannot be opened at all is an attempt that failed. Not at once: the core is in the middle of its effects.
+      this.dispatchEvent(new CustomEvent('error', { detail: { error } }));
+      const reason = error instanceof Error ? error.message : String(error);
+      queueMicrotask(() => this.#happened((core) => core.closed(now(), 1006, reason)));
+      return;
+    }
+    socket.binaryType = 'arraybuffer';
+    this.#socket = socket;
+    const ours = (happened: (core: Core) => void) => {
+      if (this.#socket === socket) this.#happened(happened);
+    };
+    socket.onopen = () => ours((core) => core.opened(now()));
+    socket.onmessage = (event: { data: unknown }) => {
+      const { data } = event;
+      if (data instanceof ArrayBuffer) ours((core) => core.frame(now(), new Uint8Array(data)));
+    };
+    socket.onclose = (event: { code: number; reason: string }) => {
+      const { code, reason } = event;
+      ours((core) => {
+        this.#socket = null;
+        core.closed(now(), code, String(reason));
+      });
+    };
+    // The close that follows says all that can be known.
+    socket.onerror = () => undefined;
+  }
+
+  #drop(): void {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  async #giveToken(doc: Doc, because: string | undefined): Promise<void> {
+    const { token } = this.#options;
+    try {
+      // The same again would only be refused again.
+      if (typeof token !== 'function' && because !== undefined) throw new Error(because);
+      const asked = because === undefined ? { document: doc.name } : { document: doc.name, because };
+      const given = typeof token === 'function' ? await token(asked) : (token ?? '');
+      this.#happened((core) => core.token(now(), doc.id, String(given)));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#happened((core) => core.no_token(now(), doc.id, reason));
+    }
+  }
+
+  async #restore(store: Store, doc: Doc): Promise<void> {
+    try {
+      const updates = await store.load(doc.name);
+      if (updates.length === 0 || doc.isClosed) return;
+      this.#happened((core) => {
+        for (const update of updates) core.restore(doc.id, update);
+        core.restored(doc.id);
+      });
+      doc.tellChanges();
+      doc.emit('restored', { updates: updates.length });
+    } catch (error) {
+      doc.emit('error', { error });
+    }
+  }
+
+  #keep(doc: Doc, update: Uint8Array): void {
+    this.#options.store?.append(doc.name, update).catch((error: unknown) => doc.emit('error', { error }));
+  }
+
+  #wakeLater(): void {
+    clearTimeout(this.#timer);
+    const at = this.call((core) => core.next_wake());
+    if (at < 0) return;
+    const pause = Math.min(Math.max(at - now(), 0), LONGEST_TIMER_MS);
+    this.#timer = setTimeout(() => this.#happened((core) => core.tick(now())), pause + 1);
+  }
+
+  /** The module cannot be trusted any more. */
+  #break(error: unknown): void {
+    this.#broken = error;
+    clearTimeout(this.#timer);
+    this.#drop();
+    for (const doc of this.documents) {
+      doc.setState('offline', 'the client came to an end by an error of its own: load the page again');
+      doc.emit('error', { error });
+    }
+  }
+}
+
+/** Loads the module and makes a client that connects. */
+export async function connect(options: Options & { url: string }): Promise<RoomClient> {
+  await load();
+  return new RoomClient(options);
+}
+
+/** A document without any connection. The module must be loaded. */
+export function createDocument(name = 'document'): Doc {
+  return new RoomClient().open(name);
+}

@@ -1,0 +1,27 @@
+/** `@buildspaces/client`: rooms of BuildSpaces in a browser, a worker or Node.js. The README says how it is used. */
+export {
+  connect,
+  createDocument,
+  type Options,
+  RoomClient,
+  type Store,
+  type TokenSource,
+} from './client.js';
+export { load, type Source } from './core.js';
+export { Doc, type DocEvents, type State, UndoHistory } from './document.js';
+export {
+  type Attributes,
+  type Change,
+  type Delta,
+  type Observer,
+  type Piece,
+  type Plain,
+  SharedArray,
+  SharedMap,
+  SharedText,
+  SharedType,
+  SharedXmlElement,
+  SharedXmlFragment,
+  SharedXmlText,
+  type Value,
+} from './types.js';
