@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildspaces/ta
 WEB_SOURCES := $(shell find web/app -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 WEB_DIST := web/app/dist/index.html
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-peers clean
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-peers clean client
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,7 +27,7 @@ $(WEB_DIST): $(WEB_SOURCES) web/package-lock.json
 	@touch $@
 
 test: setup ## Runs every test: Rust, web, and end to end with real browsers and a real Docker engine
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build client
 	@$(MAKE) --no-print-directory test-rust test-web e2e
 
 test-rust: ## Runs the Rust tests
@@ -59,6 +59,9 @@ engine-stop: ## Stops the private engine that `make engine` started
 agent: ## Builds the program inside the sandboxes and prints its path
 	@scripts/build-agent
 
+client: ## Builds the npm package @buildspaces/client in client-wasm/pkg
+	@scripts/build-client
+
 image: ## Builds the image of the sandboxes
 	@scripts/image
 
@@ -82,4 +85,4 @@ bench-peers: ## Installs the servers that ours is compared with
 	@scripts/bench-peers
 
 clean: ## Removes what was built in this checkout
-	rm -rf web/app/dist web/node_modules
+	rm -rf web/app/dist web/node_modules client-wasm/pkg

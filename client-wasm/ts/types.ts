@@ -122,7 +122,7 @@ export class SharedText extends SharedType {
     this.doc.edit((core, doc) => core.text_format(doc, this.id, now(), at, length, attributes));
   }
 
-  toString(): string {
+  override toString(): string {
     return this.doc.read((core, doc) => core.text(doc, this.id));
   }
 
@@ -271,7 +271,7 @@ export class SharedXmlFragment extends SharedType {
     this.doc.edit((core, doc) => core.xml_delete(doc, this.id, now(), at, length));
   }
 
-  toString(): string {
+  override toString(): string {
     return this.doc.read((core, doc) => core.xml_string(doc, this.id));
   }
 

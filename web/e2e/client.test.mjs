@@ -1,0 +1,347 @@
+/** `@buildspaces/client` as it is packed: in plain Node.js, on the real server, beside the clients of Yjs. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import WebSocket from 'ws';
+import * as Y from 'yjs';
+import { connect, createDocument, load, RoomClient } from '../../client-wasm/pkg/index.js';
+import { seeded } from './support/clients.mjs';
+import { KINDS, openAll } from './support/providers.mjs';
+import { scenario } from './support/scenario.mjs';
+import { temporaryFolder } from './support/server.mjs';
+import { pause, until } from './support/wait.mjs';
+
+/** By hand: `BUILDSPACES_CLIENT_ROUNDS=1000`. */
+const ROUNDS = Number(process.env.BUILDSPACES_CLIENT_ROUNDS ?? 20);
+const FIRST_SEED = Number(process.env.BUILDSPACES_CLIENT_SEED ?? 1);
+
+const run = promisify(execFile);
+const collab = (server) => `${server.url.replace(/^http/, 'ws')}/collab`;
+
+await load();
+
+async function client(stage, server, options = {}) {
+  const one = new RoomClient({
+    url: collab(server),
+    WebSocket,
+    firstPauseMs: 20,
+    longestPauseMs: 200,
+    ...options,
+  });
+  stage.own(one);
+  return one;
+}
+
+/** A client of ours in the shape that `support/providers.mjs` gives to the others. */
+async function ours(stage, server, name) {
+  let cable = null;
+  class Cable extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      cable = this;
+    }
+  }
+  const room = await client(stage, server, { WebSocket: Cable });
+  const doc = room.open(name);
+  const text = doc.text('text');
+  return {
+    kind: 'ours',
+    doc,
+    text,
+    isSynced: () => doc.state === 'saved' || doc.state === 'synced',
+    connect: () => room.connect(),
+    disconnect: () => room.disconnect(),
+    cut: () => cable?.terminate(),
+  };
+}
+
+const vector = (update) => JSON.stringify([...Y.decodeStateVector(update)].sort());
+
+scenario(
+  `this client and those of Yjs end with the same document, ${ROUNDS} rounds`,
+  async (stage) => {
+    const server = await stage.server();
+    for (let round = 0; round < ROUNDS; round++) {
+      const seed = FIRST_SEED + round;
+      const random = seeded(seed);
+      const name = `round-${seed}`;
+      const others = await openAll(stage, server, name, ['y-websocket 3.0', 'Hocuspocus 4']);
+      const mine = [await ours(stage, server, name), await ours(stage, server, name)];
+      const clients = [...mine, ...others];
+      for (let step = 0; step < 60; step++) {
+        const one = clients[Math.floor(random() * clients.length)];
+        const action = random();
+        const at = Math.floor(random() * (one.text.length + 1));
+        if (action < 0.6) one.text.insert(at, String.fromCharCode(97 + (step % 26)).repeat(1 + (step % 3)));
+        else if (action < 0.8 && at < one.text.length) one.text.delete(at, 1);
+        else if (action < 0.86) one.disconnect();
+        else if (action < 0.9) one.cut();
+        else one.connect();
+        if (step % 5 === 0) await pause(1);
+      }
+      for (const one of clients) one.connect();
+      let asked = performance.now();
+      await until(`all to have the same text (seed ${seed})`, () => {
+        const texts = clients.map(({ text }) => text.toString());
+        if (new Set(texts).size === 1) return clients.every((one) => one.isSynced());
+        // Hocuspocus' provider may take a connection that is just ending for one that stands; ours needs no reminder.
+        if (performance.now() - asked > 3_000) {
+          asked = performance.now();
+          for (const one of others) one.connect();
+        }
+        throw new Error(texts.join(' | '));
+      });
+      await until(`all of ours to be saved (seed ${seed})`, () =>
+        mine.every(({ doc }) => doc.state === 'saved'),
+      );
+      const vectors = clients.map(({ doc }) =>
+        vector(doc.encodeStateVector ? doc.encodeStateVector() : Y.encodeStateVector(doc)),
+      );
+      assert.equal(new Set(vectors).size, 1, `seed ${seed}: all know the same`);
+      for (const { doc } of mine) {
+        assert.equal(doc.unsavedChanges, 0);
+        const copy = new Y.Doc();
+        Y.applyUpdate(copy, doc.encodeState());
+        assert.equal(
+          copy.getText('text').toString(),
+          others[0].text.toString(),
+          `seed ${seed}: as an update`,
+        );
+        doc.client.destroy();
+      }
+      for (const one of others) one.destroy();
+    }
+  },
+  { ms: 60_000 + ROUNDS * 6_000 },
+);
+
+scenario('what is called saved survives a kill, and what is not is sent again', async (stage) => {
+  const server = await stage.server();
+  const room = await client(stage, server);
+  const doc = room.open('ledger');
+  const states = [];
+  doc.on('state', ({ state }) => states.push(state));
+  await doc.whenSaved();
+  const text = doc.text();
+  for (let i = 0; i < 50; i++) text.insert(text.length, `entry ${i}\n`);
+  assert.equal(doc.unsavedChanges, 50, 'nothing is saved in advance');
+  await doc.whenSaved();
+  await server.kill();
+  await until('the client to notice', () => doc.state === 'offline');
+  assert.ok(doc.reason.length > 0, 'and to say why');
+  text.insert(0, 'written without a server\n');
+  assert.equal(doc.unsavedChanges, 1);
+  await server.start();
+  await doc.whenSaved();
+  assert.equal(doc.unsavedChanges, 0);
+  const [late] = await openAll(stage, server, 'ledger', ['y-websocket 3.0']);
+  await until('somebody else to have it all', () => late.text.toString() === text.toString());
+  assert.ok(states.includes('offline') && states.at(-1) === 'saved', states.join());
+});
+
+scenario('types, undo, positions and presence meet those of Yjs', async (stage) => {
+  const server = await stage.server();
+  const room = await client(stage, server);
+  const doc = room.open('meeting');
+  const [other] = await openAll(stage, server, 'meeting', ['Hocuspocus 4']);
+  await doc.whenSynced();
+  const changes = [];
+  const map = doc.map('map');
+  map.observeDeep((change) => changes.push(change));
+  doc.transact(() => {
+    map.set('title', 'Ⅷ 😀');
+    const list = map.setArray('list');
+    list.push(1, { a: [true, null] }, new Uint8Array([1, 2]));
+    list.insertText(1).insert(0, 'deep');
+    doc.text().insert(0, 'shared 😀 text');
+    doc.xml('xml').insertElement(0, 'p').insertText(0, 'hi');
+  });
+  assert.ok(changes.length > 0 && changes.every(({ origin }) => origin === 'local'));
+  await until('Yjs to have it', () => other.text.toString() === 'shared 😀 text');
+  assert.equal(other.doc.getMap('map').get('title'), 'Ⅷ 😀');
+  assert.equal(other.doc.getMap('map').get('list').get(1).toString(), 'deep');
+  assert.equal(other.doc.getXmlFragment('xml').toString(), '<p>hi</p>');
+  // The other way.
+  other.doc.getMap('map').get('list').push(['pushed']);
+  await until('ours to have it', () => map.get('list').toJSON().at(-1) === 'pushed');
+  // Positions are the same bytes.
+  const text = doc.text();
+  const theirs = Y.createRelativePositionFromTypeIndex(other.text, 7);
+  assert.deepEqual(Buffer.from(text.position(7)), Buffer.from(Y.encodeRelativePosition(theirs)));
+  assert.equal(doc.resolve(Y.encodeRelativePosition(theirs)).index, 7);
+  for (const at of [8, 99]) assert.throws(() => text.insert(at, 'x'), RangeError);
+  assert.throws(() => text.insert(0, '\ud83d'), RangeError);
+  assert.throws(() => map.set('k', new Map()), TypeError);
+  // Undo takes back ours only.
+  const history = doc.undoHistory(text, { origins: ['me'] });
+  doc.transact(() => text.insert(0, 'mine '), 'me');
+  other.text.insert(other.text.length, ' theirs');
+  await until(
+    'both to be there',
+    () => text.toString().startsWith('mine') && text.toString().endsWith('theirs'),
+  );
+  assert.ok(history.undo());
+  assert.equal(text.toString(), 'shared 😀 text theirs');
+  await until('Yjs to see it undone', () => other.text.toString() === text.toString());
+  assert.ok(history.redo());
+  await until('Yjs to see it done again', () => other.text.toString() === text.toString());
+  // Presence, both ways.
+  doc.setPresence({ mood: 'awake' });
+  other.awareness.setLocalStateField('mood', 'asleep');
+  await until('each to see the other', () => {
+    const seen = other.awareness.getStates().get(doc.clientId)?.mood;
+    return seen === 'awake' && doc.others.get(other.doc.clientID)?.mood === 'asleep';
+  });
+  const { clientId } = doc;
+  room.destroy();
+  await until('ours to be gone', () => !other.awareness.getStates().has(clientId));
+  assert.throws(() => text.toString(), /destroyed/);
+});
+
+scenario('whoever may only read is told so, and whoever may not is denied', async (stage) => {
+  const server = await stage.server();
+  const person = await server.person('Ada');
+  const room = await person.createRoom('python');
+  const asked = [];
+  const token = ({ document, because }) => {
+    asked.push({ document, because });
+    return because ? person.token : 'nonsense';
+  };
+  const one = await client(stage, server, { token });
+  const tree = one.open(`${room.id}/tree:main`);
+  await tree.whenSynced();
+  assert.equal(asked.length, 2, 'a refused token is asked for once more');
+  assert.ok(tree.readOnly);
+  assert.throws(() => tree.map('nodes').set('forged', {}), /may be read, not changed/);
+  assert.ok(tree.map('nodes').size > 0);
+  const stranger = await client(stage, server, { token: 'nonsense' });
+  const closed = stranger.open(`${room.id}/tree:main`);
+  await assert.rejects(closed.whenSynced());
+  assert.equal(closed.state, 'denied');
+  assert.ok(closed.reason.length > 0);
+  closed.close();
+  const anybody = await client(stage, server);
+  await anybody.open('plain').whenSaved();
+});
+
+test('hostile updates change nothing, and documents are as Yjs has them', () => {
+  const folder = new URL('../../crdt/tests/hostile/', import.meta.url);
+  let tried = 0;
+  for (const name of [
+    'poison',
+    'to-json-hangs-1',
+    'to-json-hangs-2',
+    'use-after-free-1',
+    'use-after-free-2',
+    'use-after-free-3',
+  ]) {
+    const doc = createDocument();
+    doc.text().observeDeep(() => undefined);
+    doc.array('array').observeDeep(() => undefined);
+    for (const line of readFileSync(new URL(`${name}.txt`, folder), 'utf8')
+      .trim()
+      .split('\n')) {
+      const before = vector(doc.encodeStateVector());
+      try {
+        doc.applyUpdate(Buffer.from(line, 'hex'));
+      } catch (error) {
+        assert.ok(!(error instanceof WebAssembly.RuntimeError), `${name}: ${error}`);
+        assert.equal(vector(doc.encodeStateVector()), before);
+      }
+      tried += 1;
+    }
+    doc.text().toString();
+    Y.applyUpdate(new Y.Doc(), doc.encodeState());
+    doc.client.destroy();
+  }
+  assert.ok(tried > 10);
+  const doc = createDocument();
+  for (const bytes of [[], [255, 255, 255, 127], [1, 1, 1, 0], [0, 0, 0]])
+    assert.throws(() => doc.applyUpdate(Uint8Array.from(bytes)), /malformed/);
+  doc.text().insert(0, 'as before');
+  assert.equal(doc.text().toString(), 'as before');
+});
+
+scenario('the package installs from its archive into plain Node.js', async (stage) => {
+  const server = await stage.server();
+  const [other] = await openAll(stage, server, 'parcel', ['y-websocket 3.0']);
+  other.text.insert(0, 'from Yjs, ');
+  const folder = temporaryFolder();
+  try {
+    const packed = new URL('../../client-wasm/pkg', import.meta.url).pathname;
+    const { stdout } = await run('npm', ['pack', packed, '--pack-destination', folder, '--silent']);
+    const archive = join(folder, stdout.trim());
+    assert.ok(existsSync(archive));
+    const app = join(folder, 'app');
+    mkdirSync(app);
+    writeFileSync(join(app, 'package.json'), '{"private":true,"type":"module"}');
+    await run('npm', ['install', '--offline', '--no-audit', '--no-fund', archive], { cwd: app });
+    const ws = new URL('../node_modules/ws/wrapper.mjs', import.meta.url).href;
+    writeFileSync(
+      join(app, 'main.mjs'),
+      `import { connect } from '@buildspaces/client';
+import WebSocket from '${ws}';
+const client = await connect({ url: process.argv[2], WebSocket });
+const doc = client.open('parcel');
+await doc.whenSynced();
+const text = doc.text();
+while (text.length === 0) await new Promise((done) => text.observe(done));
+text.insert(text.length, 'from a parcel');
+await doc.whenSaved();
+console.log(text.toString());
+client.destroy();
+`,
+    );
+    const { stdout: said } = await run(process.execPath, [join(app, 'main.mjs'), collab(server)], {
+      timeout: 30_000,
+    });
+    assert.equal(said.trim(), 'from Yjs, from a parcel');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+/** A store that is as old as this test. */
+class Memory {
+  #updates = new Map();
+  async load(name) {
+    return [...(this.#updates.get(name) ?? [])];
+  }
+  async append(name, update) {
+    this.#updates.set(name, [...(this.#updates.get(name) ?? []), update]);
+  }
+  close() {}
+}
+
+scenario('what a store has kept is there before any connection, and arrives once', async (stage) => {
+  const server = await stage.server();
+  const store = new Memory();
+  const offline = new RoomClient({ store });
+  const first = offline.open('diary');
+  first.text().insert(0, 'written on a train;');
+  assert.equal(first.unsavedChanges, 1);
+  offline.destroy();
+  // Another day, still without a network.
+  const again = new RoomClient({ store });
+  const second = again.open('diary');
+  await until('it to be there', () => second.text().toString() === 'written on a train;');
+  assert.ok(second.unsavedChanges > 0, 'nobody knows whether the server has it');
+  again.destroy();
+  for (let day = 0; day < 2; day++) {
+    const doc = (await client(stage, server, { store })).open('diary');
+    await until('all to be saved', () => doc.state === 'saved' && doc.text().length > 0);
+    assert.equal(doc.unsavedChanges, 0);
+    doc.client.destroy();
+  }
+  const [other] = await openAll(stage, server, 'diary', ['y-websocket 3.0']);
+  assert.equal(other.text.toString(), 'written on a train;', 'once');
+});
+
+test('every kind of client the others test is there', () => {
+  // The rounds above name two of them; a rename there must not turn them into rounds among ourselves.
+  assert.ok('y-websocket 3.0' in KINDS && 'Hocuspocus 4' in KINDS);
+  assert.equal(typeof connect, 'function');
+});
