@@ -17,6 +17,9 @@ import {
   XML_FRAGMENT,
 } from './types.js';
 
+/** Most bytes of what one says of oneself. */
+const MAX_PRESENCE_BYTES = 64 * 1024;
+
 /** How a document stands with the server; see the README. */
 export type State = 'connecting' | 'synced' | 'saved' | 'offline' | 'denied';
 
@@ -168,6 +171,9 @@ export class Doc extends EventTarget {
   /** Says something of oneself to the others; `null` to be seen no more. */
   setPresence(state: Plain): void {
     const json = state === null || state === undefined ? undefined : JSON.stringify(state);
+    // The server takes a larger one for an attack, and ends the connection.
+    if (json !== undefined && new TextEncoder().encode(json).length > MAX_PRESENCE_BYTES)
+      throw new RangeError(`presence has at most ${MAX_PRESENCE_BYTES} bytes as JSON`);
     this.edit((core, doc) => core.set_presence(now(), doc, json));
   }
 
