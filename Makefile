@@ -70,7 +70,7 @@ doctor: build ## Says what the server finds on this machine and what is missing
 
 api: ## Writes the OpenAPI description and the web app's types from it
 	@cargo run --locked --quiet --release --package buildspaces -- openapi > web/app/src/api/openapi.json
-	@cd web && npm run api --silent
+	@cd web/app && npm run api --silent
 
 bench: build ## Measures our server beside others, in a quarter of an hour (TRACE=FILE: a recorded editing trace)
 	@scripts/bench short
