@@ -51,9 +51,14 @@ pub(crate) struct Grant {
     pub(crate) expires: Option<UnixMillis>,
     /// What a revocation names. Sessions have none: they are revoked by their user.
     pub(crate) token: Option<TokenId>,
-    /// It is for single documents of the room, so it must not be handed on for the whole room.
+    /// It is for single documents of the room, so it must not be handed on for the whole room, nor lead into a terminal, where every file
+    /// lies open.
     pub(crate) limited: bool,
 }
+
+/// What somebody is told whose token leads to no terminal.
+pub(crate) const NO_TERMINALS: &str =
+    "your token is for single documents, and a terminal shows all of the room's files";
 
 /// Why somebody does not come in. The text is for the client.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -67,6 +67,9 @@ async fn open(
     let document = DocumentName::tree(id.as_str());
     let admitted = identity::admit(gateway, params.token.as_deref(), origin, &document).await;
     let grant = admitted.map_err(|refusal| Close::new(refusal.close_code(), refusal.message()))?;
+    if grant.limited {
+        return Err(Close::new(4403, identity::NO_TERMINALS));
+    }
     gateway.rooms.room(&id).await.map_err(|error| refusal(&error))?;
     let user = grant.known.then(|| gateway.connections.identify(&grant.authority.principal.id)).transpose()?;
     let watch = gateway.identity.watch(&grant, &document);

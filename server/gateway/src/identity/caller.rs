@@ -44,6 +44,9 @@ impl Caller {
         let id = RoomId::parse(room).ok_or_else(ApiError::no_such_room)?;
         let grant = self.admit(gateway, &DocumentName::tree(id.as_str())).await?;
         grant.authority.check(capability)?;
+        if grant.limited && capability == Capability::Terminal {
+            return Err(ApiError::forbidden("denied", super::NO_TERMINALS));
+        }
         Ok((gateway.rooms.room(&id).await?, grant.authority.principal))
     }
 

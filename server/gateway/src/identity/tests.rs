@@ -377,7 +377,7 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
         (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "share", "manage"])),
         (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "share"])),
         (Role::Editor, &["**"], json!(["read", "edit_documents", "edit_tree", "run"])),
-        (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run"])),
+        (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal"])),
         (Role::Viewer, &[], json!(["read"])),
     ] {
         let token = f.token_for("ada", role, Some(&room), documents, Duration::from_secs(60));
