@@ -128,7 +128,14 @@ pub(crate) async fn run(setup: Setup) {
     meters::DOCUMENTS_OPEN.increment(1.0);
     let end = actor.run().await;
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
-    Box::pin(actor.end(end)).await;
+    Box::pin(async {
+        actor.end(end).await;
+        // Last, so that nobody waits for it to hear that the server stops.
+        if matches!(end, End::Idle | End::Stopping) && actor.behind >= SNAPSHOT_AT_END_FROM {
+            actor.snapshot().await;
+        }
+    })
+    .await;
     meters::DOCUMENTS_OPEN.decrement(1.0);
 }
 
@@ -590,9 +597,6 @@ impl Actor {
     }
 
     async fn end(&mut self, end: End) {
-        if matches!(end, End::Idle | End::Stopping) && self.behind >= SNAPSHOT_AT_END_FROM {
-            self.snapshot().await;
-        }
         let reason = match end {
             End::Idle => return,
             End::Failed => CloseReason::Failed,
