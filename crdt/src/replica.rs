@@ -211,6 +211,11 @@ impl Replica {
         subdocuments::reveal(&update).expect("what yrs writes of an accepted document is well-formed")
     }
 
+    /// False as long as nobody asked for more than what it was loaded from: the first who does waits for yrs.
+    pub fn is_built(&self) -> bool {
+        self.doc.doc.get().is_some()
+    }
+
     pub fn state_vector(&self) -> Vec<u8> {
         self.gate.state_vector()
     }

@@ -15,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use buildspaces_kernel::ids::ConnectionId;
-use buildspaces_rooms::outbox::{Drained, Header, Wire};
+use buildspaces_rooms::outbox::{Drained, FAIR_BYTES, Header, Wire};
 use buildspaces_rooms::{CloseReason, Outbox};
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
@@ -57,9 +57,6 @@ const READ_BYTES: usize = 1024;
 
 /// Up to so many bytes are put together before they are written.
 const SMALL: usize = 512;
-
-/// Bytes written before other connections have their turn.
-const DRAIN_BYTES: usize = 256 << 10;
 
 /// A message of up to this many times the limit is read to its end, so that its sender gets to read why it is refused:
 /// closing a socket that holds unread bytes resets it, and the close code is lost. Longer ones are cut off.
@@ -333,7 +330,7 @@ impl Socket {
                         return event;
                     }
                 }
-                _ = writer.writable(), if condition.is_blocked => match outbox.drain(DRAIN_BYTES) {
+                _ = writer.writable(), if condition.is_blocked => match outbox.drain(FAIR_BYTES) {
                     Drained::More => tokio::task::yield_now().await,
                     Drained::Empty if self.texts => return Event::Drained,
                     Drained::Empty | Drained::Blocked | Drained::Broken => {}
@@ -420,7 +417,7 @@ impl Socket {
     /// Writes everything that waits. False if the socket broke.
     async fn drain(&self) -> bool {
         loop {
-            match self.outbox.drain(DRAIN_BYTES) {
+            match self.outbox.drain(FAIR_BYTES) {
                 Drained::Empty => return true,
                 Drained::Broken => return false,
                 Drained::More => tokio::task::yield_now().await,

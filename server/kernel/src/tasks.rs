@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +51,16 @@ impl Tasks {
         self.tracker.close();
         let _ = tokio::time::timeout(grace, self.tracker.wait()).await;
         self.tracker.len()
+    }
+}
+
+/// Does what may keep the processor for milliseconds. If it `is_long`, the tasks that wait for this thread go on meanwhile on another; that
+/// costs a wake-up, so short work is done in place.
+pub fn lengthy<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
+    if is_long && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 

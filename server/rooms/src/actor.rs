@@ -14,7 +14,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_crdt::protocol::Message;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{ConnectionId, NodeId};
-use buildspaces_kernel::tasks::Tasks;
+use buildspaces_kernel::tasks::{Tasks, lengthy};
 use buildspaces_policy::{Authority, Principal};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -54,6 +54,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Updates that may wait for the log. Past it the actor takes no further input until the log moves.
 const MAX_UNSAVED: usize = 4096;
+
+/// Bytes of updates that take milliseconds to check and apply.
+const LARGE_UPDATE: usize = 256 << 10;
 
 /// Requests that make one turn. More wait for the next, so that receivers hear of the first in time.
 const MAX_TURN: usize = 128;
@@ -143,7 +146,7 @@ pub(crate) async fn run(setup: Setup) {
 async fn load(mut setup: Setup) -> Option<Box<Actor>> {
     let error = match setup.store.load(&setup.name).await {
         Ok(stored) if stored.is_deleted => Error::Deleted,
-        Ok(stored) => match Document::load(setup.access, &stored) {
+        Ok(stored) => match lengthy(stored.bytes() >= LARGE_UPDATE, || Document::load(setup.access, &stored)) {
             Ok(document) => return Some(Box::new(Actor::new(setup, document, &stored))),
             Err(cause) => {
                 tracing::error!(document = %setup.name, cause, "a stored document cannot be read");
@@ -305,7 +308,7 @@ impl Actor {
                     if count == 0 {
                         return End::Idle;
                     }
-                    self.take_turn();
+                    lengthy(self.is_lengthy(), || self.take_turn());
                 }
                 () = sleep_until(self.document.wake_at()) => {}
                 () = self.setup.share.asked_to_leave() => {
@@ -334,6 +337,24 @@ impl Actor {
 
     fn is_unused(&self) -> bool {
         self.document.is_idle() && self.append.is_none() && self.last_used.elapsed() >= IDLE
+    }
+
+    /// True if what is to be done reads all of a large document, or has somebody's large update applied.
+    fn is_lengthy(&self) -> bool {
+        let is_large = self.setup.share.is_large();
+        (is_large && !self.document.replica().is_built())
+            || self.turn.iter().any(|command| match command {
+                Command::Receive { message: Message::SyncStep2(update) | Message::Update(update), .. }
+                | Command::Submit { update, .. } => update.len() >= LARGE_UPDATE,
+                Command::Receive { message: Message::SyncStep1(_), .. }
+                | Command::Diff { .. }
+                | Command::Text { .. }
+                | Command::Map { .. }
+                | Command::Replace { .. }
+                | Command::Propose(_)
+                | Command::State(_) => is_large,
+                _ => false,
+            })
     }
 
     fn take_turn(&mut self) {
@@ -564,7 +585,9 @@ impl Actor {
     /// Keeps the state as it is in the log. Losing this is harmless: the log has everything.
     fn snapshot(&mut self) -> impl Future<Output = ()> + Send + 'static {
         let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
-        let (seq, state) = (self.document.seq(), self.document.replica().state());
+        let replica = self.document.replica();
+        let state = lengthy(self.setup.share.is_large(), || replica.state());
+        let seq = self.document.seq();
         self.behind = 0;
         self.kept = state.len();
         async move {

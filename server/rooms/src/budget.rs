@@ -18,6 +18,9 @@ const BASE: usize = 8 << 10;
 /// one that was written in one go takes four.
 const FACTOR: usize = 10;
 
+/// Memory from which on a document counts as large: some 400 KB of updates, which take about 4 ms to encode.
+const LARGE: usize = 4 << 20;
+
 /// Bytes of all open documents.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -93,6 +96,11 @@ impl Share {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// True if reading all of the document keeps the processor for milliseconds.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes() >= LARGE
     }
 
     fn add(&self, bytes: usize) {

@@ -33,6 +33,9 @@ use turn::Turn;
 /// Size of the parts in which a large state is sent.
 const STATE_PART_BYTES: usize = 256 << 10;
 
+/// What a change behind a kept state costs those who join, beside its bytes.
+const CHANGE_WEIGHT: usize = 1 << 10;
+
 /// Presence messages may take this part of a core: a pause follows each that is as many times longer than it took.
 const PRESENCE_SHARE: u32 = 5;
 
@@ -250,10 +253,7 @@ pub struct Document {
     durable: u64,
     /// What is held back until the log has reached a number.
     waiting: VecDeque<(u64, Waiting)>,
-    /// The answer to a newcomer who has nothing, as it was after so many changes: shared by a storm of joins.
-    full_state: Option<(u64, Arc<[Bytes]>)>,
-    /// Rises with every change.
-    changes: u64,
+    full_state: Option<FullState>,
 }
 
 impl Document {
@@ -262,7 +262,7 @@ impl Document {
         let snapshot = stored.snapshot.as_ref().map(|(_, state)| state);
         let replica = Replica::load(snapshot, &stored.updates).map_err(|error| error.to_string())?;
         // With nothing behind it the snapshot is what a newcomer gets.
-        let full_state = snapshot.filter(|_| stored.updates.is_empty()).map(|state| (0, parts(state).into()));
+        let full_state = snapshot.filter(|_| stored.updates.is_empty()).map(|state| FullState::new(state));
         Ok(Self {
             access,
             replica,
@@ -275,7 +275,6 @@ impl Document {
             durable: stored.seq,
             waiting: VecDeque::new(),
             full_state,
-            changes: 0,
         })
     }
 
@@ -340,7 +339,7 @@ impl Document {
                     let update = Bytes::from(update);
                     let frame = protocol::update(&update);
                     self.seq += 1;
-                    self.changes += 1;
+                    self.changed(&update);
                     effects.push(Effect::Append { seq: self.seq, by: Principal::system(), update });
                     self.waiting.push_back((self.seq, Waiting::Broadcast(frame)));
                 }
@@ -576,15 +575,53 @@ impl Document {
             let update = self.replica.diff(state_vector)?;
             return Ok(parts(&update).into());
         }
-        let frames = match &self.full_state {
-            Some((changes, frames)) if *changes == self.changes => frames.clone(),
-            _ => {
-                let frames: Arc<[Bytes]> = parts(&self.replica.state()).into();
-                self.full_state = Some((self.changes, frames.clone()));
-                frames
+        let full_state = self.full_state.get_or_insert_with(|| FullState::new(&self.replica.state()));
+        Ok(full_state.frames())
+    }
+
+    /// Remembers a change for the next newcomer.
+    fn changed(&mut self, update: &Bytes) {
+        self.full_state = self.full_state.take().and_then(|state| state.with(update));
+    }
+}
+
+/// The answer to a newcomer who has nothing, shared by a storm of joins. While a large document is edited it is not written anew for
+/// each newcomer: what was changed since goes behind it.
+#[derive(Debug)]
+struct FullState {
+    /// The last is a SyncStep2: with it the client has everything but `since`.
+    frames: Vec<Bytes>,
+    since: Vec<Bytes>,
+    /// Bytes that may still be added before it is better written anew.
+    room: usize,
+}
+
+impl FullState {
+    fn new(state: &[u8]) -> Self {
+        let frames = parts(state);
+        // A state of one part is written anew as quickly.
+        let room = if frames.len() > 1 { state.len() / 8 } else { 0 };
+        Self { frames, since: Vec::new(), room }
+    }
+
+    /// With `update` behind it; `None` if that is too much.
+    fn with(mut self, update: &Bytes) -> Option<Self> {
+        self.room = self.room.checked_sub(update.len() + CHANGE_WEIGHT)?;
+        self.since.push(update.clone());
+        Some(self)
+    }
+
+    fn frames(&mut self) -> Arc<[Bytes]> {
+        if !self.since.is_empty() {
+            let since = update::merge(&std::mem::take(&mut self.since)).expect("what was accepted is well-formed");
+            let last = self.frames.pop().expect("there is at least one");
+            match protocol::decode(&last).as_deref() {
+                Ok([Message::SyncStep2(last)]) => self.frames.push(protocol::update(last)),
+                other => unreachable!("{other:?} is not what was put there"),
             }
-        };
-        Ok(frames)
+            self.frames.push(protocol::sync_step_2(&since));
+        }
+        self.frames.as_slice().into()
     }
 }
 

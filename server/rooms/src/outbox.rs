@@ -32,6 +32,10 @@ const MAX_BATCH: usize = 64;
 /// Slices of a frame: the transport's header, the address, the body.
 const SLICES: usize = 3;
 
+/// Bytes written to one socket before others have their turn. What a class joins a large document with would otherwise hold up everybody
+/// else for as long as the sockets' buffers take to fill.
+pub const FAIR_BYTES: usize = 64 << 10;
+
 /// Frames of other documents that are looked past for one to merge an update with.
 const LOOK_BACK: usize = 8;
 
@@ -466,10 +470,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Writes what is queued, as far as the socket takes it.
+    /// Writes what is queued, as far as the socket takes it and up to [`FAIR_BYTES`]; the connection's task writes the rest.
     pub(crate) fn flush(&self) {
         let mut state = self.outbox.lock();
-        self.outbox.write(&mut state, usize::MAX);
+        self.outbox.write(&mut state, FAIR_BYTES);
     }
 
     /// Ends the document's connection; the connection's task says so to the client after what is queued was sent.

@@ -329,6 +329,43 @@ fn whoever_lacks_much_is_sent_it_as_a_newcomer_is() {
 }
 
 #[test]
+fn a_large_document_is_not_written_anew_for_each_newcomer_while_it_is_edited() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    for _ in 0..4 {
+        let mut author = Replica::new();
+        author.apply(&replica.state()).expect("valid");
+        let update = typed(&mut author, &"x".repeat(STATE_PART_BYTES));
+        replica.apply(&update).expect("valid");
+        f.receive(ada, Message::Update(update));
+    }
+    let mut joined = |f: &mut Fixture, text: &str| {
+        let effects = f.receive(ada, Message::SyncStep1(Bytes::from_static(&[0])));
+        let [Effect::SendState { frames, .. }] = &effects[..] else { panic!("{effects:?}") };
+        let mut reader = Replica::new();
+        for (index, frame) in frames.iter().enumerate() {
+            let update = match &protocol::decode(frame).expect("valid")[..] {
+                [Message::SyncStep2(update)] if index + 1 == frames.len() => update.clone(),
+                [Message::Update(update)] if index + 1 < frames.len() => update.clone(),
+                other => panic!("{other:?}"),
+            };
+            reader.apply(&update).expect("valid");
+        }
+        assert!(reader.text("text") == text, "{} characters", reader.text("text").len());
+        frames[0].as_ptr()
+    };
+    let first = joined(&mut f, &replica.text("text"));
+    for _ in 0..3 {
+        f.receive(ada, Message::Update(typed(&mut replica, "y")));
+        f.receive(ada, Message::Update(typed(&mut replica, "z")));
+        assert_eq!(joined(&mut f, &replica.text("text")), first, "the same bytes");
+    }
+    f.receive(ada, Message::Update(typed(&mut replica, &"w".repeat(STATE_PART_BYTES))));
+    assert_ne!(joined(&mut f, &replica.text("text")), first, "too much was changed");
+}
+
+#[test]
 fn a_hocuspocus_reader_is_told_of_each_update_that_it_is_refused() {
     let mut f = Fixture::new(Access::Shared);
     let ada = f.join("ada", Role::Editor);

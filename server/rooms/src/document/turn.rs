@@ -34,7 +34,7 @@ impl Document {
         update: Bytes,
         effects: &mut Vec<Effect>,
     ) {
-        self.changes += 1;
+        self.changed(&update);
         let continues = self.turn.accepted.last().is_some_and(|last| last.by == by);
         if !continues {
             self.seq += 1;

@@ -35,11 +35,11 @@ const SETTLE_FROM: usize = 4 << 20;
 /// Bytes that one transaction settles when nothing else happens. Appends that come meanwhile wait for it.
 const SETTLE_SLICE: usize = 256 << 10;
 
-/// How long the next group gathers after a flush of next to nothing: a flush takes as much of the processor for one append as for
-/// many. The more a flush had, the shorter the pause, and after one of this many appends there is none. An append that nothing
-/// went before does not wait.
+/// How long the next group gathers after a flush where little is written: a flush takes as much of the processor for one append as
+/// for many. The more was appended in the last moment, the shorter the pause, and from this many on there is none. An append that
+/// nothing went before does not wait.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-const MANY: usize = 16;
+const MANY: f64 = 32.0;
 
 /// How often the writer is told that time passes: the journal is settled after a period without appends.
 const TICK: Duration = Duration::from_secs(1);
@@ -94,8 +94,31 @@ struct Writer {
     connection: Option<Connection>,
     /// Something was appended since the last tick.
     appended: bool,
-    /// When the next group may begin.
-    not_before: Instant,
+    pace: Pace,
+}
+
+/// When the next group may begin.
+///
+/// What counts is the last moment and not only the last flush: otherwise one append that comes just after a large group would make
+/// everybody who was answered with that group wait.
+struct Pace {
+    next: Instant,
+    /// When the last group was flushed, and how many appends there were lately.
+    last: Instant,
+    recent: f64,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { next: now, last: now, recent: 0.0 }
+    }
+
+    fn flushed(&mut self, appends: usize, now: Instant) {
+        let passed = now.saturating_duration_since(self.last).div_duration_f64(LONGEST_PAUSE);
+        self.recent = self.recent * (-passed).exp() + appends as f64;
+        self.last = now;
+        self.next = now + LONGEST_PAUSE.mul_f64((1.0 - self.recent / MANY).max(0.0));
+    }
 }
 
 /// Appends that share a transaction.
@@ -127,14 +150,14 @@ impl Writer {
             shared,
             connection: None,
             appended: false,
-            not_before: Instant::now(),
+            pace: Pace::new(Instant::now()),
         }
     }
 
     fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
         while let Some(request) = waiting.blocking_recv() {
             if matches!(request, Request::Append(_)) {
-                std::thread::sleep(self.not_before.saturating_duration_since(Instant::now()));
+                std::thread::sleep(self.pace.next.saturating_duration_since(Instant::now()));
             }
             let mut next = Some(request);
             let mut group = Group::default();
@@ -183,7 +206,7 @@ impl Writer {
         meters::GROUP_SIZE.record(group.appends.len() as f64);
         let mut group = group;
         let results = self.try_to_commit(&mut group);
-        self.not_before = Instant::now() + pause(group.appends.len());
+        self.pace.flushed(group.appends.len(), Instant::now());
         for (append, result) in group.appends.into_iter().zip(results) {
             match append.reply {
                 Some(reply) => answer(reply, result),
@@ -382,11 +405,6 @@ fn prepare(connection: &Connection, mut plan: Plan, group: &[Append]) -> Result<
     Ok(Done { results, plan, data })
 }
 
-/// The pause after a flush of so many appends.
-fn pause(appends: usize) -> Duration {
-    LONGEST_PAUSE * MANY.saturating_sub(appends) as u32 / MANY as u32
-}
-
 /// Who asked may have gone.
 fn answer(reply: oneshot::Sender<Result<(), StoreError>>, result: Result<(), StoreError>) {
     let _ = reply.send(result);
@@ -468,4 +486,37 @@ fn find(connection: &Connection, document: &DocumentName) -> Result<Place, rusql
         .prepare_cached("SELECT MAX(seq) FROM document_update WHERE document = ?")?
         .query_row(params![id], |row| row.get(0))?;
     Ok(Place { seq: seq.unwrap_or(0) as u64, ..Place::new(id) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pauses after groups of so many appends, each with the time since the one before.
+    fn pauses(groups: &[(u64, usize)]) -> Vec<u64> {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        let pause = |&(millis, appends): &(u64, usize)| {
+            now += Duration::from_millis(millis);
+            pace.flushed(appends, now);
+            pace.next.saturating_duration_since(now).as_millis() as u64
+        };
+        groups.iter().map(pause).collect()
+    }
+
+    #[test]
+    fn a_few_appends_gather() {
+        let pauses = pauses(&[(0, 3), (17, 3), (17, 3), (17, 3)]);
+        assert!(pauses.iter().all(|pause| (15..20).contains(pause)), "{pauses:?}");
+    }
+
+    #[test]
+    fn an_append_after_a_large_group_does_not_make_others_wait() {
+        assert_eq!(pauses(&[(0, 100), (1, 1), (1, 100), (1, 1)]), [0; 4]);
+    }
+
+    #[test]
+    fn a_large_group_is_forgotten_after_a_while() {
+        assert!(pauses(&[(0, 100), (200, 1)])[1] > 15);
+    }
 }
