@@ -71,6 +71,7 @@ impl From<rooms::Error> for ApiError {
             E::BadTitle => Self::bad_request("bad_title", message),
             E::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
             E::Storage(cause) => Self::internal(cause),
+            E::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message),
             E::InvalidUpdate(_) => Self::bad_request("invalid_update", message),
             E::Deleted => Self::new(StatusCode::GONE, "deleted", message),
             E::OfARoom => Self::bad_request("of_a_room", message),

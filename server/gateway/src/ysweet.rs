@@ -113,7 +113,7 @@ async fn create(
     authority.check(Capability::EditDocuments)?;
     if !exists(&gateway, &name).await? {
         let document = gateway.rooms.document(&name).await?;
-        document.apply(&authority.principal, BEGINNING.to_vec()).await?;
+        document.apply_own(&authority.principal, BEGINNING.to_vec()).await?;
     }
     Ok(Json(json!({ "docId": doc_id })))
 }
@@ -197,7 +197,7 @@ async fn update(
     let name = document_name(&doc_id)?;
     let authority = caller.admit(&gateway, &name).await?.authority;
     authority.check(Capability::EditDocuments)?;
-    gateway.rooms.document(&name).await?.apply(&authority.principal, update.into()).await?;
+    gateway.rooms.document(&name).await?.propose(&authority.principal, update, None).await?;
     Ok(StatusCode::OK)
 }
 

@@ -52,8 +52,9 @@ const UPDATE_WEIGHT: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Updates that may wait for the log. Past it the actor takes no further input until the log moves.
+/// Updates that may wait for the log, and their bytes. Past either the document is only read until the log moves.
 const MAX_UNSAVED: usize = 4096;
+const MAX_UNSAVED_BYTES: usize = 64 << 20;
 
 /// Bytes of updates that take milliseconds to check and apply.
 const LARGE_UPDATE: usize = 256 << 10;
@@ -237,13 +238,10 @@ struct Append {
     began: Instant,
     /// Whose updates are in it, if anybody wants to know.
     authors: Vec<Principal>,
+    records: Vec<Record>,
+    /// How long it was put off because the disk is full.
+    pause: Option<Duration>,
     future: BoxFuture<'static, Result<(), StoreError>>,
-}
-
-/// What an append made durable.
-struct Saved {
-    seq: u64,
-    authors: Vec<Principal>,
 }
 
 struct Actor {
@@ -253,8 +251,10 @@ struct Actor {
     /// What was taken from the mailbox at once.
     turn: Vec<Command>,
     effects: Vec<Effect>,
-    /// Updates for the next append.
+    /// Updates for the next append, and their bytes.
     unsaved: Vec<Record>,
+    unsaved_bytes: usize,
+    is_log_stuck: bool,
     append: Option<Append>,
     requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
     next_ticket: Ticket,
@@ -278,6 +278,8 @@ impl Actor {
             turn: Vec::new(),
             effects: Vec::new(),
             unsaved: Vec::new(),
+            unsaved_bytes: 0,
+            is_log_stuck: false,
             append: None,
             requests: HashMap::new(),
             next_ticket: 0,
@@ -297,14 +299,11 @@ impl Actor {
             tokio::select! {
                 biased;
                 () = tasks.cancelled() => return Box::pin(self.stop()).await,
-                saved = poll_append(&mut self.append) => match saved {
-                    Ok(saved) => self.saved(&saved),
-                    Err(error) => {
-                        tracing::error!(document = %self.setup.name, %error, "an append failed");
-                        return End::Failed;
-                    }
+                append = ended(&mut self.append) => if let Err(error) = self.appended(append) {
+                    tracing::error!(document = %self.setup.name, %error, "an append failed");
+                    return End::Failed;
                 },
-                count = self.setup.mailbox.recv_many(&mut self.turn, MAX_TURN), if self.unsaved.len() < MAX_UNSAVED => {
+                count = self.setup.mailbox.recv_many(&mut self.turn, MAX_TURN) => {
                     if count == 0 {
                         return End::Idle;
                     }
@@ -332,6 +331,19 @@ impl Actor {
             }
             self.start_append();
             self.keep_snapshot();
+            self.look_after_the_log();
+        }
+    }
+
+    /// Has the document only be read while the log takes no more.
+    fn look_after_the_log(&mut self) {
+        let is_stuck = self.append.as_ref().is_some_and(|append| append.pause.is_some())
+            || self.unsaved.len() > MAX_UNSAVED
+            || self.unsaved_bytes > MAX_UNSAVED_BYTES;
+        if is_stuck != self.is_log_stuck {
+            self.is_log_stuck = is_stuck;
+            self.handle(Input::LogStuck(is_stuck));
+            self.perform();
         }
     }
 
@@ -383,7 +395,9 @@ impl Actor {
             Command::Receive { peer, message } => self.handle(Input::Received { peer, message }),
             Command::Stateless { peer, payload } => self.handle(Input::Stateless { peer, payload }),
             Command::Disconnect { peer } => {
-                self.peers.remove(&peer);
+                if let Some(lane) = self.peers.remove(&peer) {
+                    lane.leave();
+                }
                 self.handle(Input::Disconnected { peer });
             }
             Command::Submit { by, update, reply } => {
@@ -491,6 +505,7 @@ impl Actor {
                 if let Some(ear) = &mut self.setup.ear {
                     ear.heard(&by);
                 }
+                self.unsaved_bytes += update.len();
                 self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
             }
             Effect::Refused(reason) => meters::refused(reason),
@@ -506,6 +521,7 @@ impl Actor {
                     let _ = reply.send(result.map_err(|refused| match refused {
                         Refused::Malformed(reason) => Error::InvalidUpdate(reason),
                         Refused::Missing => Error::InvalidUpdate("it builds on unknown changes".to_owned()),
+                        Refused::Unsaved => Error::Full,
                     }));
                 }
             }
@@ -554,23 +570,46 @@ impl Actor {
         let records = std::mem::take(&mut self.unsaved);
         let Some(last) = records.last() else { return };
         let seq = last.seq;
+        self.unsaved_bytes = 0;
         self.setup.share.grown(records.iter().map(|record| record.update.len()).sum());
         self.behind += weight(records.iter().map(|record| record.update.len()));
-        let (store, name) = (self.setup.store.clone(), self.setup.name.clone());
-        let tasks = self.setup.tasks.clone();
-        let append = Box::pin(async move { append(store.as_ref(), &name, records, &tasks).await });
         let authors = self.setup.ear.as_mut().map(Ear::authors).unwrap_or_default();
-        self.append = Some(Append { seq, began: Instant::now(), authors, future: append });
+        let future = self.attempt(records.clone(), Duration::ZERO);
+        self.append = Some(Append { seq, began: Instant::now(), authors, records, pause: None, future });
     }
 
-    fn saved(&mut self, saved: &Saved) {
-        self.handle(Input::Durable { seq: saved.seq });
-        self.tell(saved);
+    fn attempt(&self, records: Vec<Record>, pause: Duration) -> BoxFuture<'static, Result<(), StoreError>> {
+        let (store, name, tasks) = (self.setup.store.clone(), self.setup.name.clone(), self.setup.tasks.clone());
+        Box::pin(async move {
+            if !pause.is_zero() {
+                let _ = tokio::time::timeout(pause, tasks.cancelled()).await;
+            }
+            store.append(&name, records).await
+        })
     }
 
-    fn tell(&self, saved: &Saved) {
+    /// An append ended. While the disk is full it is tried again: nothing is broken, so nobody is sent away.
+    fn appended(&mut self, (append, result): (Append, Result<(), StoreError>)) -> Result<(), StoreError> {
+        match result {
+            Ok(()) => {
+                self.handle(Input::Durable { seq: append.seq });
+                self.tell(&append);
+                Ok(())
+            }
+            Err(error @ StoreError::Full(_)) if !self.setup.tasks.is_cancelled() => {
+                tracing::warn!(document = %self.setup.name, %error, "not saved; trying again");
+                let pause = append.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+                let future = self.attempt(append.records.clone(), pause);
+                self.append = Some(Append { pause: Some(pause), future, ..append });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tell(&self, append: &Append) {
         if let Some(ear) = &self.setup.ear {
-            ear.tell(saved.seq, &saved.authors);
+            ear.tell(append.seq, &append.authors);
         }
     }
 
@@ -606,12 +645,10 @@ impl Actor {
         self.perform();
         self.start_append();
         while self.append.is_some() {
-            match poll_append(&mut self.append).await {
-                Ok(saved) => self.saved(&saved),
-                Err(error) => {
-                    tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
-                    return End::Failed;
-                }
+            let append = ended(&mut self.append).await;
+            if let Err(error) = self.appended(append) {
+                tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
+                return End::Failed;
             }
             self.perform();
             self.start_append();
@@ -628,9 +665,9 @@ impl Actor {
         };
         // What is still on its way into the log must be there before somebody loads the document again.
         if self.append.is_some()
-            && let Ok(saved) = poll_append(&mut self.append).await
+            && let (append, Ok(())) = ended(&mut self.append).await
         {
-            self.tell(&saved);
+            self.tell(&append);
         }
         for (_, lane) in self.peers.drain() {
             lane.close(reason.clone());
@@ -658,29 +695,10 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Appends, and while the disk is full tries again: nothing is broken, so nobody is sent away. What is written meanwhile waits for
-/// the next append and is not acknowledged; past [`MAX_UNSAVED`] the document takes no input until there is space.
-async fn append(store: &dyn Store, name: &DocumentName, records: Vec<Record>, tasks: &Tasks) -> Result<(), StoreError> {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let error = match store.append(name, records.clone()).await {
-            Err(error @ StoreError::Full(_)) if !tasks.is_cancelled() => error,
-            result => return result,
-        };
-        tracing::warn!(document = %name, %error, "not saved; trying again");
-        tokio::select! {
-            () = tasks.cancelled() => return Err(error),
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-        }
-    }
-}
-
 /// Waits for the append under way; for ever if there is none. Cancel-safe: the append stays where it is.
-async fn poll_append(append: &mut Option<Append>) -> Result<Saved, StoreError> {
+async fn ended(append: &mut Option<Append>) -> (Append, Result<(), StoreError>) {
     let Some(under_way) = append else { return std::future::pending().await };
     let result = (&mut under_way.future).await;
     meters::APPEND_SECONDS.record(under_way.began.elapsed().as_secs_f64());
-    let saved = Saved { seq: under_way.seq, authors: std::mem::take(&mut under_way.authors) };
-    *append = None;
-    result.map(|()| saved)
+    (append.take().expect("it was under way"), result)
 }

@@ -123,6 +123,8 @@ pub enum Input {
     Durable {
         seq: u64,
     },
+    /// The log takes no more: its disk is full, or too much waits for it. Until it does again, documents are only read.
+    LogStuck(bool),
     /// Time passed.
     Tick,
 }
@@ -202,6 +204,8 @@ pub enum Refused {
     Malformed(String),
     /// It builds on something this document has not seen.
     Missing,
+    /// The log takes no more.
+    Unsaved,
 }
 
 #[derive(Debug)]
@@ -209,15 +213,23 @@ struct Peer {
     authority: Authority,
     stamp: bool,
     dialect: Dialect,
-    /// We asked for what this peer has and nothing of it could be applied since. Asking again would only
-    /// repeat the answer.
-    asked: bool,
-    /// The last save-status that came while `asked`: it covers what could not be applied yet.
+    behind: Behind,
+    /// The last save-status that came while we are `behind`: it covers what could not be applied yet.
     held: Option<Bytes>,
-    /// Updates that came while `asked` and are owed a SyncStatus each.
+    /// Updates that could not be applied yet and are owed a SyncStatus each.
     owed: u32,
     /// What somebody who may not write tried; unknown until they answered the server's SyncStep1.
     writes: Option<Writes>,
+}
+
+/// Whether we lack something that a peer sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Behind {
+    No,
+    /// We asked for what this peer has. Asking again would only repeat the answer, and that brings everything sent before it.
+    Asked,
+    /// What it sent came while the log takes no more; we ask once it does.
+    Later,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -254,6 +266,7 @@ pub struct Document {
     /// What is held back until the log has reached a number.
     waiting: VecDeque<(u64, Waiting)>,
     full_state: Option<FullState>,
+    is_log_stuck: bool,
 }
 
 impl Document {
@@ -275,6 +288,7 @@ impl Document {
             durable: stored.seq,
             waiting: VecDeque::new(),
             full_state,
+            is_log_stuck: false,
         })
     }
 
@@ -323,6 +337,9 @@ impl Document {
                 let applied = self.replica.apply(&update);
                 self.submitted(applied, by, update, ticket, effects);
             }
+            Input::Proposed { ticket, .. } if self.is_log_stuck => {
+                effects.push(Effect::Done { ticket, result: Err(Refused::Unsaved) });
+            }
             Input::Proposed { by, update, ticket } => {
                 let applied = self.replica.apply_foreign(&update);
                 self.submitted(applied, by, update, ticket, effects);
@@ -350,6 +367,12 @@ impl Document {
                 while self.waiting.front().is_some_and(|(at, _)| *at <= self.durable) {
                     let (_, waiting) = self.waiting.pop_front().expect("the front was there");
                     effects.push(waiting.into_effect());
+                }
+            }
+            Input::LogStuck(is_stuck) => {
+                self.is_log_stuck = is_stuck;
+                if !is_stuck {
+                    self.ask_for_the_rest(effects);
                 }
             }
             Input::Tick => {
@@ -392,7 +415,8 @@ impl Document {
         dialect: Dialect,
         effects: &mut Vec<Effect>,
     ) {
-        self.peers.insert(peer, Peer { authority, stamp, dialect, asked: false, held: None, owed: 0, writes: None });
+        let new = Peer { authority, stamp, dialect, behind: Behind::No, held: None, owed: 0, writes: None };
+        self.peers.insert(peer, new);
         if dialect != Dialect::Hocuspocus {
             effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
         }
@@ -433,7 +457,7 @@ impl Document {
             Message::SaveStatus(payload) => {
                 let may_write = self.may_write(peer);
                 let state = self.peers.get_mut(&peer).expect("looked above");
-                if state.asked {
+                if state.behind != Behind::No {
                     state.held = Some(payload);
                 } else if may_write || state.writes == Some(Writes::None) {
                     let frame = protocol::save_status(&payload);
@@ -450,6 +474,11 @@ impl Document {
             return;
         }
         let _step = tracing::trace_span!(target: "keystroke", "edited").entered();
+        if self.is_log_stuck {
+            effects.push(Effect::Refused("unsaved"));
+            self.peers.get_mut(&from).expect("the caller looked").lacks(Behind::Later);
+            return;
+        }
         let step = tracing::trace_span!(target: "keystroke", "apply", bytes = update.len());
         let applied = step.in_scope(|| self.replica.apply_foreign(&update));
         let peer = self.peers.get_mut(&from).expect("the caller looked");
@@ -457,11 +486,11 @@ impl Document {
             Ok(Applied::Changed) => {
                 let by = peer.authority.principal.clone();
                 self.accepted(Some(from), by, update, effects);
-                self.acknowledge(from, effects);
+                self.acknowledge(from, is_answer, effects);
             }
             Ok(Applied::Nothing) => {
                 let wants_echo = peer.dialect == Dialect::YWebsocket && !is_answer;
-                self.acknowledge(from, effects);
+                self.acknowledge(from, is_answer, effects);
                 if wants_echo {
                     // Known already, for instance sent twice around a reconnect. It still wants its echo.
                     let frame = protocol::update(&update);
@@ -470,9 +499,7 @@ impl Document {
             }
             Ok(Applied::Missing) => {
                 effects.push(Effect::Refused("missing"));
-                peer.owed += u32::from(peer.dialect == Dialect::Hocuspocus);
-                if !peer.asked {
-                    peer.asked = true;
+                if peer.lacks(Behind::Asked) {
                     let frame = protocol::sync_step_1(&self.replica.state_vector());
                     effects.push(Effect::Send { to: from, frame });
                 }
@@ -540,12 +567,25 @@ impl Document {
             && self.peers.get(&peer).is_some_and(|peer| peer.authority.check(Capability::EditDocuments).is_ok())
     }
 
-    /// What `to` sent so far has taken effect: says so once it is durable.
-    fn acknowledge(&mut self, to: ConnectionId, effects: &mut Vec<Effect>) {
+    /// Asks everyone whose updates could not be taken for what we lack.
+    fn ask_for_the_rest(&mut self, effects: &mut Vec<Effect>) {
+        let frame = protocol::sync_step_1(&self.replica.state_vector());
+        for (to, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.behind == Behind::Later) {
+            peer.behind = Behind::Asked;
+            effects.push(Effect::Send { to: *to, frame: frame.clone() });
+        }
+    }
+
+    /// What `to` sent has taken effect: says so once it is durable. An answer brings what we lacked; anything else may, for instance a
+    /// deletion, without a word of that.
+    fn acknowledge(&mut self, to: ConnectionId, is_answer: bool, effects: &mut Vec<Effect>) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        peer.asked = false;
-        let held = peer.held.take();
-        let owed = std::mem::take(&mut peer.owed);
+        let (held, owed) = if is_answer || peer.behind == Behind::No {
+            peer.behind = Behind::No;
+            (peer.held.take(), std::mem::take(&mut peer.owed))
+        } else {
+            (None, 0)
+        };
         let statuses = if peer.dialect == Dialect::Hocuspocus { owed + 1 } else { 0 };
         for _ in 0..statuses {
             self.when_durable(Waiting::Send { to, frame: hocuspocus::sync_status(true) }, effects);
@@ -638,6 +678,18 @@ fn parts(state: &[u8]) -> Vec<Bytes> {
             first.chain([protocol::sync_step_2(&last)]).collect()
         }
         _ => vec![protocol::sync_step_2(state)],
+    }
+}
+
+impl Peer {
+    /// Something that it sent could not be applied. True if nothing was lacking before.
+    fn lacks(&mut self, behind: Behind) -> bool {
+        self.owed += u32::from(self.dialect == Dialect::Hocuspocus);
+        let is_first = self.behind == Behind::No;
+        if is_first || behind == Behind::Later {
+            self.behind = behind;
+        }
+        is_first
     }
 }
 

@@ -46,13 +46,14 @@ impl DocumentHandle {
         self.ask(|reply| Command::Diff { state_vector, reply }).await?
     }
 
-    /// Applies a v1 update and returns once it is durable.
-    pub async fn apply(&self, by: &Principal, update: Vec<u8>) -> Result<(), Error> {
+    /// Applies a v1 update that this program made, and returns once it is durable. One from outside goes through
+    /// [`DocumentHandle::propose`], which holds it to more.
+    pub async fn apply_own(&self, by: &Principal, update: Vec<u8>) -> Result<(), Error> {
         let (by, update) = (Box::new(by.clone()), Bytes::from(update));
         self.ask(|reply| Command::Submit { by, update, reply }).await?
     }
 
-    /// As [`DocumentHandle::apply`], for an update from outside; with [`Error::Changed`] if the last update is another than
+    /// Applies a v1 update from outside and returns once it is durable; with [`Error::Changed`] if the last update is another than
     /// `expected`.
     pub async fn propose(&self, by: &Principal, update: Bytes, expected: Option<u64>) -> Result<(), Error> {
         let by = by.clone();
@@ -63,7 +64,7 @@ impl DocumentHandle {
     pub async fn present(&self) -> Result<Present, Error> {
         const NOTHING: &[u8] = &[0, 0];
         let present = self.ask(Command::State).await??;
-        self.apply(&Principal::system(), NOTHING.to_vec()).await?;
+        self.apply_own(&Principal::system(), NOTHING.to_vec()).await?;
         Ok(present)
     }
 

@@ -281,7 +281,7 @@ impl History {
             return live.replace_text(by, text).await;
         }
         let update = self.revert(document, seq).await?;
-        if update.is_empty() { Ok(()) } else { live.apply(by, update).await }
+        if update.is_empty() { Ok(()) } else { live.apply_own(by, update).await }
     }
 
     /// The update that takes the document back.

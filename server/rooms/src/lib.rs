@@ -55,6 +55,11 @@ pub enum Error {
     /// The store failed. The text is for the log.
     #[error("the server cannot read or write its data: {0}")]
     Storage(Arc<str>),
+    /// The disk is full, or too much waits for it.
+    #[error(
+        "the server cannot save anything right now because its disk is full or too slow; nothing was changed, try again later"
+    )]
+    Full,
     #[error("this update is not valid: {0}")]
     InvalidUpdate(String),
     /// Somebody deleted it. Its name can be used again only if that is asked for.

@@ -36,6 +36,10 @@ const SLICES: usize = 3;
 /// else for as long as the sockets' buffers take to fill.
 pub const FAIR_BYTES: usize = 64 << 10;
 
+/// Updates of a document that are merged into one as soon as so many wait, which makes room for more. The work stays in proportion to
+/// what comes, however long a reader is behind.
+const MERGE_AT_ONCE: usize = 256;
+
 /// Frames of other documents that are looked past for one to merge an update with.
 const LOOK_BACK: usize = 8;
 
@@ -111,13 +115,56 @@ pub enum Drained {
 
 #[derive(Debug)]
 enum Item {
-    /// Updates that become one when the socket takes them.
-    Updates(SmallVec<[Bytes; 1]>),
+    /// Updates that become one, as far as they fit into a frame, when the socket takes them.
+    Updates(Waiting),
     Message(Bytes),
     /// A part of a document's state. Its bytes are shared with everyone who joins.
     State(Bytes),
     /// Written by the transport itself, header and all.
     Raw(Bytes),
+}
+
+/// Updates of one document, in their order. The first are merged ones.
+#[derive(Debug, Default)]
+struct Waiting {
+    updates: SmallVec<[Bytes; 1]>,
+    /// How many of them, at the end, were not merged yet.
+    fresh: usize,
+}
+
+impl Waiting {
+    /// Returns how many bytes less wait after merging, if it came to that.
+    fn push(&mut self, update: Bytes) -> usize {
+        self.updates.push(update);
+        self.fresh += 1;
+        if self.fresh < MERGE_AT_ONCE {
+            return 0;
+        }
+        self.fresh = 0;
+        let first = self.updates.len() - MERGE_AT_ONCE;
+        self.merge(first)
+    }
+
+    fn merge(&mut self, first: usize) -> usize {
+        let parts = &self.updates[first..];
+        let Some(merged) = protocol::merge_updates(parts) else { return 0 };
+        let freed = parts.iter().map(Bytes::len).sum::<usize>().saturating_sub(merged.len());
+        self.updates.truncate(first);
+        self.updates.push(merged);
+        freed
+    }
+
+    /// What becomes the next frame.
+    fn next(&mut self) -> SmallVec<[Bytes; 1]> {
+        let mut bytes = 0;
+        let fits = |update: &&Bytes| {
+            bytes += update.len();
+            bytes <= FAIR_BYTES
+        };
+        let count = self.updates.iter().take(MERGE_AT_ONCE).take_while(fits).count().max(1);
+        self.fresh = self.fresh.min(self.updates.len() - count);
+        self.updates.drain(..count).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -179,12 +226,15 @@ impl std::fmt::Debug for Outbox {
     }
 }
 
-/// One document's way into an [`Outbox`], owned by the document's actor.
+/// One document's way into an [`Outbox`], owned by the document's actor. Dropped without a word it ends the document's connection as
+/// [`CloseReason::Failed`]: the actor is gone.
 #[derive(Debug)]
 pub struct Lane {
     outbox: Arc<Outbox>,
     id: ConnectionId,
     address: Bytes,
+    /// Somebody has said how it ends.
+    has_ended: bool,
 }
 
 impl Outbox {
@@ -195,7 +245,7 @@ impl Outbox {
 
     /// A document's lane. Its id names it in [`Outbox::take_closed`].
     pub fn lane(self: &Arc<Self>, address: Bytes) -> Lane {
-        Lane { outbox: self.clone(), id: ConnectionId::new(), address }
+        Lane { outbox: self.clone(), id: ConnectionId::new(), address, has_ended: false }
     }
 
     /// Sends a message of the transport's own, such as the answer to an authentication.
@@ -332,8 +382,11 @@ impl Outbox {
 
     /// Moves what waits into `leaving`. False if nothing waits.
     fn fill(&self, state: &mut State) -> bool {
-        while state.leaving.len() < MAX_BATCH {
+        // Merging takes as long as there are bytes, and whoever queues waits meanwhile.
+        let mut bytes = 0;
+        while state.leaving.len() < MAX_BATCH && bytes < FAIR_BYTES {
             let Some(Queued { address, item }) = state.queue.pop_front() else { break };
+            let before = state.leaving.len();
             match item {
                 Item::Message(body) => self.leave(state, address, body, false),
                 Item::State(body) => self.leave(state, address, body, true),
@@ -341,19 +394,23 @@ impl Outbox {
                     let header = Header::default();
                     state.leaving.push_back(Frame { header, address, body, is_state: false });
                 }
-                Item::Updates(mut bodies) if bodies.len() == 1 => {
-                    let body = bodies.pop().expect("there is one");
-                    self.leave(state, address, body, false);
-                }
-                Item::Updates(bodies) => match protocol::merge_updates(&bodies) {
-                    Some(merged) => {
-                        state.bytes += merged.len();
-                        state.bytes -= bodies.iter().map(Bytes::len).sum::<usize>();
-                        self.leave(state, address, merged, false);
+                Item::Updates(mut waiting) => {
+                    let bodies = waiting.next();
+                    if !waiting.updates.is_empty() {
+                        let item = Item::Updates(waiting);
+                        state.queue.push_front(Queued { address: address.clone(), item });
                     }
-                    None => bodies.into_iter().for_each(|body| self.leave(state, address.clone(), body, false)),
-                },
+                    match protocol::merge_updates(&bodies).filter(|_| bodies.len() > 1) {
+                        Some(merged) => {
+                            state.bytes += merged.len();
+                            state.bytes -= bodies.iter().map(Bytes::len).sum::<usize>();
+                            self.leave(state, address, merged, false);
+                        }
+                        None => bodies.into_iter().for_each(|body| self.leave(state, address.clone(), body, false)),
+                    }
+                }
             }
+            bytes += state.leaving.range(before..).map(|frame| frame.body.len()).sum::<usize>();
         }
         if state.leaving.is_empty() && !state.presence.is_empty() {
             self.fill_presence(state);
@@ -427,9 +484,9 @@ impl Lane {
             // Only neighbours of one document may be merged; what lies between of other documents does not matter.
             let own = state.queue.iter_mut().rev().take(LOOK_BACK).find(|queued| queued.address == self.address);
             match own.map(|queued| &mut queued.item) {
-                Some(Item::Updates(bodies)) => bodies.push(body),
+                Some(Item::Updates(waiting)) => state.bytes -= waiting.push(body),
                 _ => {
-                    let item = Item::Updates(smallvec![body]);
+                    let item = Item::Updates(Waiting { updates: smallvec![body], fresh: 1 });
                     state.queue.push_back(Queued { address: self.address.clone(), item });
                 }
             }
@@ -477,9 +534,22 @@ impl Lane {
     }
 
     /// Ends the document's connection; the connection's task says so to the client after what is queued was sent.
-    pub fn close(self, reason: CloseReason) {
-        self.outbox.lock().closed.push((self.id, reason));
-        self.outbox.changed.notify_one();
+    pub fn close(mut self, reason: CloseReason) {
+        self.end(reason);
+    }
+
+    /// The client has left the document.
+    pub(crate) fn leave(mut self) {
+        self.has_ended = true;
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        self.has_ended = true;
+        // What broke while it was locked has ended the connection's task too.
+        if let Ok(mut state) = self.outbox.state.lock() {
+            state.closed.push((self.id, reason));
+            self.outbox.changed.notify_one();
+        }
     }
 
     fn push(&self, len: usize, state_len: usize, queue: impl FnOnce(&mut State)) -> Result<(), Full> {
@@ -496,6 +566,14 @@ impl Lane {
         state.state_bytes += state_len;
         queue(&mut state);
         Ok(())
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.end(CloseReason::Failed);
+        }
     }
 }
 

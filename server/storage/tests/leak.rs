@@ -65,7 +65,7 @@ async fn visit(rooms: &Rooms, number: usize) {
     let text = "A paragraph that somebody wrote. ".repeat(30);
     let document = rooms.document(&name).await.expect("opens");
     let update = Replica::new().set_text("text", &text).expect("changed");
-    document.apply(&Principal::system(), update).await.expect("saved");
+    document.apply_own(&Principal::system(), update).await.expect("saved");
     assert_eq!(document.text().await.expect("answers"), text);
 }
 

@@ -111,6 +111,31 @@ async fn a_document_is_created_read_changed_copied_and_deleted() {
 }
 
 #[tokio::test]
+async fn an_update_is_held_to_the_same_rules_whichever_way_it_comes() {
+    let f = Fixture::new();
+    let ada = f.session("Ada").await;
+    f.call("POST", "/doc/new", None, Some(json!({ "docId": "deep" }))).await;
+    f.put_text(NOTES, &ada, "x").await;
+    // Maps in maps, so deep that deleting the outermost would overflow a stack: each a type (7) under a key (0x20).
+    let mut update = vec![1, 0xac, 0x02, 1, 0, 0x27, 1, 1, b'm', 1, b'k', 1];
+    for clock in 0..299u16 {
+        update.extend([0x27, 0, 1]);
+        update.extend(if clock < 128 {
+            vec![clock as u8]
+        } else {
+            vec![(clock & 127) as u8 | 128, (clock >> 7) as u8]
+        });
+        update.extend([1, b'k', 1]);
+    }
+    update.push(0);
+    for path in ["/d/deep/update", "/doc/deep/update", &format!("{NOTES}/updates")] {
+        let refused = f.send("POST", path, &ada, &[UPDATE], update.clone()).await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.json());
+        assert!(refused.json().to_string().contains("nested"), "{path}: {}", refused.json());
+    }
+}
+
+#[tokio::test]
 async fn a_state_is_named_by_its_etag() {
     let f = Fixture::new();
     let ada = f.session("Ada").await;

@@ -300,6 +300,57 @@ fn a_hocuspocus_client_is_owed_one_status_for_each_update() {
 }
 
 #[test]
+fn nothing_but_the_answer_to_our_question_acknowledges_what_could_not_be_taken() {
+    for dialect in [Dialect::Hocuspocus, Dialect::YSweet] {
+        let mut f = Fixture::new(Access::Shared);
+        let ada = f.join_as("ada", Role::Editor, dialect);
+        let mut replica = Replica::new();
+        let first = typed(&mut replica, "abc");
+        typed(&mut replica, "d");
+        let builds_on_it = typed(&mut replica, "e");
+        f.receive(ada, Message::Update(first.clone()));
+        f.run(Input::Durable { seq: 1 });
+        assert_eq!(names(&f.receive(ada, Message::Update(builds_on_it))), ["send"], "what do you have?");
+        assert_eq!(f.receive(ada, Message::SaveStatus(Bytes::from_static(&[1]))), []);
+        // A deletion takes effect although something before it is missing, and so does what is known.
+        let root = replica.doc().get_or_insert_text("text");
+        let deletion = replica.edit(|txn| root.remove_range(txn, 0, 1)).expect("changed");
+        let own = usize::from(dialect == Dialect::Hocuspocus);
+        f.receive(ada, Message::Update(deletion.into()));
+        assert_eq!(f.run(Input::Durable { seq: 2 }).len(), own, "{dialect:?}: its own status");
+        assert_eq!(f.receive(ada, Message::Update(first)).len(), own);
+        f.receive(ada, Message::SyncStep2(replica.state().into()));
+        let statuses = f.run(Input::Durable { seq: 3 });
+        assert_eq!(statuses.len(), if own == 1 { 3 } else { 1 }, "{statuses:?}");
+        assert_eq!(f.document.replica().text("text"), "bcde");
+    }
+}
+
+#[test]
+fn what_comes_while_the_log_takes_no_more_is_asked_for_when_it_does() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join_as("ada", Role::Editor, Dialect::Hocuspocus);
+    let reader = f.join("cy", Role::Viewer);
+    let mut replica = Replica::new();
+    f.run(Input::LogStuck(true));
+    let updates = [typed(&mut replica, "a"), typed(&mut replica, "b")];
+    for update in updates {
+        assert_eq!(f.receive(ada, Message::Update(update)), [], "neither told nor acknowledged");
+    }
+    assert_eq!(f.receive(ada, Message::SaveStatus(Bytes::from_static(&[1]))), []);
+    assert_eq!(f.refused, ["unsaved", "unsaved"]);
+    let by = Principal::system();
+    let proposed = f.run(Input::Proposed { by, update: typed(&mut Replica::new(), "c"), ticket: 1 });
+    assert_eq!(proposed, [Effect::Done { ticket: 1, result: Err(Refused::Unsaved) }]);
+    assert_eq!(names(&f.receive(reader, Message::SyncStep1(Bytes::from_static(&[0])))), ["send state"]);
+    let asked = f.run(Input::LogStuck(false));
+    assert!(matches!(&asked[..], [Effect::Send { to, .. }] if *to == ada), "{asked:?}");
+    f.receive(ada, Message::SyncStep2(replica.state().into()));
+    assert_eq!(f.run(Input::Durable { seq: 1 }).len(), 4, "a status for each of three, and that all is saved");
+    assert_eq!(f.document.replica().text("text"), "ab");
+}
+
+#[test]
 fn a_y_sweet_reader_hears_that_all_is_saved_only_while_nothing_was_refused() {
     let mut f = Fixture::new(Access::Shared);
     let ask = || Message::SaveStatus(Bytes::from_static(&[1]));
@@ -340,7 +391,7 @@ fn a_large_document_is_not_written_anew_for_each_newcomer_while_it_is_edited() {
         replica.apply(&update).expect("valid");
         f.receive(ada, Message::Update(update));
     }
-    let mut joined = |f: &mut Fixture, text: &str| {
+    let joined = |f: &mut Fixture, text: &str| {
         let effects = f.receive(ada, Message::SyncStep1(Bytes::from_static(&[0])));
         let [Effect::SendState { frames, .. }] = &effects[..] else { panic!("{effects:?}") };
         let mut reader = Replica::new();

@@ -95,6 +95,32 @@ fn updates_behind_a_full_socket_become_one_and_others_keep_their_place() {
 }
 
 #[test]
+fn updates_that_wait_make_room_for_more_by_becoming_one() {
+    let (lane, mut inbox) = lane();
+    inbox.set_room(Some(0));
+    lane.message(frame("stuck")).expect("room");
+    lane.flush();
+    let (written, updates) = typed(5000);
+    let bytes: usize = updates.iter().map(Bytes::len).sum();
+    for update in &updates {
+        lane.update(update.clone()).expect("room");
+    }
+    let waiting = lane.outbox.lock().bytes;
+    assert!(waiting < bytes / 2, "{waiting} of {bytes}");
+    inbox.set_room(None);
+    assert_eq!(inbox.drain(), Drained::Empty);
+    let mut reader = Replica::new();
+    for frame in &all(&mut inbox)[1..] {
+        let [protocol::Message::Update(update)] = &protocol::decode(frame).expect("a message")[..] else {
+            panic!("an update")
+        };
+        reader.apply(update).expect("valid");
+    }
+    assert_eq!(reader.state_vector(), written.state_vector());
+    assert_eq!(lane.outbox.lock().bytes, 0);
+}
+
+#[test]
 fn of_presence_only_the_latest_waits() {
     let (lane, mut inbox) = lane();
     inbox.set_room(Some(0));
@@ -162,4 +188,16 @@ async fn why_a_document_ended_comes_after_what_was_sent() {
     lane.close(CloseReason::Gone);
     assert_eq!(inbox.next().await, Ok(frame("last")));
     assert_eq!(inbox.next().await, Err(CloseReason::Gone));
+}
+
+#[tokio::test]
+async fn an_actor_that_is_gone_ends_its_connections() {
+    let (gone, mut inbox) = lane();
+    drop(gone);
+    assert_eq!(inbox.next().await, Err(CloseReason::Failed));
+    let (left, inbox) = lane();
+    let outbox = left.outbox.clone();
+    left.leave();
+    assert_eq!(outbox.take_closed(), []);
+    drop(inbox);
 }

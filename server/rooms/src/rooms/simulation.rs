@@ -44,7 +44,7 @@ impl Writer {
         let document = rooms.document(&self.name).await?;
         let theirs = document.diff(self.replica.state_vector()).await?;
         self.replica.apply(&theirs).expect("what the server sends is whole");
-        document.apply(&Principal::system(), self.replica.state()).await
+        document.apply_own(&Principal::system(), self.replica.state()).await
     }
 }
 

@@ -53,7 +53,7 @@ async fn everyone_who_opens_a_document_at_once_gets_the_same_one() {
     let (rooms, _store, _tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
     let (a, b) = tokio::join!(rooms.document(&name), rooms.document(&name));
-    a.expect("open").apply(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
+    a.expect("open").apply_own(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
     assert_eq!(b.expect("open").text().await.expect("text"), "x");
 }
 
@@ -90,7 +90,7 @@ async fn when_the_store_fails_nothing_is_acknowledged_and_clients_come_back() {
     store.fail_appends(false);
     let document = rooms.document(&name).await.expect("open");
     assert_eq!(document.text().await.expect("text"), "", "what was not saved is not there");
-    document.apply(&Principal::system(), update).await.expect("saved now");
+    document.apply_own(&Principal::system(), update).await.expect("saved now");
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn an_unused_document_is_unloaded_and_comes_back_whole() {
     let (rooms, _store, _tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
     let document = rooms.document(&name).await.expect("open");
-    document.apply(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
+    document.apply_own(&Principal::system(), typed(&mut Replica::new(), "x")).await.expect("apply");
     tokio::time::sleep(IDLE * 3).await;
     assert_eq!(rooms.inner.documents.len(), 1, "somebody holds it");
     drop(document);
@@ -127,7 +127,7 @@ async fn a_document_with_a_long_log_keeps_its_state_when_it_leaves() {
     let document = rooms.document(&name).await.expect("open");
     let mut replica = Replica::new();
     for _ in 0..200 {
-        document.apply(&Principal::system(), typed(&mut replica, "x")).await.expect("apply");
+        document.apply_own(&Principal::system(), typed(&mut replica, "x")).await.expect("apply");
     }
     assert_eq!(store.load(&name).await.expect("load").snapshot, None, "so short a log is read quickly");
     tasks.shutdown(Duration::from_secs(5)).await;
@@ -229,7 +229,7 @@ async fn unused_documents_leave_early_when_memory_is_short_and_used_ones_never()
     let rooms = Rooms::with_config(store, Tasks::new(), &Config { max_document_bytes: 1_000_000 });
     let name = |i: usize| DocumentName::parse(&format!("d{i}")).expect("valid");
     let write = async |document: &DocumentHandle, text: &str| {
-        document.apply(&Principal::system(), typed(&mut Replica::new(), text)).await.expect("saved");
+        document.apply_own(&Principal::system(), typed(&mut Replica::new(), text)).await.expect("saved");
     };
     let used = rooms.document(&name(0)).await.expect("open");
     write(&used, &"used".repeat(20_000)).await;
@@ -257,16 +257,23 @@ async fn while_the_disk_is_full_nobody_is_sent_away_and_everything_is_saved_afte
     let name = DocumentName::parse("plain").expect("valid");
     let document = rooms.document(&name).await.expect("open");
     let mut replica = Replica::new();
-    document.apply(&Principal::system(), typed(&mut replica, "before ")).await.expect("saved");
+    document.apply_own(&Principal::system(), typed(&mut replica, "before ")).await.expect("saved");
     store.set_full(true);
     let update = typed(&mut replica, "while it is full");
     let system = Principal::system();
-    let mut waiting = std::pin::pin!(document.apply(&system, update));
+    let mut waiting = std::pin::pin!(document.apply_own(&system, update));
     let early = tokio::time::timeout(Duration::from_secs(60), &mut waiting).await;
     assert!(early.is_err(), "nothing is acknowledged: {early:?}");
+    let (ada, mut to_ada) = connect(&document).await;
+    assert_eq!(&to_ada.next().await.expect("step 1")[..2], [0, 0]);
+    ada.receive(Message::Update(typed(&mut replica, ", and more").into())).await.expect("receive");
     assert_eq!(document.text().await.expect("reading goes on"), "before while it is full");
     assert_eq!(disk.load(&name).await.expect("load").seq, 1);
     store.set_full(false);
     waiting.await.expect("saved at last");
     assert_eq!(disk.load(&name).await.expect("load").seq, 2);
+    assert_eq!(&to_ada.next().await.expect("step 1 once more")[..2], [0, 0]);
+    ada.receive(Message::SyncStep2(replica.state().into())).await.expect("receive");
+    to_ada.next().await.expect("the echo: it is saved");
+    assert_eq!(document.text().await.expect("read"), "before while it is full, and more");
 }

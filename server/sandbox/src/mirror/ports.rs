@@ -76,7 +76,7 @@ impl LiveRoom for Live {
         let one = |(node, update): (NodeId, Vec<u8>)| {
             patiently(move || {
                 let (node, update) = (node.clone(), update.clone());
-                async move { self.room.file(&node).await?.apply(by, update).await }
+                async move { self.room.file(&node).await?.apply_own(by, update).await }
             })
         };
         self.runtime.block_on(stream::iter(updates).map(one).buffered(CONCURRENCY).collect())

@@ -427,7 +427,7 @@ impl Whole {
             let root = yrs::WriteTxn::get_or_insert_text(txn, text::ROOT);
             text::apply(&root, txn, &[text::Edit { at, delete: 0, insert: insert.to_owned() }]);
         });
-        document.apply(&self.person, update.expect("an edit")).await.expect("taken");
+        document.apply_own(&self.person, update.expect("an edit")).await.expect("taken");
     }
 
     async fn text(&self, path: &str) -> Option<String> {
