@@ -135,6 +135,12 @@ pub struct Parsed<'a> {
     subdocuments: u32,
 }
 
+/// How many elements an update takes away that brings nothing; `None` if it brings something or is none.
+pub fn only_deleted(update: &[u8]) -> Option<u64> {
+    let update = parse(update).ok().filter(|update| update.structs.is_empty())?;
+    Some(update.deletes.iter().map(|range| u64::from(range.len)).sum())
+}
+
 /// Reads an update and checks every rule that does not depend on a document.
 pub fn parse(update: &[u8]) -> Result<Parsed<'_>, Malformed> {
     if u32::try_from(update.len()).is_err() {

@@ -123,6 +123,7 @@ struct File {
     stop_grace_seconds: Option<u64>,
     durability: Durability,
     max_document_memory_mib: Option<usize>,
+    max_document_mib: Option<usize>,
     auth: access::AuthFile,
     limits: access::LimitsFile,
     history_keep_days: Option<u32>,
@@ -276,6 +277,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
     let max_document_memory = within("max_document_memory_mib", file.max_document_memory_mib, 16, 1 << 24)?
         .unwrap_or_else(default_document_memory_mib);
+    let max_document = within("max_document_mib", file.max_document_mib, 1, 4096)?.unwrap_or(64);
     let then = match file.history_then {
         HistoryThen::Hour => Grain::Hour,
         HistoryThen::Day => Grain::Day,
@@ -293,7 +295,10 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         sandbox: sandbox(file.sandbox, environment)?,
         stop_grace: Duration::from_secs(stop_grace),
         durability: file.durability,
-        rooms: buildspaces_rooms::Config { max_document_bytes: max_document_memory << 20 },
+        rooms: buildspaces_rooms::Config {
+            memory_bytes: max_document_memory << 20,
+            max_document_bytes: max_document << 20,
+        },
         webhooks: webhooks::check(file.webhooks)?,
     })
 }

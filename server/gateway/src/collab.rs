@@ -25,7 +25,7 @@ use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
 use crate::limits::{Budget, Exceeded, RESET, Unauthenticated, UserPermit};
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
-use crate::socket::{Close, Event, Origin, Socket, Upgrade, close_of};
+use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, Origin, Socket, Upgrade, close_of};
 use crate::yjs;
 
 /// What may wait for documents that are not open yet: bytes, messages, documents. Past it the socket is closed with 4205.
@@ -370,6 +370,9 @@ impl<'a> Collab<'a> {
             match &reason {
                 CloseReason::Gone => {
                     self.socket.outbox().message(&address, hocuspocus::close("the document was deleted"));
+                }
+                CloseReason::TooLarge => {
+                    self.socket.outbox().message(&address, hocuspocus::permission_denied(DOCUMENT_TOO_LARGE));
                 }
                 // The provider begins anew with a new socket only.
                 _ => return Err(Some(close_of(&reason))),

@@ -72,6 +72,7 @@ impl From<rooms::Error> for ApiError {
             E::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
             E::Storage(cause) => Self::internal(cause),
             E::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message),
+            E::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", message),
             E::InvalidUpdate(_) => Self::bad_request("invalid_update", message),
             E::Deleted => Self::new(StatusCode::GONE, "deleted", message),
             E::OfARoom => Self::bad_request("of_a_room", message),

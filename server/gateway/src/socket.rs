@@ -429,6 +429,8 @@ impl Socket {
     }
 }
 
+pub(crate) const DOCUMENT_TOO_LARGE: &str = "the document would be larger than it may be; what was sent is not saved";
+
 /// The code that tells a slow reader to begin anew.
 pub(crate) const TOO_SLOW: u16 = 1013;
 
@@ -481,6 +483,7 @@ pub(crate) fn close_of(reason: &CloseReason) -> Close {
     match reason {
         CloseReason::Malformed(reason) => Close::new(1002, reason.clone()),
         CloseReason::TooSlow => Close::new(TOO_SLOW, "you read more slowly than the document changes; connect again"),
+        CloseReason::TooLarge => Close::new(4413, DOCUMENT_TOO_LARGE),
         CloseReason::Gone => Close::new(4404, "the document was deleted"),
         CloseReason::Failed => Close::new(1011, "the document could not be stored or loaded; connect again"),
         CloseReason::Stopping => Close::new(1012, "the server is stopping; connect again"),

@@ -112,6 +112,8 @@ pub(crate) struct Projection {
 pub(crate) struct Setup {
     pub(crate) name: DocumentName,
     pub(crate) access: Access,
+    /// See [`crate::Config::max_document_bytes`].
+    pub(crate) max_bytes: usize,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) mailbox: mpsc::Receiver<Command>,
     /// Where edits of a room's text file are announced.
@@ -148,7 +150,10 @@ async fn load(mut setup: Setup) -> Option<Box<Actor>> {
     let error = match setup.store.load(&setup.name).await {
         Ok(stored) if stored.is_deleted => Error::Deleted,
         Ok(stored) => match lengthy(stored.bytes() >= LARGE_UPDATE, || Document::load(setup.access, &stored)) {
-            Ok(document) => return Some(Box::new(Actor::new(setup, document, &stored))),
+            Ok(document) => {
+                let document = document.with_limit(setup.max_bytes);
+                return Some(Box::new(Actor::new(setup, document, &stored)));
+            }
             Err(cause) => {
                 tracing::error!(document = %setup.name, cause, "a stored document cannot be read");
                 Error::Storage(cause.into())
@@ -258,9 +263,13 @@ struct Actor {
     append: Option<Append>,
     requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
     next_ticket: Ticket,
+    /// Number of the last update in the log.
+    saved: u64,
     /// Weight of the log behind the last state that was kept, and that state's size.
     behind: usize,
     kept: usize,
+    /// A state to keep once the log has reached its number.
+    to_keep: Option<(u64, BoxFuture<'static, ()>)>,
     last_used: tokio::time::Instant,
     /// When the turn under way was taken from the mailbox, if it was.
     began: Option<Instant>,
@@ -283,8 +292,10 @@ impl Actor {
             append: None,
             requests: HashMap::new(),
             next_ticket: 0,
+            saved: stored.seq,
             behind: weight(stored.updates.iter().map(Bytes::len)),
             kept: stored.snapshot.as_ref().map_or(0, |(_, state)| state.len()),
+            to_keep: None,
             last_used: tokio::time::Instant::now(),
             began: None,
             buried: None,
@@ -522,6 +533,7 @@ impl Actor {
                         Refused::Malformed(reason) => Error::InvalidUpdate(reason),
                         Refused::Missing => Error::InvalidUpdate("it builds on unknown changes".to_owned()),
                         Refused::Unsaved => Error::Full,
+                        Refused::TooLarge => Error::TooLarge,
                     }));
                 }
             }
@@ -592,6 +604,7 @@ impl Actor {
     fn appended(&mut self, (append, result): (Append, Result<(), StoreError>)) -> Result<(), StoreError> {
         match result {
             Ok(()) => {
+                self.saved = append.seq;
                 self.handle(Input::Durable { seq: append.seq });
                 self.tell(&append);
                 Ok(())
@@ -615,9 +628,14 @@ impl Actor {
 
     /// Keeps the state when the log has grown.
     fn keep_snapshot(&mut self) {
-        if self.behind >= SNAPSHOT_FROM.max(self.kept / 4) && self.append.is_none() && self.unsaved.is_empty() {
-            let kept = self.snapshot();
-            self.setup.tasks.spawn("document snapshot", kept);
+        if self.behind >= SNAPSHOT_FROM.max(self.kept / 4) && self.to_keep.is_none() {
+            let seq = self.document.seq();
+            self.to_keep = Some((seq, Box::pin(self.snapshot())));
+        }
+        // A state ahead of the log would hide from the next start what the log lacks.
+        let is_saved = self.append.is_none() && self.unsaved.is_empty();
+        if let Some((_, keep)) = self.to_keep.take_if(|(seq, _)| is_saved || *seq <= self.saved) {
+            self.setup.tasks.spawn("document snapshot", keep);
         }
     }
 
@@ -629,6 +647,7 @@ impl Actor {
         let seq = self.document.seq();
         self.behind = 0;
         self.kept = state.len();
+        self.setup.share.counted(state.len());
         async move {
             if let Err(error) = store.save_snapshot(&name, seq, state).await {
                 tracing::warn!(document = %name, %error, "a snapshot was not kept; loading will take longer");

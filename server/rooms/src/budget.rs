@@ -76,6 +76,17 @@ impl Share {
         self.add(updates * FACTOR);
     }
 
+    /// All that the document has is this many bytes of updates: some that it grew by were deleted, or are shorter together.
+    pub(crate) fn counted(&self, updates: usize) {
+        let (before, now) = (self.bytes(), BASE + updates * FACTOR);
+        if now < before {
+            let less = before - now;
+            self.bytes.fetch_sub(less, Ordering::Relaxed);
+            self.budget.used.fetch_sub(less, Ordering::Relaxed);
+            meters::DOCUMENTS_BYTES.decrement(less as f64);
+        }
+    }
+
     /// Somebody used the document.
     pub(crate) fn touch(&self) {
         self.used.store(self.budget.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -134,6 +145,8 @@ mod tests {
         assert_eq!(budget.excess(), 0);
         b.grown(BASE);
         assert_eq!(budget.excess(), (FACTOR - 1) * BASE);
+        b.counted(0);
+        assert_eq!((budget.used(), budget.excess()), (2 * BASE, 0));
         drop(b);
         assert_eq!((budget.used(), budget.excess()), (BASE, 0));
         drop(a);

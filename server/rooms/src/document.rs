@@ -206,6 +206,8 @@ pub enum Refused {
     Missing,
     /// The log takes no more.
     Unsaved,
+    /// The document would be larger than it may be.
+    TooLarge,
 }
 
 #[derive(Debug)]
@@ -267,6 +269,7 @@ pub struct Document {
     waiting: VecDeque<(u64, Waiting)>,
     full_state: Option<FullState>,
     is_log_stuck: bool,
+    size: Size,
 }
 
 impl Document {
@@ -289,7 +292,14 @@ impl Document {
             waiting: VecDeque::new(),
             full_state,
             is_log_stuck: false,
+            size: Size { max: usize::MAX, bytes: stored.bytes(), uncounted: stored.bytes() },
         })
+    }
+
+    /// The same, which does not grow past so many bytes by what comes from outside.
+    pub fn with_limit(mut self, max_bytes: usize) -> Self {
+        self.size.max = max_bytes;
+        self
     }
 
     pub fn replica(&self) -> &Replica {
@@ -339,6 +349,9 @@ impl Document {
             }
             Input::Proposed { ticket, .. } if self.is_log_stuck => {
                 effects.push(Effect::Done { ticket, result: Err(Refused::Unsaved) });
+            }
+            Input::Proposed { update, ticket, .. } if !self.has_room_for(&update) => {
+                effects.push(Effect::Done { ticket, result: Err(Refused::TooLarge) });
             }
             Input::Proposed { by, update, ticket } => {
                 let applied = self.replica.apply_foreign(&update);
@@ -477,6 +490,11 @@ impl Document {
         if self.is_log_stuck {
             effects.push(Effect::Refused("unsaved"));
             self.peers.get_mut(&from).expect("the caller looked").lacks(Behind::Later);
+            return;
+        }
+        if !self.has_room_for(&update) {
+            effects.push(Effect::Refused("too_large"));
+            effects.push(Effect::Close { peer: from, reason: CloseReason::TooLarge });
             return;
         }
         let step = tracing::trace_span!(target: "keystroke", "apply", bytes = update.len());
@@ -619,10 +637,39 @@ impl Document {
         Ok(full_state.frames())
     }
 
+    /// True if the document may grow by `update`. Deleting makes room, so it is always possible.
+    fn has_room_for(&mut self, update: &[u8]) -> bool {
+        let would_be = |size: &Size| size.bytes.saturating_add(update.len());
+        if would_be(&self.size) <= self.size.max / 2 {
+            return true;
+        }
+        if let Some(deleted) = update::only_deleted(update) {
+            self.size.uncounted = self.size.uncounted.saturating_add(usize::try_from(deleted).unwrap_or(usize::MAX));
+            return true;
+        }
+        // Updates were added up, and together they are smaller; but counting takes a while.
+        if would_be(&self.size) > self.size.max && self.size.uncounted > self.size.max / 16 {
+            self.size.bytes = self.replica.state().len();
+            self.size.uncounted = 0;
+        }
+        would_be(&self.size) <= self.size.max
+    }
+
     /// Remembers a change for the next newcomer.
     fn changed(&mut self, update: &Bytes) {
+        self.size.bytes += update.len();
+        self.size.uncounted += update.len();
         self.full_state = self.full_state.take().and_then(|state| state.with(update));
     }
+}
+
+/// How large the document is, at most.
+#[derive(Debug)]
+struct Size {
+    max: usize,
+    bytes: usize,
+    /// What came and went since it was counted.
+    uncounted: usize,
 }
 
 /// The answer to a newcomer who has nothing, shared by a storm of joins. While a large document is edited it is not written anew for

@@ -60,6 +60,8 @@ pub enum Error {
         "the server cannot save anything right now because its disk is full or too slow; nothing was changed, try again later"
     )]
     Full,
+    #[error("the document would be larger than it may be; delete something, or go on in another document")]
+    TooLarge,
     #[error("this update is not valid: {0}")]
     InvalidUpdate(String),
     /// Somebody deleted it. Its name can be used again only if that is asked for.

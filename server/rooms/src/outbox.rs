@@ -50,6 +50,8 @@ pub enum CloseReason {
     Malformed(String),
     /// The client reads more slowly than the document changes.
     TooSlow,
+    /// What the client sent would make the document larger than it may be.
+    TooLarge,
     /// The document was deleted.
     Gone,
     /// The document could not be stored or loaded; connecting again loads it anew.

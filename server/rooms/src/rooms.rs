@@ -51,12 +51,14 @@ pub struct NewRoom {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What open documents may take in memory, about, before those that nobody uses leave early.
+    pub memory_bytes: usize,
+    /// What one document may have, as an update that brings all of it.
     pub max_document_bytes: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_document_bytes: 1 << 30 }
+        Self { memory_bytes: 1 << 30, max_document_bytes: 64 << 20 }
     }
 }
 
@@ -72,6 +74,7 @@ struct Inner {
     rooms: DashMap<RoomId, Arc<OnceCell<RoomHandle>>>,
     documents: DashMap<DocumentName, Open>,
     budget: Arc<Budget>,
+    max_document_bytes: usize,
     history: History,
     listener: OnceLock<Arc<dyn Listener>>,
     /// Whose name and kind the store has.
@@ -96,7 +99,7 @@ impl Rooms {
     }
 
     pub fn with_config(store: Arc<dyn Store>, tasks: Tasks, config: &Config) -> Self {
-        let budget = Budget::new(config.max_document_bytes);
+        let budget = Budget::new(config.memory_bytes);
         let history = History::new(store.clone());
         let inner = Arc::new(Inner {
             store,
@@ -104,6 +107,7 @@ impl Rooms {
             rooms: DashMap::new(),
             documents: DashMap::new(),
             budget,
+            max_document_bytes: config.max_document_bytes,
             history,
             listener: OnceLock::new(),
             remembered: DashMap::new(),
@@ -225,6 +229,7 @@ impl Rooms {
         let setup = actor::Setup {
             name: name.clone(),
             access,
+            max_bytes: self.inner.max_document_bytes,
             store: self.inner.store.clone(),
             mailbox,
             events,

@@ -35,7 +35,7 @@ async fn documents_that_were_left_give_their_memory_back() {
     let database = Database::open(&dir.path().join("leak.db"), Durability::Os).await.expect("opens");
     let (tasks, log_tasks) = (Tasks::new(), Tasks::new());
     // So little memory that every document leaves as soon as nobody uses it.
-    let config = Config { max_document_bytes: 1 };
+    let config = Config { memory_bytes: 1, ..Config::default() };
     let rooms = Rooms::with_config(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone(), &config);
     open_and_leave(&rooms, 0..WARM_UP).await;
     let before = resident();

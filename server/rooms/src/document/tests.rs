@@ -351,6 +351,31 @@ fn what_comes_while_the_log_takes_no_more_is_asked_for_when_it_does() {
 }
 
 #[test]
+fn a_document_grows_only_so_far_and_deleting_makes_room() {
+    let mut f = Fixture::new(Access::Shared);
+    f.document = f.document.with_limit(1000);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    // Together they are shorter than their sum.
+    for _ in 0..60 {
+        assert_eq!(names(&f.receive(ada, Message::Update(typed(&mut replica, "0123456789"))))[0], "edited");
+    }
+    let mut copy = Replica::new();
+    copy.apply(&replica.state()).expect("valid");
+    let much = typed(&mut copy, &"x".repeat(600));
+    assert_eq!(f.receive(ada, Message::Update(much.clone())), [Effect::Close { peer: ada, reason: CloseReason::TooLarge }]);
+    assert_eq!(f.refused, ["too_large"]);
+    let bo = f.join("bo", Role::Editor);
+    let proposed = f.run(Input::Proposed { by: Principal::system(), update: much.clone(), ticket: 1 });
+    assert_eq!(proposed, [Effect::Done { ticket: 1, result: Err(Refused::TooLarge) }]);
+    let root = replica.doc().get_or_insert_text("text");
+    let deletion = replica.edit(|txn| root.remove_range(txn, 0, 590)).expect("changed");
+    f.receive(bo, Message::Update(deletion.into()));
+    assert_eq!(names(&f.receive(bo, Message::Update(much)))[0], "edited");
+    assert_eq!(f.document.replica().text("text").len(), 610);
+}
+
+#[test]
 fn a_y_sweet_reader_hears_that_all_is_saved_only_while_nothing_was_refused() {
     let mut f = Fixture::new(Access::Shared);
     let ask = || Message::SaveStatus(Bytes::from_static(&[1]));

@@ -64,7 +64,7 @@ async fn what_was_acknowledged_survives_kills_and_faults_and_all_are_equal_in_th
         for life in 0..LIVES {
             let store = Arc::new(FaultStore::over(disk.clone(), seed * 1000 + life));
             // Memory for about two documents, so that they come and go while they are written.
-            let config = Config { max_document_bytes: 40_000 };
+            let config = Config { memory_bytes: 40_000, ..Config::default() };
             let rooms = Rooms::with_config(store.clone(), Tasks::new(), &config);
             let writing = writers.iter_mut().enumerate().map(|(i, writer)| {
                 let random = oracle(seed * 1_000_000 + life * 1000 + i as u64);

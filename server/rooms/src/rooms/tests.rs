@@ -226,7 +226,7 @@ async fn projections_say_what_the_server_says_and_repair_themselves() {
 #[tokio::test(start_paused = true)]
 async fn unused_documents_leave_early_when_memory_is_short_and_used_ones_never() {
     let store = Arc::new(MemoryStore::default());
-    let rooms = Rooms::with_config(store, Tasks::new(), &Config { max_document_bytes: 1_000_000 });
+    let rooms = Rooms::with_config(store, Tasks::new(), &Config { memory_bytes: 1_000_000, ..Config::default() });
     let name = |i: usize| DocumentName::parse(&format!("d{i}")).expect("valid");
     let write = async |document: &DocumentHandle, text: &str| {
         document.apply_own(&Principal::system(), typed(&mut Replica::new(), text)).await.expect("saved");
