@@ -50,7 +50,7 @@ enum Slot {
     /// It was spoken to before a token came, or the token is being looked at.
     Waiting {
         messages: VecDeque<Bytes>,
-        is_opening: bool,
+        opening: Option<Ask>,
     },
     Open(Box<Open>),
 }
@@ -60,11 +60,23 @@ struct Open {
     name: DocumentName,
     /// Ends the watch over the grant.
     watch: AbortHandle,
+    /// Another token that is being looked at.
+    renewal: Option<Ask>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.watch.abort();
+    }
+}
+
+/// A token that is being looked at. Nothing comes of it once this is dropped: the client may have closed the document meanwhile and asked
+/// for it again, and then the answer belongs to nobody.
+struct Ask(AbortHandle);
+
+impl Drop for Ask {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -98,8 +110,9 @@ struct Collab<'a> {
     origin: Option<&'a str>,
     socket: Socket,
     documents: HashMap<Bytes, Slot>,
+    /// **Invariant:** one for each open document.
     lanes: HashMap<ConnectionId, Bytes>,
-    verdicts: FuturesUnordered<BoxFuture<'a, Verdict>>,
+    verdicts: FuturesUnordered<Abortable<BoxFuture<'a, Verdict>>>,
     watches: FuturesUnordered<BoxFuture<'static, Watched>>,
     waiting_bytes: usize,
     waiting_messages: usize,
@@ -168,7 +181,11 @@ impl<'a> Collab<'a> {
                     Event::Gone => return Err(None),
                     Event::Text(_) | Event::Drained => {}
                 },
-                Some(verdict) = self.verdicts.next(), if !self.verdicts.is_empty() => self.admitted(verdict).await?,
+                Some(verdict) = self.verdicts.next(), if !self.verdicts.is_empty() => {
+                    if let Ok(verdict) = verdict {
+                        self.admitted(verdict).await?;
+                    }
+                }
                 Some(watched) = self.watches.next(), if !self.watches.is_empty() => {
                     if let Ok((address, notice)) = watched {
                         self.noticed(address, notice);
@@ -216,7 +233,7 @@ impl<'a> Collab<'a> {
 
     /// Keeps a message for a document that is not open yet.
     fn wait(&mut self, address: Bytes, frame: Bytes) -> Result<(), Option<Close>> {
-        let documents = self.documents.len() - self.lanes.len();
+        let documents = self.waiting_documents();
         let is_new = !self.documents.contains_key(&address);
         if is_new && self.budget.take(1).is_err() {
             return Err(Some(Close::new(RESET, Exceeded::Documents.close().1)));
@@ -229,7 +246,7 @@ impl<'a> Collab<'a> {
         }
         self.waiting_bytes += frame.len();
         self.waiting_messages += 1;
-        let new = || Slot::Waiting { messages: VecDeque::new(), is_opening: false };
+        let new = || Slot::Waiting { messages: VecDeque::new(), opening: None };
         if let Slot::Waiting { messages, .. } = self.documents.entry(address).or_insert_with(new) {
             messages.push_back(frame);
         }
@@ -238,12 +255,14 @@ impl<'a> Collab<'a> {
 
     fn token(&mut self, address: Bytes, token: String) -> Result<(), Option<Close>> {
         let (gateway, origin) = (self.gateway, self.origin);
-        if let Some(Slot::Open(_)) = self.documents.get(&address) {
-            self.verdicts.push(Box::pin(async move {
+        if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
+            let renewal = async move {
                 let admitted = admit(gateway, &address, &token, origin).await;
                 let result = admitted.map(|(_, grant)| Admitted::Renewed(Box::new(grant)));
                 Verdict { address, result }
-            }));
+            };
+            // The last token counts.
+            open.renewal = Some(ask(&self.verdicts, Box::pin(renewal)));
             return Ok(());
         }
         let is_new = !self.documents.contains_key(&address);
@@ -252,17 +271,17 @@ impl<'a> Collab<'a> {
             self.socket.outbox().message(&address, hocuspocus::permission_denied(reason));
             return Ok(());
         }
-        if is_new && self.documents.len() - self.lanes.len() >= MAX_WAITING_DOCUMENTS {
+        if is_new && self.waiting_documents() >= MAX_WAITING_DOCUMENTS {
             return Err(Some(Close::new(RESET, "too many documents wait to be let in")));
         }
-        let new = || Slot::Waiting { messages: VecDeque::new(), is_opening: false };
-        let Slot::Waiting { is_opening, .. } = self.documents.entry(address.clone()).or_insert_with(new) else {
+        let new = || Slot::Waiting { messages: VecDeque::new(), opening: None };
+        let Slot::Waiting { opening, .. } = self.documents.entry(address.clone()).or_insert_with(new) else {
             return Ok(());
         };
         // A second token meanwhile is the same client's impatience.
-        if !std::mem::replace(is_opening, true) {
+        if opening.is_none() {
             let outbox = self.socket.outbox().clone();
-            self.verdicts.push(Box::pin(async move {
+            let opened = async move {
                 let opened = async {
                     let (name, grant) = admit(gateway, &address, &token, origin).await?;
                     let _exists = yjs::document_of(gateway, &name).await.map_err(|close| close.reason)?;
@@ -274,9 +293,15 @@ impl<'a> Collab<'a> {
                 };
                 let result = opened.await;
                 Verdict { address, result }
-            }));
+            };
+            *opening = Some(ask(&self.verdicts, Box::pin(opened)));
         }
         Ok(())
+    }
+
+    /// Documents that were spoken to and are not open.
+    fn waiting_documents(&self) -> usize {
+        self.documents.len() - self.lanes.len()
     }
 
     /// A token was looked at.
@@ -284,18 +309,14 @@ impl<'a> Collab<'a> {
         let Verdict { address, result } = verdict;
         match result {
             Ok(Admitted::Opened { connection, name, grant }) => {
-                let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
                 if grant.known && self.user.is_none() {
                     let user = self.gateway.connections.identify(&grant.authority.principal.id);
                     self.user = Some(user.map_err(|exceeded| Some(exceeded.into()))?);
                 }
-                let Some(slot) = self.documents.get_mut(&address) else {
-                    // The client has closed the document meanwhile.
-                    watch.abort();
-                    return Ok(());
-                };
+                let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
+                let slot = self.documents.get_mut(&address).expect("who forgets a document forgets its tokens");
                 self.lanes.insert(connection.id(), address);
-                let open = Slot::Open(Box::new(Open { connection, name, watch }));
+                let open = Slot::Open(Box::new(Open { connection, name, watch, renewal: None }));
                 if let Slot::Waiting { messages, .. } = std::mem::replace(slot, open) {
                     for frame in messages {
                         self.waiting_bytes -= frame.len();
@@ -402,6 +423,13 @@ impl<'a> Collab<'a> {
             self.socket.outbox().message(address, Bytes::from_static(protocol::KEEP_ALIVE));
         }
     }
+}
+
+/// Has a token looked at.
+fn ask<'a>(verdicts: &FuturesUnordered<Abortable<BoxFuture<'a, Verdict>>>, asking: BoxFuture<'a, Verdict>) -> Ask {
+    let (handle, registration) = AbortHandle::new_pair();
+    verdicts.push(Abortable::new(asking, registration));
+    Ask(handle)
 }
 
 /// Who is behind a token, and may they see the document of this address?

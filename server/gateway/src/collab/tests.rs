@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use buildspaces_crdt::Replica;
 use buildspaces_crdt::protocol::Message;
 use futures_util::SinkExt;
@@ -108,4 +110,30 @@ async fn an_applications_own_message_reaches_the_others() {
     }
     send(&mut ada, to("doc", &hocuspocus::stateless(b"hi"))).await;
     assert_eq!(body(&mut bo, "doc").await, hocuspocus::stateless(b"hi"));
+}
+
+#[tokio::test]
+async fn a_document_that_is_closed_and_asked_for_again_at_once_is_open_once() {
+    let f = Fixture::new();
+    let mut socket = collab(&f).await;
+    let update = Replica::new().set_text("text", "hello").expect("changed");
+    // Whether the first token was looked at when the second comes is a matter of chance.
+    let names: Vec<String> = (0..40).map(|n| format!("doc{n}")).collect();
+    for name in &names {
+        for message in [token(name, ""), to(name, &[7]), token(name, ""), to(name, &protocol::update(&update))] {
+            send(&mut socket, message).await;
+        }
+    }
+    let mut unsaved: HashSet<Bytes> = names.iter().map(|name| to(name, &hocuspocus::sync_status(true))).collect();
+    while !unsaved.is_empty() {
+        unsaved.remove(&next(&mut socket).await.into_data());
+    }
+    for name in &names {
+        send(&mut socket, to(name, &[7])).await;
+    }
+    // Nothing is left of them that would count.
+    send(&mut socket, to("late", &protocol::sync_step_1(&[0]))).await;
+    send(&mut socket, token("late", "")).await;
+    let answer = to("late", &hocuspocus::authenticated(true));
+    while next(&mut socket).await.into_data() != answer {}
 }
