@@ -151,26 +151,24 @@ impl<'a> Collab<'a> {
     /// Carries messages until one side ends: with a close code, or `None` if the client is gone.
     async fn exchange(&mut self) -> Result<(), Option<Close>> {
         let gateway = self.gateway;
-        let mut before = Unauthenticated::new(&gateway.config.limits, Instant::now());
-        let deadline = before.deadline();
-        let mut late = std::pin::pin!(async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        });
-        let mut is_late = false;
+        let limits = &gateway.config.limits;
+        let mut before = Unauthenticated::new(limits, now());
+        let mut late = std::pin::pin!(tokio::time::sleep_until(before.deadline().unwrap_or_else(now).into()));
         let mut stopping = std::pin::pin!(gateway.tasks.cancelled());
+        let mut was_unknown = true;
         loop {
             let is_unknown = self.lanes.is_empty();
-            if is_late && is_unknown {
-                return Err(Some(Exceeded::UnauthenticatedTime.into()));
+            if is_unknown && !was_unknown {
+                // Whoever closes their last document may be about to open another.
+                before = Unauthenticated::new(limits, now());
+                late.as_mut().reset(before.deadline().unwrap_or_else(now).into());
             }
+            was_unknown = is_unknown;
             tokio::select! {
                 event = self.socket.next() => match event {
                     Event::Binary(frame) => {
-                        if is_unknown && !is_late {
-                            before.take(Instant::now(), frame.len()).map_err(|exceeded| Some(exceeded.into()))?;
+                        if is_unknown {
+                            before.take(now(), frame.len()).map_err(|exceeded| Some(exceeded.into()))?;
                         }
                         RECEIVED_BYTES.increment(frame.len() as u64);
                         self.receive(&frame).await?;
@@ -191,7 +189,9 @@ impl<'a> Collab<'a> {
                         self.noticed(address, notice);
                     }
                 }
-                () = &mut late, if !is_late => is_late = true,
+                () = &mut late, if is_unknown && before.deadline().is_some() => {
+                    return Err(Some(Exceeded::UnauthenticatedTime.into()));
+                }
                 // Open documents say so themselves, once what they hold is saved.
                 () = &mut stopping, if is_unknown => return Err(Some(close_of(&CloseReason::Stopping))),
             }
@@ -430,6 +430,11 @@ fn ask<'a>(verdicts: &FuturesUnordered<Abortable<BoxFuture<'a, Verdict>>>, askin
     let (handle, registration) = AbortHandle::new_pair();
     verdicts.push(Abortable::new(asking, registration));
     Ask(handle)
+}
+
+/// The runtime's clock, as its timers have it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Who is behind a token, and may they see the document of this address?

@@ -137,3 +137,28 @@ async fn a_document_that_is_closed_and_asked_for_again_at_once_is_open_once() {
     let answer = to("late", &hocuspocus::authenticated(true));
     while next(&mut socket).await.into_data() != answer {}
 }
+
+#[tokio::test]
+async fn a_socket_whose_last_document_was_closed_has_time_for_the_next() {
+    let f = Fixture::new();
+    let mut socket = collab(&f).await;
+    let update = Replica::new().set_text("text", "hello").expect("changed");
+    for name in ["one", "two"] {
+        send(&mut socket, token(name, "")).await;
+        assert_eq!(body(&mut socket, name).await, hocuspocus::authenticated(true));
+        send(&mut socket, to(name, &protocol::update(&update))).await;
+        assert_eq!(body(&mut socket, name).await, hocuspocus::sync_status(true));
+        pass(Duration::from_secs(31)).await;
+        send(&mut socket, to(name, &[7])).await;
+        assert_eq!(body(&mut socket, name).await[0], 7);
+    }
+    pass(Duration::from_secs(31)).await;
+    assert_eq!(close_code(&mut socket).await, 4408);
+}
+
+/// Lets time pass for everybody at once.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
