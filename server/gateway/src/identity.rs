@@ -30,7 +30,7 @@ use tokio::sync::OnceCell;
 pub(crate) use self::caller::Caller;
 pub use self::config::{AdminToken, AuthConfig, ShortToken, link};
 pub use self::keys::{Key, KeyError, SigningKey};
-use self::tokens::{Invalid, Signed, Verified};
+use self::tokens::{Invalid, Scope, Signed, Verified};
 pub use self::tokens::{MintError, Minted, NewToken, Rules};
 pub(crate) use self::watch::{End, Watch};
 pub use self::webhook::WebhookConfig;
@@ -115,6 +115,54 @@ struct Somebody {
     has_session: bool,
     /// What they may do is not tied to one room.
     any_room: bool,
+    may_see: MaySee,
+}
+
+/// Which documents somebody may learn of from a list.
+#[derive(Clone, Debug)]
+enum MaySee {
+    All,
+    /// Those of rooms whose link they have: what a guest of a server with keys may.
+    InRooms,
+    Scope(Scope),
+}
+
+/// What a list may show to whoever asked for it.
+pub(crate) struct Sight {
+    grant: Grant,
+    may_see: MaySee,
+}
+
+impl Sight {
+    /// Nearly every document may be shown.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.may_see {
+            MaySee::All => true,
+            MaySee::InRooms => false,
+            MaySee::Scope(scope) => scope.any_room(),
+        }
+    }
+
+    pub(crate) fn has_plain(&self) -> bool {
+        !matches!(self.may_see, MaySee::InRooms)
+    }
+
+    /// The one room they may see.
+    pub(crate) fn room(&self) -> Option<&str> {
+        match &self.may_see {
+            MaySee::Scope(scope) => scope.room(),
+            MaySee::All | MaySee::InRooms => None,
+        }
+    }
+
+    pub(crate) fn covers(&self, gateway: &Gateway, document: &DocumentName) -> bool {
+        let is_covered = match &self.may_see {
+            MaySee::All => true,
+            MaySee::InRooms => document.kind() != Kind::Plain,
+            MaySee::Scope(scope) => scope.covers(document),
+        };
+        is_covered && gateway.identity.directory.refused(&self.grant, Some(document.room())).is_none()
+    }
 }
 
 /// What the gateway keeps to know people by.
@@ -236,18 +284,20 @@ pub(crate) async fn admit(
 /// Who holds `token`, for what is about no document.
 async fn identify(gateway: &Gateway, token: Option<&str>, origin: Option<&str>) -> Result<Somebody, Refusal> {
     let found = who(gateway, token, origin, None).await?;
-    let (grant, has_session, any_room) = match found {
+    let (grant, has_session, any_room, may_see) = match found {
         Some(Found::Session(person)) => {
             let authority = Authority { principal: person, role: Role::Editor };
-            (Grant { authority, ..session_grant() }, true, true)
+            let may_see = if gateway.identity.config.is_open() { MaySee::All } else { MaySee::InRooms };
+            (Grant { authority, ..session_grant() }, true, true, may_see)
         }
         Some(Found::Token(token)) => {
             let any_room = token.scope.any_room();
-            (token.into_grant(), false, any_room)
+            let may_see = MaySee::Scope(token.scope.clone());
+            (token.into_grant(), false, any_room, may_see)
         }
         // It was asked about no document, so its answer is about all.
-        Some(Found::Asked(grant)) => (grant, false, true),
-        Some(Found::Administrator) => (administrator(), false, true),
+        Some(Found::Asked(grant)) => (grant, false, true, MaySee::All),
+        Some(Found::Administrator) => (administrator(), false, true, MaySee::All),
         None => {
             let message = "this session is not known; get one with POST /api/v1/sessions";
             return Err(Refusal::Unauthorized(message.to_owned()));
@@ -256,7 +306,7 @@ async fn identify(gateway: &Gateway, token: Option<&str>, origin: Option<&str>) 
     if let Some(end) = gateway.identity.directory.refused(&grant, None) {
         return Err(Refusal::Ended(end.message()));
     }
-    Ok(Somebody { grant, has_session, any_room })
+    Ok(Somebody { grant, has_session, any_room, may_see })
 }
 
 /// How somebody is known.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::Json;
 use crate::error::ApiError;
-use crate::identity::Caller;
+use crate::identity::{Caller, Sight};
 use crate::schema::ErrorBody;
 use crate::schema::history::{CopyTo, Created, DocumentInfo, Documents};
 use crate::{Gateway, exports};
@@ -27,6 +27,9 @@ pub(crate) type DocumentPath = Path<String>;
 
 /// Most documents of one answer.
 const MAX_LIMIT: usize = 1000;
+
+/// Names that are looked at for one answer, for somebody who may see only some of them.
+const MAX_LOOKED_AT: usize = 100_000;
 
 const UPDATE: &str = "application/octet-stream";
 
@@ -65,25 +68,62 @@ pub(crate) struct ListParams {
     limit: Option<usize>,
 }
 
-/// Lists documents by name.
+/// Lists documents by name: those that the caller's token is for.
 #[utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListParams),
-    responses((status = 200, body = Documents), (status = 401, body = ErrorBody)))]
+    responses((status = 200, body = Documents), (status = 400, body = ErrorBody, description = "`longer_prefix`"),
+        (status = 401, body = ErrorBody)))]
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
     caller: Caller,
     Query(params): Query<ListParams>,
 ) -> Result<axum::Json<Documents>, ApiError> {
-    caller.identify(&gateway).await?;
+    let sight = caller.sight(&gateway).await?;
     let room = params.prefix.split_once('/').and_then(|(room, _)| RoomId::parse(room));
     let in_room = match room {
         Some(room) => caller.open(&gateway, room.as_str(), Capability::Read).await.is_ok(),
         None => false,
     };
     let limit = params.limit.unwrap_or(100).clamp(1, MAX_LIMIT);
-    let found = gateway.rooms.store().list(&params.prefix, &params.after, !in_room, limit).await;
-    let documents: Vec<DocumentInfo> = found.map_err(ApiError::internal)?.into_iter().map(DocumentInfo::from).collect();
+    let mut documents = visible(&gateway, &sight, params, !in_room, limit).await?;
+    documents.truncate(limit);
     let next = (documents.len() == limit).then(|| documents.last().map(|last| last.name.clone())).flatten();
     Ok(axum::Json(Documents { documents, next }))
+}
+
+/// At least `limit` documents that the caller may see, if there are so many.
+async fn visible(
+    gateway: &Gateway,
+    sight: &Sight,
+    params: ListParams,
+    plain: bool,
+    limit: usize,
+) -> Result<Vec<DocumentInfo>, ApiError> {
+    let ListParams { mut prefix, mut after, .. } = params;
+    let mut documents = Vec::new();
+    if plain && !sight.has_plain() {
+        return Ok(documents);
+    }
+    // Whoever may see one room must not make us look at all others.
+    match sight.room() {
+        Some(room) if room.starts_with(&prefix) => room.clone_into(&mut prefix),
+        Some(room) if !prefix.starts_with(room) => return Ok(documents),
+        _ => {}
+    }
+    let at_once = if sight.is_whole() { limit } else { MAX_LIMIT };
+    for _ in 0..MAX_LOOKED_AT / MAX_LIMIT {
+        let found = gateway.rooms.store().list(&prefix, &after, plain, at_once).await.map_err(ApiError::internal)?;
+        let is_last = found.len() < at_once;
+        if let Some(last) = found.last() {
+            last.document.as_str().clone_into(&mut after);
+        }
+        let seen = found.into_iter().filter(|about| sight.covers(gateway, &about.document));
+        documents.extend(seen.map(DocumentInfo::from));
+        if is_last || documents.len() >= limit {
+            return Ok(documents);
+        }
+    }
+    let message = "your token is for few of very many documents; ask with a longer prefix";
+    Err(ApiError::bad_request("longer_prefix", message))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]

@@ -7,7 +7,7 @@ use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::{Authority, Capability, Principal, Role};
 use buildspaces_rooms::RoomHandle;
 
-use super::{Grant, Refusal, admit, identify};
+use super::{Grant, Refusal, Sight, admit, identify};
 use crate::Gateway;
 use crate::error::ApiError;
 
@@ -59,6 +59,12 @@ impl Caller {
     /// Who this is, for what is about no room.
     pub(crate) async fn identify(&self, gateway: &Gateway) -> Result<Principal, ApiError> {
         Ok(self.somebody(gateway).await?.grant.authority.principal)
+    }
+
+    /// Which documents a list may show them.
+    pub(crate) async fn sight(&self, gateway: &Gateway) -> Result<Sight, ApiError> {
+        let super::Somebody { grant, may_see, .. } = self.somebody(gateway).await?;
+        Ok(Sight { grant, may_see })
     }
 
     /// Whoever began a session here and may change its name.

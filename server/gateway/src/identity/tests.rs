@@ -443,3 +443,46 @@ async fn who_made_a_room_is_its_host() {
         assert_eq!(seen, (&json!(role), &Value::Null, &json!(false), &json!(true)), "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_list_names_only_what_the_token_is_for() {
+    let f = Fixture::new(AuthConfig { guests: true, ..closed() });
+    let room = f.room().await;
+    let host = f.token("host", Role::Host, None);
+    for name in ["alpha", "beta", "gamma"] {
+        let request = Request::put(format!("/api/v1/documents/{name}"))
+            .header("host", "localhost:8080")
+            .header("content-type", "text/plain")
+            .header("authorization", format!("Bearer {host}"));
+        let response = f.router.clone().oneshot(request.body(Body::from("x")).expect("request")).await.expect("answer");
+        assert_eq!(response.status(), 201);
+    }
+    let list = async |token: &str, query: &str| {
+        let (status, body) = f.call("GET", &format!("/api/v1/documents?{query}"), token, None).await;
+        assert_eq!(status, 200, "{body}");
+        let documents = body["documents"].as_array().expect("a list").clone();
+        documents.iter().map(|document| document["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&host, "").await, ["alpha", "beta", "gamma"]);
+    assert_eq!(list(&f.token("eve", Role::Viewer, Some(&room)), "").await, [""; 0]);
+    let beta = f.token("eve", Role::Viewer, Some("beta"));
+    assert_eq!(list(&beta, "").await, ["beta"]);
+    assert_eq!(list(&beta, "prefix=b").await, ["beta"]);
+    assert_eq!(list(&beta, "prefix=g").await, [""; 0]);
+    let limited = |patterns: &[&str]| f.token_for("eve", Role::Viewer, None, patterns, Duration::from_secs(60));
+    let two = limited(&["beta", "g*"]);
+    assert_eq!(list(&two, "limit=1").await, ["beta"]);
+    assert_eq!(list(&two, "limit=1&after=beta").await, ["gamma"]);
+    // A guest knows of what they have the link of.
+    let (_, guest) = f.call("POST", "/api/v1/sessions", "", Some(json!({ "name": "Eve" }))).await;
+    assert_eq!(list(guest["token"].as_str().expect("a token"), "").await, [""; 0]);
+
+    let all = list(&f.token("ada", Role::Viewer, Some(&room)), &format!("prefix={room}/")).await;
+    assert!(all.len() > 1, "{all:?}");
+    let one = limited(&[&format!("{room}/tree:main"), &all[0]]);
+    let seen = list(&one, &format!("prefix={room}/")).await;
+    assert!(
+        seen.contains(&all[0]) && seen.iter().all(|name| *name == all[0] || name.ends_with("/tree:main")),
+        "{seen:?}"
+    );
+}

@@ -142,6 +142,11 @@ impl Scope {
             && self.documents.as_ref().is_none_or(|globs| globs.is_match(document.as_str()))
     }
 
+    /// The one room it is for.
+    pub(super) fn room(&self) -> Option<&str> {
+        self.room.as_deref()
+    }
+
     /// Not for one room alone.
     pub(super) fn any_room(&self) -> bool {
         self.room.is_none() && self.documents.is_none()
