@@ -25,7 +25,7 @@ use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::listener::Ear;
 use crate::outbox::{CloseReason, Full, Lane};
-use crate::ports::{Record, Store, StoreError, StoredDocument};
+use crate::ports::{Deletion, Record, Store, StoreError, StoredDocument};
 use crate::{Error, Present, RoomEvent, meters};
 
 /// Requests that wait for one document. When it is full, senders wait: a connection stops reading its socket.
@@ -80,6 +80,15 @@ pub(crate) enum Command {
     Propose(Box<Proposal>),
     State(oneshot::Sender<Result<Present, Error>>),
     Bury(oneshot::Sender<()>),
+    Remove(Box<Removal>),
+}
+
+/// A deletion that is to happen only while the last update is the one `expected`.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    pub(crate) expected: u64,
+    pub(crate) deletion: Deletion,
+    pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
 
 /// An update from outside that did not come over a connection, to be taken only while the last update is the one `expected`.
@@ -195,6 +204,9 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
             Ok(Some(Command::Bury(reply))) => {
                 let _ = reply.send(());
             }
+            Ok(Some(Command::Remove(removal))) => {
+                let _ = removal.reply.send(Err(error.clone()));
+            }
             Ok(Some(Command::Diff { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
             }
@@ -275,6 +287,8 @@ struct Actor {
     began: Option<Instant>,
     /// Who waits for the end, because the document was deleted.
     buried: Option<oneshot::Sender<()>>,
+    /// The deletion that comes next. What came behind it waits in `turn`.
+    removal: Option<Box<Removal>>,
 }
 
 impl Actor {
@@ -299,6 +313,7 @@ impl Actor {
             last_used: tokio::time::Instant::now(),
             began: None,
             buried: None,
+            removal: None,
         }
     }
 
@@ -335,6 +350,16 @@ impl Actor {
             }
             if !self.perform() {
                 return End::Failed;
+            }
+            while let Some(removal) = self.removal.take() {
+                if let Some(end) = Box::pin(self.remove(*removal)).await {
+                    return end;
+                }
+                // It was not to be; what came behind it goes on.
+                self.take_turn();
+                if !self.perform() {
+                    return End::Failed;
+                }
             }
             if self.buried.is_some() {
                 Box::pin(self.stop()).await;
@@ -386,10 +411,14 @@ impl Actor {
         self.began = Some(Instant::now());
         meters::TURN_COMMANDS.record(self.turn.len() as f64);
         let mut turn = std::mem::take(&mut self.turn);
-        for command in turn.drain(..) {
+        let mut commands = turn.drain(..);
+        while self.removal.is_none()
+            && let Some(command) = commands.next()
+        {
             self.command(command);
         }
-        self.turn = turn;
+        let rest: Vec<Command> = commands.collect();
+        self.turn = if rest.is_empty() { turn } else { rest };
     }
 
     fn command(&mut self, command: Command) {
@@ -452,6 +481,14 @@ impl Actor {
                 let _ = reply.send(Ok(Present { seq: self.document.seq(), state, state_vector }));
             }
             Command::Bury(reply) => self.buried = Some(reply),
+            Command::Remove(removal) => {
+                self.document.end_turn(Instant::now(), &mut self.effects);
+                if removal.expected == self.document.seq() {
+                    self.removal = Some(removal);
+                } else {
+                    let _ = removal.reply.send(Err(Error::Changed));
+                }
+            }
             Command::CloseAll { reason } => {
                 let peers: Vec<ConnectionId> = self.peers.keys().copied().collect();
                 let close = |peer| Effect::Close { peer, reason: (*reason).clone() };
@@ -661,18 +698,53 @@ impl Actor {
         while let Ok(command) = self.setup.mailbox.try_recv() {
             self.command(command);
         }
+        if self.save().await { End::Stopping } else { End::Failed }
+    }
+
+    /// Saves everything. False if the log does not take it.
+    async fn save(&mut self) -> bool {
         self.perform();
         self.start_append();
         while self.append.is_some() {
             let append = ended(&mut self.append).await;
             if let Err(error) = self.appended(append) {
                 tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
-                return End::Failed;
+                return false;
             }
             self.perform();
             self.start_append();
         }
-        End::Stopping
+        true
+    }
+
+    /// Deletes the document in the state it is in. What came behind is answered accordingly, so that nothing that is acknowledged is
+    /// deleted unseen. `None`: it could not be, and the document goes on.
+    async fn remove(&mut self, removal: Removal) -> Option<End> {
+        let Removal { deletion, reply, .. } = removal;
+        // Without space there is no knowing when everything is saved, nor a way to note a deletion.
+        self.look_after_the_log();
+        if self.is_log_stuck {
+            let _ = reply.send(Err(Error::Full));
+            return None;
+        }
+        let result = match self.save().await {
+            false => Err(Error::Closed),
+            true => match self.setup.store.bury(&self.setup.name, &deletion).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Error::Deleted),
+                Err(error) => Err(error.into()),
+            },
+        };
+        let is_deleted = matches!(result, Ok(()) | Err(Error::Deleted));
+        let _ = reply.send(result);
+        self.setup.mailbox.close();
+        for command in self.turn.drain(..) {
+            refuse(command, is_deleted);
+        }
+        while let Ok(command) = self.setup.mailbox.try_recv() {
+            refuse(command, is_deleted);
+        }
+        Some(if is_deleted { End::Deleted } else { End::Failed })
     }
 
     async fn end(&mut self, end: End) {
@@ -698,6 +770,23 @@ impl Actor {
         if let Some(waiting) = self.buried.take() {
             let _ = waiting.send(());
         }
+    }
+}
+
+/// Answers what came behind a deletion. Who only waits for an answer learns from its absence that the document has ended.
+fn refuse(command: Command, is_deleted: bool) {
+    let error = || if is_deleted { Error::Deleted } else { Error::Closed };
+    match command {
+        Command::Connect(newcomer) => {
+            newcomer.lane.close(if is_deleted { CloseReason::Gone } else { CloseReason::Failed });
+        }
+        Command::Propose(proposal) => {
+            let _ = proposal.reply.send(Err(error()));
+        }
+        Command::State(reply) => {
+            let _ = reply.send(Err(error()));
+        }
+        _ => {}
     }
 }
 

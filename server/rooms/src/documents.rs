@@ -72,16 +72,38 @@ impl Rooms {
 
     /// Deletes a plain document. Whoever has it open is told that it is gone.
     pub async fn delete_document(&self, by: &Principal, document: &DocumentName) -> Result<(), Error> {
+        self.delete(by, document, None).await
+    }
+
+    /// As [`Rooms::delete_document`]; with [`Error::Changed`] if the last update is another than `expected`.
+    pub async fn delete_unchanged_document(
+        &self,
+        by: &Principal,
+        document: &DocumentName,
+        expected: u64,
+    ) -> Result<(), Error> {
+        self.delete(by, document, Some(expected)).await
+    }
+
+    async fn delete(&self, by: &Principal, document: &DocumentName, expected: Option<u64>) -> Result<(), Error> {
         check_plain(document)?;
         let about = self.store().about(document).await?;
         let about = about.ok_or_else(|| Error::NoSuchDocument(document.to_string()))?;
         let deletion = Deletion { at: unix_millis(), by: by.id.clone() };
-        if about.deleted.is_some() || !self.store().bury(document, &deletion).await? {
+        if about.deleted.is_some() {
             return Err(Error::Deleted);
         }
-        // Whoever opens it from now on finds it deleted; whoever has it open loses it here.
-        if let Some(live) = self.open_document(document) {
-            live.bury().await;
+        match expected {
+            Some(expected) => self.document(document).await?.remove(expected, deletion).await?,
+            None => {
+                if !self.store().bury(document, &deletion).await? {
+                    return Err(Error::Deleted);
+                }
+                // Whoever opens it from now on finds it deleted; whoever has it open loses it here.
+                if let Some(live) = self.open_document(document) {
+                    live.bury().await;
+                }
+            }
         }
         if let Some(listener) = self.listener() {
             listener.deleted(document, by).await;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::actor::{Command, Newcomer, Projection, Proposal};
+use crate::actor::{Command, Newcomer, Projection, Proposal, Removal};
 use crate::document::Dialect;
 use crate::outbox::{CloseReason, Lane};
+use crate::ports::Deletion;
 use crate::{Error, Present};
 
 /// See the module.
@@ -72,6 +73,11 @@ impl DocumentHandle {
     pub(crate) async fn bury(&self) {
         // An error means that it has ended.
         let _ = self.ask(Command::Bury).await;
+    }
+
+    /// Deletes the document; with [`Error::Changed`] if the last update is another than `expected`.
+    pub(crate) async fn remove(&self, expected: u64, deletion: Deletion) -> Result<(), Error> {
+        self.ask(|reply| Command::Remove(Box::new(Removal { expected, deletion, reply }))).await?
     }
 
     /// The file's text.

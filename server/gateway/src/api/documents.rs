@@ -299,7 +299,7 @@ pub(crate) async fn update(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Deletes a document. Whoever has it open loses it (close code 4404), and its name answers 410 from then on.
+/// Deletes a document; with `If-Match` only if nobody changed it since. Whoever has it open loses it (close code 4404), and its name answers 410 from then on.
 #[utoipa::path(delete, path = "/api/v1/documents/{name}", tag = "documents", params(("name" = String, Path)),
     responses((status = 204), (status = 400, body = ErrorBody, description = "`of_a_room`"), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 410, body = ErrorBody),
@@ -312,9 +312,12 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let (document, by) = permitted(&gateway, &caller, &name, Capability::Manage).await?;
     if headers.contains_key(header::IF_MATCH) {
-        unchanged(&gateway, &document, &headers).await?;
+        // It stays open meanwhile, so that nothing is loaded twice.
+        let (seq, _open) = unchanged(&gateway, &document, &headers).await?;
+        gateway.rooms.delete_unchanged_document(&by, &document, seq).await?;
+    } else {
+        gateway.rooms.delete_document(&by, &document).await?;
     }
-    gateway.rooms.delete_document(&by, &document).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

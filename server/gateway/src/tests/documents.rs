@@ -261,3 +261,25 @@ async fn rich_text_is_had_as_markdown() {
     let answer = f.send("GET", NOTES, &ada, &[("accept", "text/markdown")], Body::empty()).await;
     assert_eq!((answer.status, &answer.bytes[..]), (200, &b"one \\*two\\*\n\n&lt;b&gt;\n"[..]));
 }
+
+#[tokio::test]
+async fn what_somebody_changes_meanwhile_is_not_deleted() {
+    let f = Fixture::new();
+    let ada = f.session("Ada").await;
+    // The change comes a little later each time.
+    for turns in 0..60 {
+        let path = format!("/api/v1/documents/doc{turns}");
+        f.put_text(&path, &ada, "one").await;
+        let etag = f.send("GET", &path, &ada, &[], Body::empty()).await.etag.expect("a tag");
+        let update = Replica::new().set_text("other", "two").expect("changed");
+        let (deleted, changed) =
+            tokio::join!(async { f.send("DELETE", &path, &ada, &[("if-match", &etag)], Body::empty()).await }, async {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                f.send("POST", &format!("{path}/updates"), &ada, &[UPDATE], update).await
+            });
+        let outcome = (deleted.status, changed.status);
+        assert!([(204, 410), (412, 204)].contains(&outcome), "after {turns}: {outcome:?} {}", changed.json());
+    }
+}

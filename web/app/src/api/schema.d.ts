@@ -36,7 +36,7 @@ export interface paths {
          */
         put: operations["create"];
         post?: never;
-        /** Deletes a document. Whoever has it open loses it (close code 4404), and its name answers 410 from then on. */
+        /** Deletes a document; with `If-Match` only if nobody changed it since. Whoever has it open loses it (close code 4404), and its name answers 410 from then on. */
         delete: operations["delete"];
         options?: never;
         head?: never;
