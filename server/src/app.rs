@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use axum::serve::ListenerExt;
 use buildspaces_gateway as gateway;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{RoomId, random_id};
@@ -99,18 +98,9 @@ async fn run(config: Config) -> Result<ExitCode> {
             Box::pin(async move { database.is_ready().await })
         }),
     });
-    let server_tasks = tasks.clone();
-    let listener = listener.tap_io(|stream| {
-        // A keystroke must not wait for the next one to fill a packet.
-        let _ = stream.set_nodelay(true);
-    });
+    let (server_tasks, limits) = (tasks.clone(), config.gateway.limits.clone());
     log_tasks.spawn("http server", async move {
-        let stop = async move { server_tasks.cancelled().await };
-        // Every route is made ready once here; the router itself would do it again for each connection.
-        let service = router.into_make_service();
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
-            tracing::error!(%error, "the HTTP server ended");
-        }
+        gateway::serve(listener, router, &limits, server_tasks.cancelled()).await;
     });
     announce(address, sandboxes.as_ref());
 

@@ -2,8 +2,9 @@
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
 //! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket, [`terminal`] for
-//! terminals, [`identity`] for who may come in, [`api`] for REST, [`error`] for what is said to clients.
+//! terminals, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for what is said to clients.
 
+mod accept;
 mod access;
 pub mod api;
 mod collab;
@@ -52,6 +53,7 @@ pub mod auth {
     };
 }
 
+pub use crate::accept::serve;
 pub use crate::http::{Url, UrlError};
 
 /// Largest REST request body: a text of the largest size, escaped.
@@ -161,6 +163,7 @@ pub fn router(parts: Parts) -> Router {
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .merge(large)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), accept::pace))
         // The framework's own limit, 2 MB, is less than a text of the largest size may take.
         .layer(DefaultBodyLimit::disable())
         .layer(CompressionLayer::new())

@@ -8,6 +8,8 @@
 //! | time before it is known who it is | [`Unauthenticated`] | [`UNAUTHENTICATED`] | `unauthenticated_time` |
 //! | bytes before it is known who it is | [`Unauthenticated`] | [`RESET`] | `unauthenticated_bytes` |
 //! | documents of one socket | [`Budget`] | none: the next one is denied | `documents` |
+//! | connections before they are WebSockets | [`ConnectionLimits`] | none: HTTP status 503 | `connections_address`, `connections_total` |
+//! | time for a request's head and body | [`crate::accept`] | none: the connection ends; status 408 | `request_time` |
 //!
 //! Codes from 4400 to 4499 say that trying again the same way does not help, those from 4500 to 4599 that it does later.
 
@@ -18,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::PrincipalId;
+
+use crate::meters;
 
 /// Sent more, or faster, than the server takes.
 pub(crate) const RATE: u16 = 1008;
@@ -47,6 +51,10 @@ pub struct LimitsConfig {
     pub unauthenticated_bytes: u64,
     /// Documents open on one socket.
     pub documents_per_socket: u32,
+    /// Connections that are no WebSockets (yet), of all. Those of one address are limited as WebSockets are.
+    pub http_connections: u32,
+    /// How long a request's head may take, and how long its body may stand still.
+    pub request: Duration,
     /// Take the client's address from the last entry of `x-forwarded-for`, which a reverse proxy in front wrote.
     pub behind_proxy: bool,
 }
@@ -63,6 +71,8 @@ impl Default for LimitsConfig {
             unauthenticated: Duration::from_secs(30),
             unauthenticated_bytes: 5 << 20,
             documents_per_socket: 1_000,
+            http_connections: 10_000,
+            request: Duration::from_secs(30),
             behind_proxy: false,
         }
     }
@@ -99,7 +109,7 @@ impl Exceeded {
             // Nothing is closed for it.
             Self::Documents => (UNAUTHENTICATED, "documents", "too many documents on one connection; close some"),
         };
-        metrics::counter!("buildspaces_limited_total", "limit" => limit).increment(1);
+        meters::limited(limit);
         (code, message)
     }
 }

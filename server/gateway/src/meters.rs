@@ -24,6 +24,11 @@ impl Drop for OpenConnection {
     }
 }
 
+/// A limit refused something; [`crate::limits`] has the others.
+pub(crate) fn limited(limit: &'static str) {
+    counter!("buildspaces_limited_total", "limit" => limit).increment(1);
+}
+
 /// The server ended a connection.
 pub(crate) fn closed(code: u16) {
     counter!("buildspaces_connections_closed_total", "code" => code.to_string()).increment(1);

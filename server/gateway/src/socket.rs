@@ -18,9 +18,8 @@ use buildspaces_kernel::ids::ConnectionId;
 use buildspaces_rooms::outbox::{Drained, FAIR_BYTES, Header, Wire};
 use buildspaces_rooms::{CloseReason, Outbox};
 use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -118,7 +117,7 @@ impl Upgrade {
         let opening = gateway.clone();
         gateway.tasks.spawn("connection", async move {
             let Ok(upgraded) = on_upgrade.await else { return };
-            match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            match upgraded.downcast::<TokioIo<TcpStream>>() {
                 Ok(upgrade::Parts { io, read_buf, .. }) => {
                     let stream = io.into_inner();
                     let address = stream.peer_addr().map(|peer| {

@@ -4,6 +4,7 @@ mod documents;
 mod terminals;
 mod webhooks_api;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,16 @@ pub(crate) struct Fixture {
     router: Router,
     rooms: Rooms,
     sandboxes: FakeSandboxes,
+    limits: limits::LimitsConfig,
 }
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        Self::with(Config { max_frame_bytes: 65_536, ..Config::default() })
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let limits = config.limits.clone();
         let tasks = Tasks::new();
         let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
         let (sandboxes, _steps) = FakeSandboxes::new(FakeRooms::default());
@@ -44,7 +51,7 @@ impl Fixture {
             buildspaces_plans::Config::default(),
         );
         let parts = Parts {
-            config: Config { max_frame_bytes: 65_536, ..Config::default() },
+            config,
             rooms: rooms.clone(),
             engine,
             sandboxes: Arc::new(sandboxes.clone()),
@@ -58,7 +65,7 @@ impl Fixture {
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: router(parts), rooms, sandboxes }
+        Self { router: router(parts), rooms, sandboxes, limits }
     }
 
     async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {
@@ -94,13 +101,17 @@ impl Fixture {
 
     /// Serves on a free port; ends with the test.
     pub(crate) async fn serve(&self) -> String {
+        self.serve_until(pending()).await.0
+    }
+
+    /// Serves on a free port. Also returns the task that does.
+    pub(crate) async fn serve_until(&self, stop: impl Future<Output = ()> + Send + 'static) -> (String, Tasks) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
-        let router = self.router.clone();
-        Tasks::new().spawn("test server", async move {
-            axum::serve(listener, router).await.expect("serve");
-        });
-        format!("ws://{address}/yjs")
+        let (router, limits) = (self.router.clone(), self.limits.clone());
+        let tasks = Tasks::new();
+        tasks.spawn("test server", async move { serve(listener, router, &limits, stop).await });
+        (format!("ws://{address}/yjs"), tasks)
     }
 }
 
@@ -127,6 +138,13 @@ pub(crate) async fn close_code(socket: &mut Socket) -> u16 {
             return frame.expect("a code").code.into();
         }
     }
+}
+
+/// Lets time pass for everybody at once.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 pub(crate) fn binary(frame: Bytes) -> Frame {

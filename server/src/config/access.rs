@@ -53,6 +53,8 @@ pub(super) struct LimitsFile {
     unauthenticated_seconds: Option<u64>,
     unauthenticated_bytes: Option<u64>,
     documents_per_socket: Option<u32>,
+    http_connections: Option<u32>,
+    request_seconds: Option<u64>,
     behind_proxy: Option<bool>,
 }
 
@@ -103,6 +105,7 @@ pub(super) fn auth(file: AuthFile) -> Result<AuthConfig, Error> {
 pub(super) fn limits(file: LimitsFile) -> Result<LimitsConfig, Error> {
     let defaults = LimitsConfig::default();
     let seconds = within("limits.unauthenticated_seconds", file.unauthenticated_seconds, 0, 3_600)?;
+    let request = within("limits.request_seconds", file.request_seconds, 0, 3_600)?;
     Ok(LimitsConfig {
         messages_per_second: file.messages_per_second.unwrap_or(defaults.messages_per_second),
         messages_burst: file.messages_burst.unwrap_or(defaults.messages_burst),
@@ -113,6 +116,8 @@ pub(super) fn limits(file: LimitsFile) -> Result<LimitsConfig, Error> {
         unauthenticated: seconds.map_or(defaults.unauthenticated, Duration::from_secs),
         unauthenticated_bytes: file.unauthenticated_bytes.unwrap_or(defaults.unauthenticated_bytes),
         documents_per_socket: file.documents_per_socket.unwrap_or(defaults.documents_per_socket),
+        http_connections: file.http_connections.unwrap_or(defaults.http_connections),
+        request: request.map_or(defaults.request, Duration::from_secs),
         behind_proxy: file.behind_proxy.unwrap_or(defaults.behind_proxy),
     })
 }

@@ -5,7 +5,7 @@ use buildspaces_crdt::protocol::Message;
 use futures_util::SinkExt;
 
 use super::*;
-use crate::tests::{Fixture, Socket, binary, close_code, connect, next};
+use crate::tests::{Fixture, Socket, binary, close_code, connect, next, pass};
 
 /// A message behind an address.
 fn to(name: &str, body: &[u8]) -> Bytes {
@@ -154,11 +154,4 @@ async fn a_socket_whose_last_document_was_closed_has_time_for_the_next() {
     }
     pass(Duration::from_secs(31)).await;
     assert_eq!(close_code(&mut socket).await, 4408);
-}
-
-/// Lets time pass for everybody at once.
-async fn pass(time: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
 }

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tower::ServiceExt;
 
 use super::*;
+use crate::limits::LimitsConfig;
 use crate::{Config, Parts, router};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -121,7 +122,7 @@ impl Fixture {
         let address = listener.local_addr().expect("address");
         let router = self.router.clone();
         Tasks::new().spawn("test server", async move {
-            axum::serve(listener, router).await.expect("serve");
+            crate::serve(listener, router, &LimitsConfig::default(), std::future::pending()).await;
         });
         format!("ws://{address}/yjs")
     }

@@ -11,6 +11,8 @@ fn config() -> LimitsConfig {
         unauthenticated: Duration::from_secs(5),
         unauthenticated_bytes: 100,
         documents_per_socket: 2,
+        http_connections: 2,
+        request: Duration::from_secs(5),
         behind_proxy: false,
     }
 }

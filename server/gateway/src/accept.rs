@@ -1,0 +1,209 @@
+//! Takes TCP connections and serves HTTP on them, until they become WebSockets or end.
+//!
+//! A connection that says nothing holds a file descriptor all the same, and one that says it slowly holds a request too. So connections
+//! are counted, by address and all together, a request's head has its time, and a body must keep a pace. What has become a WebSocket is
+//! counted and looked after in [`crate::socket`] instead, and costs nothing here.
+
+use std::future::Future;
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use buildspaces_kernel::tasks::Tasks;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep, sleep};
+use tower_service::Service;
+
+use crate::error::ApiError;
+use crate::limits::{ConnectionLimits, Exceeded, LimitsConfig};
+use crate::{Gateway, meters};
+
+/// How long to wait when the system has no file descriptor or no memory for another connection.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes a second that buy a body more time. A phone at the edge of its network sends more.
+const SLOWEST: u64 = 4 << 10;
+
+/// Serves `router` until `stop`, then takes no more connections, and returns once every request under way was answered. Who has not asked
+/// for anything by then is not waited for.
+pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig, stop: impl Future<Output = ()>) {
+    let limits = ConnectionLimits::new(config, usize::try_from(config.http_connections).unwrap_or(usize::MAX));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout((!config.request.is_zero()).then_some(config.request));
+    // Every route is made ready once here; the router itself would do it again for each connection.
+    let router: Router = router.with_state(());
+    let connections = Tasks::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = &mut stop => break,
+        };
+        // A reverse proxy has all of its clients' connections; it counts them itself.
+        let counted = (!config.behind_proxy).then(|| peer.ip());
+        let permit = match limits.connect(counted) {
+            Ok(permit) => permit,
+            Err(exceeded) => {
+                refuse(stream, exceeded);
+                continue;
+            }
+        };
+        // A keystroke must not wait for the next one to fill a packet.
+        let _ = stream.set_nodelay(true);
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let (router, asked) = (router.clone(), has_asked.clone());
+        let answer = service_fn(move |request: hyper::Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            router.clone().call(request)
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), answer).with_upgrades();
+        let stopping = connections.clone();
+        connections.spawn("http connection", async move {
+            let _permit = permit;
+            let mut connection = std::pin::pin!(connection);
+            let result = tokio::select! {
+                result = connection.as_mut() => result,
+                () = stopping.cancelled() => {
+                    // Browsers open connections before they need them.
+                    if !has_asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().await
+                }
+            };
+            match result {
+                // Browsers keep connections that they do not need for a while.
+                Err(error) if error.is_timeout() && !has_asked.load(Ordering::Relaxed) => {
+                    meters::limited("request_time")
+                }
+                Err(error) => tracing::trace!(%error, "an HTTP connection ended"),
+                Ok(()) => {}
+            }
+        });
+    }
+    drop(listener);
+    connections.shutdown(Duration::MAX).await;
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // The client has gone already.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+                ) => {}
+            Err(error) => {
+                tracing::error!(%error, "no connection can be taken; trying again");
+                sleep(NO_ROOM_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Says so and ends the connection. Nobody waits for it to be read.
+fn refuse(stream: TcpStream, exceeded: Exceeded) {
+    let (_, message) = exceeded.close();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+         content-length: {}\r\n\r\n{message}",
+        message.len()
+    );
+    // A new socket's buffer has room for it.
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(answer.as_bytes()));
+}
+
+/// Middleware: a request's body must not take for ever.
+pub(crate) async fn pace(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let patience = gateway.config.limits.request;
+    if patience.is_zero() || request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let is_late = Arc::new(AtomicBool::new(false));
+    let paced = |body| Body::new(Paced::new(body, patience, is_late.clone()));
+    let response = next.run(request.map(paced)).await;
+    if is_late.load(Ordering::Relaxed) {
+        meters::limited("request_time");
+        let message = "the request's body came too slowly; send it again";
+        return ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow_body", message).into_response();
+    }
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        meters::limited("body_bytes");
+    }
+    response
+}
+
+/// A body that ends with an error when it was waited for too long. Only waiting counts: what takes us long is not the client's doing.
+struct Paced {
+    body: Body,
+    /// How long may still be waited, and how long at most without a byte.
+    left: Duration,
+    most: Duration,
+    waiting: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    is_late: Arc<AtomicBool>,
+}
+
+impl Paced {
+    fn new(body: Body, most: Duration, is_late: Arc<AtomicBool>) -> Self {
+        Self { body, left: most, most, waiting: None, timer: Box::pin(sleep(most)), is_late }
+    }
+}
+
+impl HttpBody for Paced {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if let Some(since) = this.waiting.take() {
+                    this.left = this.left.saturating_sub(since.elapsed());
+                }
+                let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+                let bought = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000 / SLOWEST));
+                this.left = this.left.saturating_add(bought).min(this.most);
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                if this.waiting.is_none() {
+                    let now = Instant::now();
+                    this.waiting = Some(now);
+                    this.timer.as_mut().reset(now + this.left);
+                }
+                ready!(this.timer.as_mut().poll(cx));
+                this.is_late.store(true, Ordering::Relaxed);
+                Poll::Ready(Some(Err("the body came too slowly".into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;
