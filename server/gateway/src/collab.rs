@@ -23,15 +23,10 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
-use crate::limits::{Budget, Exceeded, RESET, Unauthenticated, UserPermit};
+use crate::limits::{Budget, Exceeded, RESET, Unauthenticated, UserPermit, Waiting};
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, Origin, Socket, Upgrade, close_of};
 use crate::yjs;
-
-/// What may wait for documents that are not open yet: bytes, messages, documents. Past it the socket is closed with 4205.
-const MAX_WAITING_BYTES: usize = 5 << 20;
-const MAX_WAITING_MESSAGES: usize = 1000;
-const MAX_WAITING_DOCUMENTS: usize = 100;
 
 /// How long before a token ends the client is asked for another.
 const ASK_BEFORE_END: Duration = Duration::from_secs(30);
@@ -114,8 +109,8 @@ struct Collab<'a> {
     lanes: HashMap<ConnectionId, Bytes>,
     verdicts: FuturesUnordered<Abortable<BoxFuture<'a, Verdict>>>,
     watches: FuturesUnordered<BoxFuture<'static, Watched>>,
-    waiting_bytes: usize,
-    waiting_messages: usize,
+    /// What waits for documents that are not open yet.
+    waiting: Waiting,
     /// Documents on this socket.
     budget: Budget,
     /// Whoever was let in first counts as the socket's user.
@@ -132,8 +127,7 @@ impl<'a> Collab<'a> {
             lanes: HashMap::new(),
             verdicts: FuturesUnordered::new(),
             watches: FuturesUnordered::new(),
-            waiting_bytes: 0,
-            waiting_messages: 0,
+            waiting: Waiting::new(&gateway.config.limits),
             budget: Budget::documents(&gateway.config.limits),
             user: None,
         }
@@ -233,19 +227,14 @@ impl<'a> Collab<'a> {
 
     /// Keeps a message for a document that is not open yet.
     fn wait(&mut self, address: Bytes, frame: Bytes) -> Result<(), Option<Close>> {
-        let documents = self.waiting_documents();
         let is_new = !self.documents.contains_key(&address);
-        if is_new && self.budget.take(1).is_err() {
-            return Err(Some(Close::new(RESET, Exceeded::Documents.close().1)));
+        if is_new {
+            if self.budget.take(1).is_err() {
+                return Err(Some(Close::new(RESET, Exceeded::Documents.close().1)));
+            }
+            self.waiting.document(self.waiting_documents()).map_err(|exceeded| Some(exceeded.into()))?;
         }
-        let is_too_much = self.waiting_bytes + frame.len() > MAX_WAITING_BYTES
-            || self.waiting_messages >= MAX_WAITING_MESSAGES
-            || (is_new && documents >= MAX_WAITING_DOCUMENTS);
-        if is_too_much {
-            return Err(Some(Close::new(RESET, "too much was sent before a token was accepted")));
-        }
-        self.waiting_bytes += frame.len();
-        self.waiting_messages += 1;
+        self.waiting.take(frame.len()).map_err(|exceeded| Some(exceeded.into()))?;
         let new = || Slot::Waiting { messages: VecDeque::new(), opening: None };
         if let Slot::Waiting { messages, .. } = self.documents.entry(address).or_insert_with(new) {
             messages.push_back(frame);
@@ -271,8 +260,8 @@ impl<'a> Collab<'a> {
             self.socket.outbox().message(&address, hocuspocus::permission_denied(reason));
             return Ok(());
         }
-        if is_new && self.waiting_documents() >= MAX_WAITING_DOCUMENTS {
-            return Err(Some(Close::new(RESET, "too many documents wait to be let in")));
+        if is_new {
+            self.waiting.document(self.waiting_documents()).map_err(|exceeded| Some(exceeded.into()))?;
         }
         let new = || Slot::Waiting { messages: VecDeque::new(), opening: None };
         let Slot::Waiting { opening, .. } = self.documents.entry(address.clone()).or_insert_with(new) else {
@@ -319,8 +308,7 @@ impl<'a> Collab<'a> {
                 let open = Slot::Open(Box::new(Open { connection, name, watch, renewal: None }));
                 if let Slot::Waiting { messages, .. } = std::mem::replace(slot, open) {
                     for frame in messages {
-                        self.waiting_bytes -= frame.len();
-                        self.waiting_messages -= 1;
+                        self.waiting.give(frame.len());
                         // What waits is neither a token nor a close, so this does not come back here.
                         Box::pin(self.receive(&frame)).await?;
                     }
@@ -408,8 +396,7 @@ impl<'a> Collab<'a> {
         self.budget.give(u64::from(removed.is_some()));
         match removed {
             Some(Slot::Waiting { messages, .. }) => {
-                self.waiting_messages -= messages.len();
-                self.waiting_bytes -= messages.iter().map(Bytes::len).sum::<usize>();
+                messages.iter().for_each(|frame| self.waiting.give(frame.len()));
             }
             Some(Slot::Open(open)) => {
                 self.lanes.remove(&open.connection.id());

@@ -56,9 +56,6 @@ pub mod auth {
 pub use crate::accept::serve;
 pub use crate::http::{Url, UrlError};
 
-/// Largest REST request body: a text of the largest size, escaped.
-const MAX_BODY_BYTES: usize = 8 << 20;
-
 /// What can be set about the gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -141,6 +138,7 @@ impl std::ops::Deref for Inner {
 
 /// Every route of the server.
 pub fn router(parts: Parts) -> Router {
+    let body_bytes = parts.config.limits.body_bytes;
     let connections = ConnectionLimits::new(&parts.config.limits, parts.config.max_connections);
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
     let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports: exports::Exports::default() }));
@@ -160,7 +158,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(web::file)
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(RequestBodyLimitLayer::new(usize::try_from(body_bytes).unwrap_or(usize::MAX)))
         .merge(large)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), accept::pace))

@@ -7,6 +7,7 @@
 //! | connections per address and user, and all | [`ConnectionLimits`] | [`CONNECTIONS`] | `connections_address`, `connections_user`, `connections_total` |
 //! | time before it is known who it is | [`Unauthenticated`] | [`UNAUTHENTICATED`] | `unauthenticated_time` |
 //! | bytes before it is known who it is | [`Unauthenticated`] | [`RESET`] | `unauthenticated_bytes` |
+//! | what waits for documents that are not open yet | [`Waiting`] | [`RESET`] | `waiting` |
 //! | documents of one socket | [`Budget`] | none: the next one is denied | `documents` |
 //! | connections before they are WebSockets | [`ConnectionLimits`] | none: HTTP status 503 | `connections_address`, `connections_total` |
 //! | time for a request's head and body | [`crate::accept`] | none: the connection ends; status 408 | `request_time` |
@@ -51,6 +52,12 @@ pub struct LimitsConfig {
     pub unauthenticated_bytes: u64,
     /// Documents open on one socket.
     pub documents_per_socket: u32,
+    /// What may wait on one socket for documents that are not open yet.
+    pub waiting_bytes: u64,
+    pub waiting_messages: u32,
+    pub waiting_documents: u32,
+    /// Largest body of a request, archives of rooms excepted.
+    pub body_bytes: u64,
     /// Connections that are no WebSockets (yet), of all. Those of one address are limited as WebSockets are.
     pub http_connections: u32,
     /// How long a request's head may take, and how long its body may stand still.
@@ -71,6 +78,11 @@ impl Default for LimitsConfig {
             unauthenticated: Duration::from_secs(30),
             unauthenticated_bytes: 5 << 20,
             documents_per_socket: 1_000,
+            waiting_bytes: 5 << 20,
+            waiting_messages: 1_000,
+            waiting_documents: 100,
+            // A text of the largest size, escaped.
+            body_bytes: 8 << 20,
             http_connections: 10_000,
             request: Duration::from_secs(30),
             behind_proxy: false,
@@ -88,6 +100,7 @@ pub(crate) enum Exceeded {
     Connections,
     UnauthenticatedTime,
     UnauthenticatedBytes,
+    Waiting,
     Documents,
 }
 
@@ -106,6 +119,7 @@ impl Exceeded {
                 (UNAUTHENTICATED, "unauthenticated_time", "the connection did not say in time who it is")
             }
             Self::UnauthenticatedBytes => (RESET, "unauthenticated_bytes", "too much was sent before saying who it is"),
+            Self::Waiting => (RESET, "waiting", "too much was sent before a token was accepted"),
             // Nothing is closed for it.
             Self::Documents => (UNAUTHENTICATED, "documents", "too many documents on one connection; close some"),
         };
@@ -229,6 +243,41 @@ impl Budget {
     /// Gives back what was taken.
     pub(crate) fn give(&mut self, units: u64) {
         self.used = self.used.saturating_sub(units);
+    }
+}
+
+/// What was said on one socket to documents that are not open yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    bytes: Budget,
+    messages: Budget,
+    most_documents: usize,
+}
+
+impl Waiting {
+    pub(crate) fn new(config: &LimitsConfig) -> Self {
+        Self {
+            bytes: Budget::new(config.waiting_bytes, Exceeded::Waiting),
+            messages: Budget::new(u64::from(config.waiting_messages), Exceeded::Waiting),
+            most_documents: config.waiting_documents as usize,
+        }
+    }
+
+    /// May one more document wait beside `documents`?
+    pub(crate) fn document(&self, documents: usize) -> Result<(), Exceeded> {
+        if self.most_documents == 0 || documents < self.most_documents { Ok(()) } else { Err(Exceeded::Waiting) }
+    }
+
+    /// A message of `bytes` waits.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Exceeded> {
+        self.messages.take(1)?;
+        self.bytes.take(bytes as u64)
+    }
+
+    /// It waits no more.
+    pub(crate) fn give(&mut self, bytes: usize) {
+        self.messages.give(1);
+        self.bytes.give(bytes as u64);
     }
 }
 

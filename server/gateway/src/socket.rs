@@ -348,6 +348,7 @@ impl Socket {
             return Some(Event::Wrong(exceeded.into()));
         }
         let too_large = || {
+            meters::limited("frame_bytes");
             let reason = format!("a message may have at most {} bytes", self.max_frame_bytes);
             Event::Wrong(Close::new(1009, reason))
         };

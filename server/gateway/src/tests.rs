@@ -1,6 +1,7 @@
 //! The whole gateway over in-memory rooms and a scripted engine: REST through the router, documents through a socket.
 
 mod documents;
+mod limits;
 mod terminals;
 mod webhooks_api;
 
@@ -30,7 +31,7 @@ pub(crate) struct Fixture {
     router: Router,
     rooms: Rooms,
     sandboxes: FakeSandboxes,
-    limits: limits::LimitsConfig,
+    limits: crate::limits::LimitsConfig,
 }
 
 impl Fixture {

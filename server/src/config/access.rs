@@ -53,6 +53,10 @@ pub(super) struct LimitsFile {
     unauthenticated_seconds: Option<u64>,
     unauthenticated_bytes: Option<u64>,
     documents_per_socket: Option<u32>,
+    waiting_bytes: Option<u64>,
+    waiting_messages: Option<u32>,
+    waiting_documents: Option<u32>,
+    body_bytes: Option<u64>,
     http_connections: Option<u32>,
     request_seconds: Option<u64>,
     behind_proxy: Option<bool>,
@@ -105,6 +109,7 @@ pub(super) fn auth(file: AuthFile) -> Result<AuthConfig, Error> {
 pub(super) fn limits(file: LimitsFile) -> Result<LimitsConfig, Error> {
     let defaults = LimitsConfig::default();
     let seconds = within("limits.unauthenticated_seconds", file.unauthenticated_seconds, 0, 3_600)?;
+    let body = within("limits.body_bytes", file.body_bytes, 65_536, 1 << 30)?;
     let request = within("limits.request_seconds", file.request_seconds, 0, 3_600)?;
     Ok(LimitsConfig {
         messages_per_second: file.messages_per_second.unwrap_or(defaults.messages_per_second),
@@ -116,6 +121,10 @@ pub(super) fn limits(file: LimitsFile) -> Result<LimitsConfig, Error> {
         unauthenticated: seconds.map_or(defaults.unauthenticated, Duration::from_secs),
         unauthenticated_bytes: file.unauthenticated_bytes.unwrap_or(defaults.unauthenticated_bytes),
         documents_per_socket: file.documents_per_socket.unwrap_or(defaults.documents_per_socket),
+        waiting_bytes: file.waiting_bytes.unwrap_or(defaults.waiting_bytes),
+        waiting_messages: file.waiting_messages.unwrap_or(defaults.waiting_messages),
+        waiting_documents: file.waiting_documents.unwrap_or(defaults.waiting_documents),
+        body_bytes: body.unwrap_or(defaults.body_bytes),
         http_connections: file.http_connections.unwrap_or(defaults.http_connections),
         request: request.map_or(defaults.request, Duration::from_secs),
         behind_proxy: file.behind_proxy.unwrap_or(defaults.behind_proxy),

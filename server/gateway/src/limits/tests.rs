@@ -11,6 +11,10 @@ fn config() -> LimitsConfig {
         unauthenticated: Duration::from_secs(5),
         unauthenticated_bytes: 100,
         documents_per_socket: 2,
+        waiting_bytes: 100,
+        waiting_messages: 3,
+        waiting_documents: 2,
+        body_bytes: 100,
         http_connections: 2,
         request: Duration::from_secs(5),
         behind_proxy: false,
@@ -26,6 +30,9 @@ fn unlimited() -> LimitsConfig {
         unauthenticated: Duration::ZERO,
         unauthenticated_bytes: 0,
         documents_per_socket: 0,
+        waiting_bytes: 0,
+        waiting_messages: 0,
+        waiting_documents: 0,
         ..config()
     }
 }
@@ -102,6 +109,8 @@ fn zero_means_no_limit() {
     assert_eq!(before.deadline(), None);
     assert_eq!(before.take(now + Duration::from_secs(1 << 30), 1 << 40), Ok(()));
     assert_eq!(Budget::documents(&config).take(1 << 40), Ok(()));
+    let mut waiting = Waiting::new(&config);
+    assert_eq!((waiting.take(1 << 40), waiting.document(1 << 20)), (Ok(()), Ok(())));
     let limits = ConnectionLimits::new(&config, 0);
     let ada = PrincipalId::random();
     let all: Vec<_> = (0..5_000).map(|_| (limits.connect(address("203.0.113.7")), limits.identify(&ada))).collect();
@@ -125,6 +134,18 @@ fn a_budget_is_given_back() {
     assert_eq!(documents.take(1), Err(Exceeded::Documents));
     documents.give(1);
     assert_eq!(documents.take(1), Ok(()));
+}
+
+#[test]
+fn what_waits_is_bounded_by_bytes_messages_and_documents() {
+    let mut waiting = Waiting::new(&config());
+    assert_eq!((waiting.take(60), waiting.take(60)), (Ok(()), Err(Exceeded::Waiting)));
+    let mut waiting = Waiting::new(&config());
+    assert!((0..3).all(|_| waiting.take(1).is_ok()));
+    assert_eq!(waiting.take(1), Err(Exceeded::Waiting));
+    waiting.give(1);
+    assert_eq!(waiting.take(1), Ok(()));
+    assert_eq!((waiting.document(1), waiting.document(2)), (Ok(()), Err(Exceeded::Waiting)));
 }
 
 #[test]
@@ -189,6 +210,7 @@ fn what_is_exceeded_has_a_code_of_the_right_band() {
         (Exceeded::ByteRate, 1008),
         (Exceeded::UnauthenticatedTime, 4408),
         (Exceeded::UnauthenticatedBytes, 4205),
+        (Exceeded::Waiting, 4205),
         (Exceeded::Connections, 4529),
         (Exceeded::ConnectionsOfAddress, 4529),
         (Exceeded::ConnectionsOfUser, 4529),
