@@ -249,6 +249,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         allowed_origins.push(origin);
         allowed_hosts.push(host);
     }
+    let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
+    let stop_grace = Duration::from_secs(stop_grace);
     let defaults = buildspaces_gateway::Config::default();
     let gateway = buildspaces_gateway::Config {
         allowed_origins,
@@ -260,6 +262,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
             .unwrap_or(defaults.max_connections),
         max_waiting_bytes: within("max_waiting_bytes", file.max_waiting_bytes, 65_536, 1 << 30)?
             .unwrap_or(defaults.max_waiting_bytes),
+        // Documents are saved before, and clients say goodbye after it.
+        farewell: stop_grace / 4,
         auth,
         limits: access::limits(file.limits)?,
     };
@@ -274,7 +278,6 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
             "otlp_endpoint = {endpoint:?} is not an address such as http://127.0.0.1:4318; a collector beside the server goes on over TLS"
         )));
     }
-    let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
     let max_document_memory = within("max_document_memory_mib", file.max_document_memory_mib, 16, 1 << 24)?
         .unwrap_or_else(default_document_memory_mib);
     let max_document = within("max_document_mib", file.max_document_mib, 1, 4096)?.unwrap_or(64);
@@ -293,7 +296,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         otlp_share: within("otlp_share", file.otlp_share, 0.0, 1.0)?.unwrap_or(0.01),
         gateway,
         sandbox: sandbox(file.sandbox, environment)?,
-        stop_grace: Duration::from_secs(stop_grace),
+        stop_grace,
         durability: file.durability,
         rooms: buildspaces_rooms::Config {
             memory_bytes: max_document_memory << 20,

@@ -138,7 +138,7 @@ impl<'a> Collab<'a> {
         // Documents hear first that nobody is there any more.
         self.documents.clear();
         if let Some(Some(close)) = close {
-            self.socket.close(close).await;
+            self.gateway.close(self.socket, close).await;
         }
     }
 

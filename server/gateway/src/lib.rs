@@ -27,6 +27,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -44,6 +45,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::limits::ConnectionLimits;
+use crate::socket::{Close, STOPPING, Socket};
 
 /// Who may come in: what the configuration and the command line need of it.
 pub mod auth {
@@ -71,6 +73,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Bytes that may wait for one WebSocket connection. Past it the connection ends with 1013.
     pub max_waiting_bytes: usize,
+    /// How long at most the connections of a server that stops are told so one after the other.
+    pub farewell: Duration,
     /// Who may come in. Without keys everybody may.
     pub auth: auth::AuthConfig,
     /// How much one client may ask for.
@@ -86,6 +90,7 @@ impl Default for Config {
             max_frame_bytes: 16 << 20,
             max_connections: 10_000,
             max_waiting_bytes: 16 << 20,
+            farewell: Duration::from_secs(3),
             auth: auth::AuthConfig::default(),
             limits: limits::LimitsConfig::default(),
         }
@@ -120,6 +125,17 @@ pub(crate) struct Inner {
     /// Who is who, and whose time is over.
     identity: identity::Identity,
     exports: exports::Exports,
+}
+
+impl Inner {
+    /// Ends a connection. When the server stops all of them end, and clients that all heard so in one moment would all come back in one.
+    pub(crate) async fn close(&self, socket: Socket, close: Close) {
+        if close.code == STOPPING {
+            let spread = limits::spread_of(self.connections.count(), self.config.farewell);
+            tokio::time::sleep(spread.mul_f64(rand::random())).await;
+        }
+        socket.close(close).await;
+    }
 }
 
 impl std::ops::Deref for Gateway {

@@ -33,6 +33,9 @@ pub(crate) const RESET: u16 = 4205;
 /// Too many connections at the moment: try again later.
 pub(crate) const CONNECTIONS: u16 = 4529;
 
+/// Clients a second that come back without anybody noticing: a fraction of what a server lets in.
+const FAREWELLS_PER_SECOND: u32 = 1_000;
+
 /// What can be set. The defaults are far above what an editor, a whiteboard or an office behind one address needs.
 #[derive(Clone, Debug)]
 pub struct LimitsConfig {
@@ -343,6 +346,11 @@ impl ConnectionLimits {
         Ok(UserPermit { limits: self.clone(), user: user.clone() })
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.lock().all
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.counts.lock().expect("no code panics while it holds the lock")
     }
@@ -379,6 +387,12 @@ fn uncount<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
             counts.remove(key);
         }
     }
+}
+
+/// Over how long a time so many connections are told that the server stops: as fast as their clients can come back, and no longer than
+/// `most`.
+pub(crate) fn spread_of(connections: u32, most: Duration) -> Duration {
+    (Duration::from_secs(1) / FAREWELLS_PER_SECOND).saturating_mul(connections).min(most)
 }
 
 /// What an address is counted under; `None` for this machine itself.

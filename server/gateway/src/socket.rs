@@ -434,6 +434,9 @@ pub(crate) const DOCUMENT_TOO_LARGE: &str = "the document would be larger than i
 /// The code that tells a slow reader to begin anew.
 pub(crate) const TOO_SLOW: u16 = 1013;
 
+/// The code that tells everybody to come back after the server's stop.
+pub(crate) const STOPPING: u16 = 1012;
+
 /// The next message, or `None` if nothing came and there are replies to send.
 fn poll_message(
     cx: &mut Context<'_>,
@@ -486,6 +489,6 @@ pub(crate) fn close_of(reason: &CloseReason) -> Close {
         CloseReason::TooLarge => Close::new(4413, DOCUMENT_TOO_LARGE),
         CloseReason::Gone => Close::new(4404, "the document was deleted"),
         CloseReason::Failed => Close::new(1011, "the document could not be stored or loaded; connect again"),
-        CloseReason::Stopping => Close::new(1012, "the server is stopping; connect again"),
+        CloseReason::Stopping => Close::new(STOPPING, "the server is stopping; connect again"),
     }
 }

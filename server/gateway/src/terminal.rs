@@ -50,7 +50,7 @@ pub(crate) async fn connect(
             Err(close) => Some(close),
         };
         if let Some(close) = close {
-            socket.close(close).await;
+            own.close(socket, close).await;
         }
     })
 }

@@ -32,6 +32,7 @@ pub(crate) struct Fixture {
     rooms: Rooms,
     sandboxes: FakeSandboxes,
     limits: crate::limits::LimitsConfig,
+    tasks: Tasks,
 }
 
 impl Fixture {
@@ -62,11 +63,11 @@ impl Fixture {
                 Arc::new(buildspaces_kernel::clock::unix_millis),
                 &webhooks::Config::default(),
             ),
-            tasks,
+            tasks: tasks.clone(),
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: router(parts), rooms, sandboxes, limits }
+        Self { router: router(parts), rooms, sandboxes, limits, tasks }
     }
 
     async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {

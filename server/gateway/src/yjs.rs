@@ -85,7 +85,7 @@ async fn serve(gateway: &Gateway, asked: &Asked, dialect: Dialect, mut socket: S
         Err(close) => Some(close),
     };
     if let Some(close) = close {
-        socket.close(close).await;
+        gateway.close(socket, close).await;
     }
 }
 

@@ -220,3 +220,11 @@ fn what_is_exceeded_has_a_code_of_the_right_band() {
         assert!(exceeded.close().1.len() <= 123, "a close frame has no room for more");
     }
 }
+
+#[test]
+fn few_connections_are_told_at_once_and_many_in_the_time_there_is() {
+    let most = Duration::from_secs(3);
+    for (connections, millis) in [(0, 0), (1, 1), (500, 500), (10_000, 3_000), (u32::MAX, 3_000)] {
+        assert_eq!(spread_of(connections, most), Duration::from_millis(millis), "{connections}");
+    }
+}

@@ -84,3 +84,27 @@ async fn how_large_a_request_may_be_can_be_set() {
     assert_eq!(f.call("POST", "/api/v1/sessions", None, Some(name(10))).await.0, StatusCode::CREATED);
     assert_eq!(f.call("POST", "/api/v1/sessions", None, Some(name(100))).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn a_server_that_stops_does_not_send_everybody_back_in_one_moment() {
+    let f = Fixture::new();
+    let url = f.serve().await;
+    let mut sockets = Vec::new();
+    for _ in 0..60 {
+        let mut socket = connect(&format!("{url}/notes")).await;
+        next(&mut socket).await;
+        sockets.push(socket);
+    }
+    // From here on time passes only where somebody waits for it to.
+    tokio::time::pause();
+    let stop = f.tasks.clone();
+    Tasks::new().spawn("stop", async move {
+        stop.shutdown(Duration::from_secs(60)).await;
+    });
+    let begun = tokio::time::Instant::now();
+    let told = sockets.iter_mut().map(async |socket| (close_code(socket).await, begun.elapsed()));
+    let told = futures_util::future::join_all(told).await;
+    assert!(told.iter().all(|(code, _)| *code == 1012), "{told:?}");
+    let moments: std::collections::BTreeSet<_> = told.iter().map(|(_, after)| after.as_millis()).collect();
+    assert!(moments.len() > 15, "{moments:?}");
+}
