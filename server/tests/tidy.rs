@@ -273,6 +273,13 @@ fn every_step_that_is_traced_is_on_the_keystroke_page() {
         .collect();
     assert!(traced.len() >= 5, "{traced:?}");
     assert!(traced.is_subset(&items), "{traced:?} must all be items of docs/keystroke.md");
+    // Of the gateway every step is traced; of other crates those that take time.
+    let gateway: BTreeSet<String> = tables(&page, "# The way of one keystroke")
+        .iter()
+        .filter(|row| row[1].contains("server/gateway/"))
+        .flat_map(|row| quoted(&row[2]))
+        .collect();
+    assert!(!gateway.is_empty() && gateway.is_subset(&traced), "{gateway:?} must all be traced; {traced:?} are");
 }
 
 #[test]

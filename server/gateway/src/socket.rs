@@ -325,8 +325,11 @@ impl Socket {
                     if !self.replies.is_empty() {
                         self.outbox.raw(std::mem::take(&mut self.replies).into());
                     }
-                    if let Some(event) = message.and_then(|message| self.event(message)) {
-                        return event;
+                    if let Some(message) = message {
+                        let step = tracing::trace_span!(target: "keystroke", "next");
+                        if let Some(event) = step.in_scope(|| self.event(message)) {
+                            return event;
+                        }
                     }
                 }
                 _ = writer.writable(), if condition.is_blocked => match outbox.drain(FAIR_BYTES) {
