@@ -10,6 +10,7 @@ import * as encoding from 'lib0/encoding';
 import WebSocket from 'ws';
 import { hocuspocusSocket, onSocket } from './support/providers.mjs';
 import { scenario } from './support/scenario.mjs';
+import { runProgram } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 /** Both versions that are in use. */
@@ -282,6 +283,51 @@ scenario(
     await until('all of it to be there', () => other.text.toString() === 'and kept');
   },
 );
+
+scenario('a token that ends is replaced on the open connection, or the document ends', async (stage) => {
+  const environment = { BUILDSPACES_AUTH_SECRET: '0123456789abcdef0123456789abcdef' };
+  const server = await stage.server(environment);
+  const mint = async (...args) => {
+    const { code, output } = await runProgram(['token', ...args], environment);
+    assert.equal(code, 0, output);
+    return output.trim();
+  };
+  const short = await mint('--role', 'viewer', '--expires', '32s');
+  const ends = Date.now() + 32_000;
+  const long = await mint('--role', 'editor');
+  const pairs = VERSIONS.map(([version, Provider, Socket]) => {
+    const socket = hocuspocusSocket(stage, server, {}, Socket);
+    let asked = 0;
+    // The server asks half a minute before the end.
+    const token = async () => (asked++ === 0 ? short : long);
+    const renewed = onSocket(stage, socket, `ledger-${version}`, { token }, Provider);
+    const left = onSocket(stage, socket, `diary-${version}`, { token: short }, Provider);
+    return { version, socket, renewed, left, asked: () => asked };
+  });
+  await until('all to be in sync', () =>
+    pairs.every(({ renewed, left }) => renewed.isSynced() && left.isSynced()),
+  );
+  await until('the server to ask for another token', () => pairs.every(({ asked }) => asked() === 2));
+  await until('what it allows to count', () =>
+    pairs.every(({ renewed }) => renewed.scopes.at(-1) === 'read-write'),
+  );
+  for (const { renewed } of pairs) renewed.text.insert(0, 'written');
+  const isSaved = () => pairs.every(({ renewed }) => renewed.provider.unsyncedChanges === 0);
+  await until('a change to be saved', isSaved);
+  await until(
+    'the documents to end whose token was not replaced',
+    () => pairs.every(({ left }) => left.denials.length === 1),
+    60_000,
+  );
+  assert.ok(Date.now() >= ends - 1000, 'not before its time');
+  for (const { version, socket, renewed, left } of pairs) {
+    assert.match(left.denials[0], /expired/, `version ${version}`);
+    assert.deepEqual(renewed.scopes, ['readonly', 'read-write'], `version ${version}`);
+    assert.deepEqual([renewed.denials, socket.closes], [[], []], `version ${version}`);
+    renewed.text.insert(0, 'still ');
+  }
+  await until('a change after the first token’s end to be saved', isSaved);
+});
 
 /** What a frame says: kind, and the byte behind it. */
 function kindOf(bytes) {
