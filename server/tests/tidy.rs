@@ -273,13 +273,14 @@ fn every_step_that_is_traced_is_on_the_keystroke_page() {
         .collect();
     assert!(traced.len() >= 5, "{traced:?}");
     assert!(traced.is_subset(&items), "{traced:?} must all be items of docs/keystroke.md");
-    // Of the gateway every step is traced; of other crates those that take time.
-    let gateway: BTreeSet<String> = tables(&page, "# The way of one keystroke")
+    // From the socket to the disk and to the others each step is traced.
+    let of_the_way = ["server/gateway/", "server/rooms/src/document", "server/rooms/src/outbox", "server/storage/"];
+    let steps: BTreeSet<String> = tables(&page, "# The way of one keystroke")
         .iter()
-        .filter(|row| row[1].contains("server/gateway/"))
+        .filter(|row| of_the_way.iter().any(|part| row[1].contains(part)))
         .flat_map(|row| quoted(&row[2]))
         .collect();
-    assert!(!gateway.is_empty() && gateway.is_subset(&traced), "{gateway:?} must all be traced; {traced:?} are");
+    assert!(steps.len() >= 7 && steps.is_subset(&traced), "{steps:?} must all be traced; {traced:?} are");
 }
 
 #[test]

@@ -376,6 +376,7 @@ impl Document {
                 self.when_durable(Waiting::Done(ticket), effects);
             }
             Input::Durable { seq } => {
+                let _step = tracing::trace_span!(target: "keystroke", "Durable", seq).entered();
                 self.durable = self.durable.max(seq);
                 while self.waiting.front().is_some_and(|(at, _)| *at <= self.durable) {
                     let (_, waiting) = self.waiting.pop_front().expect("the front was there");

@@ -7,6 +7,7 @@ use buildspaces_policy::{Authority, Principal};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument as _;
 
 use crate::actor::{Command, Newcomer, Projection, Proposal, Removal};
 use crate::document::Dialect;
@@ -124,7 +125,8 @@ impl Connection {
 
     /// Hands over a message. Waits while the document is busy.
     pub async fn receive(&self, message: Message) -> Result<(), Error> {
-        self.document.send(Command::Receive { peer: self.id, message }).await
+        let step = tracing::trace_span!(target: "keystroke", "receive");
+        self.document.send(Command::Receive { peer: self.id, message }).instrument(step).await
     }
 
     /// Hands over an application's own message to the document's other clients.

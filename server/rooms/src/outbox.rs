@@ -555,6 +555,7 @@ impl Lane {
     }
 
     fn push(&self, len: usize, state_len: usize, queue: impl FnOnce(&mut State)) -> Result<(), Full> {
+        let _step = tracing::trace_span!(target: "keystroke", "push", bytes = len + state_len).entered();
         let mut state = self.outbox.lock();
         if state.broken {
             // The connection's task is about to end; until then there is nobody to send to.

@@ -363,7 +363,10 @@ fn a_document_grows_only_so_far_and_deleting_makes_room() {
     let mut copy = Replica::new();
     copy.apply(&replica.state()).expect("valid");
     let much = typed(&mut copy, &"x".repeat(600));
-    assert_eq!(f.receive(ada, Message::Update(much.clone())), [Effect::Close { peer: ada, reason: CloseReason::TooLarge }]);
+    assert_eq!(
+        f.receive(ada, Message::Update(much.clone())),
+        [Effect::Close { peer: ada, reason: CloseReason::TooLarge }]
+    );
     assert_eq!(f.refused, ["too_large"]);
     let bo = f.join("bo", Role::Editor);
     let proposed = f.run(Input::Proposed { by: Principal::system(), update: much.clone(), ticket: 1 });

@@ -45,6 +45,10 @@ impl Document {
 
     /// Emits broadcasts and records for what was accepted.
     pub(super) fn end_updates(&mut self, effects: &mut Vec<Effect>) {
+        if self.turn.accepted.is_empty() {
+            return;
+        }
+        let _step = tracing::trace_span!(target: "keystroke", "end_updates").entered();
         let mut accepted = std::mem::take(&mut self.turn.accepted);
         match &accepted[..] {
             [] => {}

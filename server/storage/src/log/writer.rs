@@ -202,6 +202,7 @@ impl Writer {
         if group.appends.is_empty() {
             return;
         }
+        let _step = tracing::trace_span!(target: "keystroke", "commit", appends = group.appends.len()).entered();
         self.appended = true;
         meters::GROUP_SIZE.record(group.appends.len() as f64);
         let mut group = group;
