@@ -8,6 +8,7 @@ mod effects;
 mod types;
 mod values;
 
+use buildspaces_crdt::replica::Applied;
 use bytes::Bytes;
 use js_sys::{Array, Function, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -79,6 +80,11 @@ impl Core {
 
     pub fn disconnect(&mut self) {
         self.client.disconnect();
+    }
+
+    /// The socket that is about to open is shared with other clients, or not.
+    pub fn set_session(&mut self, session: Option<String>) {
+        self.client.set_session(session);
     }
 
     pub fn opened(&mut self, now: f64) {
@@ -181,19 +187,23 @@ impl Core {
     /// Applies an update that did not come by the connection. It is sent like any change of one's own.
     pub fn apply(&mut self, document: u32, update: &[u8]) -> Result<bool, JsValue> {
         let applied = self.with(document, |document| document.apply(update))?;
-        if applied == buildspaces_crdt::replica::Applied::Missing {
+        if applied == Applied::Missing {
             return Err(js_sys::Error::new("the update builds on one that is not in the document").into());
         }
-        let is_changed = applied == buildspaces_crdt::replica::Applied::Changed;
+        let is_changed = applied == Applied::Changed;
         if is_changed {
             self.client.imported(DocumentId(document), Bytes::copy_from_slice(update));
         }
         Ok(is_changed)
     }
 
-    /// Applies an update that was kept on this machine.
-    pub fn restore(&mut self, document: u32, update: &[u8]) -> Result<(), JsValue> {
-        self.with(document, |document| document.restore(update)).map(|_| ())
+    /// Applies an update that was kept on this machine: 0 if the document had it, 1 if it is there now, 2 if it builds on what is missing.
+    pub fn restore(&mut self, document: u32, update: &[u8]) -> Result<u32, JsValue> {
+        self.with(document, |document| document.restore(update)).map(|applied| match applied {
+            Applied::Nothing => 0,
+            Applied::Changed => 1,
+            Applied::Missing => 2,
+        })
     }
 
     /// What was restored may not all be on the server: it counts as one unsaved change until the server says so.

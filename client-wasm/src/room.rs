@@ -32,6 +32,9 @@ use entry::{Entry, Stage};
 /// Most documents that wait to be let in at one time; the others queue. The server ends a socket on which more than 100 do.
 const MAX_OPENING: usize = 64;
 
+/// As [`MAX_OPENING`], for a client that shares its socket with others: `ts/tabs.ts` lets twelve share one.
+const MAX_OPENING_SHARED: usize = 8;
+
 /// What a client is told once.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -166,6 +169,7 @@ pub struct RoomClient {
     addresses: HashMap<Bytes, DocumentId>,
     next: u32,
     effects: Vec<Effect>,
+    session: Option<String>,
 }
 
 impl RoomClient {
@@ -181,6 +185,7 @@ impl RoomClient {
             addresses: HashMap::new(),
             next: 0,
             effects: Vec::new(),
+            session: None,
         }
     }
 
@@ -208,14 +213,14 @@ impl RoomClient {
 
     /// Opens a document, or returns the one of this name that is open.
     pub fn open(&mut self, now: u64, name: &str) -> DocumentId {
-        let address = hocuspocus::address(name);
-        if let Some(open) = self.addresses.get(&address) {
-            return *open;
+        if let Some((id, _)) = self.documents.iter().find(|(_, entry)| entry.name == name) {
+            return *id;
         }
+        let address = self.address(name);
         let id = DocumentId(self.next);
         self.next += 1;
         self.addresses.insert(address.clone(), id);
-        self.documents.insert(id, Entry::new(id, address));
+        self.documents.insert(id, Entry::new(id, name.to_owned(), address));
         if self.is_wanted {
             match self.connection {
                 Connection::Off => self.attempt(now),
@@ -239,6 +244,25 @@ impl RoomClient {
             self.connection = Connection::Off;
         }
         self.admit_next();
+    }
+
+    /// The socket that is about to open is shared with other clients: `session` tells this one apart, in each address. It must be another one
+    /// for each socket, so that what a server still says to an earlier one finds nobody. `None`: the socket is this client's alone.
+    pub fn set_session(&mut self, session: Option<String>) {
+        self.session = session;
+        self.addresses.clear();
+        let addresses: Vec<_> = self.documents.values().map(|entry| self.address(&entry.name)).collect();
+        for ((id, entry), address) in self.documents.iter_mut().zip(addresses) {
+            self.addresses.insert(address.clone(), *id);
+            entry.address = address;
+        }
+    }
+
+    fn address(&self, name: &str) -> Bytes {
+        match &self.session {
+            Some(session) => hocuspocus::address(&format!("{name}\0{session}")),
+            None => hocuspocus::address(name),
+        }
     }
 
     pub fn document(&self, id: DocumentId) -> Option<&Document> {
@@ -407,7 +431,8 @@ impl RoomClient {
         }
         let waiting = self.documents.values().filter(|entry| entry.stage.is_opening()).count();
         let next = self.documents.values_mut().filter(|entry| entry.stage == Stage::Away);
-        for entry in next.take(MAX_OPENING.saturating_sub(waiting)) {
+        let most = if self.session.is_some() { MAX_OPENING_SHARED } else { MAX_OPENING };
+        for entry in next.take(most.saturating_sub(waiting)) {
             entry.ask_token(&mut self.effects);
         }
     }

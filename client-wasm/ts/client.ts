@@ -22,19 +22,13 @@ import {
   WANT_TOKEN,
 } from './core.js';
 import { Doc, type State } from './document.js';
+import { Local } from './local.js';
+import { databaseOf, IndexedDbStore, type Store } from './store.js';
+import { canShare, Tabs } from './tabs.js';
 import type { SharedType } from './types.js';
 
 /** Gives a token for a document. `because` is why the last one was refused. */
 export type TokenSource = (request: { document: string; because?: string }) => string | Promise<string>;
-
-/** A place on this machine for documents: what is written without a connection outlives the page. */
-export interface Store {
-  /** What was kept of a document, as Yjs updates. */
-  load(document: string): Promise<Uint8Array[]>;
-  /** Keeps one more update. */
-  append(document: string, update: Uint8Array): Promise<void>;
-  close(): void;
-}
 
 export interface Options {
   /** The server's address for this protocol: `wss://host/collab`. Without one nothing connects. */
@@ -43,6 +37,12 @@ export interface Options {
   token?: string | TokenSource;
   /** For Node.js before version 22: `ws`, or another class like the browser's. */
   WebSocket?: WebSocketClass;
+  /**
+   * Keeps documents in this browser's IndexedDB, so that they are there without a connection and what is written then outlives the page, and lets
+   * all tabs share one connection. `account` keeps the documents of one user of this browser apart from those of another.
+   */
+  offline?: boolean | { account?: string };
+  /** Another place for documents than IndexedDB. */
   store?: Store;
   /** The first pause between attempts to connect, and the longest. */
   firstPauseMs?: number;
@@ -69,12 +69,14 @@ export class RoomClient extends EventTarget {
   readonly #options: Options;
   readonly #core: Core;
   readonly #docs = new Map<number, Doc>();
+  readonly #local: Local | null;
+  readonly #tabs: Tabs | null;
   #socket: Socket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isFlushing = false;
   #broken: unknown = null;
   #isDestroyed = false;
-  readonly #onOnline = () => this.#happened((core) => core.online(now()));
+  readonly #onOnline = () => void this.happened((core) => core.online(now()));
 
   constructor(options: Options = {}) {
     super();
@@ -84,6 +86,11 @@ export class RoomClient extends EventTarget {
     const wrap = (doc: number, type: number, kind: number): SharedType | undefined =>
       this.#docs.get(doc)?.wrap(type, kind);
     this.#core = new Core(firstPauseMs, longestPauseMs, Math.random(), wrap);
+    const { url = '', offline = false } = options;
+    const name = offline ? databaseOf(url, (typeof offline === 'object' && offline.account) || '') : null;
+    const store = options.store ?? (name === null ? null : new IndexedDbStore(name));
+    this.#local = store ? new Local(this, store, name) : null;
+    this.#tabs = name !== null && url !== '' && canShare() ? new Tabs(name, () => this.#newSocket(), this.#onOnline) : null;
     globalThis.addEventListener?.('online', this.#onOnline);
     if (options.url !== undefined) this.connect();
   }
@@ -91,12 +98,12 @@ export class RoomClient extends EventTarget {
   /** Connects, and comes back whenever the connection is lost. A client with a `url` does so by itself. */
   connect(): void {
     if (this.#options.url === undefined) throw new Error('this client has no url to connect to');
-    this.#happened((core) => core.connect(now()));
+    this.happened((core) => core.connect(now()));
   }
 
   /** Ends the connection and stays away until `connect()`. Documents stay, and can be edited. */
   disconnect(): void {
-    this.#happened((core) => core.disconnect());
+    this.happened((core) => core.disconnect());
   }
 
   /** Opens a document, or returns the one of this name that is open. */
@@ -106,10 +113,21 @@ export class RoomClient extends EventTarget {
     if (!doc) {
       doc = new Doc(this, id, name);
       this.#docs.set(id, doc);
-      if (this.#options.store) void this.#restore(this.#options.store, doc);
+      this.#local?.opened(doc);
     }
     this.flush();
     return doc;
+  }
+
+  /** Closes a document and keeps nothing of it on this machine: what the server does not have is lost. Other tabs keep what they have open. */
+  async forget(name: string): Promise<void> {
+    this.documents.find((doc) => doc.name === name)?.close();
+    await this.#local?.forget(name);
+  }
+
+  /** True if other tabs may use this one's connection, or this one another's. */
+  get sharesConnection(): boolean {
+    return this.#tabs !== null;
   }
 
   get documents(): Doc[] {
@@ -125,7 +143,8 @@ export class RoomClient extends EventTarget {
     this.#isDestroyed = true;
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.('online', this.#onOnline);
-    this.#options.store?.close();
+    this.#tabs?.close();
+    this.#local?.close();
     this.#core.free();
   }
 
@@ -149,6 +168,16 @@ export class RoomClient extends EventTarget {
     } catch {
       // Whoever called said that it does not matter.
     }
+  }
+
+  /** @internal What was kept of a document is in it, or will not be. */
+  loaded(doc: Doc): Promise<void> {
+    return this.#local?.loaded(doc) ?? Promise.resolve();
+  }
+
+  /** @internal A document is about to be closed. */
+  closing(doc: Doc): void {
+    this.#local?.closed(doc);
   }
 
   /** @internal A document was closed. */
@@ -175,10 +204,12 @@ export class RoomClient extends EventTarget {
     this.#wakeLater();
   }
 
-  #happened(call: (core: Core) => void): void {
-    if (this.#isDestroyed || this.#broken !== null) return;
-    this.call(call);
+  /** @internal Tells the core what happened, and does what it wants done. Nothing, if it is not there any more. */
+  happened<T>(call: (core: Core) => T): T | undefined {
+    if (this.#isDestroyed || this.#broken !== null) return undefined;
+    const result = this.call(call);
     this.flush();
+    return result;
   }
 
   #perform(effect: Effect): void {
@@ -194,6 +225,7 @@ export class RoomClient extends EventTarget {
         break;
       case STATE:
         doc.setState(second as State, third as string);
+        this.#local?.stateChanged(doc);
         break;
       case UNSAVED:
         doc.setUnsaved(second as number);
@@ -205,7 +237,7 @@ export class RoomClient extends EventTarget {
       case EDITED: {
         const update = second as Uint8Array;
         if (code === EDITED) doc.tellChanges();
-        this.#keep(doc, update);
+        this.#local?.changed(doc, update, code === EDITED);
         doc.emit('update', { update, isLocal: code === EDITED });
         break;
       }
@@ -227,23 +259,24 @@ export class RoomClient extends EventTarget {
 
   #open(): void {
     this.#drop();
-    const { url = '' } = this.#options;
-    const WebSocketClass = this.#options.WebSocket ?? globalThis.WebSocket;
     let socket: Socket;
     try {
-      if (!WebSocketClass) throw new Error('there is no WebSocket here: give the class of the package "ws" as an option');
-      socket = new WebSocketClass(url) as Socket;
+      if (this.#tabs) {
+        const shared = this.#tabs.open();
+        this.call((core) => core.set_session(shared.session));
+        socket = shared.socket;
+      } else socket = this.#newSocket();
     } catch (error) {
       // What cannot be opened at all is an attempt that failed. Not at once: the core is in the middle of its effects.
       this.dispatchEvent(new CustomEvent('error', { detail: { error } }));
       const reason = error instanceof Error ? error.message : String(error);
-      queueMicrotask(() => this.#happened((core) => core.closed(now(), 1006, reason)));
+      queueMicrotask(() => this.happened((core) => core.closed(now(), 1006, reason)));
       return;
     }
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     const ours = (happened: (core: Core) => void) => {
-      if (this.#socket === socket) this.#happened(happened);
+      if (this.#socket === socket) this.happened(happened);
     };
     socket.onopen = () => ours((core) => core.opened(now()));
     socket.onmessage = (event: { data: unknown }) => {
@@ -261,6 +294,12 @@ export class RoomClient extends EventTarget {
     socket.onerror = () => undefined;
   }
 
+  #newSocket(): Socket {
+    const WebSocketClass = this.#options.WebSocket ?? globalThis.WebSocket;
+    if (!WebSocketClass) throw new Error('there is no WebSocket here: give the class of the package "ws" as an option');
+    return new WebSocketClass(this.#options.url ?? '') as Socket;
+  }
+
   #drop(): void {
     const socket = this.#socket;
     this.#socket = null;
@@ -272,34 +311,17 @@ export class RoomClient extends EventTarget {
   async #giveToken(doc: Doc, because: string | undefined): Promise<void> {
     const { token } = this.#options;
     try {
+      // With it goes what this document has: the server then sends only the rest.
+      await this.#local?.patience(doc);
       // The same again would only be refused again.
       if (typeof token !== 'function' && because !== undefined) throw new Error(because);
       const asked = because === undefined ? { document: doc.name } : { document: doc.name, because };
       const given = typeof token === 'function' ? await token(asked) : (token ?? '');
-      this.#happened((core) => core.token(now(), doc.id, String(given)));
+      this.happened((core) => core.token(now(), doc.id, String(given)));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#happened((core) => core.no_token(now(), doc.id, reason));
+      this.happened((core) => core.no_token(now(), doc.id, reason));
     }
-  }
-
-  async #restore(store: Store, doc: Doc): Promise<void> {
-    try {
-      const updates = await store.load(doc.name);
-      if (updates.length === 0 || doc.isClosed) return;
-      this.#happened((core) => {
-        for (const update of updates) core.restore(doc.id, update);
-        core.restored(doc.id);
-      });
-      doc.tellChanges();
-      doc.emit('restored', { updates: updates.length });
-    } catch (error) {
-      doc.emit('error', { error });
-    }
-  }
-
-  #keep(doc: Doc, update: Uint8Array): void {
-    this.#options.store?.append(doc.name, update).catch((error: unknown) => doc.emit('error', { error }));
   }
 
   #wakeLater(): void {
@@ -307,7 +329,7 @@ export class RoomClient extends EventTarget {
     const at = this.call((core) => core.next_wake());
     if (at < 0) return;
     const pause = Math.min(Math.max(at - now(), 0), LONGEST_TIMER_MS);
-    this.#timer = setTimeout(() => this.#happened((core) => core.tick(now())), pause + 1);
+    this.#timer = setTimeout(() => this.happened((core) => core.tick(now())), pause + 1);
   }
 
   /** The module cannot be trusted any more. */

@@ -1,6 +1,7 @@
 /** One document: its types, transactions, undo, presence, and how it stands with the server. */
 import type { RoomClient } from './client.js';
 import { type Core, now } from './core.js';
+import type { StorageCause } from './local.js';
 import {
   ARRAY,
   type Change,
@@ -32,6 +33,8 @@ export interface DocEvents {
   refused: undefined;
   /** What a store on this machine had is in the document. */
   restored: { updates: number };
+  /** Whether this machine keeps the document; if not, `reason` says why, for people to read. */
+  storage: { isKept: boolean; cause: StorageCause | null; reason: string };
   error: { error: unknown };
 }
 
@@ -56,6 +59,8 @@ export class Doc extends EventTarget {
   #unsaved = 0;
   #depth = 0;
   #isClosed = false;
+  #isKept = false;
+  #storageReason = '';
   readonly #watches = new Map<number, Set<Watch>>();
   readonly #types = new Map<number, WeakRef<SharedType>>();
 
@@ -84,6 +89,16 @@ export class Doc extends EventTarget {
   /** The server says that we may not change this document. Trying throws. */
   get readOnly(): boolean {
     return this.read((core, doc) => core.is_read_only(doc));
+  }
+
+  /** This machine keeps the document: what is written without a connection outlives the page. */
+  get isKept(): boolean {
+    return this.#isKept;
+  }
+
+  /** Why this machine does not keep the document, for people to read; empty if it does, or nobody asked for it. */
+  get storageReason(): string {
+    return this.#storageReason;
   }
 
   get clientId(): number {
@@ -192,6 +207,11 @@ export class Doc extends EventTarget {
     return this.#when(() => this.#state === 'saved');
   }
 
+  /** Resolves when what this machine kept of the document is in it; `isKept` says whether it is kept. */
+  whenRestored(): Promise<void> {
+    return this.client.loaded(this);
+  }
+
   /** Tries again after `denied`. */
   retry(): void {
     this.edit((core, doc) => core.retry(doc));
@@ -205,6 +225,7 @@ export class Doc extends EventTarget {
   /** Leaves the document. It cannot be used any more; `client.open` opens it anew. */
   close(): void {
     if (this.#isClosed) return;
+    this.client.closing(this);
     this.#isClosed = true;
     this.client.closed(this);
   }
@@ -271,6 +292,14 @@ export class Doc extends EventTarget {
     this.#state = state;
     this.#reason = reason;
     this.emit('state', { state, reason });
+  }
+
+  /** @internal */
+  setKept(isKept: boolean, cause: StorageCause | null = null, reason = ''): void {
+    if (isKept === this.#isKept && reason === this.#storageReason) return;
+    this.#isKept = isKept;
+    this.#storageReason = reason;
+    this.emit('storage', { isKept, cause, reason });
   }
 
   /** @internal */

@@ -4,11 +4,12 @@ export {
   createDocument,
   type Options,
   RoomClient,
-  type Store,
   type TokenSource,
 } from './client.js';
 export { load, type Source } from './core.js';
 export { Doc, type DocEvents, type State, UndoHistory } from './document.js';
+export type { StorageCause } from './local.js';
+export { forgetAll, IndexedDbStore, type Kept, type Store } from './store.js';
 export {
   type Attributes,
   type Change,

@@ -309,10 +309,11 @@ client.destroy();
 class Memory {
   #updates = new Map();
   async load(name) {
-    return [...(this.#updates.get(name) ?? [])];
+    const updates = [...(this.#updates.get(name) ?? [])];
+    return { updates, isUnsaved: updates.length > 0 };
   }
-  async append(name, update) {
-    this.#updates.set(name, [...(this.#updates.get(name) ?? []), update]);
+  async append(name, updates) {
+    this.#updates.set(name, [...(this.#updates.get(name) ?? []), ...updates]);
   }
   close() {}
 }

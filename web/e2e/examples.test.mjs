@@ -2,22 +2,20 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { homedir } from 'node:os';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'vite';
 import { openAll } from './support/providers.mjs';
 import { scenario } from './support/scenario.mjs';
 import { temporaryFolder } from './support/server.mjs';
+import { site } from './support/site.mjs';
 import { until } from './support/wait.mjs';
 
 const EXAMPLES = fileURLToPath(new URL('../../docs/examples/', import.meta.url));
 const CACHE = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
 const PYTHON = process.env.BUILDSPACES_TEST_PYTHON ?? join(CACHE, 'buildspaces/python/bin/python');
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
 /** Whoever tries an example installs its packages; the test takes the same versions from its own. */
 const packages = {
@@ -40,20 +38,7 @@ async function page(stage, name) {
     plugins: [packages],
     build: { outDir, emptyOutDir: true, chunkSizeWarningLimit: 2000 },
   });
-  const files = createServer(async (request, response) => {
-    const path = new URL(request.url, 'http://localhost').pathname.replace(/\/$/, '/index.html');
-    const body = await readFile(join(outDir, path)).catch(() => null);
-    response.writeHead(body ? 200 : 404, { 'content-type': TYPES[extname(path)] ?? 'text/plain' });
-    response.end(body);
-  });
-  await new Promise((done) => files.listen(0, '127.0.0.1', done));
-  stage.own({
-    destroy() {
-      files.closeAllConnections();
-      files.close();
-    },
-  });
-  return `http://127.0.0.1:${files.address().port}`;
+  return site(stage, { folders: { '/': outDir } });
 }
 
 async function serverFor(stage, page) {

@@ -44,6 +44,7 @@ impl Stage {
 
 pub(super) struct Entry {
     id: DocumentId,
+    pub(super) name: String,
     pub(super) address: Bytes,
     pub(super) document: Document,
     pub(super) presence: Presence,
@@ -69,11 +70,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(id: DocumentId, address: Bytes) -> Self {
+    pub(super) fn new(id: DocumentId, name: String, address: Bytes) -> Self {
         let document = Document::new();
         let presence = Presence::new(document.client_id());
         Self {
             id,
+            name,
             address,
             document,
             presence,

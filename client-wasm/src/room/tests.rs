@@ -435,3 +435,32 @@ fn a_silent_server_is_left_and_attempts_are_made_ever_more_rarely() {
     client.disconnect();
     assert_eq!(client.next_wake(), None, "whoever wants no connection is not woken");
 }
+
+#[test]
+fn clients_on_one_socket_are_told_apart_and_an_earlier_session_is_not_heard() {
+    let mut client = RoomClient::new(Config::default());
+    client.set_session(Some("tab-1".to_owned()));
+    client.connect(0);
+    let ids: Vec<_> = (0..20).map(|number| client.open(0, &format!("doc {number}"))).collect();
+    assert_eq!(client.open(0, "doc 3"), ids[3], "a document is the same in each session");
+    client.handle(0, Input::Opened);
+    let wanted = client.take_effects().into_iter().filter(|effect| matches!(effect, Effect::WantToken { .. })).count();
+    assert_eq!(wanted, MAX_OPENING_SHARED, "others on the socket want to be let in too");
+    client.handle(0, Input::Token { document: ids[0], token: String::new() });
+    let address = hocuspocus::address("doc 0\0tab-1");
+    let sent =
+        |effects: Vec<Effect>| effects.into_iter().any(|e| matches!(e, Effect::Send(f) if f.starts_with(&address)));
+    assert!(sent(client.take_effects()));
+    client.handle(0, Input::Closed { code: 1006, reason: String::new() });
+    client.set_session(Some("tab-2".to_owned()));
+    client.handle(1, Input::Online);
+    client.handle(1, Input::Opened);
+    client.handle(1, Input::Token { document: ids[0], token: String::new() });
+    let late: Bytes = [&address[..], &hocuspocus::authenticated(true)].concat().into();
+    client.handle(2, Input::Frame(late));
+    assert_eq!(client.state(ids[0]), Some(State::Connecting), "that was said to the session before");
+    let granted = [&hocuspocus::address("doc 0\0tab-2")[..], &hocuspocus::authenticated(true)].concat();
+    client.handle(2, Input::Frame(granted.into()));
+    client.take_effects();
+    assert!(client.send_stateless(ids[0], "it is open"));
+}
