@@ -5,8 +5,10 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/buildspaces/ta
 
 WEB_SOURCES := $(shell find web/app -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 WEB_DIST := web/app/dist/index.html
+EMBED_SOURCES := $(shell find web/embed client-wasm crdt/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/pkg/*' 2>/dev/null)
+EMBED := web/app/dist/embed.js
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-peers clean client
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-peers clean client embed
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,7 +19,7 @@ run: ## Installs what is missing, builds, starts, and prints the address
 setup: ## Installs what is missing to build, run and test
 	@scripts/setup --test
 
-build: $(WEB_DIST) ## Builds the web app, the sandbox agent and the server
+build: $(WEB_DIST) $(EMBED) ## Builds the web app, the elements for other sites, the sandbox agent and the server
 	@scripts/build-agent >/dev/null
 	@cargo build --locked --release --workspace --bin buildspaces
 
@@ -26,8 +28,13 @@ $(WEB_DIST): $(WEB_SOURCES) web/package-lock.json
 	@cd web && npm run build --silent
 	@touch $@
 
+# Where there is no compiler for it this looks again each time, which takes no time.
+$(EMBED): $(WEB_DIST) $(EMBED_SOURCES)
+	@scripts/build-embed
+	@touch -c $@
+
 test: setup ## Runs every test: Rust, web, and end to end with real browsers and a real Docker engine
-	@$(MAKE) --no-print-directory build client
+	@$(MAKE) --no-print-directory client build
 	@$(MAKE) --no-print-directory test-rust test-web e2e
 
 test-rust: ## Runs the Rust tests
@@ -43,6 +50,7 @@ check: setup ## Looks at format, lints, types, and what the documents claim
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo nextest run --locked --package buildspaces --test tidy
+	scripts/build-client
 	cd web && npm run check --silent
 	scripts/deny
 
@@ -61,6 +69,9 @@ agent: ## Builds the program inside the sandboxes and prints its path
 
 client: ## Builds the npm package @buildspaces/client in client-wasm/pkg
 	@scripts/build-client
+
+embed: client ## Builds the elements for pages of other sites in web/embed/dist
+	@scripts/build-embed --needed
 
 image: ## Builds the image of the sandboxes
 	@scripts/image
@@ -85,4 +96,4 @@ bench-peers: ## Installs the servers that ours is compared with
 	@scripts/bench-peers
 
 clean: ## Removes what was built in this checkout
-	rm -rf web/app/dist web/node_modules client-wasm/pkg
+	rm -rf web/app/dist web/embed/dist web/node_modules client-wasm/pkg

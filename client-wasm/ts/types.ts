@@ -139,6 +139,12 @@ export class SharedText extends SharedType {
     index(at);
     return this.doc.read((core, doc) => core.position(doc, this.id, at, stick === 'left'));
   }
+
+  /** Where such a position is now; `null` if it is not in this text. */
+  indexOf(position: Uint8Array): number | null {
+    const found = this.doc.resolve(position);
+    return found?.type === this.id ? found.index : null;
+  }
 }
 
 /** A map from strings to values. */

@@ -1,26 +1,65 @@
 //! Which pages may talk to this server. Without tokens anybody who reaches it may use it, so a page of another site, in the
-//! browser of somebody who runs it on their own machine, must not reach it.
+//! browser of somebody who runs it on their own machine, must not reach it. Pages of allowed origins may also read the answers (CORS). There are
+//! no cookies, so nothing here is about credentials.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
 use crate::{Config, Gateway};
 
-/// Middleware: refuses foreign origins and names this server does not have.
+/// What pages of allowed origins may use, and what they may read besides the body.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+const HEADERS: HeaderValue = HeaderValue::from_static("accept, authorization, content-type, if-match, if-none-match");
+const EXPOSED: HeaderValue = HeaderValue::from_static("content-disposition, etag, retry-after");
+
+/// Seconds for which a browser need not ask again. Chromium takes no more.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// Middleware: refuses foreign origins and names this server does not have, and lets pages of allowed origins read what is answered.
 pub(crate) async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    match verdict(&gateway.config, request.headers()) {
-        Ok(()) => next.run(request).await,
+    let verdict = match verdict(&gateway.config, request.headers()) {
+        Ok(verdict) => verdict,
         Err(message) => {
             tracing::warn!(message, "request refused");
-            ApiError::forbidden("foreign_origin", message).into_response()
+            return ApiError::forbidden("foreign_origin", message).into_response();
+        }
+    };
+    let is_question =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = match (verdict, is_question) {
+        (Verdict::Guest, true) => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    // Also for those without an origin: a cache must not answer one page with what another was told.
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    if let (Verdict::Guest, Some(origin)) = (verdict, origin) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if is_question {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        } else {
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
+    response
 }
 
-fn verdict(config: &Config, headers: &HeaderMap) -> Result<(), &'static str> {
+/// Whose page it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// The server's own, or no page.
+    Own,
+    /// One of an allowed origin.
+    Guest,
+}
+
+fn verdict(config: &Config, headers: &HeaderMap) -> Result<Verdict, &'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(header::HOST);
     if let (Some(hosts), Some(host)) = (&config.allowed_hosts, host) {
@@ -29,17 +68,14 @@ fn verdict(config: &Config, headers: &HeaderMap) -> Result<(), &'static str> {
             return Err("this server is not known under that name; add it to allowed_hosts in the configuration");
         }
     }
-    match text(header::ORIGIN) {
-        None => Ok(()),
-        Some(origin) if config.allowed_origins.iter().any(|allowed| allowed.trim_end_matches('/') == origin) => Ok(()),
-        Some(origin) => {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            if authority.is_some() && authority == host {
-                Ok(())
-            } else {
-                Err("this page's origin is not allowed; add it to allowed_origins in the configuration")
-            }
-        }
+    let Some(origin) = text(header::ORIGIN) else { return Ok(Verdict::Own) };
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    if authority.is_some() && authority == host {
+        Ok(Verdict::Own)
+    } else if config.allowed_origins.iter().any(|allowed| allowed.trim_end_matches('/') == origin) {
+        Ok(Verdict::Guest)
+    } else {
+        Err("this page's origin is not allowed; add it to allowed_origins in the configuration")
     }
 }
 
@@ -64,12 +100,16 @@ mod tests {
     use super::*;
 
     fn allowed(config: &Config, host: &str, origin: Option<&str>) -> bool {
+        judged(config, host, origin).is_ok()
+    }
+
+    fn judged(config: &Config, host: &str, origin: Option<&str>) -> Result<Verdict, &'static str> {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().expect("host"));
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().expect("origin"));
         }
-        verdict(config, &headers).is_ok()
+        verdict(config, &headers)
     }
 
     #[test]
@@ -88,7 +128,8 @@ mod tests {
             allowed_hosts: Some(vec!["rooms.example".into()]),
             ..Config::default()
         };
-        assert!(allowed(&config, "rooms.example", Some("https://site.example")));
+        assert_eq!(judged(&config, "rooms.example", Some("https://site.example")), Ok(Verdict::Guest));
+        assert_eq!(judged(&config, "rooms.example", Some("https://rooms.example")), Ok(Verdict::Own));
         assert!(allowed(&config, "rooms.example:443", None));
         assert!(!allowed(&config, "other.example", None));
         assert!(allowed(&Config { allowed_hosts: None, ..config }, "other.example", None));

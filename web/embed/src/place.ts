@@ -1,0 +1,105 @@
+/**
+ * Documents that elements of this page have open. Elements that name the same server share a client, and those that name the same document share that, so
+ * a page has one connection however many elements there are.
+ */
+import { type Doc, load, RoomClient } from '@buildspaces/client';
+
+export type Token = string | ((request: { document: string; because?: string }) => string | Promise<string>);
+
+export interface Where {
+  /** The server's address, as `https://…`. */
+  server: string;
+  token: Token;
+  offline: boolean;
+  /** Keeps what one user of this browser has offline apart from another's. */
+  account: string;
+}
+
+interface Open {
+  doc: Doc;
+  holders: number;
+  said: Record<string, unknown>;
+}
+
+interface Server {
+  client: RoomClient;
+  tokens: Map<string, Token>;
+  open: Map<string, Open>;
+}
+
+const servers = new Map<string, Server>();
+
+/** One element's hold on a document. */
+export class Hold {
+  readonly doc: Doc;
+  readonly #end: () => void;
+  readonly #open: Open;
+  #isOver = false;
+
+  constructor(open: Open, end: () => void) {
+    this.doc = open.doc;
+    this.#open = open;
+    this.#end = end;
+  }
+
+  /** Says something of oneself to the others in the document; elements of one page are one to them. */
+  say(what: Record<string, unknown>): void {
+    if (this.#isOver || this.doc.isClosed) return;
+    Object.assign(this.#open.said, what);
+    this.doc.setPresence(this.#open.said as never);
+  }
+
+  /** What this page says of itself there. */
+  get said(): Readonly<Record<string, unknown>> {
+    return this.#open.said;
+  }
+
+  release(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#end();
+  }
+}
+
+/** Opens a document, or joins whoever on this page has it open. */
+export async function hold(where: Where, name: string): Promise<Hold> {
+  await load();
+  const key = JSON.stringify([where.server, where.offline, where.account]);
+  let server = servers.get(key);
+  if (!server) {
+    const tokens = new Map<string, Token>();
+    const url = new URL('collab', `${where.server.replace(/\/$/, '')}/`);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const client = new RoomClient({
+      url: url.href,
+      ...(where.offline ? { offline: { account: where.account } } : {}),
+      token: async ({ document, because }) => {
+        const token = tokens.get(document) ?? '';
+        if (typeof token === 'function')
+          return token(because === undefined ? { document } : { document, because });
+        // The same again would only be refused again.
+        if (because !== undefined) throw new Error(because);
+        return token;
+      },
+    });
+    server = { client, tokens, open: new Map() };
+    servers.set(key, server);
+  }
+  const { client, tokens, open } = server;
+  const held = open.get(name) ?? { doc: null as unknown as Doc, holders: 0, said: {} };
+  if (held.holders === 0) {
+    tokens.set(name, where.token);
+    held.doc = client.open(name);
+    open.set(name, held);
+  }
+  held.holders += 1;
+  return new Hold(held, () => {
+    held.holders -= 1;
+    if (held.holders > 0) return;
+    open.delete(name);
+    held.doc.close();
+    if (open.size > 0) return;
+    servers.delete(key);
+    client.destroy();
+  });
+}
