@@ -2,20 +2,18 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'vite';
 import { openAll } from './support/providers.mjs';
+import { PYTHON } from './support/pycrdt.mjs';
 import { scenario } from './support/scenario.mjs';
 import { temporaryFolder } from './support/server.mjs';
 import { site } from './support/site.mjs';
 import { until } from './support/wait.mjs';
 
 const EXAMPLES = fileURLToPath(new URL('../../docs/examples/', import.meta.url));
-const CACHE = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-const PYTHON = process.env.BUILDSPACES_TEST_PYTHON ?? join(CACHE, 'buildspaces/python/bin/python');
 
 /** Whoever tries an example installs its packages; the test takes the same versions from its own. */
 const packages = {
