@@ -49,13 +49,16 @@ pub(crate) fn serve(config: Config) -> Result<ExitCode> {
     code
 }
 
-async fn run(config: Config) -> Result<ExitCode> {
+async fn run(mut config: Config) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = telemetry::start_metrics()?;
     let _lock = lock_data_folder(&config.data_dir)?;
     let listener = bind(config.listen)?;
     let address = listener.local_addr()?;
+    let preview_listener = config.preview_listen.map(bind).transpose()?;
+    config.gateway.preview.port =
+        preview_listener.as_ref().map(TcpListener::local_addr).transpose()?.map(|address| address.port());
     let database = Database::open(&config.data_dir.join("buildspaces.db"), config.durability.into()).await?;
 
     let tasks = Tasks::new();
@@ -85,7 +88,7 @@ async fn run(config: Config) -> Result<ExitCode> {
     }
 
     let ready_database = database.clone();
-    let router = gateway::router(gateway::Parts {
+    let routers = gateway::routers(gateway::Parts {
         config: config.gateway.clone(),
         rooms,
         engine: engine.clone(),
@@ -98,10 +101,10 @@ async fn run(config: Config) -> Result<ExitCode> {
             Box::pin(async move { database.is_ready().await })
         }),
     });
-    let (server_tasks, limits) = (tasks.clone(), config.gateway.limits.clone());
-    log_tasks.spawn("http server", async move {
-        gateway::serve(listener, router, &limits, server_tasks.cancelled()).await;
-    });
+    serve_on(listener, routers.main, &config.gateway.limits, &tasks, &log_tasks);
+    if let Some(listener) = preview_listener {
+        serve_on(listener, routers.previews, &config.gateway.limits, &tasks, &log_tasks);
+    }
     announce(address, sandboxes.as_ref());
 
     tokio::select! {
@@ -133,6 +136,14 @@ async fn run(config: Config) -> Result<ExitCode> {
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until `tasks` are told to stop; `drained` waits for requests under way.
+fn serve_on(listener: TcpListener, router: axum::Router, limits: &LimitsConfig, tasks: &Tasks, drained: &Tasks) {
+    let (stop, limits) = (tasks.clone(), limits.clone());
+    drained.spawn("http server", async move {
+        buildspaces_gateway::serve(listener, router, &limits, stop.cancelled()).await;
+    });
 }
 
 /// Creates the data folder and makes sure that it is ours alone. The lock ends with the process, however it ends.

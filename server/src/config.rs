@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use buildspaces_gateway::preview::{Base, PreviewConfig};
 use buildspaces_rooms::history::retention::{Grain, Policy};
 use serde::Deserialize;
 
@@ -19,7 +20,7 @@ use serde::Deserialize;
 const PREFIX: &str = "BUILDSPACES_";
 
 /// The tables of the file. A variable names one before its key.
-const TABLES: [&str; 4] = ["auth", "limits", "sandbox", "webhooks"];
+const TABLES: [&str; 5] = ["auth", "limits", "preview", "sandbox", "webhooks"];
 
 /// Everything that can be set, checked.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     /// The share of traces that are sent.
     pub(crate) otlp_share: f64,
     pub(crate) gateway: buildspaces_gateway::Config,
+    /// A second address, for previews alone.
+    pub(crate) preview_listen: Option<SocketAddr>,
     pub(crate) sandbox: Sandbox,
     /// How much of the documents' past is kept; `None`: everything.
     pub(crate) history: Option<Policy>,
@@ -128,6 +131,7 @@ struct File {
     limits: access::LimitsFile,
     history_keep_days: Option<u32>,
     history_then: HistoryThen,
+    preview: PreviewFile,
     sandbox: SandboxFile,
     webhooks: webhooks::WebhooksFile,
 }
@@ -151,6 +155,13 @@ struct SandboxFile {
     pids: Option<u32>,
     max_sandboxes: Option<usize>,
     idle_stop_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PreviewFile {
+    listen: Option<String>,
+    url: Option<String>,
 }
 
 /// Reads file and environment. `environment` is a parameter so that tests need none.
@@ -227,7 +238,7 @@ fn typed(text: &str) -> toml::Value {
 
 fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String>) -> Result<Config, Error> {
     let listen = overrides.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listen = address(&listen)?;
+    let listen = address("listen", &listen)?;
     let open = overrides.insecure_open_access || file.insecure_open_access;
     let auth = access::auth(file.auth)?;
     if !buildspaces_gateway::is_loopback(listen.ip()) && !open && auth.is_open() {
@@ -251,6 +262,8 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     }
     let stop_grace = within("stop_grace_seconds", file.stop_grace_seconds, 1, 600)?.unwrap_or(15);
     let stop_grace = Duration::from_secs(stop_grace);
+    let preview_listen = file.preview.listen.as_deref().map(|text| address("preview.listen", text)).transpose()?;
+    let preview = PreviewConfig { url: preview_url(file.preview.url.as_deref(), &allowed_hosts)?, port: None };
     let defaults = buildspaces_gateway::Config::default();
     let gateway = buildspaces_gateway::Config {
         allowed_origins,
@@ -266,6 +279,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         farewell: stop_grace / 4,
         auth,
         limits: access::limits(file.limits)?,
+        preview,
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {
         Some(dir) => dir,
@@ -295,6 +309,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         otlp_endpoint: file.otlp_endpoint,
         otlp_share: within("otlp_share", file.otlp_share, 0.0, 1.0)?.unwrap_or(0.01),
         gateway,
+        preview_listen,
         sandbox: sandbox(file.sandbox, environment)?,
         stop_grace,
         durability: file.durability,
@@ -335,9 +350,9 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
     })
 }
 
-fn address(text: &str) -> Result<SocketAddr, Error> {
+fn address(key: &str, text: &str) -> Result<SocketAddr, Error> {
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
-    text.parse().map_err(|_| Error(format!("listen = {text:?} is not an address and a port, such as 127.0.0.1:8080")))
+    text.parse().map_err(|_| Error(format!("{key} = {text:?} is not an address and a port, such as 127.0.0.1:8080")))
 }
 
 /// The origin and the host of an address such as `https://rooms.example/sync`.
@@ -350,6 +365,19 @@ fn public_address(text: &str) -> Result<(String, String), Error> {
         }
         _ => Err(Error(format!("public_url = {text:?} is not an address such as https://rooms.example"))),
     }
+}
+
+/// Where previews are, which must be no place where the server itself is looked for.
+fn preview_url(text: Option<&str>, own_hosts: &[String]) -> Result<Option<Base>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let base = Base::parse(text).map_err(|error| Error(format!("preview.url = {text:?} {error}")))?;
+    if let Some(host) = own_hosts.iter().find(|host| base.is_above(host)) {
+        return Err(Error(format!(
+            "preview.url = {text:?} has {host} below it, which is the server's own name, and would be taken for a preview; choose \
+             another, such as https://preview.{host}"
+        )));
+    }
+    Ok(Some(base))
 }
 
 fn within<T: PartialOrd + std::fmt::Display + Copy>(
@@ -455,6 +483,18 @@ mod tests {
         {
             assert!(public(wrong).expect_err(wrong).contains("public_url"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn previews_are_where_the_server_is_not() {
+        let public = ("BUILDSPACES_PUBLIC_URL", "https://rooms.example");
+        let preview = |url: &str| with(&[public, ("BUILDSPACES_PREVIEW_URL", url)], Overrides::default());
+        assert!(preview("https://preview.rooms.example").expect("valid").gateway.preview.url.is_some());
+        assert!(preview("https://example").expect_err("above").contains("preview.url"));
+        assert!(preview("https://127.0.0.1").expect_err("no name").contains("must have a name"));
+        let listen = |text: &str| with(&[("BUILDSPACES_PREVIEW_LISTEN", text)], Overrides::default());
+        assert_eq!(listen("localhost:8081").expect("valid").preview_listen, "127.0.0.1:8081".parse().ok());
+        assert!(listen("here").expect_err("invalid").contains("preview.listen"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod documents;
 mod history;
 mod nodes;
 mod people;
+mod previews;
 mod rooms;
 mod runs;
 mod terminals;
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(runs::cancel_run))
         .routes(routes!(terminals::terminals, terminals::open_terminal))
         .routes(routes!(terminals::close_terminal))
+        .routes(routes!(previews::open_preview))
         .split_for_parts()
 }
 

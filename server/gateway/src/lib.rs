@@ -2,7 +2,8 @@
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
 //! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket, [`terminal`] for
-//! terminals, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for what is said to clients.
+//! terminals, [`preview`] for what programs in sandboxes serve, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for
+//! what is said to clients.
 
 mod accept;
 mod access;
@@ -15,6 +16,7 @@ mod http;
 mod identity;
 pub mod limits;
 mod meters;
+pub mod preview;
 mod schema;
 mod sessions;
 mod socket;
@@ -79,6 +81,7 @@ pub struct Config {
     pub auth: auth::AuthConfig,
     /// How much one client may ask for.
     pub limits: limits::LimitsConfig,
+    pub preview: preview::PreviewConfig,
 }
 
 impl Default for Config {
@@ -93,6 +96,7 @@ impl Default for Config {
             farewell: Duration::from_secs(3),
             auth: auth::AuthConfig::default(),
             limits: limits::LimitsConfig::default(),
+            preview: preview::PreviewConfig::default(),
         }
     }
 }
@@ -125,6 +129,7 @@ pub(crate) struct Inner {
     /// Who is who, and whose time is over.
     identity: identity::Identity,
     exports: exports::Exports,
+    previews: preview::Previews,
 }
 
 impl Inner {
@@ -152,16 +157,26 @@ impl std::ops::Deref for Inner {
     }
 }
 
-/// Every route of the server.
-pub fn router(parts: Parts) -> Router {
+/// What the server answers, by the address it is asked at.
+pub struct Routers {
+    /// Every route of the server.
+    pub main: Router,
+    /// Previews and nothing else, for an address of their own.
+    pub previews: Router,
+}
+
+/// Puts everything together.
+pub fn routers(parts: Parts) -> Routers {
     let body_bytes = parts.config.limits.body_bytes;
     let connections = ConnectionLimits::new(&parts.config.limits, parts.config.max_connections);
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
-    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports: exports::Exports::default() }));
+    let previews = preview::Previews::new(&parts.config.preview, parts.sandboxes.clone());
+    let exports = exports::Exports::default();
+    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, previews }));
     let (api, _) = api::routes();
     let (large, _) = api::large_routes();
     let openapi = api::openapi().to_json().expect("the API's description has only string keys");
-    Router::new()
+    let main = Router::new()
         .merge(api)
         .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
         .route("/api/{*rest}", axum::routing::any(api::unknown))
@@ -185,7 +200,11 @@ pub fn router(parts: Parts) -> Router {
         .layer(header_layer("x-content-type-options", "nosniff"))
         // A room's link is its key: it must not leak to other sites.
         .layer(header_layer("referrer-policy", "no-referrer"))
-        .with_state(gateway)
+        // Outermost, because none of the above is for what programs serve.
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), preview::divert))
+        .with_state(gateway.clone());
+    let previews = Router::new().fallback(preview::only).layer(CatchPanicLayer::new()).with_state(gateway);
+    Routers { main, previews }
 }
 
 fn header_layer(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

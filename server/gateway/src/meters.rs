@@ -6,6 +6,9 @@ use metrics::{Counter, Gauge, counter, gauge};
 
 pub(crate) static RECEIVED_BYTES: LazyLock<Counter> = LazyLock::new(|| counter!("buildspaces_received_bytes_total"));
 
+pub(crate) static PREVIEW_REQUESTS: LazyLock<Counter> =
+    LazyLock::new(|| counter!("buildspaces_preview_requests_total"));
+
 /// A connection counts for as long as this exists.
 pub(crate) struct OpenConnection(Gauge);
 

@@ -1,6 +1,7 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
 pub(crate) mod history;
+pub(crate) mod previews;
 pub(crate) mod terminals;
 pub(crate) mod webhooks;
 
@@ -90,6 +91,7 @@ pub(crate) enum Capability {
     EditTree,
     Run,
     Terminal,
+    Preview,
     Share,
     Manage,
 }
@@ -103,6 +105,7 @@ impl From<buildspaces_policy::Capability> for Capability {
             C::EditTree => Self::EditTree,
             C::Run => Self::Run,
             C::Terminal => Self::Terminal,
+            C::Preview => Self::Preview,
             C::Share => Self::Share,
             C::Manage => Self::Manage,
         }

@@ -2,6 +2,7 @@
 
 mod documents;
 mod limits;
+mod previews;
 mod terminals;
 mod webhooks_api;
 
@@ -67,7 +68,7 @@ impl Fixture {
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: router(parts), rooms, sandboxes, limits, tasks }
+        Self { router: routers(parts).main, rooms, sandboxes, limits, tasks }
     }
 
     async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {

@@ -12,6 +12,7 @@ use buildspaces_kernel::ids::{NodeId, RoomId, RuleId, RunId};
 use buildspaces_rooms::{RoomEvent, RunsMap};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::rule::Rule;
@@ -208,6 +209,26 @@ pub struct TerminalLine {
     pub commands: mpsc::Sender<TerminalCommand>,
 }
 
+/// A connection to a program in a sandbox: what is written arrives there. Dropping it hangs up.
+pub trait Tunnel: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Tunnel for T {}
+
+/// Why there is no connection to a program.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotConnected {
+    #[error("the room's sandbox does not run")]
+    NoSandbox,
+    /// Nobody accepts connections on that port; the sandbox's reason.
+    #[error("{0}")]
+    Refused(String),
+    /// There are as many as there may be, and none became free in time.
+    #[error("there are too many connections to this sandbox; try again in a moment")]
+    TooMany,
+    #[error("the sandbox did not answer in time; try again in a moment")]
+    Slow,
+}
+
 /// The workspaces and containers of rooms.
 #[async_trait]
 pub trait Sandboxes: Send + Sync + 'static {
@@ -232,6 +253,13 @@ pub trait Sandboxes: Send + Sync + 'static {
         terminal: TerminalSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<TerminalLine, SandboxError>;
+    /// TCP ports on which programs in the room's sandbox accept connections, in ascending order; none without a sandbox. It
+    /// changes at most a few times a second.
+    fn ports(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>>;
+    /// Connects to a program on the loopback address of the room's sandbox. It never starts one. Cancel-safe.
+    async fn connect(&self, room: &RoomId, port: u16) -> Result<Box<dyn Tunnel>, NotConnected>;
+    /// Somebody has just used what runs in the room's sandbox, which is then not idle.
+    fn touch(&self, room: &RoomId);
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError>;
 }

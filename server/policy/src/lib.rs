@@ -72,6 +72,8 @@ pub enum Capability {
     Run,
     /// Open and close terminals, and type in them.
     Terminal,
+    /// Look at what programs in the sandbox serve, and use it.
+    Preview,
     /// Hand out links with no more than one's own role.
     Share,
     /// Revoke access, export and delete.
@@ -79,8 +81,16 @@ pub enum Capability {
 }
 
 impl Capability {
-    pub const ALL: [Self; 7] =
-        [Self::Read, Self::EditDocuments, Self::EditTree, Self::Run, Self::Terminal, Self::Share, Self::Manage];
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::EditDocuments,
+        Self::EditTree,
+        Self::Run,
+        Self::Terminal,
+        Self::Preview,
+        Self::Share,
+        Self::Manage,
+    ];
 
     /// What it allows, to stand after "may not".
     fn described(self) -> &'static str {
@@ -90,6 +100,7 @@ impl Capability {
             Self::EditTree => "change files and folders",
             Self::Run => "start or cancel runs",
             Self::Terminal => "use terminals",
+            Self::Preview => "open previews",
             Self::Share => "hand out links",
             Self::Manage => "revoke access, export or delete",
         }
@@ -116,13 +127,13 @@ impl Role {
     pub const ALL: [Self; 5] = [Self::Host, Self::Editor, Self::Commenter, Self::Viewer, Self::Agent];
 
     pub fn permits(self, capability: Capability) -> bool {
-        use Capability::{EditDocuments, EditTree, Manage, Read, Run, Share, Terminal};
+        use Capability::{EditDocuments, EditTree, Manage, Preview, Read, Run, Share, Terminal};
         match self {
             Self::Host => true,
             Self::Editor => !matches!(capability, Manage),
             Self::Commenter | Self::Viewer => matches!(capability, Read),
             Self::Agent => match capability {
-                Read | EditDocuments | EditTree | Run | Terminal => true,
+                Read | EditDocuments | EditTree | Run | Terminal | Preview => true,
                 Share | Manage => false,
             },
         }
@@ -186,13 +197,13 @@ mod tests {
 
     #[test]
     fn roles_carry_what_the_table_says() {
-        use Capability::{EditDocuments, EditTree, Read, Run, Share, Terminal};
+        use Capability::{EditDocuments, EditTree, Preview, Read, Run, Share, Terminal};
         let table: [(Role, &[Capability]); 5] = [
             (Role::Host, &Capability::ALL),
-            (Role::Editor, &[Read, EditDocuments, EditTree, Run, Terminal, Share]),
+            (Role::Editor, &[Read, EditDocuments, EditTree, Run, Terminal, Preview, Share]),
             (Role::Commenter, &[Read]),
             (Role::Viewer, &[Read]),
-            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal]),
+            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal, Preview]),
         ];
         for (role, capabilities) in table {
             let authority = Authority { principal: Principal::system(), role };

@@ -3,8 +3,9 @@
 //! The main thread keeps the connection for steps ([`link`]), one thread writes to it, one waits for children
 //! ([`processes`]), and while a step runs one thread watches it and one reads its output ([`step`]). One more thread keeps
 //! a connection that waits for a terminal ([`lines`]), and each terminal has a few threads and a process that looks after
-//! it ([`terminal`], [`supervise`]). All state is in [`State`]; every change of it wakes everybody, because there are few
-//! threads and seldom more than one has work.
+//! it ([`terminal`], [`supervise`]). The same goes for tunnels, which have one thread each ([`tunnels`]), and one thread tells of
+//! ports ([`ports`]). All state is in [`State`]; every change of it wakes everybody, because there are few threads and
+//! seldom more than one has work.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,12 +22,15 @@ use terminal::Terminal;
 
 mod lines;
 mod link;
+mod listening;
 mod memory;
+mod ports;
 mod processes;
 mod ring;
 mod step;
 mod supervise;
 mod terminal;
+mod tunnels;
 
 pub use supervise::{SESSION, SUPERVISE, session, supervise};
 
@@ -51,6 +55,8 @@ pub fn run(config: Config) -> std::io::Result<Infallible> {
     let shared = Arc::new(Shared::default());
     processes::spawn_reaper(Arc::clone(&shared))?;
     lines::spawn(&shared, &config)?;
+    tunnels::spawn(&config)?;
+    ports::spawn(&shared, &config)?;
     link::serve(&shared, &config)
 }
 
@@ -96,6 +102,12 @@ impl State {
 
     fn terminal(&mut self, key: &Key) -> Option<&mut Terminal> {
         self.terminals.iter_mut().find(|terminal| terminal.key() == key)
+    }
+
+    /// Is there any program but the agent?
+    fn is_in_use(&self) -> bool {
+        self.steps.iter().any(|step| step.ended().is_none())
+            || self.terminals.iter().any(|terminal| terminal.supervisor().is_some())
     }
 
     /// The processes that look after the terminals which have not ended.

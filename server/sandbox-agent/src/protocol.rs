@@ -4,9 +4,10 @@
 //! raw bytes for a step's output and for what a terminal shows and is told. The agent speaks first ([`Event::Hello`]), the
 //! server answers [`Request::Welcome`] or [`Request::Refused`]; after that both send when they have something to say.
 //!
-//! The agent keeps one connection for steps and one more that waits for a terminal ([`Line`]); as soon as that one has its
-//! terminal the agent dials the next. So each terminal has a socket of its own, and what one of them prints delays
-//! neither the others nor a step.
+//! The agent keeps one connection for steps, one that tells of ports, one that waits for a terminal and one that waits for a
+//! tunnel ([`Line`]); as soon as one of the latter two has what it waits for, the agent dials the next. So each terminal and
+//! each tunnel has a socket of its own, and what one of them carries delays neither the others nor a step. After
+//! [`Event::Connected`] a tunnel's connection has no frames any more: what follows, both ways, is the program's.
 //!
 //! Nothing here does input or output: [`Decoder`] takes bytes as they come. Both ends treat the other's bytes as
 //! hostile, the server with more reason: a program under test may have taken the agent's place.
@@ -17,7 +18,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Rises whenever an older agent and a newer server would misunderstand each other.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Where the agent dials unless its first argument says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/buildspaces/agent.sock";
@@ -37,6 +38,9 @@ pub const MAX_KEY: usize = 128;
 /// What is typed that the server may send before the agent has said that it passed it on ([`Event::Taken`]). More ends the
 /// connection.
 pub const INPUT_WINDOW: usize = 64 << 10;
+
+/// Most ports in one [`Event::Ports`]. Of more that listen, the highest are not told.
+pub const MAX_PORTS: usize = 64;
 
 const KIND_CONTROL: u8 = 1;
 const KIND_OUTPUT: u8 = 2;
@@ -126,6 +130,9 @@ pub enum Request {
     Resize { size: Size },
     /// Kills everything that runs in the connection's terminal.
     Close,
+    /// On a connection that waits for a tunnel: joins it with a TCP connection to this port of the sandbox's own loopback
+    /// address. Answered by [`Event::Connected`] or [`Event::Unreachable`]; after the latter it goes on waiting.
+    Connect { port: u16 },
 }
 
 /// What a connection is for.
@@ -134,6 +141,9 @@ pub enum Request {
 pub enum Line {
     Steps,
     Terminal,
+    Tunnel,
+    /// The server asks nothing on it.
+    Ports,
 }
 
 /// What a terminal has room for, in characters. Zero means that nobody knows.
@@ -189,6 +199,17 @@ pub enum Event {
     /// The last word on a terminal; all its output has been sent before, and nothing of it runs any more.
     Ended {
         exit: Exit,
+    },
+    /// TCP ports on which programs in the sandbox accept connections to its loopback address, in ascending order; at most
+    /// [`MAX_PORTS`]. The first such message says what there is, each further one what there is now.
+    Ports {
+        ports: Vec<u16>,
+    },
+    /// The last frame of this connection.
+    Connected,
+    /// Nobody listens there, or there are too many tunnels; the reason.
+    Unreachable {
+        reason: String,
     },
 }
 
@@ -278,6 +299,11 @@ impl Decoder {
         let decoded = decode_frame(frame)?;
         self.taken += 4 + length;
         Ok(Some(decoded))
+    }
+
+    /// What came after the last frame, for whoever goes on without frames.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.taken)
     }
 }
 

@@ -15,15 +15,17 @@ use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec};
+use buildspaces_plans::ports::{
+    Availability, NotConnected, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
+};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::link::{Connection, Link};
+use crate::ports::{self, Board};
 use crate::steps::{self, Container, Following, NotStarted, State};
-use crate::terminals;
-use crate::{Config, workspace_owner};
+use crate::{Config, terminals, workspace_owner};
 use engine::{Engine, Found};
 use sandbox::Sandbox;
 
@@ -61,6 +63,8 @@ struct Shared {
     /// `sandboxes/` in the data folder: for each room the agent and its socket.
     folder: PathBuf,
     rooms: Mutex<HashMap<RoomId, Arc<Slot>>>,
+    /// Which sandbox is each room's, for those who must not wait for the lock, and its ports.
+    board: Arc<Board<Sandbox>>,
     availability: watch::Sender<Availability>,
     /// Something looked as if the engine had stopped or come back.
     recheck: Notify,
@@ -94,6 +98,7 @@ impl Containers {
             tasks: tasks.clone(),
             folder,
             rooms: Mutex::default(),
+            board: Arc::default(),
             availability: watch::Sender::new(availability),
             recheck: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -291,6 +296,31 @@ impl Containers {
         }
     }
 
+    /// TCP ports on which programs in the room's sandbox listen.
+    pub fn ports(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>> {
+        self.shared.board.watch(room)
+    }
+
+    /// Connects to a program in the room's sandbox. Cancel-safe.
+    ///
+    /// # Errors
+    /// There is no sandbox, nothing listens on that port, or there are too many connections.
+    pub async fn connect(&self, room: &RoomId, port: u16) -> Result<Box<dyn Tunnel>, NotConnected> {
+        let sandbox = self.shared.board.sandbox(room).filter(|sandbox| sandbox.is_usable());
+        let sandbox = sandbox.ok_or(NotConnected::NoSandbox)?;
+        tokio::select! {
+            tunnel = sandbox.tunnels().connect(sandbox.link(), port) => Ok(Box::new(tunnel?)),
+            () = sandbox.gone() => Err(NotConnected::NoSandbox),
+        }
+    }
+
+    /// Somebody has just used what runs in the room's sandbox.
+    pub fn touch(&self, room: &RoomId) {
+        if let Some(sandbox) = self.shared.board.sandbox(room) {
+            sandbox.touched();
+        }
+    }
+
     /// At boot: adopts the running containers of the rooms in `keep`, and removes every other one of this server's.
     pub async fn reconcile(&self, keep: &[RoomId]) {
         let shared = &self.shared;
@@ -377,7 +407,17 @@ impl Shared {
         let id = self.engine.run(&name, body).await.inspect_err(|_| self.recheck.notify_one())?;
         tracing::info!(%room, container = %&id[..id.len().min(12)], took = ?began.elapsed(), "started a sandbox");
         phase.send_replace(Phase::Connecting);
-        Ok(Arc::new(Sandbox::new(id, link, Arc::downgrade(self))))
+        Ok(self.follow_ports(room, Sandbox::new(id, link, Arc::downgrade(self))))
+    }
+
+    fn follow_ports(&self, room: &RoomId, sandbox: Sandbox) -> Arc<Sandbox> {
+        let sandbox = Arc::new(sandbox);
+        let claim = self.board.claim(room, &sandbox);
+        self.tasks.spawn(
+            "sandbox ports",
+            ports::follow(Arc::clone(sandbox.link()), sandbox.clone(), claim, self.tasks.clone()),
+        );
+        sandbox
     }
 
     /// A fresh folder with the agent in it. Returns the part that the container sees.
@@ -434,7 +474,7 @@ impl Shared {
         match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
             Ok(link) => {
                 tracing::info!(%room, "took over a sandbox that was left running");
-                let sandbox = Arc::new(Sandbox::new(found.id.clone(), link, Arc::downgrade(self)));
+                let sandbox = self.follow_ports(room, Sandbox::new(found.id.clone(), link, Arc::downgrade(self)));
                 *self.slot(room).sandbox.lock().await = Some(sandbox);
                 true
             }

@@ -5,7 +5,8 @@
 //! code that went through an attach stream is not to be trusted. What the agent says is checked like any stranger's word.
 //!
 //! Not here: what to run and when (`plans`), and HTTP. Read [`service`] first, which joins the two halves: [`docker`]
-//! (containers, by [`link`], [`steps`] and [`terminals`]) and [`mirror`] (documents and files).
+//! (containers, by [`link`], [`steps`], [`terminals`], [`ports`] and
+//! [`tunnels`]) and [`mirror`] (documents and files).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,9 +14,11 @@ use std::time::Duration;
 pub mod docker;
 mod link;
 pub mod mirror;
+mod ports;
 pub mod service;
 mod steps;
 mod terminals;
+mod tunnels;
 
 pub use docker::Containers;
 pub use service::DockerSandboxes;

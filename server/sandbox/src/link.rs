@@ -1,7 +1,7 @@
 //! The server's end of the lines to one container's agent: a Unix socket in a folder that the container sees read-only.
 //!
-//! A [`Link`] accepts connections, lets in those that know the token, and hands them to whoever runs a step or a terminal. It
-//! knows nothing of these or of containers. Connections come and go; of each kind ([`Line`]) the newest that was let in and
+//! A [`Link`] accepts connections, lets in those that know the token, and hands them to whoever runs a step, a terminal or a
+//! tunnel. It knows nothing of these or of containers. Connections come and go; of each kind ([`Line`]) the newest that was let in and
 //! is not in use is the one that counts.
 
 use std::fs::{self, File, Permissions};
@@ -49,6 +49,8 @@ struct Shared {
 struct Parked {
     steps: Option<Connection>,
     terminal: Option<Connection>,
+    tunnel: Option<Connection>,
+    ports: Option<Connection>,
     /// Why the last agent with the right token was not let in.
     refusal: Option<String>,
 }
@@ -58,6 +60,8 @@ impl Parked {
         match line {
             Line::Steps => &mut self.steps,
             Line::Terminal => &mut self.terminal,
+            Line::Tunnel => &mut self.tunnel,
+            Line::Ports => &mut self.ports,
         }
     }
 }

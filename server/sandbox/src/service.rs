@@ -2,10 +2,13 @@
 //!
 //! It adds nothing of its own: a step or a terminal starts in the container of its room, on the files of its room's workspace.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{
-    Availability, Frozen, Phase, SandboxError, Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec,
+    Availability, Frozen, NotConnected, Phase, SandboxError, Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec,
+    Tunnel,
 };
 use tokio::sync::watch;
 
@@ -69,6 +72,18 @@ impl Sandboxes for DockerSandboxes {
     async fn absorb(&self, room: &RoomId) -> Result<(), SandboxError> {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
         workspace.absorb().await.map_err(failed)
+    }
+
+    fn ports(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>> {
+        self.containers.ports(room)
+    }
+
+    async fn connect(&self, room: &RoomId, port: u16) -> Result<Box<dyn Tunnel>, NotConnected> {
+        self.containers.connect(room, port).await
+    }
+
+    fn touch(&self, room: &RoomId) {
+        self.containers.touch(room);
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

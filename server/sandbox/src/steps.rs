@@ -359,6 +359,8 @@ pub(crate) fn name_of(event: &Event) -> &'static str {
         Event::Exited { .. } => "that another step ended",
         Event::Steps { .. } => "with a list of steps",
         Event::Opened { .. } | Event::Taken { .. } | Event::Ended { .. } => "for another terminal",
+        Event::Ports { .. } => "with a list of ports",
+        Event::Connected | Event::Unreachable { .. } => "for a tunnel",
     }
 }
 

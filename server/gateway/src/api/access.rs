@@ -36,7 +36,8 @@ pub(crate) async fn access(
     gateway.rooms.room(&id).await?;
     let Authority { principal, role } = &grant.authority;
     // A token for single documents is not handed on for the whole room, and leads to no terminal.
-    let of_the_whole_room = |capability: &Capability| matches!(capability, Capability::Share | Capability::Terminal);
+    let of_the_whole_room =
+        |capability: &Capability| matches!(capability, Capability::Share | Capability::Terminal | Capability::Preview);
     let may = |capability: &Capability| role.permits(*capability) && !(grant.limited && of_the_whole_room(capability));
     Ok(axum::Json(Access {
         person: Person::from(principal),

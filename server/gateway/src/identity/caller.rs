@@ -7,7 +7,7 @@ use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::{Authority, Capability, Principal, Role};
 use buildspaces_rooms::RoomHandle;
 
-use super::{Grant, Refusal, Sight, admit, identify};
+use super::{Grant, Refusal, Sight, Watch, admit, identify};
 use crate::Gateway;
 use crate::error::ApiError;
 
@@ -41,13 +41,36 @@ impl Caller {
         room: &str,
         capability: Capability,
     ) -> Result<(RoomHandle, Principal), ApiError> {
+        let (room, grant) = self.granted(gateway, room, capability).await?;
+        Ok((room, grant.authority.principal))
+    }
+
+    /// The same, with something that ends when the caller's access does.
+    pub(crate) async fn watched(
+        &self,
+        gateway: &Gateway,
+        room: &str,
+        capability: Capability,
+    ) -> Result<(RoomHandle, Watch, Principal), ApiError> {
+        let (room, grant) = self.granted(gateway, room, capability).await?;
+        let watch = gateway.identity.watch(&grant, &DocumentName::tree(room.id().as_str()));
+        Ok((room, watch, grant.authority.principal))
+    }
+
+    async fn granted(
+        &self,
+        gateway: &Gateway,
+        room: &str,
+        capability: Capability,
+    ) -> Result<(RoomHandle, Grant), ApiError> {
         let id = RoomId::parse(room).ok_or_else(ApiError::no_such_room)?;
         let grant = self.admit(gateway, &DocumentName::tree(id.as_str())).await?;
         grant.authority.check(capability)?;
-        if grant.limited && capability == Capability::Terminal {
-            return Err(ApiError::forbidden("denied", super::NO_TERMINALS));
+        match capability {
+            Capability::Terminal if grant.limited => Err(ApiError::forbidden("denied", super::NO_TERMINALS)),
+            Capability::Preview if grant.limited => Err(ApiError::forbidden("denied", super::NO_PREVIEWS)),
+            _ => Ok((gateway.rooms.room(&id).await?, grant)),
         }
-        Ok((gateway.rooms.room(&id).await?, grant.authority.principal))
     }
 
     /// What the caller may do in a document. Whatever hands out a document's content asks this about that document, because a

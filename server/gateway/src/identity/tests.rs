@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::limits::LimitsConfig;
-use crate::{Config, Parts, router};
+use crate::{Config, Parts, routers};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const ADMIN: &str = "an-administrators-token-of-enough-bytes";
@@ -68,7 +68,7 @@ impl Fixture {
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: router(parts), auth, store }
+        Self { router: routers(parts).main, auth, store }
     }
 
     fn token(&self, user: &str, role: Role, room: Option<&str>) -> String {
@@ -370,15 +370,35 @@ async fn a_link_lets_somebody_in_with_no_more_than_its_maker_has() {
 }
 
 #[tokio::test]
+async fn previews_are_for_those_who_may_use_the_whole_sandbox() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let path = format!("/api/v1/rooms/{room}/previews");
+    for (role, documents, expected) in [
+        (Role::Editor, &[][..], 201),
+        (Role::Agent, &[], 201),
+        (Role::Editor, &["**"], 403),
+        (Role::Commenter, &[], 403),
+        (Role::Viewer, &[], 403),
+    ] {
+        let token = f.token_for("ada", role, Some(&room), documents, Duration::from_secs(60));
+        let (status, body) = f.call("POST", &path, &token, Some(json!({ "port": 8000 }))).await;
+        assert_eq!(status, expected, "{role:?} {documents:?}: {body}");
+    }
+    let other = f.token("ada", Role::Host, Some("otherroom"));
+    assert_eq!(f.call("POST", &path, &other, Some(json!({ "port": 8000 }))).await.0, 403);
+}
+
+#[tokio::test]
 async fn everybody_is_told_what_they_may_do_in_a_room() {
     let f = Fixture::new(closed());
     let room = f.room().await;
     let path = format!("/api/v1/rooms/{room}/access");
     for (role, documents, capabilities) in [
-        (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "share", "manage"])),
-        (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "share"])),
+        (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share", "manage"])),
+        (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share"])),
         (Role::Editor, &["**"], json!(["read", "edit_documents", "edit_tree", "run"])),
-        (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal"])),
+        (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview"])),
         (Role::Viewer, &[], json!(["read"])),
     ] {
         let token = f.token_for("ada", role, Some(&room), documents, Duration::from_secs(60));

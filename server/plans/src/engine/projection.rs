@@ -101,6 +101,12 @@ impl Projection {
         self.sandbox.insert("terminals".to_owned(), Some(list));
     }
 
+    /// The ports on which programs in the sandbox listen, there too. Objects, because there will be more to say of one.
+    pub(super) fn ports(&mut self, ports: &[u16]) {
+        let list = ports.iter().map(|port| serde_json::json!({ "port": port })).collect();
+        self.sandbox.insert("ports".to_owned(), Some(Value::Array(list)));
+    }
+
     pub(super) fn is_written(&self) -> bool {
         self.runs.is_empty() && self.logs.is_empty() && self.sandbox.is_empty()
     }

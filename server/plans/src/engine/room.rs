@@ -182,6 +182,8 @@ impl Actor {
         self.show_sandbox();
         // Also when there are none: an earlier process may have left some in the document.
         self.projection.terminals(&terminals.borrow_and_update());
+        let mut ports = self.shared.sandboxes.ports(&self.id);
+        self.projection.ports(&ports.borrow_and_update());
         loop {
             self.start_next();
             self.write_projection().await;
@@ -217,6 +219,7 @@ impl Actor {
                 _ = phase.changed() => self.show_sandbox(),
                 // Nor does this: a room's list stays for as long as somebody looks at it.
                 _ = terminals.changed() => self.projection.terminals(&terminals.borrow_and_update()),
+                Ok(()) = ports.changed() => self.projection.ports(&ports.borrow_and_update()),
                 () = at(deadline) => self.handle_deadline().await,
                 () = tasks.cancelled() => return,
             }

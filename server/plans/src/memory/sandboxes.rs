@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::ports::{
-    Availability, Exit, Frozen, Phase, RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand,
-    TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
+    Availability, Exit, Frozen, NotConnected, Phase, RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec,
+    TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec, Tunnel,
 };
 use crate::trigger::text_hash;
 
@@ -37,7 +38,13 @@ struct State {
     refusal: Option<SandboxError>,
     /// Terminals that were opened and that the test has not taken yet.
     terminals: Vec<OpenedTerminal>,
+    ports: HashMap<RoomId, watch::Sender<Arc<[u16]>>>,
+    /// Where connections to a port of a room go.
+    programs: HashMap<(RoomId, u16), mpsc::Sender<DuplexStream>>,
 }
+
+/// Bytes on their way to or from a program that a test plays.
+const TUNNEL: usize = 64 << 10;
 
 /// A terminal under way, played by the test.
 #[derive(Debug)]
@@ -137,6 +144,18 @@ impl FakeSandboxes {
         (!state.terminals.is_empty()).then(|| state.terminals.remove(0))
     }
 
+    /// Says that programs in the room listen on these ports.
+    pub fn set_ports(&self, room: &RoomId, ports: &[u16]) {
+        self.lock().ports.entry(room.clone()).or_default().send_replace(ports.into());
+    }
+
+    /// Connections to a program that the test plays, from now on.
+    pub fn listen(&self, room: &RoomId, port: u16) -> mpsc::Receiver<DuplexStream> {
+        let (connections, accepted) = mpsc::channel(CHANNEL);
+        self.lock().programs.insert((room.clone(), port), connections);
+        accepted
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing that holds the lock panics")
     }
@@ -213,6 +232,22 @@ impl Sandboxes for FakeSandboxes {
         let ((events, events_out), (commands_in, commands)) = (mpsc::channel(1), mpsc::channel(1));
         self.lock().terminals.push(OpenedTerminal { spec, events, commands });
         Ok(TerminalLine { events: events_out, commands: commands_in })
+    }
+
+    fn ports(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>> {
+        self.lock().ports.entry(room.clone()).or_default().subscribe()
+    }
+
+    async fn connect(&self, room: &RoomId, port: u16) -> Result<Box<dyn Tunnel>, NotConnected> {
+        let program = self.lock().programs.get(&(room.clone(), port)).cloned();
+        let refused = || NotConnected::Refused(format!("nothing answers on port {port}"));
+        let (ours, theirs) = tokio::io::duplex(TUNNEL);
+        program.ok_or_else(refused)?.send(theirs).await.map_err(|_| refused())?;
+        Ok(Box::new(ours))
+    }
+
+    fn touch(&self, _room: &RoomId) {
+        self.lock().journal.push("touch".to_owned());
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

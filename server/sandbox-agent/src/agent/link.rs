@@ -92,6 +92,11 @@ impl Welcomed {
             }
         }
     }
+
+    /// The connection without frames, and what came of it already.
+    pub(super) fn into_parts(self) -> (UnixStream, Vec<u8>) {
+        (self.stream, self.decoder.into_rest())
+    }
 }
 
 /// One connection from hello to end. True if the server welcomed it.
@@ -146,7 +151,8 @@ fn handle(shared: &Arc<Shared>, request: Request) -> bool {
         | Request::Open { .. }
         | Request::Resume { .. }
         | Request::Resize { .. }
-        | Request::Close => return false,
+        | Request::Close
+        | Request::Connect { .. } => return false,
     };
     let mut state = shared.lock();
     let Some(connection) = &mut state.connection else { return false };

@@ -17,7 +17,7 @@ fn wire<M: Serialize>(message: &M, expected: &Expect) {
 
 #[test]
 fn requests_have_a_stable_form() {
-    wire(&Request::Welcome { protocol: 2 }, &expect![[r#"{"type":"welcome","protocol":2}"#]]);
+    wire(&Request::Welcome { protocol: 3 }, &expect![[r#"{"type":"welcome","protocol":3}"#]]);
     wire(&Request::Refused { reason: "old".to_owned() }, &expect![[r#"{"type":"refused","reason":"old"}"#]]);
     wire(
         &Request::Start {
@@ -57,13 +57,14 @@ fn requests_have_a_stable_form() {
     );
     wire(&Request::Resize { size }, &expect![[r#"{"type":"resize","size":{"rows":24,"cols":80}}"#]]);
     wire(&Request::Close, &expect![[r#"{"type":"close"}"#]]);
+    wire(&Request::Connect { port: 8000 }, &expect![[r#"{"type":"connect","port":8000}"#]]);
 }
 
 #[test]
 fn events_have_a_stable_form() {
     wire(
-        &Event::Hello { protocol: 2, agent: "0.1.0".to_owned(), token: "t".to_owned(), line: Line::Terminal },
-        &expect![[r#"{"type":"hello","protocol":2,"agent":"0.1.0","token":"t","line":"terminal"}"#]],
+        &Event::Hello { protocol: 3, agent: "0.1.0".to_owned(), token: "t".to_owned(), line: Line::Terminal },
+        &expect![[r#"{"type":"hello","protocol":3,"agent":"0.1.0","token":"t","line":"terminal"}"#]],
     );
     wire(&Event::Started { key: key("k") }, &expect![[r#"{"type":"started","key":"k"}"#]]);
     wire(
@@ -95,6 +96,14 @@ fn events_have_a_stable_form() {
     wire(&Event::Opened { key: key("t") }, &expect![[r#"{"type":"opened","key":"t"}"#]]);
     wire(&Event::Taken { bytes: 9 }, &expect![[r#"{"type":"taken","bytes":9}"#]]);
     wire(&Event::Ended { exit: Exit::Cancelled }, &expect![[r#"{"type":"ended","exit":"cancelled"}"#]]);
+    wire(&Event::Ports { ports: vec![3000, 8000] }, &expect![[r#"{"type":"ports","ports":[3000,8000]}"#]]);
+    wire(&Event::Connected, &expect![[r#"{"type":"connected"}"#]]);
+    wire(&Event::Unreachable { reason: "no".to_owned() }, &expect![[r#"{"type":"unreachable","reason":"no"}"#]]);
+    for (line, name) in
+        [(Line::Steps, "steps"), (Line::Terminal, "terminal"), (Line::Tunnel, "tunnel"), (Line::Ports, "ports")]
+    {
+        assert_eq!(serde_json::to_value(line).expect("JSON"), name);
+    }
 }
 
 #[test]
@@ -134,6 +143,16 @@ fn frames_arrive_whole_however_the_stream_is_cut() {
         }
         assert_eq!(frames, expected, "in pieces of {size}");
     }
+}
+
+#[test]
+fn what_follows_the_last_frame_is_kept() {
+    let mut decoder = Decoder::default();
+    let mut stream = encode_control(&Event::Connected).expect("short");
+    stream.extend(b"HTTP/1.1 200 OK");
+    decoder.push(&stream);
+    assert_eq!(decoder.decode::<Event>(), Ok(Some(Frame::Control(Event::Connected))));
+    assert_eq!(decoder.into_rest(), b"HTTP/1.1 200 OK");
 }
 
 #[test]

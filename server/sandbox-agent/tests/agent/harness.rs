@@ -57,7 +57,7 @@ impl Agent {
         self.welcome(Line::Terminal)
     }
 
-    fn welcome(&self, wanted: Line) -> Server {
+    pub(crate) fn welcome(&self, wanted: Line) -> Server {
         let known = self.waiting.borrow().iter().position(|(line, _)| *line == wanted);
         if let Some(at) = known {
             return self.waiting.borrow_mut().remove(at).1;
@@ -104,6 +104,11 @@ impl Server {
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the agent listens");
+    }
+
+    /// The connection without frames, and what came of it already.
+    pub(crate) fn into_parts(self) -> (UnixStream, Vec<u8>) {
+        (self.stream, self.decoder.into_rest())
     }
 
     pub(crate) fn try_next(&mut self) -> Option<Frame<Event>> {

@@ -13,6 +13,7 @@ use super::engine::Error;
 use super::{PROBE, Shared};
 use crate::link::{Connection, Link};
 use crate::steps::{Container, State};
+use crate::tunnels::Tunnels;
 
 /// A sandbox in which somebody typed so shortly ago is not taken away to make room for another.
 const TYPING: Duration = Duration::from_secs(300);
@@ -21,6 +22,7 @@ const TYPING: Duration = Duration::from_secs(300);
 pub(super) struct Sandbox {
     id: String,
     link: Arc<Link>,
+    tunnels: Tunnels,
     /// Weak, as everything here belongs to it.
     shared: Weak<Shared>,
     /// False once the container is known to be gone or not to be trusted.
@@ -45,7 +47,12 @@ struct Use {
 impl Sandbox {
     pub(super) fn new(id: String, link: Link, shared: Weak<Shared>) -> Self {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
-        Self { id, link: Arc::new(link), shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
+        let (link, tunnels) = (Arc::new(link), Tunnels::default());
+        Self { id, link, tunnels, shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
+    }
+
+    pub(super) fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -94,6 +101,16 @@ impl Sandbox {
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = None;
         state.phase = Some(phase.clone());
+    }
+
+    /// Completes when the container is known to be gone. It is not asked before some time has passed. Cancel-safe.
+    pub(super) async fn gone(&self) {
+        loop {
+            tokio::time::sleep(PROBE).await;
+            if let State::Gone(_) = self.state().await {
+                return;
+            }
+        }
     }
 
     /// A connection to the agent; a sentence if there is none within `patience`.

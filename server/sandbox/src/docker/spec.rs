@@ -233,7 +233,7 @@ mod tests {
               "Image": "buildspaces/workspace:1",
               "Labels": {
                 "buildspaces.instance": "here",
-                "buildspaces.protocol": "2",
+                "buildspaces.protocol": "3",
                 "buildspaces.room": "room1"
               },
               "StopSignal": "SIGKILL",

@@ -67,4 +67,8 @@ impl Connection {
             self.decoder.push(&self.buffer);
         }
     }
+    /// The connection without frames, and what came of it already.
+    pub(crate) fn into_parts(self) -> (UnixStream, Vec<u8>) {
+        (self.stream, self.decoder.into_rest())
+    }
 }

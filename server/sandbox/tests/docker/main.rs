@@ -25,6 +25,7 @@ macro_rules! world {
 }
 
 mod engine_stops;
+mod ports;
 mod terminals;
 mod world;
 

@@ -10,6 +10,7 @@ import type {
   ErrorBody,
   Link,
   Node,
+  Preview,
   Role,
   Room,
   Rule,
@@ -144,6 +145,10 @@ export class Api {
   closeTerminal = async (room: string, terminal: string): Promise<void> => {
     await this.call('DELETE', `/rooms/${room}/terminals/${terminal}`);
   };
+
+  /** The link works once, and soon. */
+  openPreview = (room: string, port: number, path: string) =>
+    this.json<Preview>('POST', `/rooms/${room}/previews`, { port, path });
 
   private async json<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await this.call(method, path, body);

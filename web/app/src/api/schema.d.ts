@@ -374,6 +374,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/{room}/previews": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a link that shows what a program serves on a port of the room's sandbox, to the caller alone. */
+        post: operations["open_preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms/{room}/rules": {
         parameters: {
             query?: never;
@@ -690,7 +707,7 @@ export interface components {
          * @description One thing that a role allows; see docs/security.md.
          * @enum {string}
          */
-        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "share" | "manage";
+        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "preview" | "share" | "manage";
         /** @description A Yjs client and who used it. */
         Client: {
             /** Format: int64 */
@@ -857,6 +874,16 @@ export interface components {
         };
         /** @enum {string} */
         NewNodeKind: "folder" | "text";
+        /** @description What to look at. */
+        NewPreview: {
+            /** @description What to begin with, such as `/docs?page=2`; `/` if left out. */
+            path?: string | null;
+            /**
+             * Format: int32
+             * @description A TCP port on which a program in the room's sandbox listens.
+             */
+            port: number;
+        };
         /** @description Whose access is taken back: one of `user`, `token` and `document`. */
         NewRevocation: {
             /** @description Everybody who has this document open must come in again. */
@@ -961,6 +988,11 @@ export interface components {
              */
             seq?: number | null;
             text: string;
+        };
+        /** @description The way there. */
+        Preview: {
+            /** @description Works once, within a minute, in one browser. */
+            url: string;
         };
         RestoreTo: {
             /**
@@ -2445,6 +2477,73 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    open_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPreview"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description `bad_port` or `bad_path` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `previews_off`: this server has no address for them */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -34,6 +34,7 @@ export type Run = Filled<Schemas['Run']>;
 export type RunState = Schemas['RunState'];
 /** A terminal as the `runs` document and REST tell it. */
 export type Terminal = Filled<Schemas['Terminal']>;
+export type Preview = Schemas['Preview'];
 export type Status = Schemas['Status'];
 export type ErrorBody = Schemas['ErrorBody'];
 

@@ -61,6 +61,20 @@ async fn what_could_not_be_shown_is_shown_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ports_are_shown_as_they_come_and_go() {
+    let world = World::new().await;
+    world.settle().await;
+    let shown = || world.room.projected(RunsMap::Sandbox)["ports"].clone();
+    assert_eq!(shown(), serde_json::json!([]), "an earlier process may have left some");
+    world.sandboxes.set_ports(&world.id, &[3000, 8000]);
+    world.settle().await;
+    assert_eq!(shown(), serde_json::json!([{ "port": 3000 }, { "port": 8000 }]));
+    world.sandboxes.set_ports(&world.id, &[]);
+    world.settle().await;
+    assert_eq!(shown(), serde_json::json!([]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_of_another_room_is_not_to_be_had() {
     let mut world = World::new().await;
     world.run_of("a", Exit::Code(0)).await;
