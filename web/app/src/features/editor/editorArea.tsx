@@ -1,5 +1,5 @@
 /**
- * The open files as tabs that can be split and rearranged. It decides which panel shows a file and remembers the tabs of
+ * The open files and previews as tabs that can be split and rearranged. It decides which panel shows a file and remembers the tabs of
  * this room in this browser. This module and what it imports is one lazy chunk, because Monaco is large.
  */
 import {
@@ -15,7 +15,8 @@ import { FileCode2, Loader } from 'lucide-react';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { theme } from '../../ui/theme';
-import { type OpenRequest, useRoom } from '../room/roomContext';
+import { PreviewTab, PreviewTabHead } from '../ports/previewTab';
+import { type Request, useRoom } from '../room/roomContext';
 import { files } from '../tree/treeModel';
 import './editor.css';
 import { HistoryTab } from '../history/historyTab';
@@ -36,6 +37,9 @@ export interface EditorParams {
 /** What the id of a file's history begins with; a file's own panel has the file's id. */
 export const HISTORY = 'history:';
 
+/** What the id of a preview begins with; its port follows. */
+const PREVIEW = 'preview:';
+
 const NO_INTENT: EditorIntent = { serial: 0, focus: false, follow: null };
 
 export default function EditorArea() {
@@ -46,7 +50,11 @@ export default function EditorArea() {
   const restored = useRef(false);
 
   const open = useCallback(
-    (dock: DockviewApi, request: OpenRequest) => {
+    (dock: DockviewApi, request: Request) => {
+      if ('preview' in request) {
+        openPreview(dock, request.preview);
+        return;
+      }
       const node = session.tree.get().byId.get(request.node);
       const id = request.history ? HISTORY + request.node : request.node;
       const panel = dock.getPanel(id);
@@ -74,7 +82,8 @@ export default function EditorArea() {
       const active = (api.activePanel?.params as EditorParams | undefined)?.node ?? null;
       opener.active.set(active);
       session.showIn(active);
-      const open = api.panels.map((panel) => panel.id).filter((id) => !id.startsWith(HISTORY));
+      const ids = api.panels.map((panel) => panel.id);
+      const open = ids.filter((id) => !id.startsWith(HISTORY) && !id.startsWith(PREVIEW));
       if (restored.current) writeTabs(session.room.id, { open, active });
     };
     const subscriptions = [
@@ -108,6 +117,7 @@ export default function EditorArea() {
       className="editor-dock"
       theme={look === 'dark' ? themeDark : themeLight}
       components={COMPONENTS}
+      tabComponents={TABS}
       defaultTabComponent={EditorTab}
       rightHeaderActionsComponent={FileActions}
       watermarkComponent={NothingOpen}
@@ -117,7 +127,27 @@ export default function EditorArea() {
   );
 }
 
-const COMPONENTS = { file: FileTab, history: HistoryTab };
+const COMPONENTS = { file: FileTab, history: HistoryTab, preview: PreviewTab };
+const TABS = { preview: PreviewTabHead };
+
+/** Beside the text, so that one sees what one changes. */
+function openPreview(dock: DockviewApi, port: number): void {
+  const id = PREVIEW + port;
+  const panel = dock.getPanel(id);
+  if (panel) {
+    panel.api.setActive();
+    return;
+  }
+  const beside = dock.panels.find((other) => other.id.startsWith(PREVIEW));
+  const position = beside
+    ? { referencePanel: beside.id }
+    : dock.panels.length > 0 && dock.groups.length === 1
+      ? ({ direction: 'right' } as const)
+      : undefined;
+  // Kept in the page while another tab is in front: a frame that is taken out begins anew.
+  const look = { component: 'preview', tabComponent: 'preview', renderer: 'always' } as const;
+  dock.addPanel({ id, title: `Port ${port}`, params: { port }, position, ...look });
+}
 
 function FileTab(props: IDockviewPanelProps<EditorParams>) {
   const { session } = useRoom();

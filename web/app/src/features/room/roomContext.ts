@@ -13,21 +13,28 @@ export interface OpenRequest {
   history?: boolean;
 }
 
+/** What a program serves on this port. */
+export interface PreviewRequest {
+  preview: number;
+}
+
+export type Request = OpenRequest | PreviewRequest;
+
 /**
- * Asks the editor area to open files. The area loads after the rest of the page, so requests wait until it is there.
+ * Asks the editor area to open files and previews. The area loads after the rest of the page, so requests wait until it is there.
  */
 export class Opener {
   /** The file in front, if any. */
   readonly active = new Store<string | null>(null);
-  private waiting: OpenRequest[] = [];
-  private handler: ((request: OpenRequest) => void) | null = null;
+  private waiting: Request[] = [];
+  private handler: ((request: Request) => void) | null = null;
 
-  open(request: OpenRequest): void {
+  open(request: Request): void {
     if (this.handler) this.handler(request);
     else this.waiting.push(request);
   }
 
-  handle(handler: (request: OpenRequest) => void): () => void {
+  handle(handler: (request: Request) => void): () => void {
     this.handler = handler;
     for (const request of this.waiting.splice(0)) handler(request);
     return () => {

@@ -11,6 +11,7 @@ import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
 import { DocSession } from '../connection/docSession';
 import { FileSessions } from '../editor/fileSessions';
+import { readPorts, samePorts } from '../ports/portsModel';
 import { type PersonHere, peopleHere } from '../presence/people';
 import { readLog, readRuns, readSandbox } from '../runs/runModel';
 import { readTerminals } from '../terminal/terminalModel';
@@ -26,6 +27,8 @@ export class RoomSession {
   readonly runs = new Store<readonly Run[]>([]);
   readonly sandbox = new Store<Sandbox>(readSandbox(undefined));
   readonly terminals = new Store<readonly Terminal[]>([]);
+  /** On which programs in the sandbox listen. */
+  readonly ports = new Store<readonly number[]>([]);
   readonly people: Store<readonly PersonHere[]>;
   /** What this person may do here. It can change while the page is open: it is asked again after each lost connection. */
   readonly access: Store<Access>;
@@ -53,9 +56,11 @@ export class RoomSession {
     this.watch(runs, () => this.runs.set(readRuns(runs.toJSON())));
     const sandbox = this.runsDoc.doc.getMap('sandbox');
     this.watch(sandbox, () => {
-      const { state, terminals } = sandbox.toJSON();
+      const { state, terminals, ports } = sandbox.toJSON();
       this.sandbox.set(readSandbox(state));
       this.terminals.set(readTerminals(terminals));
+      const listening = readPorts(ports);
+      if (!samePorts(this.ports.get(), listening)) this.ports.set(listening);
     });
 
     this.stops.push(
