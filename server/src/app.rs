@@ -139,10 +139,16 @@ async fn run(mut config: Config) -> Result<ExitCode> {
 }
 
 /// Serves until `tasks` are told to stop; `drained` waits for requests under way.
-fn serve_on(listener: TcpListener, router: axum::Router, limits: &LimitsConfig, tasks: &Tasks, drained: &Tasks) {
+fn serve_on(
+    listener: TcpListener,
+    router: axum::Router,
+    limits: &gateway::limits::LimitsConfig,
+    tasks: &Tasks,
+    drained: &Tasks,
+) {
     let (stop, limits) = (tasks.clone(), limits.clone());
     drained.spawn("http server", async move {
-        buildspaces_gateway::serve(listener, router, &limits, stop.cancelled()).await;
+        gateway::serve(listener, router, &limits, stop.cancelled()).await;
     });
 }
 

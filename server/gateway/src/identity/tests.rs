@@ -395,7 +395,11 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
     let room = f.room().await;
     let path = format!("/api/v1/rooms/{room}/access");
     for (role, documents, capabilities) in [
-        (Role::Host, &[][..], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share", "manage"])),
+        (
+            Role::Host,
+            &[][..],
+            json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share", "manage"]),
+        ),
         (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share"])),
         (Role::Editor, &["**"], json!(["read", "edit_documents", "edit_tree", "run"])),
         (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview"])),

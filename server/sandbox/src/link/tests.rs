@@ -53,8 +53,9 @@ async fn only_the_one_who_knows_the_token_is_let_in() {
 async fn another_protocol_is_refused_in_a_sentence() {
     let fixture = fixture();
     let answer = all_that_follows(fixture.say(PROTOCOL + 1, "secret").await).await;
-    assert!(answer.contains("speaks protocol 3, this server speaks 2"), "{answer}");
-    assert!(fixture.link.refusal().is_some_and(|reason| reason.contains("speaks protocol 3")));
+    let said = format!("speaks protocol {}, this server speaks {PROTOCOL}", PROTOCOL + 1);
+    assert!(answer.contains(&said), "{answer}");
+    assert!(fixture.link.refusal().is_some_and(|reason| reason.contains(&said)));
 }
 
 #[tokio::test]
