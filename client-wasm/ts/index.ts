@@ -1,5 +1,16 @@
 /** `@buildspaces/client`: rooms of BuildSpaces in a browser, a worker or Node.js. The README says how it is used. */
 export {
+  type Answer,
+  Api,
+  type ApiOptions,
+  type Call,
+  type Person,
+  peopleIn,
+  Refused,
+  type Request,
+  type Schemas,
+} from './api.js';
+export {
   connect,
   createDocument,
   type Options,

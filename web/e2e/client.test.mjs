@@ -8,7 +8,15 @@ import { promisify } from 'node:util';
 import { build, createServer } from 'vite';
 import WebSocket from 'ws';
 import * as Y from 'yjs';
-import { connect, createDocument, load, RoomClient } from '../../client-wasm/pkg/index.js';
+import {
+  Api,
+  connect,
+  createDocument,
+  load,
+  peopleIn,
+  Refused,
+  RoomClient,
+} from '../../client-wasm/pkg/index.js';
 import { seeded } from './support/clients.mjs';
 import { KINDS, openAll } from './support/providers.mjs';
 import { Pycrdt } from './support/pycrdt.mjs';
@@ -354,6 +362,76 @@ document.querySelector('p').textContent = doc.text().toString();
         await ada.page.getByText(words).waitFor();
       }
       assert.deepEqual(ada.problems, []);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);
+
+scenario(
+  'the interface of the server is there, with types that hold for those who use them',
+  async (stage) => {
+    const server = await stage.server();
+    const { token } = await server.person('Ada');
+    const api = new Api({ server: server.url, token: async () => token });
+    const room = await api.call('POST /api/v1/rooms', { body: { title: 'Typed', template: 'python' } });
+    const path = { room: room.id };
+    const body = { parent: null, name: 'a b.md', kind: 'text', text: '# Hello' };
+    const node = await api.call('POST /api/v1/rooms/{room}/nodes', { path, body });
+    assert.equal(node.name, 'a b.md');
+    assert.deepEqual(await api.call('GET /api/v1/rooms/{room}/runs', { path }), []);
+    const content = await api.fetch('GET /api/v1/rooms/{room}/nodes/{node}/content', {
+      path: { ...path, node: node.id },
+    });
+    assert.equal(await content.text(), '# Hello');
+    const clash = api.call('POST /api/v1/rooms/{room}/nodes', { path, body });
+    await assert.rejects(
+      clash,
+      (error) => error instanceof Refused && error.status === 409 && error.code !== '',
+    );
+    const gone = api.call('GET /api/v1/rooms/{room}/runs', { path: { room: 'none' } });
+    await assert.rejects(gone, { status: 404 });
+    const nobody = new Api({ server: 'http://127.0.0.1:1' }).call('GET /api/v1/status', {});
+    await assert.rejects(nobody, { status: 0, code: 'unreachable' });
+    assert.equal(
+      await api.call('DELETE /api/v1/rooms/{room}/nodes/{node}', {
+        path: { ...path, node: node.id },
+        query: { rev: node.rev },
+      }),
+      undefined,
+    );
+    // Who is there is the server's word.
+    const one = (await client(stage, server, { token })).open(`${room.id}/tree:main`);
+    const two = (await client(stage, server)).open(`${room.id}/tree:main`);
+    const other = (await client(stage, server, { token: (await server.person('Bo')).token })).open(
+      `${room.id}/tree:main`,
+    );
+    await Promise.all([one.whenSynced(), other.whenSynced(), two.whenSynced().catch(() => undefined)]);
+    one.setPresence({ user: { id: 'forged', name: 'Somebody else', color: '#000000' } });
+    await until('Bo to see Ada', () => [...peopleIn(other).values()].some(({ name }) => name === 'Ada'));
+
+    const folder = temporaryFolder();
+    try {
+      const app = await appWith(folder, {
+        'main.ts': `import { Api, type Schemas } from '@buildspaces/client';
+const api = new Api({ server: 'https://rooms.example' });
+const path = { room: 'r' };
+const runs: Schemas['Run'][] = await api.call('GET /api/v1/rooms/{room}/runs', { path });
+const made: string = (await api.call('POST /api/v1/rooms/{room}/runs', { path, body: {} })).id;
+const none: undefined = await api.call('DELETE /api/v1/rooms/{room}/nodes/{node}', { path: { ...path, node: 'n' } });
+// @ts-expect-error a parameter is missing
+await api.call('GET /api/v1/rooms/{room}/runs', {});
+// @ts-expect-error there is no such call
+await api.call('PUT /api/v1/rooms/{room}/runs', { path });
+export { made, none, runs };
+`,
+      });
+      const tsc = new URL('../node_modules/.bin/tsc', import.meta.url).pathname;
+      const options =
+        '--noEmit --strict --target es2022 --module es2022 --moduleResolution bundler --lib es2023,dom --skipLibCheck'.split(
+          ' ',
+        );
+      await run(tsc, [...options, 'main.ts'], { cwd: app }).catch(({ stdout }) => assert.fail(stdout));
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

@@ -216,7 +216,7 @@ scenario(
     await eve.says('No access');
     assert.match(
       await eve.editor().locator('.message').innerText(),
-      /You have no access to this document: .+Try again/s,
+      /You have no access to this document\. .+Try again/s,
     );
     assert.equal(await eve.content(), '');
 
