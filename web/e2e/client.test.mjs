@@ -428,7 +428,7 @@ export { made, none, runs };
       });
       const tsc = new URL('../node_modules/.bin/tsc', import.meta.url).pathname;
       const options =
-        '--noEmit --strict --target es2022 --module es2022 --moduleResolution bundler --lib es2023,dom --skipLibCheck'.split(
+        '--noEmit --strict --target es2022 --module es2022 --moduleResolution bundler --lib es2023,dom'.split(
           ' ',
         );
       await run(tsc, [...options, 'main.ts'], { cwd: app }).catch(({ stdout }) => assert.fail(stdout));

@@ -14,7 +14,8 @@ use crate::schema::ErrorBody;
 use crate::schema::webhooks::{CreatedWebhook, Delivery, NewWebhook, Webhook, WebhookChange};
 
 /// Has the room's events sent somewhere. The answer alone has the secret.
-#[utoipa::path(post, path = "/api/v1/rooms/{room}/webhooks", tag = "webhooks", params(("room" = String, Path)), request_body = NewWebhook,
+#[utoipa::path(post, path = "/api/v1/rooms/{room}/webhooks", operation_id = "create_webhook", tag = "webhooks",
+    params(("room" = String, Path)), request_body = NewWebhook,
     responses((status = 201, body = CreatedWebhook), (status = 400, body = ErrorBody, description = "`bad_webhook`"),
         (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "`too_many_webhooks`")))]
@@ -31,7 +32,8 @@ pub(crate) async fn create(
 }
 
 /// The room's webhooks, oldest first.
-#[utoipa::path(get, path = "/api/v1/rooms/{room}/webhooks", tag = "webhooks", params(("room" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/rooms/{room}/webhooks", operation_id = "list_webhooks", tag = "webhooks",
+    params(("room" = String, Path)),
     responses((status = 200, body = Vec<Webhook>), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody)))]
 pub(crate) async fn list(
@@ -61,7 +63,7 @@ pub(crate) async fn change(
 }
 
 /// Forgets a webhook and what waits for it.
-#[utoipa::path(delete, path = "/api/v1/rooms/{room}/webhooks/{webhook}", tag = "webhooks",
+#[utoipa::path(delete, path = "/api/v1/rooms/{room}/webhooks/{webhook}", operation_id = "delete_webhook", tag = "webhooks",
     params(("room" = String, Path), ("webhook" = String, Path)),
     responses((status = 204), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody, description = "`no_such_webhook`")))]

@@ -520,10 +520,10 @@ export interface paths {
             cookie?: never;
         };
         /** The room's webhooks, oldest first. */
-        get: operations["list"];
+        get: operations["list_webhooks"];
         put?: never;
         /** Has the room's events sent somewhere. The answer alone has the secret. */
-        post: operations["create"];
+        post: operations["create_webhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -541,7 +541,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Forgets a webhook and what waits for it. */
-        delete: operations["delete"];
+        delete: operations["delete_webhook"];
         options?: never;
         head?: never;
         /** Switches a webhook on or off. Switched on, it hears of what changed meanwhile. */
@@ -2955,7 +2955,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_webhooks: {
         parameters: {
             query?: never;
             header?: never;
@@ -3000,7 +3000,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    create_webhook: {
         parameters: {
             query?: never;
             header?: never;
@@ -3067,7 +3067,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    delete_webhook: {
         parameters: {
             query?: never;
             header?: never;
