@@ -91,6 +91,10 @@ export class Editor {
       syntaxHighlighting(highlighting),
       options.placeholder ? placeholder(options.placeholder) : [],
       EditorState.allowMultipleSelections.of(true),
+      // What is typed after the caret was put elsewhere is another step, however soon it comes.
+      EditorView.updateListener.of((update) => {
+        if (update.selectionSet && !update.docChanged) history.cut();
+      }),
       EditorView.contentAttributes.of({ 'aria-label': options.label, part: 'content', spellcheck: 'false' }),
       keymap.of([
         { key: 'Mod-z', run: undo, preventDefault: true },
