@@ -21,7 +21,7 @@ use buildspaces_plans::Engine;
 use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
 use buildspaces_rooms::Rooms;
 use buildspaces_sandbox::mirror::{self, Mirrors};
-use buildspaces_sandbox::{Containers, DockerSandboxes, workspace_owner};
+use buildspaces_sandbox::{Containers, DockerSandboxes, Egress, workspace_owner};
 use buildspaces_storage::{Database, Documents, Runs, Webhooks};
 use buildspaces_webhooks as webhooks;
 use tokio::net::{TcpListener, TcpSocket};
@@ -207,6 +207,7 @@ pub(crate) fn sandbox_config(config: &Config) -> Result<buildspaces_sandbox::Con
         agent_binary: config.sandbox.agent.clone(),
         limits: config.sandbox.limits.clone(),
         idle_stop: config.sandbox.idle_stop,
+        egress: config.sandbox.egress.clone().map(Egress::system),
     })
 }
 

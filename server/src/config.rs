@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use buildspaces_gateway::preview::{Base, PreviewConfig};
 use buildspaces_rooms::history::retention::{Grain, Policy};
+use buildspaces_sandbox::egress;
 use serde::Deserialize;
 
 /// What every variable of ours begins with.
@@ -84,6 +85,8 @@ pub(crate) struct Sandbox {
     pub(crate) agent: PathBuf,
     pub(crate) limits: buildspaces_sandbox::Limits,
     pub(crate) idle_stop: Duration,
+    /// Where sandboxes may go; nowhere if `None`.
+    pub(crate) egress: Option<egress::Policy>,
 }
 
 /// What the command line said.
@@ -156,6 +159,8 @@ struct SandboxFile {
     max_sandboxes: Option<usize>,
     idle_stop_seconds: Option<u64>,
 }
+    egress: Vec<String>,
+    egress_mib: Option<u64>,
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -339,7 +344,14 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
         // Docker's own variable counts, as people expect of anything that talks to Docker.
         docker_host: file
             .docker_host
+    let egress_mib = within("sandbox.egress_mib", file.egress_mib, 1, 1 << 24)?;
+    let parse = |text: &String| {
+        egress::Pattern::parse(text).map_err(|error| Error(format!("sandbox.egress: {text:?} {error}")))
+    };
+    let allowed = file.egress.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let egress = egress::Policy { allowed, max_bytes: egress_mib.unwrap_or(1024) << 20 };
             .or_else(|| environment.get("DOCKER_HOST").cloned())
+        egress: (!egress.allowed.is_empty()).then_some(egress),
             .filter(|host| !host.is_empty()),
         image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
         agent: file.agent.unwrap_or_else(default_agent),
@@ -438,6 +450,7 @@ mod tests {
 
     #[test]
     fn variables_and_the_command_line_override() {
+        assert_eq!(config.sandbox.egress, None);
         let overrides = Overrides { listen: Some("127.0.0.1:0".into()), ..Overrides::default() };
         let config = with(
             &[
@@ -469,6 +482,9 @@ mod tests {
         assert!(error(&[("BUILDSPACES_DURABILITY", "never")]).contains("`full`, `os`, `off`"));
         let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);
         assert!(open.contains("--insecure-open-access"), "{open}");
+        assert!(
+            error(&[("BUILDSPACES_SANDBOX_EGRESS", r#"["10.0.0.1"]"#)]).contains("sandbox.egress: \"10.0.0.1\" is an")
+        );
         assert!(error(&[("BUILDSPACES_AUTH_SECRET", "too short")]).contains("auth.secret has 9 bytes"));
         assert!(error(&[("BUILDSPACES_LIMITS_BYTES_BURST", "-1")]).contains("invalid"));
     }

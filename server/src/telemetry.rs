@@ -86,6 +86,8 @@ fn describe() {
     describe_counter!("buildspaces_received_bytes_total", Unit::Bytes, "Bytes of messages received over WebSocket");
     describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes written to WebSockets");
     describe_counter!("buildspaces_preview_requests_total", "Requests passed on to programs in sandboxes");
+    describe_counter!("buildspaces_egress_connections_total", "Connections out of sandboxes that are over, by outcome");
+    describe_counter!("buildspaces_egress_bytes_total", Unit::Bytes, "Bytes out of sandboxes and into them");
     describe_counter!("buildspaces_slow_readers_closed_total", "Connections closed because they read too slowly");
     describe_counter!("buildspaces_updates_refused_total", "Updates that did not take effect, by reason");
     describe_histogram!("buildspaces_turn_commands", "Messages a document found waiting and handled together");

@@ -4,12 +4,13 @@
 //! at after names are resolved, and what was looked at is what is connected to: there is no second look-up in between.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::{Request, Response, StatusCode, Uri, response};
+use buildspaces_kernel::address::is_public;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -122,51 +123,6 @@ impl Reach {
     fn allows(self, address: IpAddr) -> bool {
         self == Self::All || is_public(address)
     }
-}
-
-/// Is this an address of the public internet? What is not known to be, is not.
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-/// After the registry of special addresses (RFC 6890).
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = match a {
-        0 | 10 | 127 => true,
-        // Shared by a provider's customers.
-        100 => (64..128).contains(&b),
-        // Of the link: where clouds tell their machines' credentials.
-        169 => b == 254,
-        172 => (16..32).contains(&b),
-        192 => matches!((b, c), (168, _) | (0, 0 | 2) | (88, 99)),
-        // Benchmarks and documentation.
-        198 => matches!(b, 18 | 19) || (b, c) == (51, 100),
-        203 => (b, c) == (0, 113),
-        // Multicast, and reserved.
-        224.. => true,
-        _ => false,
-    };
-    !special
-}
-
-/// Only what is given out to networks, without what leads to an address of version 4 within.
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    let special = match first {
-        // Teredo, benchmarks and the like; documentation.
-        0x2001 => second < 0x200 || second == 0xdb8,
-        // 6to4.
-        0x2002 => true,
-        // Documentation.
-        0x3fff => second < 0x1000,
-        0x2000..=0x3ffe => false,
-        _ => true,
-    };
-    !special
 }
 
 /// The address that stands in place of a name.
@@ -313,52 +269,6 @@ mod tests {
             ("", false, Err(UrlError::Invalid)),
         ] {
             assert_eq!(Url::parse(text, allow_http).map(|_| ()), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_lies_beside_the_server_is_not_public() {
-        for (address, public) in [
-            ("1.1.1.1", true),
-            ("172.15.0.1", true),
-            ("172.32.0.1", true),
-            ("100.63.0.1", true),
-            ("192.0.3.1", true),
-            ("2606:4700::1111", true),
-            ("2001:4860:4860::8888", true),
-            ("0.0.0.0", false),
-            ("10.1.2.3", false),
-            ("100.64.0.1", false),
-            ("127.0.0.1", false),
-            ("127.9.9.9", false),
-            ("169.254.169.254", false),
-            ("172.16.0.1", false),
-            ("172.31.255.255", false),
-            ("192.0.0.8", false),
-            ("192.0.2.1", false),
-            ("192.88.99.1", false),
-            ("192.168.1.1", false),
-            ("198.18.0.1", false),
-            ("198.51.100.1", false),
-            ("203.0.113.1", false),
-            ("224.0.0.1", false),
-            ("255.255.255.255", false),
-            ("::", false),
-            ("::1", false),
-            ("::127.0.0.1", false),
-            ("::ffff:10.0.0.1", false),
-            ("64:ff9b::a00:1", false),
-            ("100::1", false),
-            ("2001::1", false),
-            ("2001:db8::1", false),
-            ("2002:a00:1::1", false),
-            ("3fff:fff::1", false),
-            ("fc00::1", false),
-            ("fd12::1", false),
-            ("fe80::1", false),
-            ("ff02::1", false),
-        ] {
-            assert_eq!(is_public(address.parse().expect("an address")), public, "{address}");
         }
     }
 

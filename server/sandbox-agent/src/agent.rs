@@ -3,8 +3,8 @@
 //! The main thread keeps the connection for steps ([`link`]), one thread writes to it, one waits for children
 //! ([`processes`]), and while a step runs one thread watches it and one reads its output ([`step`]). One more thread keeps
 //! a connection that waits for a terminal ([`lines`]), and each terminal has a few threads and a process that looks after
-//! it ([`terminal`], [`supervise`]). The same goes for tunnels, which have one thread each ([`tunnels`]), and one thread tells of
-//! ports ([`ports`]). All state is in [`State`]; every change of it wakes everybody, because there are few threads and
+//! it ([`terminal`], [`supervise`]). The same goes for tunnels, which have one thread each ([`tunnels`]), and for programs that want to
+//! leave the sandbox ([`egress`]); one thread tells of ports ([`ports`]). All state is in [`State`]; every change of it wakes everybody, because there are few threads and
 //! seldom more than one has work.
 
 use std::collections::VecDeque;
@@ -20,6 +20,7 @@ use link::Connection;
 use step::Step;
 use terminal::Terminal;
 
+mod egress;
 mod lines;
 mod link;
 mod listening;
@@ -40,6 +41,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Proves to the server that this is the agent and not the program under test.
     pub token: String,
+    /// Where programs that want to leave the sandbox are listened for, on the loopback address.
+    pub egress: Option<u16>,
 }
 
 /// Serves until the process is killed.
@@ -57,6 +60,7 @@ pub fn run(config: Config) -> std::io::Result<Infallible> {
     lines::spawn(&shared, &config)?;
     tunnels::spawn(&config)?;
     ports::spawn(&shared, &config)?;
+    egress::spawn(&config)?;
     link::serve(&shared, &config)
 }
 

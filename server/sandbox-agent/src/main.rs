@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildspaces_sandbox_agent::agent::{Config, SESSION, SUPERVISE, run, session, supervise};
-use buildspaces_sandbox_agent::protocol::{DEFAULT_SOCKET, TOKEN_VARIABLE};
+use buildspaces_sandbox_agent::protocol::{DEFAULT_SOCKET, EGRESS_VARIABLE, TOKEN_VARIABLE};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -21,13 +21,14 @@ fn main() -> ExitCode {
         clippy::disallowed_methods,
         reason = "the environment of process 1 is the one place that other processes of the sandbox cannot read"
     )]
-    let token = std::env::var(TOKEN_VARIABLE);
+    let (token, egress) = (std::env::var(TOKEN_VARIABLE), std::env::var(EGRESS_VARIABLE));
     let Ok(token) = token else {
         eprintln!("{TOKEN_VARIABLE} is not set: this program is started by the server, inside a sandbox");
         return ExitCode::FAILURE;
     };
     let socket = first.map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from);
-    match run(Config { socket, token }) {
+    let egress = egress.ok().and_then(|port| port.parse().ok());
+    match run(Config { socket, token, egress }) {
         Ok(never) => match never {},
         Err(error) => {
             eprintln!("the sandbox agent cannot start: {error}");

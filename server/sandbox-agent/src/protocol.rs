@@ -26,6 +26,10 @@ pub const DEFAULT_SOCKET: &str = "/run/buildspaces/agent.sock";
 /// The agent's environment variable with the token that its hello must carry.
 pub const TOKEN_VARIABLE: &str = "BUILDSPACES_AGENT_TOKEN";
 
+/// The agent's environment variable with the port on which it listens for programs that want to leave the sandbox. Without it
+/// there is no way out.
+pub const EGRESS_VARIABLE: &str = "BUILDSPACES_EGRESS_PORT";
+
 /// Most bytes a frame may have after its length. A longer one ends the connection: no honest peer sends it.
 pub const MAX_FRAME: usize = 1 << 20;
 
@@ -144,6 +148,9 @@ pub enum Line {
     Tunnel,
     /// The server asks nothing on it.
     Ports,
+    /// A program wants to leave the sandbox: after the welcome there are no frames, what follows is between it and the
+    /// server's proxy.
+    Egress,
 }
 
 /// What a terminal has room for, in characters. Zero means that nobody knows.

@@ -407,11 +407,16 @@ impl Shared {
         let id = self.engine.run(&name, body).await.inspect_err(|_| self.recheck.notify_one())?;
         tracing::info!(%room, container = %&id[..id.len().min(12)], took = ?began.elapsed(), "started a sandbox");
         phase.send_replace(Phase::Connecting);
-        Ok(self.follow_ports(room, Sandbox::new(id, link, Arc::downgrade(self))))
+        Ok(self.attend(room, Sandbox::new(id, link, Arc::downgrade(self))))
     }
 
-    fn follow_ports(&self, room: &RoomId, sandbox: Sandbox) -> Arc<Sandbox> {
+    /// Starts what goes on beside steps and terminals for as long as the sandbox lives.
+    fn attend(&self, room: &RoomId, sandbox: Sandbox) -> Arc<Sandbox> {
         let sandbox = Arc::new(sandbox);
+        if let Some(egress) = self.config.egress.clone() {
+            let connections = sandbox.link().egress();
+            self.tasks.spawn("sandbox egress", egress.serve(room.clone(), connections, self.tasks.clone()));
+        }
         let claim = self.board.claim(room, &sandbox);
         self.tasks.spawn(
             "sandbox ports",
@@ -474,7 +479,7 @@ impl Shared {
         match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
             Ok(link) => {
                 tracing::info!(%room, "took over a sandbox that was left running");
-                let sandbox = self.follow_ports(room, Sandbox::new(found.id.clone(), link, Arc::downgrade(self)));
+                let sandbox = self.attend(room, Sandbox::new(found.id.clone(), link, Arc::downgrade(self)));
                 *self.slot(room).sandbox.lock().await = Some(sandbox);
                 true
             }

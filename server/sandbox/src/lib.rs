@@ -1,6 +1,6 @@
 //! The workspaces of rooms and the containers in which their steps and terminals run: the `Sandboxes` port of `plans`, for real.
 //!
-//! A room has at most one container, without network, capabilities or a writable root. Its first process is the agent,
+//! A room has at most one container, without network, capabilities or a writable root; what may leave it leaves through [`egress`]. Its first process is the agent,
 //! which dials out to a socket of ours; Docker is asked to create and to remove, never to run a step, because an exit
 //! code that went through an attach stream is not to be trusted. What the agent says is checked like any stranger's word.
 //!
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod docker;
+pub mod egress;
 mod link;
 pub mod mirror;
 mod ports;
@@ -21,6 +22,7 @@ mod terminals;
 mod tunnels;
 
 pub use docker::Containers;
+pub use egress::Egress;
 pub use service::DockerSandboxes;
 
 /// Everything an operator may choose about sandboxes.
@@ -39,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// A container in which nothing ran for so long is removed. The workspace stays.
     pub idle_stop: Duration,
+    /// The way out of sandboxes. `None`: there is none.
+    pub egress: Option<Egress>,
 }
 
 /// What one sandbox may use, and how many there may be.

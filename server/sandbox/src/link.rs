@@ -15,7 +15,7 @@ use std::time::Duration;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_sandbox_agent::protocol::{Event, Frame, Line, PROTOCOL, Request};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use connection::{Broken, Connection};
@@ -31,6 +31,9 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that have not said hello yet. One more waits in the socket's queue: a program in the sandbox that opens
 /// connections all the time can delay its own agent by [`HELLO_PATIENCE`], and hurts nobody else.
 const MAX_STRANGERS: usize = 8;
+
+/// Connections that want to leave the sandbox and nobody has looked at. One more is hung up.
+const MAX_LEAVING: usize = 8;
 
 /// Accepts the agent of one container for as long as it lives.
 #[derive(Debug)]
@@ -51,18 +54,22 @@ struct Parked {
     terminal: Option<Connection>,
     tunnel: Option<Connection>,
     ports: Option<Connection>,
+    /// Where connections go that want to leave the sandbox. `None`: they are refused.
+    egress: Option<mpsc::Sender<Connection>>,
     /// Why the last agent with the right token was not let in.
     refusal: Option<String>,
 }
 
 impl Parked {
-    fn place(&mut self, line: Line) -> &mut Option<Connection> {
-        match line {
+    /// `None` for the kind that is not parked.
+    fn place(&mut self, line: Line) -> Option<&mut Option<Connection>> {
+        Some(match line {
             Line::Steps => &mut self.steps,
             Line::Terminal => &mut self.terminal,
             Line::Tunnel => &mut self.tunnel,
             Line::Ports => &mut self.ports,
-        }
+            Line::Egress => return None,
+        })
     }
 }
 
@@ -95,7 +102,8 @@ impl Link {
             let mut arrived = std::pin::pin!(self.shared.arrived.notified());
             // Several may wait at the same time, and all of them look when one arrives.
             arrived.as_mut().enable();
-            let parked = self.shared.parked.lock().expect("short sections, no panics").place(line).take();
+            let parked =
+                self.shared.parked.lock().expect("short sections, no panics").place(line).and_then(Option::take);
             if let Some(connection) = parked {
                 return connection;
             }
@@ -105,8 +113,17 @@ impl Link {
 
     /// Gives a connection back that is not in use any more. A newer one that arrived meanwhile is kept instead.
     pub(crate) fn park(&self, line: Line, connection: Connection) {
-        self.shared.parked.lock().expect("short sections, no panics").place(line).get_or_insert(connection);
+        if let Some(place) = self.shared.parked.lock().expect("short sections, no panics").place(line) {
+            place.get_or_insert(connection);
+        }
         self.shared.arrived.notify_waiters();
+    }
+
+    /// Connections of programs that want to leave the sandbox, from now on; until then they are refused.
+    pub(crate) fn egress(&self) -> mpsc::Receiver<Connection> {
+        let (sender, connections) = mpsc::channel(MAX_LEAVING);
+        self.shared.parked.lock().expect("short sections, no panics").egress = Some(sender);
+        connections
     }
 
     /// Why the last agent with the right token was not let in, as a sentence.
@@ -163,13 +180,26 @@ async fn welcome(stream: UnixStream, token: &str, shared: &Shared) {
         shared.parked.lock().expect("short sections, no panics").refusal = Some(reason);
         return;
     }
-    if connection.send(&Request::Welcome { protocol: PROTOCOL }).await.is_ok() {
-        let mut parked = shared.parked.lock().expect("short sections, no panics");
-        parked.refusal = None;
-        *parked.place(line) = Some(connection);
-        drop(parked);
-        shared.arrived.notify_waiters();
+    let egress = shared.parked.lock().expect("short sections, no panics").egress.clone();
+    if line == Line::Egress && egress.is_none() {
+        let _ = connection.send(&Request::Refused { reason: "there is no way out of this sandbox".to_owned() }).await;
+        return;
     }
+    if connection.send(&Request::Welcome { protocol: PROTOCOL }).await.is_err() {
+        return;
+    }
+    let mut parked = shared.parked.lock().expect("short sections, no panics");
+    match (parked.place(line), egress) {
+        (Some(place), _) => {
+            *place = Some(connection);
+            parked.refusal = None;
+        }
+        // Full, or the sandbox is ending: the program sees that its connection ends.
+        (None, Some(egress)) => drop(egress.try_send(connection)),
+        (None, None) => {}
+    }
+    drop(parked);
+    shared.arrived.notify_waiters();
 }
 
 /// Compares in a time that does not depend on where the two differ.

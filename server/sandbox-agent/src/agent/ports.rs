@@ -39,6 +39,8 @@ fn tell(shared: &Shared, config: &Config) -> std::io::Result<()> {
     let mut told = None;
     loop {
         let mut ports = if shared.lock().is_in_use() { listening.ports() } else { Vec::new() };
+        // Our own is no program's.
+        ports.retain(|port| Some(*port) != config.egress);
         ports.truncate(MAX_PORTS);
         if told.as_ref() != Some(&ports) {
             stream

@@ -26,7 +26,7 @@ const MAX_TUNNELS: usize = 64;
 const PIECE: usize = 16 << 10;
 
 /// A tunnel's thread calls little.
-const STACK: usize = 64 << 10;
+pub(super) const STACK: usize = 64 << 10;
 
 /// How long a program may take to accept a connection. On loopback only one whose queue is full takes any time at all.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub(super) fn spawn(config: &Config) -> std::io::Result<()> {
 fn wait(open: &Arc<AtomicUsize>, mut welcomed: Welcomed) -> bool {
     loop {
         let Ok(Some(Frame::Control(Request::Connect { port }))) = welcomed.read() else { return false };
-        let open = Open::one_more(open);
+        let open = Open::one_more(open, MAX_TUNNELS);
         let program = if open.is_none() {
             Err(format!("there are {MAX_TUNNELS} connections to this sandbox already"))
         } else {
@@ -83,12 +83,13 @@ fn wait(open: &Arc<AtomicUsize>, mut welcomed: Welcomed) -> bool {
 }
 
 /// Counts a tunnel for as long as it is there.
-struct Open(Arc<AtomicUsize>);
+pub(super) struct Open(Arc<AtomicUsize>);
 
 impl Open {
-    fn one_more(count: &Arc<AtomicUsize>) -> Option<Self> {
+    /// `None` if there are `most` already.
+    pub(super) fn one_more(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let open = Self(Arc::clone(count));
-        (count.fetch_add(1, Ordering::AcqRel) < MAX_TUNNELS).then_some(open)
+        (count.fetch_add(1, Ordering::AcqRel) < most).then_some(open)
     }
 }
 
@@ -128,7 +129,13 @@ impl Half {
     }
 
     fn wants_to_read(&self) -> bool {
-        self.is_empty() && !self.ended
+        self.is_empty() && !self.ended && !self.over
+    }
+
+    /// Nobody is there to be told anything.
+    fn give_up(&mut self) {
+        self.over = true;
+        self.passed = self.piece.len();
     }
 
     /// Moves what can be moved without waiting. `close` tells the other side that nothing more comes.
@@ -138,6 +145,9 @@ impl Half {
         mut to: impl Write,
         close: impl FnOnce() -> std::io::Result<()>,
     ) -> std::io::Result<()> {
+        if self.over {
+            return Ok(());
+        }
         if self.wants_to_read() {
             self.piece.resize(PIECE, 0);
             let read = now(from.read(&mut self.piece))?;
@@ -148,7 +158,7 @@ impl Half {
         if !self.is_empty() {
             self.passed += now(to.write(&self.piece[self.passed..]))?.unwrap_or(0);
         }
-        if self.ended && self.is_empty() && !self.over {
+        if self.ended && self.is_empty() {
             self.over = true;
             close()?;
         }
@@ -165,15 +175,23 @@ fn now(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
     }
 }
 
-/// Carries bytes both ways until both ends have said all they have to say, or one is gone. `rest` came from the server already.
-fn carry(server: &UnixStream, program: &TcpStream, rest: Vec<u8>) -> std::io::Result<()> {
+/// Carries bytes both ways until both ends have said all they have to say, or one is gone and what it said last has arrived. `rest` came
+/// from the server already.
+pub(super) fn carry(server: &UnixStream, program: &TcpStream, rest: Vec<u8>) -> std::io::Result<()> {
     server.set_nonblocking(true)?;
     program.set_nonblocking(true)?;
     let (mut inward, mut outward) = (Half::new(rest), Half::new(Vec::new()));
-    let mut program_is_gone = false;
-    while !(inward.over && outward.over) {
+    let (mut server_is_gone, mut program_is_gone) = (false, false);
+    loop {
         inward.go(server, program, || program.shutdown(Shutdown::Write))?;
         outward.go(program, server, || server.shutdown(Shutdown::Write))?;
+        if inward.over && outward.over {
+            return Ok(());
+        }
+        // There is nothing to wait for: who is gone can be read to the end.
+        if (server_is_gone && inward.wants_to_read()) || (program_is_gone && outward.wants_to_read()) {
+            continue;
+        }
         let wanted = |reads: &Half, writes: &Half| {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, reads.wants_to_read());
@@ -184,25 +202,25 @@ fn carry(server: &UnixStream, program: &TcpStream, rest: Vec<u8>) -> std::io::Re
             PollFd::from_borrowed_fd(server.as_fd(), wanted(&inward, &outward)),
             PollFd::from_borrowed_fd(program.as_fd(), wanted(&outward, &inward)),
         ];
-        // A program that is gone would be told of again and again while what it said last waits for the server; and while it does not,
-        // there is nothing to wait for: it can be read to its end.
-        if program_is_gone && outward.wants_to_read() {
-            continue;
-        }
-        let watched = if program_is_gone { 1 } else { 2 };
-        match poll(&mut waiting[..watched], None) {
+        // Who is gone would be told of again and again while what it said last waits for the other.
+        let watched = match (server_is_gone, program_is_gone) {
+            (false, false) => &mut waiting[..],
+            (false, true) => &mut waiting[..1],
+            (true, _) => &mut waiting[1..],
+        };
+        match poll(watched, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // The server has hung up, not only said its last: nobody wants anything any more.
-        if waiting[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-            return Ok(());
+        // Hung up, and not only done with talking.
+        let hung_up = |waiting: &PollFd<'_>| waiting.revents().intersects(PollFlags::HUP | PollFlags::ERR);
+        server_is_gone |= hung_up(&waiting[0]);
+        program_is_gone |= hung_up(&waiting[1]);
+        if server_is_gone {
+            outward.give_up();
         }
-        program_is_gone |= waiting[1].revents().intersects(PollFlags::HUP | PollFlags::ERR);
         if program_is_gone {
-            // What it said before is still there; it hears nothing.
-            inward.over = true;
+            inward.give_up();
         }
     }
-    Ok(())
 }

@@ -99,9 +99,13 @@ fn events_have_a_stable_form() {
     wire(&Event::Ports { ports: vec![3000, 8000] }, &expect![[r#"{"type":"ports","ports":[3000,8000]}"#]]);
     wire(&Event::Connected, &expect![[r#"{"type":"connected"}"#]]);
     wire(&Event::Unreachable { reason: "no".to_owned() }, &expect![[r#"{"type":"unreachable","reason":"no"}"#]]);
-    for (line, name) in
-        [(Line::Steps, "steps"), (Line::Terminal, "terminal"), (Line::Tunnel, "tunnel"), (Line::Ports, "ports")]
-    {
+    for (line, name) in [
+        (Line::Steps, "steps"),
+        (Line::Terminal, "terminal"),
+        (Line::Tunnel, "tunnel"),
+        (Line::Ports, "ports"),
+        (Line::Egress, "egress"),
+    ] {
         assert_eq!(serde_json::to_value(line).expect("JSON"), name);
     }
 }

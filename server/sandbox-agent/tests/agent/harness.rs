@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use buildspaces_sandbox_agent::protocol::{
-    Decoder, Event, Exit, Frame, Key, Line, Output, PROTOCOL, Request, TOKEN_VARIABLE, encode_control,
+    Decoder, EGRESS_VARIABLE, Event, Exit, Frame, Key, Line, Output, PROTOCOL, Request, TOKEN_VARIABLE, encode_control,
 };
 
 /// Nothing here takes that long; a test that hangs fails with the read's error.
@@ -25,11 +25,17 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new() -> Self {
+        Self::with_egress(None)
+    }
+
+    /// One that listens on a port for programs that want to leave the sandbox.
+    pub(crate) fn with_egress(port: Option<u16>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let listener = Some(UnixListener::bind(dir.path().join("agent.sock")).expect("a socket"));
         let process = Command::new(env!("CARGO_BIN_EXE_buildspaces-sandbox-agent"))
             .arg(dir.path().join("agent.sock"))
             .env(TOKEN_VARIABLE, "secret")
+            .envs(port.map(|port| (EGRESS_VARIABLE, port.to_string())))
             .stdin(Stdio::null())
             .spawn()
             .expect("the agent starts");

@@ -141,12 +141,28 @@ fn a_server_that_reads_nothing_holds_up_its_own_tunnel_and_no_other() {
 }
 
 #[test]
-fn a_server_that_hangs_up_ends_the_programs_connection() {
+fn what_a_server_said_before_it_hung_up_arrives_and_then_the_end() {
     let agent = Agent::new();
     let program = Program::new();
-    let (server, mut client) = tunnel(&agent, &program);
-    drop(server);
-    assert!(matches!(client.read(&mut [0; 8]), Ok(0) | Err(_)));
+    for _ in 0..50 {
+        let (mut server, mut client) = tunnel(&agent, &program);
+        server.write_all(b"refused").expect("sent");
+        drop(server);
+        let mut text = String::new();
+        client.read_to_string(&mut text).expect("text, and no reset");
+        assert_eq!(text, "refused");
+    }
+    // Also when there is more of it than fits anywhere.
+    let (mut server, mut client) = tunnel(&agent, &program);
+    let long = vec![7; 8 << 20];
+    let sent = std::thread::spawn({
+        let long = long.clone();
+        move || server.write_all(&long).expect("sent")
+    });
+    let mut read = Vec::new();
+    client.read_to_end(&mut read).expect("all of it");
+    sent.join().expect("no panic");
+    assert!(read == long, "{} bytes", read.len());
 }
 
 #[test]
@@ -163,4 +179,32 @@ fn more_tunnels_than_there_may_be_are_refused_until_one_ends() {
         assert!(std::time::Instant::now() < deadline, "a place becomes free");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn who_wants_to_leave_the_sandbox_is_led_to_the_server_and_the_port_is_no_programs() {
+    let port = Program::new().port;
+    let agent = Agent::with_egress(Some(port));
+    let mut ports = agent.welcome(Line::Ports);
+    let mut steps = agent.connect();
+    steps.start("a", "sleep 60");
+    let program = Program::new();
+    // Seen with the next look, and the agent's own never.
+    loop {
+        let Frame::Control(Event::Ports { ports }) = ports.next() else { panic!("not a list") };
+        assert!(!ports.contains(&port));
+        if ports.contains(&program.port) {
+            break;
+        }
+    }
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("the agent listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    client.write_all(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n").expect("sent");
+    let (mut server, rest) = agent.welcome(Line::Egress).into_parts();
+    assert_eq!(rest, b"");
+    read_exactly(&server, b"CONNECT a.example:443 HTTP/1.1\r\n\r\n");
+    server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("sent");
+    read_exactly(&client, b"HTTP/1.1 200 OK\r\n\r\n");
+    drop(server);
+    assert!(matches!(client.read(&mut [0; 8]), Ok(0) | Err(_)));
 }

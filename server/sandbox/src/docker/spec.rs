@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
 use buildspaces_kernel::ids::{RoomId, random_id};
-use buildspaces_sandbox_agent::protocol::{PROTOCOL, TOKEN_VARIABLE};
+use buildspaces_sandbox_agent::protocol::{EGRESS_VARIABLE, PROTOCOL, TOKEN_VARIABLE};
 use sha2::{Digest, Sha256};
 
 use crate::{Config, Limits};
@@ -51,7 +51,7 @@ pub(crate) fn container(
         user: Some(format!("{uid}:{gid}")),
         working_dir: Some("/workspace".to_owned()),
         hostname: Some("sandbox".to_owned()),
-        env: Some(environment(token)),
+        env: Some(environment(token, config.egress.is_some())),
         labels: Some(HashMap::from([
             (INSTANCE_LABEL.to_owned(), config.instance.clone()),
             (ROOM_LABEL.to_owned(), room.to_string()),
@@ -90,8 +90,11 @@ pub(crate) fn container(
 }
 
 /// Steps inherit this from the agent, all but the token.
-fn environment(token: &str) -> Vec<String> {
+fn environment(token: &str, egress: bool) -> Vec<String> {
     let mut environment = vec![format!("{TOKEN_VARIABLE}={token}")];
+/// Where the agent listens for programs that want to leave the sandbox: the port people expect of a proxy.
+const EGRESS_PORT: u16 = 3128;
+
     environment.extend(
         [
             ("HOME", HOME),
@@ -112,6 +115,16 @@ fn environment(token: &str) -> Vec<String> {
     environment
 }
 
+    if egress {
+        environment.push(format!("{EGRESS_VARIABLE}={EGRESS_PORT}"));
+        // Some programs read the one, some the other. Plain http is told so by the proxy, instead of not finding the host.
+        for name in ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"] {
+            environment.push(format!("{name}=http://127.0.0.1:{EGRESS_PORT}"));
+        }
+        for name in ["no_proxy", "NO_PROXY"] {
+            environment.push(format!("{name}=localhost,127.0.0.1,::1"));
+        }
+    }
 fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
@@ -152,6 +165,7 @@ mod tests {
         };
         let room = RoomId::parse("room1").expect("an id");
         let body = container(&config, &room, (1000, 1000), "/data/w".as_ref(), "/data/a".as_ref(), "t");
+            egress: None,
         // By way of a value, which sorts the keys.
         let value = serde_json::to_value(&body).expect("JSON");
         let text = serde_json::to_string_pretty(&value).expect("JSON");
@@ -244,3 +258,13 @@ mod tests {
         assert!(name("here", &room).starts_with("buildspaces-fcec9150-room1-"));
     }
 }
+        let proxies = environment("t", true).split_off(environment("t", false).len());
+        expect![[r#"
+            BUILDSPACES_EGRESS_PORT=3128
+            https_proxy=http://127.0.0.1:3128
+            HTTPS_PROXY=http://127.0.0.1:3128
+            http_proxy=http://127.0.0.1:3128
+            HTTP_PROXY=http://127.0.0.1:3128
+            no_proxy=localhost,127.0.0.1,::1
+            NO_PROXY=localhost,127.0.0.1,::1"#]]
+        .assert_eq(&proxies.join("\n"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepEvent, StepSpec};
-use buildspaces_sandbox::{Config, Containers, Limits, workspace_owner};
+use buildspaces_sandbox::{Config, Containers, Egress, Limits, workspace_owner};
 use tokio::sync::watch;
 
 /// Nothing here takes that long; whatever does has failed.
@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) host: String,
     pub(crate) limits: Limits,
     pub(crate) idle_stop: Duration,
+    pub(crate) egress: Option<Egress>,
     pub(crate) room: RoomId,
 }
 
@@ -47,6 +48,7 @@ impl World {
             host,
             limits: Limits { sandboxes: 2, ..Limits::default() },
             idle_stop: Duration::from_secs(600),
+            egress: None,
             room: RoomId::random(),
         };
         world.workspace(&world.room);
@@ -73,6 +75,7 @@ impl World {
             agent_binary: agent_binary(),
             limits: self.limits.clone(),
             idle_stop: self.idle_stop,
+            egress: self.egress.clone(),
         }
     }
 
