@@ -156,11 +156,12 @@ struct SandboxFile {
     memory_mib: Option<u64>,
     cpus: Option<f64>,
     pids: Option<u32>,
+    disk_mib: Option<u64>,
     max_sandboxes: Option<usize>,
     idle_stop_seconds: Option<u64>,
-}
     egress: Vec<String>,
     egress_mib: Option<u64>,
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -337,21 +338,24 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
     if let Some(pids) = within("sandbox.pids", file.pids, 16, 1 << 22)? {
         limits.pids = pids;
     }
+    if let Some(mib) = within("sandbox.disk_mib", file.disk_mib, 64, 1 << 24)? {
+        limits.disk = mib << 20;
+    }
     if let Some(sandboxes) = within("sandbox.max_sandboxes", file.max_sandboxes, 1, 10_000)? {
         limits.sandboxes = sandboxes;
     }
-    Ok(Sandbox {
-        // Docker's own variable counts, as people expect of anything that talks to Docker.
-        docker_host: file
-            .docker_host
     let egress_mib = within("sandbox.egress_mib", file.egress_mib, 1, 1 << 24)?;
     let parse = |text: &String| {
         egress::Pattern::parse(text).map_err(|error| Error(format!("sandbox.egress: {text:?} {error}")))
     };
     let allowed = file.egress.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let egress = egress::Policy { allowed, max_bytes: egress_mib.unwrap_or(1024) << 20 };
-            .or_else(|| environment.get("DOCKER_HOST").cloned())
+    Ok(Sandbox {
         egress: (!egress.allowed.is_empty()).then_some(egress),
+        // Docker's own variable counts, as people expect of anything that talks to Docker.
+        docker_host: file
+            .docker_host
+            .or_else(|| environment.get("DOCKER_HOST").cloned())
             .filter(|host| !host.is_empty()),
         image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
         agent: file.agent.unwrap_or_else(default_agent),
@@ -446,11 +450,11 @@ mod tests {
         let config = with(&[], Overrides::default()).expect("defaults");
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.data_dir, PathBuf::from("/home/ada/.local/share/buildspaces/data"));
+        assert_eq!(config.sandbox.egress, None);
     }
 
     #[test]
     fn variables_and_the_command_line_override() {
-        assert_eq!(config.sandbox.egress, None);
         let overrides = Overrides { listen: Some("127.0.0.1:0".into()), ..Overrides::default() };
         let config = with(
             &[
@@ -478,13 +482,13 @@ mod tests {
         assert!(error(&[("BUILDSPACES_SANDBOX_COLOUR", "red")]).contains("colour"));
         assert!(error(&[("BUILDSPACES_LISTEN", "nowhere")]).contains("nowhere"));
         assert!(error(&[("BUILDSPACES_SANDBOX_PIDS", "3")]).contains("sandbox.pids = 3 must be from 16"));
+        assert!(
+            error(&[("BUILDSPACES_SANDBOX_EGRESS", r#"["10.0.0.1"]"#)]).contains("sandbox.egress: \"10.0.0.1\" is an")
+        );
         assert!(error(&[("BUILDSPACES_MAX_CONNECTIONS", "many")]).contains("invalid type"));
         assert!(error(&[("BUILDSPACES_DURABILITY", "never")]).contains("`full`, `os`, `off`"));
         let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);
         assert!(open.contains("--insecure-open-access"), "{open}");
-        assert!(
-            error(&[("BUILDSPACES_SANDBOX_EGRESS", r#"["10.0.0.1"]"#)]).contains("sandbox.egress: \"10.0.0.1\" is an")
-        );
         assert!(error(&[("BUILDSPACES_AUTH_SECRET", "too short")]).contains("auth.secret has 9 bytes"));
         assert!(error(&[("BUILDSPACES_LIMITS_BYTES_BURST", "-1")]).contains("invalid"));
     }

@@ -29,6 +29,7 @@ use crate::{Config, terminals, workspace_owner};
 use engine::{Engine, Found};
 use sandbox::Sandbox;
 
+mod disk;
 mod engine;
 mod sandbox;
 mod spec;
@@ -404,15 +405,23 @@ impl Shared {
             .map_err(|error| SandboxError::Failed(format!("the workspace has no path: {error}")))?;
         let body = spec::container(&self.config, room, user, &workspace, &agent_folder, &token);
         let name = spec::name(&self.config.instance, room);
-        let id = self.engine.run(&name, body).await.inspect_err(|_| self.recheck.notify_one())?;
+        // Beside each other: in the container nothing but the agent runs yet.
+        let allowed = disk::allowed(workspace.clone(), self.config.limits.disk);
+        let (id, allowed) = tokio::join!(self.engine.run(&name, body), allowed);
+        let id = id.inspect_err(|_| self.recheck.notify_one())?;
         tracing::info!(%room, container = %&id[..id.len().min(12)], took = ?began.elapsed(), "started a sandbox");
         phase.send_replace(Phase::Connecting);
-        Ok(self.attend(room, Sandbox::new(id, link, Arc::downgrade(self))))
+        Ok(self.attend(room, Sandbox::new(id, link, Arc::downgrade(self)), Some((workspace, allowed))))
     }
 
     /// Starts what goes on beside steps and terminals for as long as the sandbox lives.
-    fn attend(&self, room: &RoomId, sandbox: Sandbox) -> Arc<Sandbox> {
+    fn attend(&self, room: &RoomId, sandbox: Sandbox, workspace: Option<(PathBuf, u64)>) -> Arc<Sandbox> {
         let sandbox = Arc::new(sandbox);
+        if let Some((workspace, allowed)) = workspace {
+            let (limit, tasks) = (self.config.limits.disk, self.tasks.clone());
+            let watching = disk::watch(Arc::downgrade(&sandbox), workspace, allowed, limit, tasks);
+            self.tasks.spawn("sandbox disk", watching);
+        }
         if let Some(egress) = self.config.egress.clone() {
             let connections = sandbox.link().egress();
             self.tasks.spawn("sandbox egress", egress.serve(room.clone(), connections, self.tasks.clone()));
@@ -479,7 +488,11 @@ impl Shared {
         match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
             Ok(link) => {
                 tracing::info!(%room, "took over a sandbox that was left running");
-                let sandbox = self.attend(room, Sandbox::new(found.id.clone(), link, Arc::downgrade(self)));
+                let sandbox = self.attend(
+                    room,
+                    Sandbox::new(found.id.clone(), link, Arc::downgrade(self)),
+                    inspected.workspace.map(|workspace| (workspace, self.config.limits.disk)),
+                );
                 *self.slot(room).sandbox.lock().await = Some(sandbox);
                 true
             }

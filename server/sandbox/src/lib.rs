@@ -60,6 +60,8 @@ pub struct Limits {
     pub home: u64,
     /// Bytes of the largest file; a program that writes more gets SIGXFSZ.
     pub file: u64,
+    /// Bytes of the host's disk that the workspace may take. Above it the sandbox is ended.
+    pub disk: u64,
     /// Containers at the same time. When there are so many, the one that was idle longest goes; if none is idle, the
     /// step is refused with a sentence.
     pub sandboxes: usize,
@@ -74,6 +76,7 @@ impl Default for Limits {
             tmp: 256 << 20,
             home: 256 << 20,
             file: 1 << 30,
+            disk: 8 << 30,
             sandboxes: 16,
         }
     }

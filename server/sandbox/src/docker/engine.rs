@@ -3,7 +3,7 @@
 //! No program is ever run by `exec`: see the crate's page for why.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -17,7 +17,7 @@ use buildspaces_plans::ports::{Availability, SandboxError};
 use buildspaces_sandbox_agent::protocol::TOKEN_VARIABLE;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::spec::{INSTANCE_LABEL, ROOM_LABEL};
+use super::spec::{INSTANCE_LABEL, ROOM_LABEL, WORKSPACE};
 
 const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -67,6 +67,8 @@ pub(crate) struct Inspected {
     pub(crate) exit_code: i64,
     /// The agent's token, from the container's environment.
     pub(crate) token: Option<String>,
+    /// The folder of the host that is its workspace.
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 /// One container of this server's.
@@ -162,6 +164,12 @@ impl Engine {
             running: state.running.unwrap_or(false),
             oom_killed: state.oom_killed.unwrap_or(false),
             exit_code: state.exit_code.unwrap_or(0),
+            workspace: answer
+                .mounts
+                .unwrap_or_default()
+                .into_iter()
+                .find(|mount| mount.destination.as_deref() == Some(WORKSPACE))
+                .and_then(|mount| mount.source.map(PathBuf::from)),
             token: environment
                 .iter()
                 .find_map(|line| line.strip_prefix(TOKEN_VARIABLE)?.strip_prefix('='))

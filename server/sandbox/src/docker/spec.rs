@@ -22,6 +22,9 @@ const AGENT_FOLDER: &str = "/run/buildspaces";
 /// The agent's file name in that folder.
 pub(crate) const AGENT: &str = "agent";
 
+/// Where the room's files are, in the container.
+pub(crate) const WORKSPACE: &str = "/workspace";
+
 const HOME: &str = "/home/workspace";
 
 /// A name for people who look at the engine's list: whose server, which room, and something random, because the engine
@@ -49,7 +52,7 @@ pub(crate) fn container(
         entrypoint: Some(vec![agent]),
         cmd: Some(Vec::new()),
         user: Some(format!("{uid}:{gid}")),
-        working_dir: Some("/workspace".to_owned()),
+        working_dir: Some(WORKSPACE.to_owned()),
         hostname: Some("sandbox".to_owned()),
         env: Some(environment(token, config.egress.is_some())),
         labels: Some(HashMap::from([
@@ -66,7 +69,7 @@ pub(crate) fn container(
             privileged: Some(false),
             ipc_mode: Some("private".to_owned()),
             readonly_rootfs: Some(true),
-            mounts: Some(vec![bind(workspace, "/workspace", false), bind(agent_folder, AGENT_FOLDER, true)]),
+            mounts: Some(vec![bind(workspace, WORKSPACE, false), bind(agent_folder, AGENT_FOLDER, true)]),
             // Programs may be executed from both: test runners and compilers put some there, and as the workspace is
             // writable and executable anyway, forbidding it would keep nobody from anything.
             tmpfs: Some(HashMap::from([
@@ -89,12 +92,12 @@ pub(crate) fn container(
     }
 }
 
-/// Steps inherit this from the agent, all but the token.
-fn environment(token: &str, egress: bool) -> Vec<String> {
-    let mut environment = vec![format!("{TOKEN_VARIABLE}={token}")];
 /// Where the agent listens for programs that want to leave the sandbox: the port people expect of a proxy.
 const EGRESS_PORT: u16 = 3128;
 
+/// Steps inherit this from the agent, all but the token.
+fn environment(token: &str, egress: bool) -> Vec<String> {
+    let mut environment = vec![format!("{TOKEN_VARIABLE}={token}")];
     environment.extend(
         [
             ("HOME", HOME),
@@ -112,9 +115,6 @@ const EGRESS_PORT: u16 = 3128;
         ]
         .map(|(name, value)| format!("{name}={value}")),
     );
-    environment
-}
-
     if egress {
         environment.push(format!("{EGRESS_VARIABLE}={EGRESS_PORT}"));
         // Some programs read the one, some the other. Plain http is told so by the proxy, instead of not finding the host.
@@ -125,6 +125,9 @@ const EGRESS_PORT: u16 = 3128;
             environment.push(format!("{name}=localhost,127.0.0.1,::1"));
         }
     }
+    environment
+}
+
 fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
@@ -162,10 +165,10 @@ mod tests {
             agent_binary: "/agent".into(),
             limits: Limits::default(),
             idle_stop: Duration::from_secs(900),
+            egress: None,
         };
         let room = RoomId::parse("room1").expect("an id");
         let body = container(&config, &room, (1000, 1000), "/data/w".as_ref(), "/data/a".as_ref(), "t");
-            egress: None,
         // By way of a value, which sorts the keys.
         let value = serde_json::to_value(&body).expect("JSON");
         let text = serde_json::to_string_pretty(&value).expect("JSON");
@@ -255,9 +258,6 @@ mod tests {
               "WorkingDir": "/workspace"
             }"#]]
         .assert_eq(&text);
-        assert!(name("here", &room).starts_with("buildspaces-fcec9150-room1-"));
-    }
-}
         let proxies = environment("t", true).split_off(environment("t", false).len());
         expect![[r#"
             BUILDSPACES_EGRESS_PORT=3128
@@ -268,3 +268,6 @@ mod tests {
             no_proxy=localhost,127.0.0.1,::1
             NO_PROXY=localhost,127.0.0.1,::1"#]]
         .assert_eq(&proxies.join("\n"));
+        assert!(name("here", &room).starts_with("buildspaces-fcec9150-room1-"));
+    }
+}

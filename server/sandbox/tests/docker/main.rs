@@ -24,6 +24,7 @@ macro_rules! world {
     };
 }
 
+mod disk;
 mod egress;
 mod engine_stops;
 mod ports;

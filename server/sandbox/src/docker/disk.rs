@@ -1,0 +1,169 @@
+//! How much of the host's disk a sandbox's workspace takes. Above the limit the sandbox is ended, with that reason.
+//!
+//! Quotas of file systems need preparation that a machine may not have; a walk works everywhere. It follows no link, and takes at most a
+//! tenth of the time, so a program can be over the limit for a few seconds before it is noticed. What was deleted and is still open is not
+//! seen; it is gone with the sandbox.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use buildspaces_kernel::tasks::Tasks;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::sandbox::Sandbox;
+use crate::steps::{Container, State};
+
+/// Shortest time between two looks.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Looking takes at most one part in so many of the time.
+const SHARE: u32 = 10;
+
+/// What a workspace that was over the limit before the sandbox began may grow by, so that somebody can work on making it smaller.
+const ALLOWANCE: u64 = 64 << 20;
+
+/// What an entry counts at least: so many of them take a file system's room, too, however empty they are.
+const LEAST: u64 = 1 << 10;
+
+/// Folders within folders. Deeper ones cannot be looked into, so what has them counts as too much.
+const MAX_DEPTH: usize = 200;
+
+/// How much `workspace` may take while the sandbox lives that is about to begin. To be asked before anything runs in it.
+pub(super) async fn allowed(workspace: PathBuf, limit: u64) -> u64 {
+    let taken = tokio::task::spawn_blocking(move || taken(&workspace, u64::MAX)).await;
+    let taken = taken.ok().and_then(Result::ok).unwrap_or_default();
+    if taken > limit { taken.saturating_add(ALLOWANCE) } else { limit }
+}
+
+/// Looks at `workspace`, which may take `allowed` bytes, for as long as the sandbox lives.
+pub(super) async fn watch(sandbox: Weak<Sandbox>, workspace: PathBuf, allowed: u64, limit: u64, tasks: Tasks) {
+    let watching = async {
+        loop {
+            let began = Instant::now();
+            let root = workspace.clone();
+            // It ends with the process if the server stops meanwhile.
+            let Ok(taken) = tokio::task::spawn_blocking(move || taken(&root, allowed)).await else { return };
+            let looked = began.elapsed();
+            let Some(sandbox) = sandbox.upgrade() else { return };
+            match taken {
+                Ok(taken) => {
+                    if taken > allowed {
+                        let mib = limit >> 20;
+                        sandbox.ends_because(&format!(
+                            "the workspace takes more than {mib} MiB of disk, the most a room may have here (sandbox.disk_mib), so \
+                             the sandbox was stopped; delete what is not needed"
+                        ));
+                        tracing::info!(workspace = %workspace.display(), mib, "a sandbox took too much disk");
+                        sandbox.kill().await;
+                        return;
+                    }
+                }
+                // It may have been moved away this moment.
+                Err(error) => tracing::debug!(%error, "cannot look at how large a workspace is"),
+            }
+            if let State::Gone(_) = sandbox.state().await {
+                return;
+            }
+            drop(sandbox);
+            tokio::time::sleep(EVERY.max(looked * SHARE)).await;
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = tasks.cancelled() => {}
+    }
+}
+
+/// Bytes of disk that everything below `root` takes. Stops looking above `most`.
+fn taken(root: &Path, most: u64) -> Result<u64, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    let open = |above: &OwnedFd, name: &CString| openat(above, name.as_c_str(), flags, Mode::empty());
+    let mut total = 0;
+    // Files of several names are there once.
+    let mut linked = HashSet::new();
+    let mut folders = vec![(openat(CWD, root, flags, Mode::empty())?, None::<Vec<CString>>)];
+    loop {
+        let depth = folders.len();
+        let Some((folder, below)) = folders.last_mut() else { return Ok(total) };
+        if below.is_none() {
+            let mut found = Vec::new();
+            for entry in Dir::read_from(&*folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if matches!(name.to_bytes(), b"." | b"..") {
+                    continue;
+                }
+                // What is gone meanwhile takes nothing.
+                let Ok(stat) = statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+                let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                if is_folder {
+                    found.push(name.to_owned());
+                }
+                if is_folder || stat.st_nlink < 2 || linked.insert((stat.st_dev, stat.st_ino)) {
+                    total += u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512).max(LEAST);
+                }
+                if total > most {
+                    return Ok(total);
+                }
+            }
+            *below = Some(found);
+        }
+        match below.as_mut().and_then(Vec::pop) {
+            None => drop(folders.pop()),
+            Some(_) if depth >= MAX_DEPTH => return Ok(u64::MAX),
+            Some(name) => match open(folder, &name) {
+                Ok(folder) => folders.push((folder, None)),
+                // Gone, something else by now, or closed to the server's user, who is then the sandbox's, too.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
+                Err(error) => return Err(error),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_counted_once_and_no_link_is_followed() {
+        let (dir, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (root, outside) = (dir.path(), outside.path());
+        fs::write(outside.join("large"), vec![7; 1 << 20]).expect("written");
+        fs::create_dir_all(root.join("a/b")).expect("made");
+        let before = taken(root, u64::MAX).expect("looked");
+        fs::write(root.join("a/b/file"), vec![7; 300 << 10]).expect("written");
+        let with_file = taken(root, u64::MAX).expect("looked");
+        assert!(with_file - before >= 300 << 10, "{before} {with_file}");
+        fs::hard_link(root.join("a/b/file"), root.join("a/again")).expect("linked");
+        symlink(outside, root.join("a/out")).expect("linked");
+        symlink(outside.join("large"), root.join("large")).expect("linked");
+        let after = taken(root, u64::MAX).expect("looked");
+        assert!(after - with_file < 16 << 10, "{with_file} {after}");
+        assert!(taken(root, 1 << 10).expect("looked") > 1 << 10, "it stops there");
+        assert!(taken(&root.join("a/out"), u64::MAX).is_err(), "a link is no workspace");
+    }
+
+    #[test]
+    fn many_empty_files_and_deep_folders_are_not_free() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for n in 0..1000 {
+            fs::write(dir.path().join(n.to_string()), "").expect("written");
+        }
+        assert!(taken(dir.path(), u64::MAX).expect("looked") >= 1000 * LEAST);
+        let mut deep = dir.path().to_owned();
+        for _ in 0..MAX_DEPTH {
+            deep.push("d");
+        }
+        fs::create_dir_all(&deep).expect("made");
+        assert_eq!(taken(dir.path(), u64::MAX), Ok(u64::MAX));
+    }
+}
