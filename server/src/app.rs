@@ -17,6 +17,8 @@ use buildspaces_gateway as gateway;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_media::Calls;
+use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
 use buildspaces_rooms::Rooms;
@@ -87,6 +89,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");
     }
 
+    let calls = open_calls(&config, address, &tasks)?;
+    let why_no_calls = calls.why_off().map(str::to_owned);
     let ready_database = database.clone();
     let routers = gateway::routers(gateway::Parts {
         config: config.gateway.clone(),
@@ -94,6 +98,7 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         engine: engine.clone(),
         sandboxes: sandboxes.clone(),
         webhooks,
+        calls,
         tasks: tasks.clone(),
         metrics: Arc::new(move || metrics.render()),
         ready: Arc::new(move || {
@@ -106,6 +111,9 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         serve_on(listener, routers.previews, &config.gateway.limits, &tasks, &log_tasks);
     }
     announce(address, sandboxes.as_ref());
+    if let Some(reason) = why_no_calls {
+        say(&format!("Calls are off: {reason}"));
+    }
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -189,6 +197,27 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
         }
         _ => anyhow!("cannot listen on {address}: {error}"),
     })
+}
+
+/// Takes the port of calls. Without settings they are on where they work by themselves, and otherwise off with a reason; with
+/// `media.listen` a port that cannot be had ends the start.
+fn open_calls(config: &Config, address: SocketAddr, tasks: &Tasks) -> Result<Calls> {
+    let media = &config.media;
+    let off = |reason: &str| Ok(Calls::off(reason, tasks.clone()));
+    if !media.enabled {
+        return off("this server has no voice and video (media.enabled = false)");
+    }
+    let listen = media.listen.unwrap_or(address);
+    if listen.ip().is_unspecified() && media.addresses.is_empty() {
+        return off("set media.addresses to the addresses at which people's browsers reach this machine by UDP");
+    }
+    match WebRtc::bind(listen, &media.addresses, tasks) {
+        Ok(transport) => Ok(Calls::new(Arc::new(transport), media.limits, tasks.clone())),
+        Err(error) if media.listen.is_none() => {
+            off(&format!("UDP port {listen} cannot be had ({error}); choose another with media.listen"))
+        }
+        Err(error) => bail!("media.listen = {listen}: this UDP port cannot be had: {error}"),
+    }
 }
 
 async fn open_sandboxes(config: &Config, rooms: &Rooms, tasks: &Tasks) -> Result<DockerSandboxes> {

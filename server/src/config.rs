@@ -4,6 +4,7 @@
 //! names the key, before a port is opened.
 
 mod access;
+mod media;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use serde::Deserialize;
 const PREFIX: &str = "BUILDSPACES_";
 
 /// The tables of the file. A variable names one before its key.
-const TABLES: [&str; 5] = ["auth", "limits", "preview", "sandbox", "webhooks"];
+const TABLES: [&str; 6] = ["auth", "limits", "media", "preview", "sandbox", "webhooks"];
 
 /// Everything that can be set, checked.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) durability: Durability,
     pub(crate) rooms: buildspaces_rooms::Config,
     pub(crate) webhooks: webhooks::Webhooks,
+    pub(crate) media: media::Media,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -137,6 +139,7 @@ struct File {
     preview: PreviewFile,
     sandbox: SandboxFile,
     webhooks: webhooks::WebhooksFile,
+    media: media::MediaFile,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -324,6 +327,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
             max_document_bytes: max_document << 20,
         },
         webhooks: webhooks::check(file.webhooks)?,
+        media: media::check(file.media)?,
     })
 }
 

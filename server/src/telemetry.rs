@@ -17,6 +17,9 @@ use crate::config::{Config, LogFormat};
 /// The target of spans that are the steps of a keystroke.
 pub(crate) const STEPS: &str = "keystroke";
 
+/// The libraries of calls write lines for each handshake and each dropped packet, which metrics count.
+const TOO_LOUD: &str = "rtc=off,webrtc=off";
+
 /// What has to end when the server does.
 #[derive(Default)]
 pub(crate) struct Traces {
@@ -36,7 +39,8 @@ impl Traces {
 
 /// Starts logging and tracing as the settings say.
 pub(crate) fn start_logs(config: &Config, runtime: &tokio::runtime::Handle) -> anyhow::Result<Traces> {
-    let filter = EnvFilter::try_new(&config.log)
+    // What a setting says of these comes later and so prevails.
+    let filter = EnvFilter::try_new(format!("{TOO_LOUD},{}", config.log))
         .map_err(|error| anyhow::anyhow!("log = {:?} is not a filter such as info or debug: {error}", config.log))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
@@ -112,6 +116,14 @@ fn describe() {
     describe_counter!("buildspaces_webhook_dropped_total", "Deliveries dropped because too many waited for a webhook");
     describe_counter!("buildspaces_webhook_switched_off_total", "Webhooks switched off because nothing arrives");
     describe_gauge!("buildspaces_webhook_waiting", "Deliveries that wait for an attempt");
+    describe_gauge!("buildspaces_media_participants", "People and agents in calls");
+    describe_gauge!("buildspaces_media_connections_open", "Media connections, two for each participant at most");
+    describe_counter!("buildspaces_media_datagrams_received_total", "Datagrams that came to the port of calls");
+    describe_counter!("buildspaces_media_datagrams_strange_total", "Datagrams that belong to no connection");
+    describe_counter!("buildspaces_media_packets_received_total", "Media packets received");
+    describe_counter!("buildspaces_media_packets_forwarded_total", "Media packets sent on, one for each receiver");
+    describe_counter!("buildspaces_media_packets_dropped_total", "Media packets dropped, by reason");
+    describe_counter!("buildspaces_media_keyframes_asked_total", "Keyframes asked of publishers");
     describe_counter!("buildspaces_runs_finished_total", "Runs that ended, by state");
     describe_histogram!("buildspaces_run_queue_seconds", Unit::Seconds, "From asking for a run until it starts");
     describe_histogram!("buildspaces_run_seconds", Unit::Seconds, "From a run's start to its end");

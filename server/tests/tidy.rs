@@ -199,7 +199,7 @@ fn every_setting_is_documented() {
     let documented: BTreeSet<String> =
         tables(&page, "# Configuration").iter().flat_map(|row| quoted(&row[0])).collect();
     let (main, access) = (read("server/src/config.rs"), read("server/src/config/access.rs"));
-    let webhooks = read("server/src/config/webhooks.rs");
+    let (media, webhooks) = (read("server/src/config/media.rs"), read("server/src/config/webhooks.rs"));
     let mut settable = BTreeSet::new();
     for (source, structure, prefix) in [
         (&main, "struct File {", ""),
@@ -207,12 +207,13 @@ fn every_setting_is_documented() {
         (&main, "struct SandboxFile {", "sandbox."),
         (&access, "struct AuthFile {", "auth."),
         (&access, "struct LimitsFile {", "limits."),
+        (&media, "struct MediaFile {", "media."),
         (&webhooks, "struct WebhooksFile {", "webhooks."),
     ] {
         let body =
             source.split(structure).nth(1).and_then(|rest| rest.split('}').next()).expect("the structure is there");
         let keys = body.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key);
-        let tables = ["sandbox", "auth", "limits", "preview", "webhooks"];
+        let tables = ["sandbox", "auth", "limits", "media", "preview", "webhooks"];
         settable.extend(keys.filter(|key| !tables.contains(key)).map(|key| format!("{prefix}{key}")));
     }
     assert_eq!(settable, documented, "docs/configuration.md must list every key, and none that is gone");

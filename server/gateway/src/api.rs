@@ -125,5 +125,5 @@ async fn open(gateway: &Gateway, room: &str) -> Result<RoomHandle, ApiError> {
     Ok(gateway.rooms.room(&id).await?)
 }
 
-type RoomPath = Path<String>;
+pub(crate) type RoomPath = Path<String>;
 pub(crate) type RoomAndId = Path<(String, String)>;

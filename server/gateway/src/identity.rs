@@ -64,6 +64,9 @@ pub(crate) const NO_TERMINALS: &str =
 pub(crate) const NO_PREVIEWS: &str =
     "your token is for single documents, and what runs in the room's sandbox may show all of its files";
 
+/// What somebody is told whose token leads to no call.
+pub(crate) const NO_CALLS: &str = "your token is for single documents, and a call is the whole room's";
+
 /// Why somebody does not come in. The text is for the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {

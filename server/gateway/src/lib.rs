@@ -2,7 +2,7 @@
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
 //! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket, [`terminal`] for
-//! terminals, [`preview`] for what programs in sandboxes serve, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for
+//! terminals, [`preview`] for what programs in sandboxes serve, [`media`] for calls, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for
 //! what is said to clients.
 
 mod accept;
@@ -15,6 +15,7 @@ pub mod hooks;
 mod http;
 mod identity;
 pub mod limits;
+mod media;
 mod meters;
 pub mod preview;
 mod schema;
@@ -37,6 +38,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_media::Calls;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::Sandboxes;
 use buildspaces_rooms::Rooms;
@@ -111,6 +113,7 @@ pub struct Parts {
     pub engine: Engine,
     pub sandboxes: Arc<dyn Sandboxes>,
     pub webhooks: webhooks::Engine,
+    pub calls: Calls,
     pub tasks: Tasks,
     /// The metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -181,6 +184,7 @@ pub fn routers(parts: Parts) -> Routers {
         .route("/api/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }))
         .route("/api/{*rest}", axum::routing::any(api::unknown))
         .route("/api/v1/rooms/{room}/terminals/{terminal}", get(terminal::connect))
+        .route("/api/v1/rooms/{room}/media", get(media::connect))
         .route("/yjs/{*document}", get(yjs::connect))
         .route("/collab", get(collab::connect))
         .route("/collab/{*rest}", get(collab::connect))

@@ -13,7 +13,7 @@ pub(crate) static PREVIEW_REQUESTS: LazyLock<Counter> =
 pub(crate) struct OpenConnection(Gauge);
 
 impl OpenConnection {
-    /// `protocol`: `yjs`, `collab`, `ysweet` or `terminal`.
+    /// `protocol`: `yjs`, `collab`, `ysweet`, `terminal` or `media`.
     pub(crate) fn new(protocol: &'static str) -> Self {
         let gauge = gauge!("buildspaces_connections_open", "protocol" => protocol);
         gauge.increment(1.0);

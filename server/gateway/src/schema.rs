@@ -2,6 +2,7 @@
 
 pub(crate) mod history;
 pub(crate) mod previews;
+pub(crate) mod media;
 pub(crate) mod terminals;
 pub(crate) mod webhooks;
 
@@ -92,6 +93,10 @@ pub(crate) enum Capability {
     Run,
     Terminal,
     Preview,
+    PublishAudio,
+    PublishVideo,
+    ShareScreen,
+    Moderate,
     Share,
     Manage,
 }
@@ -106,6 +111,10 @@ impl From<buildspaces_policy::Capability> for Capability {
             C::Run => Self::Run,
             C::Terminal => Self::Terminal,
             C::Preview => Self::Preview,
+            C::PublishAudio => Self::PublishAudio,
+            C::PublishVideo => Self::PublishVideo,
+            C::ShareScreen => Self::ShareScreen,
+            C::Moderate => Self::Moderate,
             C::Share => Self::Share,
             C::Manage => Self::Manage,
         }

@@ -3,6 +3,7 @@
 mod documents;
 mod limits;
 mod previews;
+mod media;
 mod terminals;
 mod webhooks_api;
 
@@ -15,6 +16,9 @@ use axum::http::{Request, StatusCode};
 use buildspaces_crdt::protocol::{self, Message};
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_media::Calls;
+use buildspaces_media::call::Limits;
+use buildspaces_media::memory::MemoryTransport;
 use buildspaces_plans::Engine;
 use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns};
 use buildspaces_rooms::Rooms;
@@ -64,6 +68,7 @@ impl Fixture {
                 Arc::new(buildspaces_kernel::clock::unix_millis),
                 &webhooks::Config::default(),
             ),
+            calls: Calls::new(Arc::new(MemoryTransport::default()), Limits::default(), tasks.clone()),
             tasks: tasks.clone(),
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),

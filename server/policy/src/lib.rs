@@ -74,6 +74,14 @@ pub enum Capability {
     Terminal,
     /// Look at what programs in the sandbox serve, and use it.
     Preview,
+    /// Be heard in the room's call. Hearing and seeing others there is [`Capability::Read`].
+    PublishAudio,
+    /// Be seen in the room's call by a camera.
+    PublishVideo,
+    /// Show one's screen in the room's call.
+    ShareScreen,
+    /// Mute others in the room's call, and ask them to speak.
+    Moderate,
     /// Hand out links with no more than one's own role.
     Share,
     /// Revoke access, export and delete.
@@ -81,13 +89,17 @@ pub enum Capability {
 }
 
 impl Capability {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::EditDocuments,
         Self::EditTree,
         Self::Run,
         Self::Terminal,
         Self::Preview,
+        Self::PublishAudio,
+        Self::PublishVideo,
+        Self::ShareScreen,
+        Self::Moderate,
         Self::Share,
         Self::Manage,
     ];
@@ -101,6 +113,10 @@ impl Capability {
             Self::Run => "start or cancel runs",
             Self::Terminal => "use terminals",
             Self::Preview => "open previews",
+            Self::PublishAudio => "speak in the call",
+            Self::PublishVideo => "show a camera in the call",
+            Self::ShareScreen => "share a screen",
+            Self::Moderate => "mute others",
             Self::Share => "hand out links",
             Self::Manage => "revoke access, export or delete",
         }
@@ -113,13 +129,13 @@ impl Capability {
 pub enum Role {
     /// Everything.
     Host,
-    /// Everything but [`Capability::Manage`].
+    /// Everything but [`Capability::Manage`] and [`Capability::Moderate`].
     Editor,
-    /// Reads and is seen. Comments have no documents of their own yet, so for now it may do no more than a viewer.
+    /// Reads, is seen, and takes part in the call. Comments have no documents of their own yet.
     Commenter,
-    /// Reads and is seen.
+    /// Reads and is seen; in the call it looks on.
     Viewer,
-    /// Works like an editor but hands nothing on. Its principal is a [`PrincipalKind::Agent`].
+    /// Works like an editor but hands nothing on, and has a voice but no camera. Its principal is a [`PrincipalKind::Agent`].
     Agent,
 }
 
@@ -127,14 +143,18 @@ impl Role {
     pub const ALL: [Self; 5] = [Self::Host, Self::Editor, Self::Commenter, Self::Viewer, Self::Agent];
 
     pub fn permits(self, capability: Capability) -> bool {
-        use Capability::{EditDocuments, EditTree, Manage, Preview, Read, Run, Share, Terminal};
+        use Capability::{
+            EditDocuments, EditTree, Manage, Moderate, PublishAudio, PublishVideo, Preview, Read, Run, Share, ShareScreen,
+            Terminal,
+        };
         match self {
             Self::Host => true,
-            Self::Editor => !matches!(capability, Manage),
-            Self::Commenter | Self::Viewer => matches!(capability, Read),
+            Self::Editor => !matches!(capability, Manage | Moderate),
+            Self::Commenter => matches!(capability, Read | PublishAudio | PublishVideo),
+            Self::Viewer => matches!(capability, Read),
             Self::Agent => match capability {
-                Read | EditDocuments | EditTree | Run | Terminal | Preview => true,
-                Share | Manage => false,
+                Read | EditDocuments | EditTree | Run | Terminal | Preview | PublishAudio => true,
+                PublishVideo | ShareScreen | Moderate | Share | Manage => false,
             },
         }
     }
@@ -197,13 +217,16 @@ mod tests {
 
     #[test]
     fn roles_carry_what_the_table_says() {
-        use Capability::{EditDocuments, EditTree, Preview, Read, Run, Share, Terminal};
+        use Capability::{
+            EditDocuments, EditTree, PublishAudio, PublishVideo, Preview, Read, Run, Share, ShareScreen, Terminal,
+        };
+        let editor = [Read, EditDocuments, EditTree, Run, Terminal, Preview, PublishAudio, PublishVideo, ShareScreen, Share];
         let table: [(Role, &[Capability]); 5] = [
             (Role::Host, &Capability::ALL),
-            (Role::Editor, &[Read, EditDocuments, EditTree, Run, Terminal, Preview, Share]),
-            (Role::Commenter, &[Read]),
+            (Role::Editor, &editor),
+            (Role::Commenter, &[Read, PublishAudio, PublishVideo]),
             (Role::Viewer, &[Read]),
-            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal, Preview]),
+            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal, Preview, PublishAudio]),
         ];
         for (role, capabilities) in table {
             let authority = Authority { principal: Principal::system(), role };

@@ -64,6 +64,7 @@ impl Fixture {
                 Arc::new(unix_millis),
                 &buildspaces_webhooks::Config::default(),
             ),
+            calls: buildspaces_media::Calls::off("calls are off in this test", tasks.clone()),
             tasks,
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
@@ -394,15 +395,15 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
     let f = Fixture::new(closed());
     let room = f.room().await;
     let path = format!("/api/v1/rooms/{room}/access");
+    let files = ["read", "edit_documents", "edit_tree", "run"];
+    let calls = ["publish_audio", "publish_video", "share_screen"];
+    let with = |more: &[&[&str]]| json!([&files[..], &more.concat()[..]].concat());
     for (role, documents, capabilities) in [
-        (
-            Role::Host,
-            &[][..],
-            json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share", "manage"]),
-        ),
-        (Role::Editor, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview", "share"])),
-        (Role::Editor, &["**"], json!(["read", "edit_documents", "edit_tree", "run"])),
-        (Role::Agent, &[], json!(["read", "edit_documents", "edit_tree", "run", "terminal", "preview"])),
+        (Role::Host, &[][..], with(&[&["terminal", "preview"], &calls, &["moderate", "share", "manage"]])),
+        (Role::Editor, &[], with(&[&["terminal", "preview"], &calls, &["share"]])),
+        (Role::Editor, &["**"], with(&[])),
+        (Role::Agent, &[], with(&[&["terminal", "preview", "publish_audio"]])),
+        (Role::Commenter, &[], json!(["read", "publish_audio", "publish_video"])),
         (Role::Viewer, &[], json!(["read"])),
     ] {
         let token = f.token_for("ada", role, Some(&room), documents, Duration::from_secs(60));

@@ -46,7 +46,7 @@ impl World {
 }
 
 /// The next text whose `type` is this.
-async fn text(socket: &mut Socket, kind: &str) -> Value {
+pub(super) async fn text(socket: &mut Socket, kind: &str) -> Value {
     loop {
         if let Frame::Text(text) = next(socket).await {
             let value: Value = serde_json::from_str(&text).expect("JSON");

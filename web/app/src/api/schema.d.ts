@@ -707,7 +707,7 @@ export interface components {
          * @description One thing that a role allows; see docs/security.md.
          * @enum {string}
          */
-        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "preview" | "share" | "manage";
+        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "preview" | "publish_audio" | "publish_video" | "share_screen" | "moderate" | "share" | "manage";
         /** @description A Yjs client and who used it. */
         Client: {
             /** Format: int64 */

@@ -1,0 +1,147 @@
+//! A room's call over WebSocket: `GET /api/v1/rooms/{room}/media?token=<token>`.
+//!
+//! Every page of a room has it open, so that everybody sees who is in the call; taking part is a message. Texts are JSON
+//! (`schema/media.rs`, docs/protocols.md); media goes by UDP and is not seen here. Nothing is decided but who it is and the close code.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_media as media;
+use buildspaces_media::calls::{Attached, Said, View};
+
+use crate::Gateway;
+use crate::api::RoomPath;
+use crate::identity::{self, Watch};
+use crate::limits::UserPermit;
+use crate::meters::{OpenConnection, RECEIVED_BYTES};
+use crate::schema::media::{FromPage, ToPage};
+use crate::socket::{Close, Event, Origin, Socket, Upgrade};
+use crate::yjs::refusal;
+
+/// Largest text. The longest is an offer, of some 20 KiB.
+const MAX_TEXT: usize = 256 << 10;
+
+#[derive(serde::Deserialize)]
+pub(crate) struct Params {
+    token: Option<String>,
+}
+
+/// Upgrades first and refuses by close code, because browsers hide the status of a refused upgrade from their pages.
+pub(crate) async fn connect(
+    State(gateway): State<Gateway>,
+    Path(room): RoomPath,
+    Query(params): Query<Params>,
+    Origin(origin): Origin,
+    upgrade: Upgrade,
+) -> Response {
+    let own = gateway.clone();
+    upgrade.respond(&gateway, async move |mut socket| {
+        let _counted = OpenConnection::new("media");
+        socket.with_texts();
+        let close = match open(&own, &room, &params, origin.as_deref()).await {
+            Ok((attached, watch, _user)) => exchange(&own, &mut socket, attached, watch).await,
+            Err(close) => Some(close),
+        };
+        if let Some(close) = close {
+            socket.close(close).await;
+        }
+    })
+}
+
+async fn open(
+    gateway: &Gateway,
+    room: &str,
+    params: &Params,
+    origin: Option<&str>,
+) -> Result<(Attached, Watch, Option<UserPermit>), Close> {
+    let id = RoomId::parse(room).ok_or_else(|| Close::new(4404, "there is no such room; check the link"))?;
+    let document = DocumentName::tree(id.as_str());
+    let admitted = identity::admit(gateway, params.token.as_deref(), origin, &document).await;
+    let grant = admitted.map_err(|refusal| Close::new(refusal.close_code(), refusal.message()))?;
+    if grant.limited {
+        return Err(Close::new(4403, identity::NO_CALLS));
+    }
+    gateway.rooms.room(&id).await.map_err(|error| refusal(&error))?;
+    let user = grant.known.then(|| gateway.connections.identify(&grant.authority.principal.id)).transpose()?;
+    let watch = gateway.identity.watch(&grant, &document);
+    let attached = gateway.calls.attach(&id, &grant.authority).await.map_err(|error| match error {
+        media::Error::Off(_) => Close::new(4404, error.to_string()),
+        media::Error::TooManyPages => Close::new(4529, error.to_string()),
+        media::Error::Stopping => Close::new(1012, error.to_string()),
+    })?;
+    Ok((attached, watch, user))
+}
+
+/// Carries texts both ways until one side ends. Returns what to close with, or `None` if the client is gone.
+async fn exchange(gateway: &Gateway, socket: &mut Socket, mut attached: Attached, mut watch: Watch) -> Option<Close> {
+    let mut shown = Shown::default();
+    attached.view.mark_changed();
+    loop {
+        // A page that takes nothing is told how things are when it does, not how they were meanwhile.
+        let is_blocked = socket.outbox().condition().is_blocked;
+        let event = tokio::select! {
+            biased;
+            end = watch.ended() => {
+                attached.say(Said::Leave).await;
+                return Some(Close::new(4401, end.message()));
+            }
+            event = socket.next() => event,
+            // Before what is said to this page alone, which may be about it. Its end is seen at `heard`.
+            Ok(()) = attached.view.changed(), if !is_blocked => {
+                let view = attached.view.borrow_and_update().clone();
+                shown.show(socket, view);
+                continue;
+            }
+            heard = attached.heard.recv() => match heard {
+                Some(heard) => {
+                    say(socket, &heard.into());
+                    continue;
+                }
+                None if gateway.tasks.is_cancelled() => return Some(Close::new(1012, "the server is stopping")),
+                None => return Some(Close::new(1013, "reads more slowly than the call changes")),
+            },
+        };
+        match event {
+            Event::Text(text) if text.len() > MAX_TEXT => {
+                return Some(Close::new(1009, "a text of a call has at most 256 KiB"));
+            }
+            Event::Text(text) => {
+                RECEIVED_BYTES.increment(text.len() as u64);
+                let said = serde_json::from_str::<FromPage>(&text).ok().and_then(FromPage::into_said);
+                let Some(said) = said else {
+                    return Some(Close::new(1002, "a text that no call understands"));
+                };
+                attached.say(said).await;
+            }
+            Event::Binary(_) => return Some(Close::new(1002, "a call speaks in texts")),
+            Event::Quiet | Event::Drained | Event::Ended(_) => {}
+            Event::Wrong(close) => return Some(close),
+            Event::Gone => return None,
+        }
+    }
+}
+
+/// What the page was shown last, so that it gets what is new only.
+#[derive(Default)]
+struct Shown(Option<Arc<View>>);
+
+impl Shown {
+    fn show(&mut self, socket: &Socket, view: Arc<View>) {
+        let before = self.0.as_deref();
+        if before.is_none_or(|before| before.participants != view.participants) {
+            let participants = view.participants.iter().map(Into::into).collect();
+            say(socket, &ToPage::Call { participants });
+        }
+        if before.map_or(!view.speakers.is_empty(), |before| before.speakers != view.speakers) {
+            say(socket, &ToPage::speakers(&view.speakers));
+        }
+        self.0 = Some(view);
+    }
+}
+
+fn say(socket: &Socket, message: &ToPage) {
+    socket.send_text(&serde_json::to_string(message).expect("texts have only string keys"));
+}

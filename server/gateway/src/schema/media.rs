@@ -1,0 +1,248 @@
+//! The texts of a call's WebSocket, in JSON. See docs/protocols.md.
+
+use buildspaces_kernel::ids::ParticipantId;
+use buildspaces_media::call::{Publishing, Seen, Source as MediaSource, TrackId};
+use buildspaces_media::calls::{Heard, Said};
+use buildspaces_media::router::Layer as MediaLayer;
+use buildspaces_policy::{Principal, PrincipalKind};
+use serde::{Deserialize, Serialize};
+
+use super::Person;
+
+/// Sections of one offer. A page needs three.
+const MAX_SECTIONS: usize = 16;
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    Microphone,
+    Camera,
+    Screen,
+}
+
+impl From<Source> for MediaSource {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Microphone => Self::Microphone,
+            Source::Camera => Self::Camera,
+            Source::Screen => Self::Screen,
+        }
+    }
+}
+
+impl From<MediaSource> for Source {
+    fn from(source: MediaSource) -> Self {
+        match source {
+            MediaSource::Microphone => Self::Microphone,
+            MediaSource::Camera => Self::Camera,
+            MediaSource::Screen => Self::Screen,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum How {
+    Off,
+    Muted,
+    On,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Layer {
+    Low,
+    Middle,
+    High,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Section {
+    mid: String,
+    source: Source,
+}
+
+/// A text from a page.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FromPage {
+    Join {
+        resume: Option<String>,
+    },
+    /// The offer of what it sends.
+    Offer {
+        neg: u32,
+        sdp: String,
+        sections: Vec<Section>,
+    },
+    /// The answer to what it is sent.
+    Answer {
+        neg: u32,
+        sdp: String,
+    },
+    Set {
+        source: Source,
+        state: How,
+    },
+    /// How large it shows a track; nothing if left out.
+    Want {
+        track: String,
+        layer: Option<Layer>,
+    },
+    Mute {
+        track: String,
+    },
+    Ask {
+        track: String,
+    },
+    Leave {},
+}
+
+impl FromPage {
+    /// `None` if it names what cannot be.
+    pub(crate) fn into_said(self) -> Option<Said> {
+        Some(match self {
+            Self::Join { resume } => Said::Join { resume },
+            Self::Offer { sections, .. } if sections.len() > MAX_SECTIONS => return None,
+            Self::Offer { neg, sdp, sections } => {
+                let sections = sections.into_iter().map(|section| (section.mid, section.source.into())).collect();
+                Said::Publish { neg, sdp, sections }
+            }
+            Self::Answer { neg, sdp } => Said::Answer { neg, sdp },
+            Self::Set { source, state } => {
+                let how = match state {
+                    How::Off => Publishing::Off,
+                    How::Muted => Publishing::Muted,
+                    How::On => Publishing::On,
+                };
+                Said::Set { source: source.into(), how }
+            }
+            Self::Want { track, layer } => {
+                let layer = layer.map(|layer| match layer {
+                    Layer::Low => MediaLayer::LOW,
+                    Layer::Middle => MediaLayer::MIDDLE,
+                    Layer::High => MediaLayer::HIGH,
+                });
+                Said::Want { track: TrackId::parse(&track)?, layer }
+            }
+            Self::Mute { track } => Said::Mute { track: TrackId::parse(&track)? },
+            Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
+            Self::Leave {} => Said::Leave,
+        })
+    }
+}
+
+/// A text to a page.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum ToPage {
+    /// Everybody who takes part. Sent whenever it changes.
+    Call {
+        participants: Vec<Participant>,
+    },
+    /// Who is heard right now.
+    Speakers {
+        participants: Vec<String>,
+    },
+    Joined {
+        participant: String,
+        /// Keep it: `join` with it within 20 s of a lost connection goes on with the same media.
+        resume: String,
+        resumed: bool,
+    },
+    Offer {
+        neg: u32,
+        sdp: String,
+    },
+    Answer {
+        neg: u32,
+        sdp: String,
+    },
+    /// Which section of the last offer carries what.
+    Slots {
+        slots: Vec<Slot>,
+    },
+    Muted {
+        source: Source,
+        by: String,
+    },
+    Asked {
+        source: Source,
+        by: String,
+    },
+    Refused {
+        message: String,
+    },
+    /// `again`: a connection broke; join anew.
+    Ended {
+        again: bool,
+    },
+}
+
+#[derive(Serialize)]
+pub(crate) struct Participant {
+    id: String,
+    person: Person,
+    kind: &'static str,
+    tracks: Vec<Track>,
+    /// The connection is lost; they may come back.
+    away: bool,
+}
+
+#[derive(Serialize)]
+struct Track {
+    id: String,
+    source: Source,
+    muted: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Slot {
+    mid: String,
+    track: String,
+}
+
+impl From<&Seen> for Participant {
+    fn from(seen: &Seen) -> Self {
+        let track = |(source, muted): &(MediaSource, bool)| Track {
+            id: TrackId { of: seen.id.clone(), source: *source }.to_string(),
+            source: (*source).into(),
+            muted: *muted,
+        };
+        Self {
+            id: seen.id.to_string(),
+            person: Person::from(&seen.principal),
+            kind: if seen.principal.kind == PrincipalKind::Agent { "agent" } else { "person" },
+            tracks: seen.tracks.iter().map(track).collect(),
+            away: seen.lost,
+        }
+    }
+}
+
+impl ToPage {
+    pub(crate) fn speakers(speakers: &[ParticipantId]) -> Self {
+        Self::Speakers { participants: speakers.iter().map(ToString::to_string).collect() }
+    }
+}
+
+impl From<Heard> for ToPage {
+    fn from(heard: Heard) -> Self {
+        let name = |by: Principal| by.name.to_string();
+        match heard {
+            Heard::Joined { participant, resume, resumed } => {
+                Self::Joined { participant: participant.to_string(), resume, resumed }
+            }
+            Heard::Answer { neg, sdp } => Self::Answer { neg, sdp },
+            Heard::Offer { neg, sdp } => Self::Offer { neg, sdp },
+            Heard::Slots(slots) => {
+                let slots = slots.into_iter().map(|(mid, track)| Slot { mid, track: track.to_string() }).collect();
+                Self::Slots { slots }
+            }
+            Heard::Muted { source, by } => Self::Muted { source: source.into(), by: name(by) },
+            Heard::Asked { source, by } => Self::Asked { source: source.into(), by: name(by) },
+            Heard::Refused(message) => Self::Refused { message },
+            Heard::Ended { again } => Self::Ended { again },
+        }
+    }
+}

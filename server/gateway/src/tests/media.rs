@@ -1,0 +1,92 @@
+//! A room's call through its WebSocket, over a transport in memory.
+
+use super::terminals::text;
+use super::*;
+
+struct World {
+    f: Fixture,
+    url: String,
+    ada: String,
+    room: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let f = Fixture::new();
+        let url = f.serve().await.replace("/yjs", "/api/v1/rooms");
+        let ada = f.session("Ada").await;
+        let room = f.room(&ada).await;
+        Self { f, url, ada, room }
+    }
+
+    async fn attach(&self, token: &str) -> Socket {
+        connect(&format!("{}/{}/media?token={token}", self.url, self.room)).await
+    }
+}
+
+async fn say(socket: &mut Socket, message: Value) {
+    socket.send(Frame::text(message.to_string())).await.expect("send");
+}
+
+/// The call, when it is as wanted.
+async fn call(socket: &mut Socket, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    loop {
+        let call = text(socket, "call").await;
+        let participants = call["participants"].as_array().expect("a list").clone();
+        if wanted(&participants) {
+            return participants;
+        }
+    }
+}
+
+#[tokio::test]
+async fn everybody_in_the_room_sees_who_takes_part_and_what_they_publish() {
+    let w = World::new().await;
+    let bob = w.f.session("Bob").await;
+    let (mut ada, mut bob) = (w.attach(&w.ada).await, w.attach(&bob).await);
+    call(&mut bob, <[Value]>::is_empty).await;
+    say(&mut ada, json!({"type": "join"})).await;
+    let joined = text(&mut ada, "joined").await;
+    assert_eq!(joined["resumed"], false);
+    let seen = call(&mut bob, |call| call.len() == 1).await;
+    assert_eq!((&seen[0]["person"]["name"], &seen[0]["id"]), (&json!("Ada"), &joined["participant"]));
+    say(&mut ada, json!({"type": "set", "source": "microphone", "state": "muted"})).await;
+    let seen = call(&mut bob, |call| call.len() == 1 && call[0]["tracks"] != json!([])).await;
+    assert_eq!(seen[0]["tracks"][0]["muted"], true);
+    // Bob hosts nothing here, and takes no part.
+    say(&mut bob, json!({"type": "mute", "track": seen[0]["tracks"][0]["id"]})).await;
+    text(&mut bob, "refused").await;
+
+    // Who is gone is away, and comes back as the same participant.
+    drop(ada);
+    call(&mut bob, |call| call[0]["away"] == true).await;
+    let mut ada = w.attach(&w.ada).await;
+    say(&mut ada, json!({"type": "join", "resume": joined["resume"]})).await;
+    assert_eq!(text(&mut ada, "joined").await["participant"], joined["participant"]);
+    say(&mut ada, json!({"type": "leave"})).await;
+    call(&mut bob, <[Value]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn what_no_call_understands_ends_its_own_connection() {
+    let w = World::new().await;
+    let mut other = w.attach(&w.ada).await;
+    let long = format!(r#"{{"type":"offer","neg":1,"sdp":"{}","sections":[]}}"#, "x".repeat(60_000));
+    for (wrong, code) in [
+        (Frame::text("nonsense"), 1002),
+        (Frame::text(r#"{"type":"shout"}"#), 1002),
+        (Frame::text(r#"{"type":"want","track":"../x","layer":"low"}"#), 1002),
+        (Frame::text(r#"{"type":"join","name":"somebody else"}"#), 1002),
+        (binary(Bytes::from_static(b"\0\0")), 1002),
+        (Frame::text(long.repeat(2)), 1009),
+    ] {
+        let mut socket = w.attach(&w.ada).await;
+        socket.send(wrong.clone()).await.expect("send");
+        assert_eq!(close_code(&mut socket).await, code, "{:.60}", wrong.to_string());
+    }
+    let mut stranger = w.attach("nobody").await;
+    assert_eq!(close_code(&mut stranger).await, 4401);
+    // Before it takes part, what it says of its media is refused in words.
+    say(&mut other, json!({"type": "set", "source": "camera", "state": "on"})).await;
+    text(&mut other, "refused").await;
+}

@@ -1,0 +1,172 @@
+use buildspaces_kernel::ids::PrincipalId;
+use buildspaces_policy::Role;
+
+use super::*;
+
+fn id(name: &str) -> ParticipantId {
+    ParticipantId::parse(name).expect("an id")
+}
+
+fn track(name: &str, source: Source) -> TrackId {
+    TrackId { of: id(name), source }
+}
+
+fn who(name: &str, role: Role) -> Authority {
+    let principal = Principal { id: PrincipalId::parse(name).expect("an id"), kind: role.kind(), name: name.into() };
+    Authority { principal, role }
+}
+
+/// A call in which everybody's name is their id.
+struct Bench {
+    call: Call,
+    now: Instant,
+}
+
+impl Bench {
+    fn with(people: &[(&str, Role)]) -> Self {
+        let limits = Limits { participants: 4, cameras: 2, screens: 1 };
+        let mut bench = Self { call: Call::new(limits), now: Instant::now() };
+        for (name, role) in people {
+            bench.join(name, *role).expect("there is room");
+        }
+        bench
+    }
+
+    fn tell(&mut self, input: Input) -> Result<Effects, Refused> {
+        self.call.handle(self.now, input)
+    }
+
+    fn join(&mut self, name: &str, role: Role) -> Result<Effects, Refused> {
+        self.tell(Input::Joined { id: id(name), who: who(name, role) })
+    }
+
+    fn back(&mut self, name: &str, role: Role) -> Result<Effects, Refused> {
+        self.tell(Input::Back { id: id(name), who: who(name, role) })
+    }
+
+    fn publishes(&mut self, name: &str, source: Source, how: Publishing) -> Result<Effects, Refused> {
+        self.tell(Input::Publishes { id: id(name), source, how })
+    }
+
+    fn wait(&mut self, seconds: u64) -> Effects {
+        self.now += Duration::from_secs(seconds);
+        self.tell(Input::Elapsed).expect("time passes")
+    }
+
+    fn is_sent(&self, name: &str) -> Vec<String> {
+        self.call.wanted(&id(name)).keys().map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn everybody_is_sent_what_others_publish_and_want_nothing_of() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor), ("eve", Role::Viewer)]);
+    bench.publishes("ada", Source::Microphone, Publishing::Muted).expect("may");
+    bench.publishes("bob", Source::Camera, Publishing::On).expect("may");
+    assert_eq!(bench.is_sent("ada"), ["bob/camera"]);
+    assert_eq!(bench.is_sent("eve"), ["ada/microphone", "bob/camera"]);
+    let want = |layer| Input::Want { id: id("eve"), track: track("bob", Source::Camera), layer };
+    assert!(bench.tell(want(Some(Layer::HIGH))).expect("may").subscriptions);
+    assert_eq!(bench.call.wanted(&id("eve"))[&track("bob", Source::Camera)], Layer::HIGH);
+    assert!(bench.tell(want(None)).expect("may").subscriptions);
+    assert!(!bench.tell(want(None)).expect("may").subscriptions);
+    assert_eq!(bench.is_sent("eve"), ["ada/microphone"]);
+    // Who comes again is wanted again.
+    let gone = bench.tell(Input::Left(id("bob"))).expect("may");
+    assert_eq!(gone.gone, [id("bob")]);
+    assert!(gone.changed && gone.subscriptions);
+    assert_eq!(bench.is_sent("ada"), Vec::<String>::new());
+}
+
+#[test]
+fn who_may_not_publish_is_refused_in_words() {
+    let mut bench = Bench::with(&[("eve", Role::Viewer), ("kit", Role::Agent)]);
+    let refused = bench.publishes("eve", Source::Microphone, Publishing::On).expect_err("a viewer looks on");
+    assert_eq!(refused.to_string(), "somebody with the role viewer may not speak in the call");
+    assert!(bench.publishes("kit", Source::Microphone, Publishing::On).is_ok());
+    assert!(bench.publishes("kit", Source::Camera, Publishing::On).is_err());
+    assert!(bench.publishes("kit", Source::Camera, Publishing::Off).is_ok(), "off is always allowed");
+    assert!(bench.publishes("nobody", Source::Camera, Publishing::On).is_err());
+}
+
+#[test]
+fn only_the_first_find_room() {
+    let mut bench = Bench::with(&[("a", Role::Editor), ("b", Role::Editor), ("c", Role::Editor), ("d", Role::Editor)]);
+    assert_eq!(bench.join("e", Role::Host), Err(Refused::Full(4)));
+    for (name, source, fits) in [
+        ("a", Source::Camera, true),
+        ("b", Source::Camera, true),
+        ("c", Source::Camera, false),
+        ("c", Source::Screen, true),
+        ("a", Source::Screen, false),
+        ("a", Source::Camera, true),
+        ("d", Source::Microphone, true),
+    ] {
+        assert_eq!(bench.publishes(name, source, Publishing::On).is_ok(), fits, "{name} {source:?}");
+    }
+}
+
+#[test]
+fn muting_closes_a_track_and_only_its_owner_opens_it_again() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    let microphone = track("bob", Source::Microphone);
+    let on = bench.publishes("bob", Source::Microphone, Publishing::On).expect("may");
+    assert_eq!((on.open, on.subscriptions), (vec![(microphone.clone(), true)], true));
+    let mute = |by: &str, of: &str| Input::Mute { by: id(by), track: track(of, Source::Microphone) };
+    assert!(bench.tell(mute("bob", "ada")).is_err(), "an editor is no moderator");
+    assert_eq!(bench.tell(mute("ada", "ada")), Err(Refused::Gone), "nothing is published there");
+    bench.tell(Input::Heard { id: id("bob"), level: 10 }).expect("may");
+    assert_eq!(bench.call.speakers(), [id("bob")]);
+    let muted = bench.tell(mute("ada", "bob")).expect("may");
+    assert_eq!(muted.open, [(microphone.clone(), false)]);
+    assert!(muted.speakers && matches!(muted.told[..], [(_, Told::Muted { source: Source::Microphone, .. })]));
+    assert!(!bench.tell(Input::Heard { id: id("bob"), level: 10 }).expect("may").speakers);
+    assert_eq!(bench.tell(mute("ada", "bob")).expect("may"), Effects::default());
+    let asked = bench.tell(Input::Ask { by: id("ada"), track: microphone.clone() }).expect("may");
+    assert!(!bench.call.is_open(&microphone) && asked.told.len() == 1 && asked.open.is_empty());
+    bench.publishes("bob", Source::Microphone, Publishing::On).expect("may");
+    assert!(bench.call.is_open(&microphone));
+}
+
+#[test]
+fn who_loses_the_connection_is_kept_for_a_while() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    assert!(bench.tell(Input::Lost(id("bob"))).expect("here").changed);
+    assert!(bench.call.seen()[1].lost);
+    assert_eq!(bench.wait(15).gone, []);
+    assert!(bench.back("bob", Role::Editor).expect("here").changed);
+    assert_eq!(bench.call.deadline(), None);
+    bench.tell(Input::Lost(id("bob"))).expect("here");
+    assert_eq!(bench.call.deadline(), Some(bench.now + KEPT_FOR));
+    assert_eq!(bench.wait(20).gone, [id("bob")]);
+    assert_eq!(bench.back("bob", Role::Editor), Err(Refused::Gone));
+}
+
+#[test]
+fn who_comes_back_with_less_publishes_less() {
+    let mut bench = Bench::with(&[("bob", Role::Editor)]);
+    bench.publishes("bob", Source::Microphone, Publishing::On).expect("may");
+    bench.publishes("bob", Source::Screen, Publishing::On).expect("may");
+    bench.tell(Input::Lost(id("bob"))).expect("here");
+    let back = bench.back("bob", Role::Commenter).expect("here");
+    assert_eq!(back.open, [(track("bob", Source::Screen), false)]);
+    assert!(bench.call.is_open(&track("bob", Source::Microphone)));
+}
+
+#[test]
+fn the_list_has_the_order_in_which_people_came() {
+    let mut bench = Bench::with(&[("zoe", Role::Host), ("ada", Role::Editor), ("mia", Role::Editor)]);
+    bench.tell(Input::Left(id("ada"))).expect("here");
+    bench.join("ada", Role::Editor).expect("there is room");
+    let names: Vec<_> = bench.call.seen().into_iter().map(|seen| seen.id.to_string()).collect();
+    assert_eq!(names, ["zoe", "mia", "ada"]);
+}
+
+#[test]
+fn names_of_tracks_are_read_back() {
+    let camera = track("ada", Source::Camera);
+    assert_eq!(TrackId::parse(&camera.to_string()), Some(camera));
+    for bad in ["", "ada", "ada/", "/camera", "ada/mouth", "ada/camera/x", "A/camera"] {
+        assert_eq!(TrackId::parse(bad), None, "{bad:?}");
+    }
+}

@@ -1,0 +1,222 @@
+//! The calls of all rooms: attached to, joined, left. One actor per call ([`actor`]) owns it; each participant has a task for what
+//! their page sends ([`publisher`]) and one for what it is sent ([`subscriber`]), each track one that passes it on ([`forwarder`]).
+//!
+//! Nothing here is stored: a call ends with the last who is in it, or with its server. Whether somebody may do a thing is decided
+//! by [`crate::call`].
+
+mod actor;
+mod forwarder;
+mod publisher;
+mod subscriber;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use buildspaces_kernel::ids::{ConnectionId, ParticipantId, RoomId};
+use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::{Authority, Principal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::Error;
+use crate::call::{Limits, Publishing, Seen, Source, TrackId};
+use crate::ports::Transport;
+use crate::router::Layer;
+use actor::{Actor, Command};
+
+/// Requests that may wait for a call's actor. When it is full, connections wait, and levels of microphones are dropped.
+#[cfg(not(test))]
+const COMMANDS: usize = 256;
+#[cfg(test)]
+const COMMANDS: usize = 1;
+
+/// What waits to be told to one page. When it is full, the page is closed and comes back.
+const HEARD: usize = 64;
+
+/// Pages that look at one call, whether they take part or not. One more is refused.
+pub const MAX_PAGES: usize = 500;
+
+/// What a page says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// Takes part from now on; with the secret of an earlier [`Heard::Joined`], as the same participant.
+    Join {
+        resume: Option<String>,
+    },
+    /// An offer of what the page sends: which section carries what.
+    Publish {
+        neg: u32,
+        sdp: String,
+        sections: Vec<(String, Source)>,
+    },
+    Set {
+        source: Source,
+        how: Publishing,
+    },
+    /// The answer to [`Heard::Offer`].
+    Answer {
+        neg: u32,
+        sdp: String,
+    },
+    Want {
+        track: TrackId,
+        layer: Option<Layer>,
+    },
+    Mute {
+        track: TrackId,
+    },
+    Ask {
+        track: TrackId,
+    },
+    Leave,
+}
+
+/// What one page is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Heard {
+    Joined {
+        participant: ParticipantId,
+        resume: String,
+        resumed: bool,
+    },
+    /// The answer to [`Said::Publish`].
+    Answer {
+        neg: u32,
+        sdp: String,
+    },
+    /// An offer of what the page is sent.
+    Offer {
+        neg: u32,
+        sdp: String,
+    },
+    /// Which section of the offer carries which track now.
+    Slots(Vec<(String, TrackId)>),
+    Muted {
+        source: Source,
+        by: Principal,
+    },
+    Asked {
+        source: Source,
+        by: Principal,
+    },
+    /// What was said was not done; a sentence.
+    Refused(String),
+    /// The page does not take part any more. `again`: it should join anew, because a connection broke.
+    Ended {
+        again: bool,
+    },
+}
+
+/// A call, as everybody in the room sees it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct View {
+    pub participants: Vec<Seen>,
+    pub speakers: Vec<ParticipantId>,
+}
+
+/// A page's tie to a call. Dropping it is a lost connection.
+#[derive(Debug)]
+pub struct Attached {
+    pub view: watch::Receiver<Arc<View>>,
+    /// Ends when the page is too slow, or the server stops.
+    pub heard: mpsc::Receiver<Heard>,
+    connection: ConnectionId,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Attached {
+    /// Waits while the actor has not looked at what came before. That it is gone is seen at `heard`.
+    pub async fn say(&self, said: Said) {
+        let _ = self.commands.send(Command::Said { connection: self.connection, said }).await;
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // If there is no room, the actor finds it at its next look.
+        let _ = self.commands.try_send(Command::Detached(self.connection));
+    }
+}
+
+/// Clones share everything.
+#[derive(Clone)]
+pub struct Calls(Arc<Shared>);
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Calls")
+    }
+}
+
+struct Shared {
+    /// Or why there are no calls.
+    transport: Result<Arc<dyn Transport>, Arc<str>>,
+    limits: Limits,
+    tasks: Tasks,
+    rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
+}
+
+impl Shared {
+    fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Command>>> {
+        self.rooms.lock().expect("the map of calls is only read and written")
+    }
+}
+
+impl Calls {
+    pub fn new(transport: Arc<dyn Transport>, limits: Limits, tasks: Tasks) -> Self {
+        Self(Arc::new(Shared { transport: Ok(transport), limits, tasks, rooms: Mutex::default() }))
+    }
+
+    /// A server without calls; `reason` is a sentence that people read.
+    pub fn off(reason: &str, tasks: Tasks) -> Self {
+        let (transport, limits) = (Err(reason.into()), Limits::default());
+        Self(Arc::new(Shared { transport, limits, tasks, rooms: Mutex::default() }))
+    }
+
+    /// Why there are no calls.
+    pub fn why_off(&self) -> Option<&str> {
+        self.0.transport.as_ref().err().map(AsRef::as_ref)
+    }
+
+    /// Looks at the room's call, to take part or not.
+    pub async fn attach(&self, room: &RoomId, who: &Authority) -> Result<Attached, Error> {
+        let transport = self.0.transport.clone().map_err(|reason| Error::Off(reason.to_string()))?;
+        if self.0.tasks.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        let mut who = who.clone();
+        loop {
+            let commands = self.commands(room, &transport);
+            let connection = ConnectionId::new();
+            let (heard, hears) = mpsc::channel(HEARD);
+            let (reply, attached) = oneshot::channel();
+            let command = Command::Attach { connection, who, heard, reply };
+            if let Err(mpsc::error::SendError(command)) = commands.send(command).await {
+                // The actor ended just then; there is another now, or none.
+                let Command::Attach { who: back, .. } = command else { return Err(Error::Stopping) };
+                if self.0.tasks.is_cancelled() {
+                    return Err(Error::Stopping);
+                }
+                who = back;
+                continue;
+            }
+            let view = attached.await.map_err(|_| Error::Stopping)??;
+            return Ok(Attached { view, heard: hears, connection, commands });
+        }
+    }
+
+    fn commands(&self, room: &RoomId, transport: &Arc<dyn Transport>) -> mpsc::Sender<Command> {
+        let mut rooms = self.0.rooms();
+        if let Some(commands) = rooms.get(room).filter(|commands| !commands.is_closed()) {
+            return commands.clone();
+        }
+        let (commands, mailbox) = mpsc::channel(COMMANDS);
+        rooms.insert(room.clone(), commands.clone());
+        drop(rooms);
+        let actor = Actor::new(self.0.clone(), room.clone(), transport.clone(), commands.downgrade(), mailbox);
+        self.0.tasks.spawn("call", actor.live());
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+//! The actor of one call: owns [`Call`], knows the pages that look at it, and starts the tasks of those who take part. It never
+//! waits for any of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use buildspaces_kernel::ids::{ConnectionId, ParticipantId, PrincipalId, RoomId, random_id};
+use buildspaces_policy::Authority;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::forwarder::Forwarder;
+use super::publisher::{OFFERS, Offer, Publishing};
+use super::subscriber::{ANSWERS, AllWanted, Subscribing, ToSubscriber, Wanted};
+use super::{Heard, MAX_PAGES, Said, Shared, View};
+use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
+use crate::ports::Transport;
+use crate::{Error, meters};
+
+/// How often it looks for pages that went without a word.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Characters of the secret with which a page resumes: 120 random bits.
+const SECRET: usize = 24;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Attach {
+        connection: ConnectionId,
+        who: Authority,
+        heard: mpsc::Sender<Heard>,
+        reply: oneshot::Sender<Result<watch::Receiver<Arc<View>>, Error>>,
+    },
+    Said {
+        connection: ConnectionId,
+        said: Said,
+    },
+    Detached(ConnectionId),
+    /// From a participant's own tasks.
+    Tell {
+        to: ParticipantId,
+        heard: Heard,
+    },
+    Arrived {
+        of: ParticipantId,
+        source: Source,
+        forwarder: Forwarder,
+    },
+    Level {
+        of: ParticipantId,
+        level: u8,
+    },
+    /// One of a participant's connections is dead.
+    Failed(ParticipantId),
+}
+
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Forwarder")
+    }
+}
+
+/// A page.
+struct Page {
+    who: Authority,
+    heard: mpsc::Sender<Heard>,
+    participant: Option<ParticipantId>,
+}
+
+/// What one participant has beside their place in [`Call`]. Dropping it ends their tasks and connections.
+struct Peer {
+    page: Option<ConnectionId>,
+    principal: PrincipalId,
+    /// The hash of what their page may come back with, so that how long comparing takes says nothing.
+    secret: Vec<u8>,
+    forwarders: BTreeMap<Source, Forwarder>,
+    offers: mpsc::Sender<Offer>,
+    wanted: watch::Sender<AllWanted>,
+    to_subscriber: mpsc::Sender<ToSubscriber>,
+}
+
+pub(super) struct Actor {
+    shared: Arc<Shared>,
+    room: RoomId,
+    transport: Arc<dyn Transport>,
+    /// For the tasks it starts. Weak, so that they do not keep it alive.
+    own: mpsc::WeakSender<Command>,
+    mailbox: mpsc::Receiver<Command>,
+    call: Call,
+    pages: HashMap<ConnectionId, Page>,
+    peers: HashMap<ParticipantId, Peer>,
+    view: watch::Sender<Arc<View>>,
+    looked: Instant,
+}
+
+impl Actor {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        room: RoomId,
+        transport: Arc<dyn Transport>,
+        own: mpsc::WeakSender<Command>,
+        mailbox: mpsc::Receiver<Command>,
+    ) -> Self {
+        let call = Call::new(shared.limits);
+        let view = watch::Sender::default();
+        let (pages, peers) = (HashMap::new(), HashMap::new());
+        Self { shared, room, transport, own, mailbox, call, pages, peers, view, looked: now() }
+    }
+
+    /// Lives until nobody looks at the call and nobody is in it, or the server stops.
+    pub(super) async fn live(mut self) {
+        let tasks = self.shared.tasks.clone();
+        loop {
+            let look = self.looked + LOOK_EVERY;
+            let deadline = self.call.deadline().map_or(look, |deadline| deadline.min(look));
+            tokio::select! {
+                biased;
+                () = tasks.cancelled() => break,
+                command = self.mailbox.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline.into()) => self.elapsed(),
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        meters::participants(-(self.peers.len() as f64));
+    }
+
+    /// Takes its entry along, in one step with whoever might come just now.
+    fn is_over(&mut self) -> bool {
+        if !self.pages.is_empty() || !self.call.is_empty() {
+            return false;
+        }
+        let mut rooms = self.shared.rooms();
+        // Besides the entry's there may be handles of pages that are on their way in or out.
+        let others = self.own.upgrade().is_some_and(|own| own.strong_count() > 2);
+        if others || !self.mailbox.is_empty() {
+            return false;
+        }
+        self.mailbox.close();
+        rooms.remove(&self.room);
+        true
+    }
+
+    fn elapsed(&mut self) {
+        self.looked = now();
+        let closed = |(connection, page): (&ConnectionId, &Page)| page.heard.is_closed().then_some(*connection);
+        let closed: Vec<_> = self.pages.iter().filter_map(closed).collect();
+        for connection in closed {
+            self.detach(connection);
+        }
+        let _ = self.input(Input::Elapsed);
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Attach { connection, who, heard, reply } => {
+                if self.pages.len() >= MAX_PAGES {
+                    let _ = reply.send(Err(Error::TooManyPages));
+                    return;
+                }
+                self.pages.insert(connection, Page { who, heard, participant: None });
+                let _ = reply.send(Ok(self.view.subscribe()));
+            }
+            Command::Said { connection, said } => {
+                if let Err(refusal) = self.said(connection, said) {
+                    self.tell_page(connection, Heard::Refused(refusal));
+                }
+            }
+            Command::Detached(connection) => self.detach(connection),
+            Command::Tell { to, heard } => self.tell(&to, heard),
+            Command::Arrived { of, source, forwarder } => {
+                let track = TrackId { of: of.clone(), source };
+                let Some(peer) = self.peers.get_mut(&of) else { return };
+                forwarder.open.send_replace(self.call.is_open(&track));
+                peer.forwarders.insert(source, forwarder);
+                self.renew_wanted();
+            }
+            Command::Level { of, level } => {
+                let _ = self.input(Input::Heard { id: of, level });
+            }
+            Command::Failed(participant) => {
+                self.tell(&participant, Heard::Ended { again: true });
+                let _ = self.input(Input::Left(participant));
+            }
+        }
+    }
+
+    /// What was not done, as a sentence.
+    fn said(&mut self, connection: ConnectionId, said: Said) -> Result<(), String> {
+        let Some(page) = self.pages.get(&connection) else { return Ok(()) };
+        if let Said::Join { resume } = said {
+            return self.join(connection, resume).map_err(|refused| refused.to_string());
+        }
+        let Some(id) = page.participant.clone() else {
+            return Err(Refused::Gone.to_string());
+        };
+        let busy = |_| "your page asks for more than it waits for; reload it".to_owned();
+        let input = match said {
+            Said::Join { .. } => return Ok(()),
+            Said::Publish { neg, sdp, sections } => {
+                let Some(peer) = self.peers.get(&id) else { return Ok(()) };
+                return peer.offers.try_send(Offer { neg, sdp, sections }).map_err(|full| busy(full.to_string()));
+            }
+            Said::Answer { neg, sdp } => {
+                let Some(peer) = self.peers.get(&id) else { return Ok(()) };
+                let answer = ToSubscriber::Answer { neg, sdp };
+                return peer.to_subscriber.try_send(answer).map_err(|full| busy(full.to_string()));
+            }
+            Said::Set { source, how } => Input::Publishes { id, source, how },
+            Said::Want { track, layer } => Input::Want { id, track, layer },
+            Said::Mute { track } => Input::Mute { by: id, track },
+            Said::Ask { track } => Input::Ask { by: id, track },
+            Said::Leave => Input::Left(id),
+        };
+        self.input(input).map_err(|refused| refused.to_string())
+    }
+
+    fn join(&mut self, connection: ConnectionId, resume: Option<String>) -> Result<(), Refused> {
+        let Some(page) = self.pages.get(&connection) else { return Ok(()) };
+        if page.participant.is_some() {
+            return Ok(());
+        }
+        let who = page.who.clone();
+        let known = resume.and_then(|secret| {
+            let is_it = |peer: &Peer| peer.secret == hashed(&secret) && peer.principal == who.principal.id;
+            let found = self.peers.iter().find(|(_, peer)| is_it(peer));
+            found.map(|(id, _)| (id.clone(), secret))
+        });
+        if let Some((id, secret)) = known {
+            return self.resume(connection, &id, who, secret);
+        }
+        let id = ParticipantId::random();
+        let principal = who.principal.id.clone();
+        self.input(Input::Joined { id: id.clone(), who })?;
+        let secret = random_id(SECRET);
+        let peer = self.start(&id, connection, principal, hashed(&secret));
+        self.peers.insert(id.clone(), peer);
+        meters::participants(1.0);
+        if let Some(page) = self.pages.get_mut(&connection) {
+            page.participant = Some(id.clone());
+        }
+        self.renew_wanted();
+        self.tell(&id, Heard::Joined { participant: id.clone(), resume: secret, resumed: false });
+        Ok(())
+    }
+
+    /// A page that lost its connection is there again, on another.
+    fn resume(
+        &mut self,
+        connection: ConnectionId,
+        id: &ParticipantId,
+        who: Authority,
+        secret: String,
+    ) -> Result<(), Refused> {
+        self.input(Input::Back { id: id.clone(), who })?;
+        let Some(peer) = self.peers.get_mut(id) else { return Err(Refused::Gone) };
+        let before = peer.page.replace(connection);
+        let again = peer.to_subscriber.clone();
+        if let Some(page) = before.and_then(|before| self.pages.get_mut(&before)) {
+            page.participant = None;
+        }
+        if let Some(page) = self.pages.get_mut(&connection) {
+            page.participant = Some(id.clone());
+        }
+        self.tell(id, Heard::Joined { participant: id.clone(), resume: secret, resumed: true });
+        // If there is no room, its answers are on the way, and it knows.
+        let _ = again.try_send(ToSubscriber::Again);
+        Ok(())
+    }
+
+    fn start(&self, id: &ParticipantId, page: ConnectionId, principal: PrincipalId, secret: Vec<u8>) -> Peer {
+        let (offers, waiting_offers) = mpsc::channel(OFFERS);
+        let (wanted, wants) = watch::channel(AllWanted::default());
+        let (to_subscriber, messages) = mpsc::channel(ANSWERS);
+        let tasks = self.shared.tasks.clone();
+        let (call, participant) = (self.own.clone(), id.clone());
+        let publishing = Publishing { participant, offers: waiting_offers, call, tasks: tasks.clone() };
+        let (call, participant) = (self.own.clone(), id.clone());
+        let subscribing = Subscribing { participant, wanted: wants, messages, call };
+        let transport = self.transport.clone();
+        tasks.spawn("media publisher", async move { publishing.run(transport.as_ref()).await });
+        let transport = self.transport.clone();
+        tasks.spawn("media subscriber", async move { subscribing.run(transport.as_ref()).await });
+        Peer { page: Some(page), principal, secret, forwarders: BTreeMap::new(), offers, wanted, to_subscriber }
+    }
+
+    fn detach(&mut self, connection: ConnectionId) {
+        let Some(page) = self.pages.remove(&connection) else { return };
+        let Some(id) = page.participant else { return };
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.page == Some(connection)) {
+            peer.page = None;
+            let _ = self.input(Input::Lost(id));
+        }
+    }
+
+    /// Brings something into the call, and does what follows.
+    fn input(&mut self, input: Input) -> Result<(), Refused> {
+        let effects = self.call.handle(now(), input)?;
+        let Effects { changed, speakers, subscriptions, open, told, gone } = effects;
+        for (track, open) in open {
+            let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source));
+            if let Some(forwarder) = forwarder {
+                forwarder.open.send_replace(open);
+            }
+        }
+        for (to, told) in told {
+            let heard = match told {
+                Told::Muted { source, by } => Heard::Muted { source, by },
+                Told::Asked { source, by } => Heard::Asked { source, by },
+            };
+            self.tell(&to, heard);
+        }
+        for id in gone {
+            let Some(peer) = self.peers.remove(&id) else { continue };
+            meters::participants(-1.0);
+            if let Some(page) = peer.page.and_then(|page| self.pages.get_mut(&page)) {
+                page.participant = None;
+                let _ = page.heard.try_send(Heard::Ended { again: false });
+            }
+        }
+        if subscriptions {
+            self.renew_wanted();
+        }
+        if changed || speakers {
+            let (participants, speakers) = (self.call.seen(), self.call.speakers());
+            self.view.send_replace(Arc::new(View { participants, speakers }));
+        }
+        Ok(())
+    }
+
+    /// Hands each participant's task what is to be sent to them.
+    fn renew_wanted(&mut self) {
+        for (id, peer) in &self.peers {
+            let wanted = self.call.wanted(id).into_iter().map(|(track, layer)| {
+                let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source)).cloned();
+                (track, Wanted { layer, forwarder })
+            });
+            peer.wanted.send_replace(Arc::new(wanted.collect()));
+        }
+    }
+
+    fn tell(&mut self, id: &ParticipantId, heard: Heard) {
+        if let Some(page) = self.peers.get(id).and_then(|peer| peer.page) {
+            self.tell_page(page, heard);
+        }
+    }
+
+    /// A page that does not read loses its connection; the participant stays for a while.
+    fn tell_page(&mut self, connection: ConnectionId, heard: Heard) {
+        if self.pages.get(&connection).is_some_and(|page| page.heard.try_send(heard).is_err()) {
+            self.detach(connection);
+        }
+    }
+}
+
+fn hashed(secret: &str) -> Vec<u8> {
+    ring::digest::digest(&ring::digest::SHA256, secret.as_bytes()).as_ref().to_vec()
+}
+
+/// Tokio's clock, which tests stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

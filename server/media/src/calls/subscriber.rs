@@ -1,0 +1,279 @@
+//! The task of what one page is sent. It alone offers on the connection, one offer at a time, so offers never cross; what is wanted
+//! meanwhile goes into the next. Which line carries which track says [`Slots`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use buildspaces_kernel::ids::ParticipantId;
+use tokio::sync::{mpsc, watch};
+
+use super::Heard;
+use super::actor::Command;
+use super::forwarder::{Change, Forwarder};
+use crate::call::TrackId;
+use crate::ports::{Condition, Line, Subscriber, SubscriberEvent, Transport, TransportError};
+use crate::rewrite::Rewriter;
+use crate::router::{Kind, Layer, SubscriberId};
+use crate::slots::{SlotId, Slots};
+
+/// How long it waits for more changes before it offers: people turn on microphone and camera together.
+const GATHERED_FOR: Duration = Duration::from_millis(30);
+
+/// Answers of one page that wait. When it is full, the next is refused.
+pub(super) const ANSWERS: usize = 4;
+
+/// A track that is to be sent.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) layer: Layer,
+    /// `None` before its first packet.
+    pub(super) forwarder: Option<Forwarder>,
+}
+
+pub(super) type AllWanted = Arc<BTreeMap<TrackId, Wanted>>;
+
+pub(super) enum ToSubscriber {
+    Answer {
+        neg: u32,
+        sdp: String,
+    },
+    /// The page has another connection and may have missed what was said on the last.
+    Again,
+}
+
+pub(super) struct Subscribing {
+    pub(super) participant: ParticipantId,
+    pub(super) wanted: watch::Receiver<AllWanted>,
+    pub(super) messages: mpsc::Receiver<ToSubscriber>,
+    /// Weak: it must not keep the call alive.
+    pub(super) call: mpsc::WeakSender<Command>,
+}
+
+/// One line and what it carries.
+struct Slot {
+    line: Arc<dyn Line>,
+    mid: String,
+    rewriter: Arc<Mutex<Rewriter>>,
+    carries: Option<Carried>,
+}
+
+struct Carried {
+    track: TrackId,
+    subscription: Option<Subscription>,
+}
+
+/// A line's place at a track's task.
+struct Subscription {
+    id: SubscriberId,
+    layer: Layer,
+    forwarder: Forwarder,
+}
+
+/// An offer that is not answered.
+struct Pending {
+    neg: u32,
+    sdp: String,
+    mids: Vec<String>,
+    lines: Vec<(Kind, Arc<dyn Line>)>,
+}
+
+struct Connection {
+    peer: Box<dyn Subscriber>,
+    connected: bool,
+    neg: u32,
+    pending: Option<Pending>,
+    assigned: Slots<TrackId>,
+    slots: Vec<Slot>,
+    told: Vec<(String, TrackId)>,
+}
+
+impl Subscribing {
+    pub(super) async fn run(mut self, transport: &dyn Transport) {
+        // Until somebody else publishes something, there is nothing to connect for.
+        if self.wanted.wait_for(|wanted| !wanted.is_empty()).await.is_err() {
+            return;
+        }
+        let (peer, mut events) = match transport.subscriber().await {
+            Ok(made) => made,
+            Err(error) => return self.failed(&error).await,
+        };
+        let mut connection = Connection {
+            peer,
+            connected: false,
+            neg: 0,
+            pending: None,
+            assigned: Slots::default(),
+            slots: Vec::new(),
+            told: Vec::new(),
+        };
+        if let Err(error) = self.carry(&mut connection, &mut events).await {
+            self.failed(&error).await;
+        }
+        connection.let_go().await;
+        connection.peer.close().await;
+    }
+
+    async fn carry(
+        &mut self,
+        connection: &mut Connection,
+        events: &mut mpsc::Receiver<SubscriberEvent>,
+    ) -> Result<(), TransportError> {
+        self.wanted.mark_changed();
+        loop {
+            tokio::select! {
+                changed = self.wanted.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(GATHERED_FOR).await;
+                }
+                message = self.messages.recv() => match message {
+                    None => return Ok(()),
+                    Some(ToSubscriber::Answer { neg, sdp }) => {
+                        if connection.pending.as_ref().is_none_or(|pending| pending.neg != neg) {
+                            continue;
+                        }
+                        connection.answered(&sdp).await?;
+                    }
+                    Some(ToSubscriber::Again) => {
+                        connection.told.clear();
+                        if let Some(pending) = &connection.pending {
+                            self.tell(Heard::Offer { neg: pending.neg, sdp: pending.sdp.clone() }).await;
+                        }
+                    }
+                },
+                event = events.recv() => match event {
+                    None => return Ok(()),
+                    Some(SubscriberEvent::KeyframeWanted(ssrc)) => {
+                        connection.keyframe_wanted(ssrc);
+                        continue;
+                    }
+                    Some(SubscriberEvent::Became(Condition::Connected)) => connection.connected = true,
+                    Some(SubscriberEvent::Became(Condition::Failed)) => {
+                        return Err(TransportError::Failed("the line to the page is dead".to_owned()));
+                    }
+                },
+            }
+            let wanted = self.wanted.borrow_and_update().clone();
+            if let Some(offer) = connection.reconcile(&wanted).await? {
+                self.tell(offer).await;
+            }
+            let slots = connection.carried();
+            if slots != connection.told {
+                connection.told.clone_from(&slots);
+                self.tell(Heard::Slots(slots)).await;
+            }
+        }
+    }
+
+    async fn failed(&self, error: &TransportError) {
+        tracing::info!(%error, "a page cannot be sent anything");
+        self.send(Command::Failed(self.participant.clone())).await;
+    }
+
+    async fn tell(&self, heard: Heard) {
+        self.send(Command::Tell { to: self.participant.clone(), heard }).await;
+    }
+
+    async fn send(&self, command: Command) {
+        if let Some(call) = self.call.upgrade() {
+            let _ = call.send(command).await;
+        }
+    }
+}
+
+impl Connection {
+    /// Gives lines to what is wanted and takes them back. An offer, if there are too few.
+    async fn reconcile(&mut self, wanted: &AllWanted) -> Result<Option<Heard>, TransportError> {
+        let kinds = wanted.keys().map(|track| (track.clone(), track.source.kind())).collect();
+        let changes = self.assigned.assign(&kinds);
+        for (SlotId(at), _) in changes.detach {
+            self.detach(at).await;
+        }
+        for (SlotId(at), track) in changes.attach {
+            self.slots[at].carries = Some(Carried { track, subscription: None });
+        }
+        if self.connected {
+            self.subscribe(wanted).await;
+        }
+        if changes.missing.is_empty() || self.pending.is_some() {
+            return Ok(None);
+        }
+        let mut lines = Vec::with_capacity(changes.missing.len());
+        for kind in changes.missing {
+            lines.push((kind, self.peer.add(kind).await?));
+        }
+        let (sdp, mids) = self.peer.offer().await?;
+        self.neg += 1;
+        let offer = Heard::Offer { neg: self.neg, sdp: sdp.clone() };
+        self.pending = Some(Pending { neg: self.neg, sdp, mids, lines });
+        Ok(Some(offer))
+    }
+
+    async fn answered(&mut self, sdp: &str) -> Result<(), TransportError> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        self.peer.answered(sdp).await?;
+        for ((kind, line), mid) in pending.lines.into_iter().zip(pending.mids.into_iter().skip(self.slots.len())) {
+            let SlotId(at) = self.assigned.add(kind);
+            debug_assert_eq!(at, self.slots.len());
+            let rewriter = Arc::new(Mutex::new(Rewriter::new(kind.clock())));
+            self.slots.push(Slot { line, mid, rewriter, carries: None });
+        }
+        Ok(())
+    }
+
+    /// Sees to it that each line is subscribed to what it carries, in the layer that is wanted.
+    async fn subscribe(&mut self, wanted: &AllWanted) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        for slot in &mut self.slots {
+            let Some(carried) = &mut slot.carries else { continue };
+            let Some(Wanted { layer, forwarder: Some(forwarder) }) = wanted.get(&carried.track) else { continue };
+            match &mut carried.subscription {
+                Some(subscription) if subscription.forwarder.is_same(forwarder) => {
+                    if subscription.layer != *layer {
+                        subscription.layer = *layer;
+                        let change = Change::Want { id: subscription.id, layer: *layer };
+                        let _ = forwarder.changes.send(change).await;
+                    }
+                }
+                other => {
+                    let id = SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed));
+                    let (line, rewriter) = (slot.line.clone(), slot.rewriter.clone());
+                    let change = Change::Subscribe { id, want: *layer, line, rewriter };
+                    // A track that ended just now is told of in a moment.
+                    let _ = forwarder.changes.send(change).await;
+                    *other = Some(Subscription { id, layer: *layer, forwarder: forwarder.clone() });
+                }
+            }
+        }
+    }
+
+    async fn detach(&mut self, at: usize) {
+        if let Some(subscription) = self.slots[at].carries.take().and_then(|carried| carried.subscription) {
+            let _ = subscription.forwarder.changes.send(Change::Unsubscribe(subscription.id)).await;
+        }
+    }
+
+    async fn let_go(&mut self) {
+        for at in 0..self.slots.len() {
+            self.detach(at).await;
+        }
+    }
+
+    fn keyframe_wanted(&self, ssrc: u32) {
+        let slot = self.slots.iter().find(|slot| slot.line.ssrc() == ssrc);
+        let carried = slot.and_then(|slot| slot.carries.as_ref()?.subscription.as_ref());
+        if let Some(Subscription { id, forwarder, .. }) = carried {
+            // If there is no room the receiver asks again.
+            let _ = forwarder.changes.try_send(Change::KeyframeWanted(*id));
+        }
+    }
+
+    fn carried(&self) -> Vec<(String, TrackId)> {
+        let tracks: HashMap<SlotId, &TrackId> = self.assigned.iter().collect();
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| Some((slot.mid.clone(), (*tracks.get(&SlotId(at))?).clone()))).collect()
+    }
+}

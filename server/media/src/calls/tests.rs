@@ -1,0 +1,242 @@
+use std::time::Duration;
+
+use buildspaces_kernel::ids::PrincipalId;
+use buildspaces_policy::Role;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::memory::{MemoryTransport, sound};
+use crate::router::Kind;
+
+/// A server with calls, and its network.
+struct Bench {
+    calls: Calls,
+    transport: MemoryTransport,
+    tasks: Tasks,
+    room: RoomId,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (transport, tasks) = (MemoryTransport::default(), Tasks::new());
+        let calls = Calls::new(Arc::new(transport.clone()), Limits::default(), tasks.clone());
+        Self { calls, transport, tasks, room: RoomId::random() }
+    }
+
+    async fn page(&self, name: &str, role: Role) -> Page {
+        let principal =
+            Principal { id: PrincipalId::parse(name).expect("an id"), kind: role.kind(), name: name.into() };
+        let who = Authority { principal, role };
+        Page(self.calls.attach(&self.room, &who).await.expect("there is room"))
+    }
+
+    /// Somebody who takes part, with the secret with which they could come back.
+    async fn joined(&self, name: &str, role: Role) -> (Page, ParticipantId, String) {
+        let mut page = self.page(name, role).await;
+        page.0.say(Said::Join { resume: None }).await;
+        let Heard::Joined { participant, resume, resumed: false } = page.hears().await else {
+            panic!("{name} did not join");
+        };
+        (page, participant, resume)
+    }
+
+    /// Nothing is left of the call.
+    async fn is_over(&self) {
+        for _ in 0..1000 {
+            if self.calls.0.rooms().is_empty() {
+                return;
+            }
+            settle().await;
+        }
+        panic!("the call is still there");
+    }
+}
+
+struct Page(Attached);
+
+impl Page {
+    async fn hears(&mut self) -> Heard {
+        timeout(Duration::from_secs(60), self.0.heard.recv()).await.expect("something").expect("the call lives")
+    }
+
+    async fn publishes(&mut self, source: Source, how: Publishing) {
+        self.0.say(Said::Set { source, how }).await;
+    }
+
+    /// Offers a microphone in section 0.
+    async fn offers(&mut self) {
+        let sections = vec![("0".to_owned(), Source::Microphone), ("1".to_owned(), Source::Camera)];
+        self.0.say(Said::Publish { neg: 1, sdp: "microphone".to_owned(), sections }).await;
+        assert_eq!(self.hears().await, Heard::Answer { neg: 1, sdp: "answer to microphone".to_owned() });
+    }
+
+    /// Takes the next offer, and says which tracks it then has.
+    async fn accepts(&mut self) -> Vec<(String, TrackId)> {
+        let Heard::Offer { neg, sdp } = self.hears().await else { panic!("no offer") };
+        self.0.say(Said::Answer { neg, sdp: format!("answer to {sdp}") }).await;
+        let Heard::Slots(slots) = self.hears().await else { panic!("no slots") };
+        slots
+    }
+
+    async fn sees(&mut self, what: impl Fn(&View) -> bool) {
+        let seen = self.0.view.wait_for(|view| what(view));
+        timeout(Duration::from_secs(60), seen).await.expect("it comes to be").expect("the call lives");
+    }
+}
+
+/// Lets every task do what it can.
+async fn settle() {
+    sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_says_arrives_at_the_other_until_it_is_muted() {
+    let bench = Bench::new();
+    let (mut ada, id, _) = bench.joined("ada", Role::Host).await;
+    ada.offers().await;
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Viewer).await;
+    let microphone = TrackId { of: id.clone(), source: Source::Microphone };
+    assert_eq!(bob.accepts().await, [("0".to_owned(), microphone)]);
+    let packets = bench.transport.track(0, "0", Kind::Audio);
+    settle().await;
+    for sequence in 0..10 {
+        packets.send(sound(sequence, 10)).await.expect("it is read");
+    }
+    bob.sees(|view| view.speakers == [id.clone()]).await;
+    settle().await;
+    let line = bench.transport.lines()[0].clone();
+    assert_eq!(line.taken().len(), 10);
+
+    ada.publishes(Source::Microphone, Publishing::Muted).await;
+    settle().await;
+    packets.send(sound(10, 10)).await.expect("it is read");
+    settle().await;
+    assert_eq!(line.taken(), []);
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    settle().await;
+    packets.send(sound(300, 10)).await.expect("it is read");
+    settle().await;
+    assert_eq!(line.taken().iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [10], "without a gap");
+
+    drop((ada, bob, packets));
+    bench.is_over().await;
+    settle().await;
+    let (made, closed) = bench.transport.connections();
+    assert_eq!(made, closed, "every connection is closed");
+    assert_eq!(bench.tasks.shutdown(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_track_that_its_participant_may_not_publish_goes_nowhere() {
+    let bench = Bench::new();
+    let (mut eve, _, _) = bench.joined("eve", Role::Viewer).await;
+    eve.offers().await;
+    eve.publishes(Source::Microphone, Publishing::On).await;
+    assert!(matches!(eve.hears().await, Heard::Refused(_)));
+    let packets = bench.transport.track(0, "0", Kind::Audio);
+    let (bob, _, _) = bench.joined("bob", Role::Editor).await;
+    for sequence in 0..10 {
+        packets.send(sound(sequence, 10)).await.expect("it is read");
+    }
+    settle().await;
+    assert_eq!(bench.transport.lines().len(), 0);
+    assert!(bob.0.view.borrow().speakers.is_empty());
+    // Nor does one that is not what the page says: pictures as sound.
+    let pictures = bench.transport.track(0, "0", Kind::Video);
+    settle().await;
+    assert!(pictures.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_comes_back_in_time_is_the_same_participant() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    let (mut bob, id, secret) = bench.joined("bob", Role::Editor).await;
+    bob.offers().await;
+    bob.publishes(Source::Microphone, Publishing::On).await;
+    ada.accepts().await;
+    drop(bob);
+    ada.sees(|view| view.participants.iter().any(|seen| seen.lost)).await;
+    let mut again = bench.page("bob", Role::Editor).await;
+    again.0.say(Said::Join { resume: Some(secret.clone()) }).await;
+    assert_eq!(again.hears().await, Heard::Joined { participant: id.clone(), resume: secret.clone(), resumed: true });
+    ada.sees(|view| view.participants.iter().all(|seen| !seen.lost)).await;
+    // His media never stopped.
+    let packets = bench.transport.track(0, "0", Kind::Audio);
+    settle().await;
+    packets.send(sound(1, 10)).await.expect("it is read");
+    settle().await;
+    assert_eq!(bench.transport.lines()[0].taken().len(), 1);
+
+    drop(again);
+    ada.sees(|view| view.participants.len() == 1).await;
+    let mut late = bench.page("bob", Role::Editor).await;
+    late.0.say(Said::Join { resume: Some(secret) }).await;
+    assert!(matches!(late.hears().await, Heard::Joined { resumed: false, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_that_was_lost_with_its_page_is_made_again() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    let (mut bob, _, secret) = bench.joined("bob", Role::Editor).await;
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    let Heard::Offer { neg, .. } = bob.hears().await else { panic!("no offer") };
+    drop(bob);
+    settle().await;
+    let mut again = bench.page("bob", Role::Editor).await;
+    again.0.say(Said::Join { resume: Some(secret) }).await;
+    assert!(matches!(again.hears().await, Heard::Joined { resumed: true, .. }));
+    // An answer to something else changes nothing.
+    again.0.say(Said::Answer { neg: neg + 1, sdp: String::new() }).await;
+    assert_eq!(again.accepts().await.len(), 1);
+    assert_eq!(ada.0.view.borrow_and_update().participants.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_connection_ends_the_participation_and_says_to_join_anew() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    ada.offers().await;
+    bench.transport.publisher_fails(0);
+    assert_eq!(ada.hears().await, Heard::Ended { again: true });
+    ada.0.say(Said::Join { resume: None }).await;
+    loop {
+        match ada.hears().await {
+            Heard::Joined { .. } => break,
+            Heard::Ended { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let sections = Vec::new();
+    ada.0.say(Said::Publish { neg: 1, sdp: "nonsense".to_owned(), sections }).await;
+    assert!(matches!(ada.hears().await, Heard::Refused(_)));
+    assert_eq!(ada.hears().await, Heard::Ended { again: true });
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_camera_takes_the_line_of_one_that_is_off() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Editor).await;
+    let (mut eve, _, _) = bench.joined("eve", Role::Viewer).await;
+    ada.publishes(Source::Camera, Publishing::On).await;
+    let first = eve.accepts().await;
+    ada.publishes(Source::Camera, Publishing::Off).await;
+    assert_eq!(eve.hears().await, Heard::Slots(Vec::new()));
+    bob.publishes(Source::Camera, Publishing::On).await;
+    let Heard::Slots(second) = eve.hears().await else { panic!("no slots") };
+    assert_eq!(first[0].0, second[0].0);
+    assert_ne!(first[0].1, second[0].1);
+    assert_eq!(bench.transport.keyframes(), 0, "nothing has arrived of which one could be asked for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_calls_says_why() {
+    let calls = Calls::off("calls are off here", Tasks::new());
+    let principal = Principal { id: PrincipalId::random(), kind: Role::Host.kind(), name: "ada".into() };
+    let who = Authority { principal, role: Role::Host };
+    let refused = calls.attach(&RoomId::random(), &who).await.map(|_| ()).expect_err("there are none");
+    assert_eq!(refused.to_string(), "calls are off here");
+}

@@ -1,0 +1,34 @@
+//! Voice, video and screen share in a room: a selective forwarding unit (SFU) in the same process.
+//!
+//! The decisions are pure: who is in a call and is sent what ([`call`]), which packet goes to whom ([`router`]), under which number
+//! ([`rewrite`]), on which line ([`slots`]), and who speaks ([`speaker`]). [`calls`] owns the tasks that perform them, over a
+//! [`ports::Transport`]; the real one is [`webrtc`]. Nothing here knows HTTP, rooms or documents, and nothing is decoded, mixed or
+//! stored. Read [`call`] first, then [`router`].
+
+pub mod call;
+pub mod calls;
+#[cfg(any(test, feature = "contract"))]
+pub mod memory;
+mod meters;
+pub mod ports;
+pub mod rewrite;
+pub mod router;
+pub mod sdp;
+pub mod slots;
+pub mod speaker;
+pub mod vp8;
+pub mod webrtc;
+
+pub use calls::Calls;
+
+/// Why a page cannot look at a call. The texts are for people.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// This server has no calls; a sentence.
+    #[error("{0}")]
+    Off(String),
+    #[error("at most {} pages look at one call; close some", calls::MAX_PAGES)]
+    TooManyPages,
+    #[error("the server is stopping; try again in a moment")]
+    Stopping,
+}

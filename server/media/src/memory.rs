@@ -1,0 +1,178 @@
+//! A transport in memory: descriptions are names, packets go through channels, and tests see all of it.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::ports::{
+    Condition, Incoming, Line, Publisher, PublisherEvent, Received, Subscriber, SubscriberEvent, Transport,
+    TransportError,
+};
+use crate::router::{Kind, Layer};
+
+/// More than any test sends at once.
+const ROOM: usize = 4096;
+
+/// Clones share everything.
+#[derive(Clone, Default)]
+pub struct MemoryTransport(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    publishers: Vec<mpsc::Sender<PublisherEvent>>,
+    subscribers: Vec<mpsc::Sender<SubscriberEvent>>,
+    lines: Vec<Arc<MemoryLine>>,
+    keyframes: Vec<u32>,
+    closed: usize,
+}
+
+impl MemoryTransport {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().expect("the state is only read and written")
+    }
+
+    /// A track of the `nth` publisher begins; what is sent into it arrives.
+    pub fn track(&self, nth: usize, mid: &str, kind: Kind) -> mpsc::Sender<Received> {
+        let (packets, arriving) = mpsc::channel(ROOM);
+        let track = Box::new(MemoryIncoming { transport: self.clone(), arriving });
+        let event = PublisherEvent::Track { mid: mid.to_owned(), kind, track };
+        assert!(self.state().publishers[nth].try_send(event).is_ok(), "the publisher listens");
+        packets
+    }
+
+    pub fn publisher_fails(&self, nth: usize) {
+        let event = PublisherEvent::Became(Condition::Failed);
+        assert!(self.state().publishers[nth].try_send(event).is_ok(), "the publisher listens");
+    }
+
+    pub fn lines(&self) -> Vec<Arc<MemoryLine>> {
+        self.state().lines.clone()
+    }
+
+    /// Connections made and closed.
+    pub fn connections(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.publishers.len() + state.subscribers.len(), state.closed)
+    }
+
+    pub fn keyframes(&self) -> usize {
+        self.state().keyframes.len()
+    }
+}
+
+#[async_trait]
+impl Transport for MemoryTransport {
+    async fn publisher(&self) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError> {
+        let (events, received) = mpsc::channel(ROOM);
+        self.state().publishers.push(events);
+        Ok((Box::new(MemoryPublisher(self.clone())), received))
+    }
+
+    async fn subscriber(&self) -> Result<(Box<dyn Subscriber>, mpsc::Receiver<SubscriberEvent>), TransportError> {
+        let (events, received) = mpsc::channel(ROOM);
+        self.state().subscribers.push(events.clone());
+        Ok((Box::new(MemorySubscriber { transport: self.clone(), events, lines: 0, offers: 0 }), received))
+    }
+}
+
+struct MemoryPublisher(MemoryTransport);
+
+#[async_trait]
+impl Publisher for MemoryPublisher {
+    async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
+        if offer == "nonsense" {
+            return Err(TransportError::Description("nonsense".to_owned()));
+        }
+        Ok(format!("answer to {offer}"))
+    }
+
+    async fn close(&mut self) {
+        self.0.state().closed += 1;
+    }
+}
+
+struct MemoryIncoming {
+    transport: MemoryTransport,
+    arriving: mpsc::Receiver<Received>,
+}
+
+#[async_trait]
+impl Incoming for MemoryIncoming {
+    async fn next(&mut self) -> Option<Received> {
+        self.arriving.recv().await
+    }
+
+    async fn request_keyframe(&self, ssrc: u32) {
+        self.transport.state().keyframes.push(ssrc);
+    }
+}
+
+struct MemorySubscriber {
+    transport: MemoryTransport,
+    events: mpsc::Sender<SubscriberEvent>,
+    lines: usize,
+    offers: usize,
+}
+
+#[async_trait]
+impl Subscriber for MemorySubscriber {
+    async fn add(&mut self, _: Kind) -> Result<Arc<dyn Line>, TransportError> {
+        self.lines += 1;
+        let mut state = self.transport.state();
+        let line = Arc::new(MemoryLine { ssrc: state.lines.len() as u32, sent: Mutex::default() });
+        state.lines.push(line.clone());
+        Ok(line)
+    }
+
+    async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError> {
+        self.offers += 1;
+        Ok((format!("offer {}", self.offers), (0..self.lines).map(|at| at.to_string()).collect()))
+    }
+
+    async fn answered(&mut self, _: &str) -> Result<(), TransportError> {
+        let _ = self.events.try_send(SubscriberEvent::Became(Condition::Connected));
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.transport.state().closed += 1;
+    }
+}
+
+pub struct MemoryLine {
+    ssrc: u32,
+    sent: Mutex<Vec<(u16, Bytes)>>,
+}
+
+impl MemoryLine {
+    /// What was sent since the last time.
+    pub fn taken(&self) -> Vec<(u16, Bytes)> {
+        std::mem::take(&mut *self.sent.lock().expect("a list is only pushed and taken"))
+    }
+}
+
+impl Line for MemoryLine {
+    fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    fn send(&self, packet: &Received, sequence: u16, _: u32) -> bool {
+        self.sent.lock().expect("a list is only pushed and taken").push((sequence, packet.payload.clone()));
+        true
+    }
+}
+
+/// A packet of a microphone.
+pub fn sound(sequence: u16, level: u8) -> Received {
+    Received {
+        ssrc: 7,
+        layer: Layer::LOW,
+        sequence,
+        timestamp: u32::from(sequence) * 960,
+        marker: false,
+        payload: Bytes::from_static(b"sound"),
+        level: Some(level),
+    }
+}

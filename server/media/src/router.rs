@@ -1,0 +1,333 @@
+//! What becomes of one track's packets, as a pure state machine: which subscriber gets which packet, of which simulcast layer, and
+//! when a keyframe is asked for.
+//!
+//! It does not number what goes out ([`crate::rewrite`] does, for each receiver) and knows no connection. Its task is
+//! `media::forwarder`.
+//!
+//! - A subscriber changes layers only at the first packet of a keyframe of the layer it goes to, and is on the old one until then.
+//! - A keyframe is asked for until one has come, because the request or the frame may be lost, and at most every [`ASK_EVERY`].
+//! - A layer from which nothing came for [`ALIVE`] is not there: browsers stop the upper ones when their line is too thin.
+
+use std::time::{Duration, Instant};
+
+use crate::rewrite::Source;
+use crate::vp8;
+
+/// The pause between two requests for a keyframe of one layer: a keyframe is ten times as large as another frame, and many
+/// subscribers may miss it at once.
+pub const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Without a packet for so long a layer counts as gone.
+pub const ALIVE: Duration = Duration::from_millis(1500);
+
+/// How often layers are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Most bytes of one track in a second and at once. What is above is dropped: it is more than the best camera needs, so it is a flood.
+const VIDEO_BYTES: u64 = 1_500_000;
+const AUDIO_BYTES: u64 = 64_000;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    Audio,
+    Video,
+}
+
+impl Kind {
+    /// Ticks of an RTP timestamp in a second, for the codecs that are spoken here.
+    pub fn clock(self) -> u32 {
+        match self {
+            Self::Audio => 48_000,
+            Self::Video => 90_000,
+        }
+    }
+}
+
+/// One of a camera's encodings, the smallest first. What is not simulcast is all [`Layer::LOW`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Layer(u8);
+
+impl Layer {
+    pub const LOW: Self = Self(0);
+    pub const MIDDLE: Self = Self(1);
+    pub const HIGH: Self = Self(2);
+    const COUNT: usize = 3;
+
+    /// By the name under which pages send it.
+    pub fn of_rid(rid: &str) -> Option<Self> {
+        match rid {
+            "q" | "" => Some(Self::LOW),
+            "h" => Some(Self::MIDDLE),
+            "f" => Some(Self::HIGH),
+            _ => None,
+        }
+    }
+}
+
+/// A subscriber of this track; numbers are the caller's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SubscriberId(pub u64);
+
+/// A packet, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    pub ssrc: u32,
+    pub layer: Layer,
+    pub payload: &'a [u8],
+}
+
+#[derive(Debug)]
+pub enum Input<'a> {
+    Packet(Packet<'a>),
+    Subscribed {
+        id: SubscriberId,
+        want: Layer,
+    },
+    Unsubscribed(SubscriberId),
+    /// At most this layer.
+    Want {
+        id: SubscriberId,
+        layer: Layer,
+    },
+    /// The subscriber cannot show anything until a keyframe comes.
+    KeyframeWanted(SubscriberId),
+    /// Is anything passed on? Not while the track is muted.
+    Open(bool),
+    /// [`Router::deadline`] has come.
+    Elapsed,
+}
+
+/// What follows from an input. Kept by the caller and used again, because there is one for each packet.
+#[derive(PartialEq, Eq, Default, Debug)]
+pub struct Effects {
+    /// Who gets the packet.
+    pub forward: Vec<(SubscriberId, Source)>,
+    /// Who does not get it but must close the gap that it leaves.
+    pub skip: Vec<(SubscriberId, Source)>,
+    /// Streams of which a keyframe is to be asked for.
+    pub keyframes: Vec<u32>,
+    /// The packet was one too many.
+    pub flooded: bool,
+}
+
+impl Effects {
+    fn clear(&mut self) {
+        self.forward.clear();
+        self.skip.clear();
+        self.keyframes.clear();
+        self.flooded = false;
+    }
+}
+
+/// One track.
+#[derive(Debug)]
+pub struct Router {
+    kind: Kind,
+    streams: [Option<Stream>; Layer::COUNT],
+    subscribers: Vec<Subscriber>,
+    open: bool,
+    /// Counts openings, so that what is sent after one is numbered as another source.
+    epoch: u32,
+    budget: Budget,
+    looked: Option<Instant>,
+}
+
+/// What arrives of one layer.
+#[derive(Debug)]
+struct Stream {
+    ssrc: u32,
+    seen: Instant,
+    /// A keyframe is wanted and has not come.
+    wanted: bool,
+    asked: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    id: SubscriberId,
+    want: Layer,
+    /// What it is sent; `None` before its first keyframe.
+    current: Option<Layer>,
+    /// What it is to be sent.
+    target: Option<Layer>,
+}
+
+impl Router {
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            streams: [None, None, None],
+            subscribers: Vec::new(),
+            open: false,
+            epoch: 0,
+            budget: Budget::new(kind),
+            looked: None,
+        }
+    }
+
+    pub fn handle(&mut self, now: Instant, input: Input<'_>, effects: &mut Effects) {
+        effects.clear();
+        match input {
+            Input::Packet(packet) => self.packet(now, packet, effects),
+            Input::Subscribed { id, want } => {
+                self.subscribers.retain(|subscriber| subscriber.id != id);
+                self.subscribers.push(Subscriber { id, want, current: None, target: None });
+                self.look(now, effects);
+            }
+            Input::Unsubscribed(id) => self.subscribers.retain(|subscriber| subscriber.id != id),
+            Input::Want { id, layer } => {
+                if let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| subscriber.id == id) {
+                    subscriber.want = layer;
+                    self.look(now, effects);
+                }
+            }
+            Input::KeyframeWanted(id) => {
+                let subscriber = self.subscribers.iter().find(|subscriber| subscriber.id == id);
+                let layer = subscriber.and_then(|subscriber| subscriber.current.or(subscriber.target));
+                if let Some(stream) = layer.and_then(|layer| self.stream(layer)) {
+                    stream.wanted = true;
+                    self.look(now, effects);
+                }
+            }
+            Input::Open(open) => {
+                if open && !self.open {
+                    self.epoch += 1;
+                    for subscriber in &mut self.subscribers {
+                        subscriber.current = None;
+                    }
+                }
+                self.open = open;
+                self.look(now, effects);
+            }
+            Input::Elapsed => self.look(now, effects),
+        }
+    }
+
+    /// When [`Input::Elapsed`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = self.kind == Kind::Video && self.open && !self.subscribers.is_empty();
+        if waits { self.looked.map(|at| at + LOOK_EVERY) } else { None }
+    }
+
+    fn packet(&mut self, now: Instant, packet: Packet<'_>, effects: &mut Effects) {
+        if !self.budget.take(now, packet.payload.len()) {
+            effects.flooded = true;
+            return;
+        }
+        let known = self.stream(packet.layer).filter(|stream| stream.ssrc == packet.ssrc);
+        let is_new = match known {
+            Some(stream) => {
+                let was_gone = now >= stream.seen + ALIVE;
+                stream.seen = now;
+                was_gone
+            }
+            None => {
+                let stream = Stream { ssrc: packet.ssrc, seen: now, wanted: false, asked: None };
+                self.streams[usize::from(packet.layer.0)] = Some(stream);
+                true
+            }
+        };
+        if !self.open {
+            return;
+        }
+        if is_new {
+            self.look(now, effects);
+        }
+        let source = Source { ssrc: packet.ssrc, epoch: self.epoch };
+        if packet.payload.is_empty() {
+            // Padding, with which browsers try how much a line takes.
+            let on_it = self.subscribers.iter().filter(|subscriber| subscriber.current == Some(packet.layer));
+            effects.skip.extend(on_it.map(|subscriber| (subscriber.id, source)));
+            return;
+        }
+        let keyframe = self.kind == Kind::Audio || vp8::starts_keyframe(packet.payload);
+        if keyframe && let Some(stream) = self.stream(packet.layer) {
+            stream.wanted = false;
+            // A layer that begins with one needs no other.
+            if let Some(at) = effects.keyframes.iter().position(|ssrc| *ssrc == packet.ssrc) {
+                effects.keyframes.swap_remove(at);
+                stream.asked = None;
+            }
+        }
+        for subscriber in &mut self.subscribers {
+            if keyframe && subscriber.target == Some(packet.layer) {
+                subscriber.current = subscriber.target;
+            }
+            if subscriber.current == Some(packet.layer) {
+                effects.forward.push((subscriber.id, source));
+            }
+        }
+    }
+
+    /// Decides anew who is to be sent what, and asks for the keyframes that are missing for it.
+    fn look(&mut self, now: Instant, effects: &mut Effects) {
+        self.looked = Some(now);
+        let is_alive = |stream: &Option<Stream>| stream.as_ref().is_some_and(|stream| now < stream.seen + ALIVE);
+        let alive: [bool; Layer::COUNT] = [0, 1, 2].map(|layer| is_alive(&self.streams[layer]));
+        let best = |want: Layer| {
+            let below = (0..=want.0).rev().find(|layer| alive[usize::from(*layer)]);
+            let above = || (want.0 + 1..Layer::COUNT as u8).find(|layer| alive[usize::from(*layer)]);
+            below.or_else(above).map(Layer)
+        };
+        for subscriber in &mut self.subscribers {
+            // A shared screen on which nothing moves sends nothing: what is gone without another to take its place stays.
+            subscriber.target = best(subscriber.want).or(subscriber.target);
+            if self.kind == Kind::Audio {
+                subscriber.current = subscriber.target;
+            } else if subscriber.current != subscriber.target
+                && let Some(stream) = subscriber.target.and_then(|layer| self.streams[usize::from(layer.0)].as_mut())
+            {
+                stream.wanted = true;
+            }
+        }
+        if !self.open || self.kind == Kind::Audio {
+            return;
+        }
+        for stream in self.streams.iter_mut().flatten() {
+            if stream.wanted && stream.asked.is_none_or(|asked| now >= asked + ASK_EVERY) {
+                stream.asked = Some(now);
+                effects.keyframes.push(stream.ssrc);
+            }
+        }
+    }
+
+    fn stream(&mut self, layer: Layer) -> Option<&mut Stream> {
+        self.streams[usize::from(layer.0)].as_mut()
+    }
+}
+
+/// A bucket of bytes that fills with time.
+#[derive(Debug)]
+struct Budget {
+    most: u64,
+    left: u64,
+    at: Option<Instant>,
+}
+
+impl Budget {
+    fn new(kind: Kind) -> Self {
+        let most = if kind == Kind::Video { VIDEO_BYTES } else { AUDIO_BYTES };
+        Self { most, left: most, at: None }
+    }
+
+    fn take(&mut self, now: Instant, bytes: usize) -> bool {
+        let passed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let more = passed.as_nanos().saturating_mul(u128::from(self.most)) / 1_000_000_000;
+        if more > 0 || self.at.is_none() {
+            self.left = u64::try_from(more).unwrap_or(self.most).saturating_add(self.left).min(self.most);
+            self.at = Some(now);
+        }
+        // Padding costs its header.
+        let cost = bytes as u64 + 12;
+        if self.left < cost {
+            return false;
+        }
+        self.left -= cost;
+        true
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use super::*;
+
+const ADA: SubscriberId = SubscriberId(1);
+const BOB: SubscriberId = SubscriberId(2);
+const KEY: &[u8] = &[0x10, 0x00];
+const DELTA: &[u8] = &[0x10, 0x01];
+
+/// A router and the time.
+struct Bench {
+    router: Router,
+    now: Instant,
+    effects: Effects,
+}
+
+impl Bench {
+    fn new(kind: Kind) -> Self {
+        let mut bench = Self { router: Router::new(kind), now: Instant::now(), effects: Effects::default() };
+        bench.tell(Input::Open(true));
+        bench
+    }
+
+    fn tell(&mut self, input: Input<'_>) -> &Effects {
+        self.router.handle(self.now, input, &mut self.effects);
+        &self.effects
+    }
+
+    /// Who gets this.
+    fn sends(&mut self, layer: u8, payload: &[u8]) -> Vec<SubscriberId> {
+        let packet = Packet { ssrc: 100 + u32::from(layer), layer: Layer(layer), payload };
+        self.tell(Input::Packet(packet)).forward.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn wait(&mut self, ms: u64) -> &Effects {
+        self.now += Duration::from_millis(ms);
+        self.tell(Input::Elapsed)
+    }
+}
+
+#[test]
+fn sound_is_passed_on_at_once_and_pictures_from_a_keyframe_on() {
+    let mut audio = Bench::new(Kind::Audio);
+    audio.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    assert_eq!(audio.sends(0, b"sound"), [ADA]);
+
+    let mut video = Bench::new(Kind::Video);
+    video.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    assert_eq!(video.sends(0, DELTA), []);
+    assert_eq!(video.sends(0, KEY), [ADA]);
+    assert_eq!(video.sends(0, DELTA), [ADA]);
+    video.tell(Input::Subscribed { id: BOB, want: Layer::HIGH });
+    assert_eq!(video.sends(0, DELTA), [ADA]);
+    assert_eq!(video.sends(0, KEY), [ADA, BOB]);
+}
+
+#[test]
+fn a_keyframe_is_asked_for_until_it_comes_and_not_more_often_than_allowed() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.sends(0, KEY);
+    assert_eq!(bench.tell(Input::Subscribed { id: ADA, want: Layer::LOW }).keyframes, [100]);
+    assert!(bench.tell(Input::Subscribed { id: BOB, want: Layer::LOW }).keyframes.is_empty());
+    let asked: usize = (0..8).map(|_| bench.wait(250).keyframes.len()).sum();
+    assert_eq!(asked, 4, "two seconds, every half second");
+    bench.sends(0, KEY);
+    assert_eq!((0..8).map(|_| bench.wait(250).keyframes.len()).sum::<usize>(), 0);
+    assert_eq!(bench.tell(Input::KeyframeWanted(BOB)).keyframes, [100]);
+    assert!(bench.tell(Input::KeyframeWanted(ADA)).keyframes.is_empty());
+}
+
+#[test]
+fn a_subscriber_stays_on_its_layer_until_a_keyframe_of_the_other() {
+    let mut bench = Bench::new(Kind::Video);
+    for layer in 0..3 {
+        bench.sends(layer, KEY);
+    }
+    bench.tell(Input::Subscribed { id: ADA, want: Layer::LOW });
+    assert_eq!(bench.sends(0, KEY), [ADA]);
+    assert_eq!(bench.tell(Input::Want { id: ADA, layer: Layer::HIGH }).keyframes, [102]);
+    assert_eq!(bench.sends(0, DELTA), [ADA]);
+    assert_eq!(bench.sends(1, KEY), []);
+    assert_eq!(bench.sends(2, DELTA), []);
+    assert_eq!(bench.sends(2, KEY), [ADA]);
+    assert_eq!(bench.sends(0, KEY), []);
+}
+
+#[test]
+fn a_layer_that_stops_gives_way_to_the_best_that_is_there() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.sends(0, KEY);
+    bench.sends(2, KEY);
+    assert_eq!(bench.sends(2, DELTA), [ADA]);
+    for _ in 0..8 {
+        bench.now += Duration::from_millis(250);
+        bench.sends(0, DELTA);
+        bench.tell(Input::Elapsed);
+    }
+    assert_eq!(bench.sends(0, KEY), [ADA]);
+    // And back, when it is there again.
+    bench.sends(2, DELTA);
+    assert_eq!(bench.sends(2, KEY), [ADA]);
+}
+
+#[test]
+fn a_still_screen_is_not_taken_for_one_that_is_gone() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.sends(0, KEY);
+    assert_eq!((0..100).map(|_| bench.wait(250).keyframes.len()).sum::<usize>(), 0);
+    assert_eq!(bench.sends(0, DELTA), [ADA]);
+}
+
+#[test]
+fn nothing_of_a_muted_track_is_passed_on_and_it_goes_on_as_another_source() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.sends(0, KEY);
+    let before = bench.effects.forward[0].1;
+    assert!(bench.tell(Input::Open(false)).keyframes.is_empty());
+    assert_eq!(bench.sends(0, KEY), []);
+    assert_eq!(bench.router.deadline(), None);
+    assert_eq!(bench.tell(Input::Open(true)).keyframes, [100]);
+    assert_eq!(bench.sends(0, DELTA), []);
+    assert_eq!(bench.sends(0, KEY), [ADA]);
+    assert_ne!(bench.effects.forward[0].1, before);
+}
+
+#[test]
+fn padding_is_not_passed_on() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.tell(Input::Subscribed { id: BOB, want: Layer::HIGH });
+    bench.sends(0, KEY);
+    assert_eq!(bench.sends(0, &[]), []);
+    assert_eq!(bench.effects.skip.len(), 2);
+}
+
+#[test]
+fn a_flood_is_cut_to_what_a_track_may_take() {
+    let mut bench = Bench::new(Kind::Audio);
+    bench.tell(Input::Subscribed { id: ADA, want: Layer::LOW });
+    let payload = [1; 1000];
+    let mut passed = 0;
+    for _ in 0..10_000 {
+        bench.now += Duration::from_millis(1);
+        passed += bench.sends(0, &payload).len();
+    }
+    // Ten seconds, and what may come at once.
+    let expected = 11 * AUDIO_BYTES as usize / 1012;
+    assert!((expected - 20..=expected + 20).contains(&passed), "{passed} of {expected}");
+    assert!(bench.effects.flooded);
+}

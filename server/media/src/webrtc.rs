@@ -1,0 +1,67 @@
+//! The real [`Transport`]: connections of the crate `webrtc`, all over one UDP port ([`mux`]).
+//!
+//! - ICE-lite: we only answer checks, so nothing is ever sent to an address that has not proven that it knows a connection's
+//!   password, and no address of a page needs to be known.
+//! - VP8 and Opus, which every browser speaks. Retransmissions have a stream of their own (RTX) only towards receivers: the crate
+//!   cannot tell a simulcast layer's, and without it browsers repeat packets as they were.
+//! - Requests for keyframes are read before the crate routes them, because it routes a compound by its first packet alone
+//!   ([`feedback`]).
+
+mod feedback;
+mod mux;
+mod peer;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use buildspaces_kernel::tasks::Tasks;
+use tokio::sync::mpsc;
+
+use crate::ports::{Publisher, PublisherEvent, Subscriber, SubscriberEvent, Transport, TransportError};
+use mux::Mux;
+use peer::{PublisherPeer, SubscriberPeer};
+
+/// Events of one connection that wait for its task. See [`Transport`] for what happens when it is full.
+const EVENTS: usize = 64;
+
+/// Clones share the port.
+#[derive(Clone, Debug)]
+pub struct WebRtc {
+    mux: Arc<Mux>,
+}
+
+impl WebRtc {
+    /// Takes the port. `addresses` are where pages reach this machine; the port's own if there are none.
+    pub fn bind(listen: SocketAddr, addresses: &[IpAddr], tasks: &Tasks) -> io::Result<Self> {
+        let mux = Mux::bind(listen, addresses)?;
+        let reading = mux.clone();
+        let stop = tasks.clone();
+        tasks.spawn("media port", async move {
+            tokio::select! {
+                () = reading.read() => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(Self { mux })
+    }
+
+    /// Where pages are told to send.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.mux.addresses()
+    }
+}
+
+#[async_trait]
+impl Transport for WebRtc {
+    async fn publisher(&self) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError> {
+        let (events, received) = mpsc::channel(EVENTS);
+        Ok((Box::new(PublisherPeer::new(&self.mux, events).await?), received))
+    }
+
+    async fn subscriber(&self) -> Result<(Box<dyn Subscriber>, mpsc::Receiver<SubscriberEvent>), TransportError> {
+        let (events, received) = mpsc::channel(EVENTS);
+        Ok((Box::new(SubscriberPeer::new(&self.mux, events).await?), received))
+    }
+}

@@ -1,0 +1,405 @@
+//! Connections of the crate `webrtc` behind our traits: how they are set up, and what goes over them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use rtc::interceptor::Slot;
+use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio::sync::mpsc;
+use webrtc::media_stream::MediaStreamTrack;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceGatheringState,
+    RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngineBuilder,
+};
+use webrtc::rtp_transceiver::RtpTransceiver;
+
+use super::feedback::KeyframeRequests;
+use super::mux::{Mux, Place};
+use crate::meters;
+use crate::ports::{
+    Condition, Incoming, Line, Publisher, PublisherEvent, Received, Subscriber, SubscriberEvent, TransportError,
+};
+use crate::router::{Kind, Layer};
+use crate::sdp;
+
+/// How long the crate may take to find its own addresses, of which there is one.
+const GATHERING: Duration = Duration::from_secs(3);
+
+/// What comes after every interceptor of the crate on the way to us.
+const NEAREST_TO_US: usize = 20_000;
+
+const VP8: u8 = 96;
+const VP8_RTX: u8 = 97;
+const OPUS: u8 = 111;
+
+const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+
+impl From<Kind> for RtpCodecKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Audio => Self::Audio,
+            Kind::Video => Self::Video,
+        }
+    }
+}
+
+fn codec(kind: Kind) -> RTCRtpCodec {
+    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
+    match kind {
+        Kind::Audio => RTCRtpCodec {
+            mime_type: MIME_TYPE_OPUS.into(),
+            clock_rate: kind.clock(),
+            channels: 2,
+            // Errors are corrected in band, and silence is hardly sent.
+            sdp_fmtp_line: "minptime=10;useinbandfec=1;usedtx=1".into(),
+            rtcp_feedback: Vec::new(),
+        },
+        Kind::Video => RTCRtpCodec {
+            mime_type: MIME_TYPE_VP8.into(),
+            clock_rate: kind.clock(),
+            channels: 0,
+            sdp_fmtp_line: String::new(),
+            rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")],
+        },
+    }
+}
+
+fn media_engine(side: Side) -> Result<MediaEngine, TransportError> {
+    let mut engine = MediaEngine::default();
+    let (audio, video) = (RtpCodecKind::Audio, RtpCodecKind::Video);
+    let parameters = |rtp_codec, payload_type| RTCRtpCodecParameters { rtp_codec, payload_type };
+    engine.register_codec(parameters(codec(Kind::Video), VP8), video).map_err(failed)?;
+    if side == Side::Subscriber {
+        let retransmission = RTCRtpCodec {
+            mime_type: "video/rtx".into(),
+            sdp_fmtp_line: format!("apt={VP8}"),
+            rtcp_feedback: Vec::new(),
+            ..codec(Kind::Video)
+        };
+        engine.register_codec(parameters(retransmission, VP8_RTX), video).map_err(failed)?;
+    }
+    engine.register_codec(parameters(codec(Kind::Audio), OPUS), audio).map_err(failed)?;
+    if side == Side::Publisher {
+        let level = RTCRtpHeaderExtensionCapability { uri: AUDIO_LEVEL.to_owned() };
+        engine.register_header_extension(level, audio, None).map_err(failed)?;
+    }
+    Ok(engine)
+}
+
+fn failed(error: impl std::fmt::Display) -> TransportError {
+    TransportError::Failed(error.to_string())
+}
+
+fn unusable(error: impl std::fmt::Display) -> TransportError {
+    TransportError::Description(error.to_string())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Publisher,
+    Subscriber,
+}
+
+/// What the crate tells, on the task that carries its packets: nothing here may wait.
+struct Handler {
+    gathered: mpsc::Sender<()>,
+    conditions: Box<dyn Fn(Condition) + Send + Sync>,
+    tracks: Box<dyn Fn(Arc<dyn TrackRemote>) + Send + Sync>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            let _ = self.gathered.try_send(());
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        match state {
+            RTCPeerConnectionState::Connected => (self.conditions)(Condition::Connected),
+            RTCPeerConnectionState::Failed => (self.conditions)(Condition::Failed),
+            _ => {}
+        }
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        (self.tracks)(track);
+    }
+}
+
+/// A connection of either side.
+struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    gathered: mpsc::Receiver<()>,
+    has_gathered: bool,
+    place: Place,
+    _counted: meters::OpenPeer,
+}
+
+impl Peer {
+    async fn new(
+        mux: &Arc<Mux>,
+        side: Side,
+        requests: Option<KeyframeRequests>,
+        handler: impl FnOnce(mpsc::Sender<()>) -> Handler,
+    ) -> Result<Self, TransportError> {
+        let place = Place::new(mux);
+        let mut engine = media_engine(side)?;
+        let mut registry = register_default_interceptors(Registry::new(), &mut engine).map_err(failed)?;
+        if let Some(requests) = requests {
+            registry = registry.with(Slot::from(NEAREST_TO_US), requests);
+        }
+        let settings = SettingEngineBuilder::new()
+            .with_lite(true)
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+            .build();
+        let (sender, gathered) = mpsc::channel(1);
+        let building = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::default().build())
+            .with_media_engine(engine)
+            .with_interceptor_registry(registry)
+            .with_setting_engine(settings)
+            .with_handler(Arc::new(handler(sender)))
+            .with_runtime(Arc::new(place.runtime()))
+            .with_udp_addrs(vec![place.throw_away()])
+            .build();
+        // It is large, and whoever waits for it would hold so much room for it ever after.
+        let connection = Arc::new(Box::pin(building).await.map_err(failed)?);
+        Ok(Self { connection, gathered, has_gathered: false, place, _counted: meters::OpenPeer::new() })
+    }
+
+    /// Our description, as the page gets it.
+    async fn described(&mut self, description: RTCSessionDescription) -> Result<String, TransportError> {
+        self.connection.set_local_description(description).await.map_err(unusable)?;
+        if !self.has_gathered {
+            // Without it the crate would not take the first check.
+            let _ = tokio::time::timeout(GATHERING, self.gathered.recv()).await;
+            self.has_gathered = true;
+        }
+        let local = self.connection.local_description().await;
+        let sdp = local.ok_or_else(|| failed("there is no local description"))?.sdp;
+        if let (Some(fragment), Some(password)) = (sdp::attribute(&sdp, "ice-ufrag"), sdp::attribute(&sdp, "ice-pwd")) {
+            self.place.named(fragment, password);
+        }
+        Ok(sdp::with_candidates(&sdp, self.place.addresses()))
+    }
+
+    async fn close(&self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "a media connection did not close");
+        }
+    }
+}
+
+/// By which names the tracks of an offer go.
+type Names = Arc<Mutex<HashMap<String, String>>>;
+
+pub(super) struct PublisherPeer {
+    peer: Peer,
+    /// From the transport's name of a track to its section.
+    names: Names,
+    level: Arc<Mutex<Option<u8>>>,
+}
+
+impl PublisherPeer {
+    pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<PublisherEvent>) -> Result<Self, TransportError> {
+        let names = Names::default();
+        let level = Arc::new(Mutex::new(None));
+        let (own_names, own_level) = (names.clone(), level.clone());
+        let handler = move |gathered| {
+            let opened = events.clone();
+            Handler {
+                gathered,
+                conditions: Box::new(move |condition| {
+                    let _ = events.try_send(PublisherEvent::Became(condition));
+                }),
+                tracks: Box::new(move |remote| {
+                    let (opened, names, level) = (opened.clone(), own_names.clone(), own_level.clone());
+                    // Its name is behind a lock of the crate that is free; it is asked for without waiting.
+                    let Some((name, kind)) = remote.track_id().now_or_never().zip(remote.kind().now_or_never()) else {
+                        return;
+                    };
+                    let kind = if kind == RtpCodecKind::Audio { Kind::Audio } else { Kind::Video };
+                    let mid = names.lock().expect("names are only read and written").get(&*name).cloned();
+                    let Some(mid) = mid else {
+                        tracing::warn!("a track that is in no section of its offer is ignored");
+                        return;
+                    };
+                    let level = *level.lock().expect("a number is only read and written");
+                    let track = Box::new(Section { remote, level, layers: HashMap::new() });
+                    let _ = opened.try_send(PublisherEvent::Track { mid, kind, track });
+                }),
+            }
+        };
+        Ok(Self { peer: Peer::new(mux, Side::Publisher, None, handler).await?, names, level })
+    }
+}
+
+#[async_trait]
+impl Publisher for PublisherPeer {
+    async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
+        *self.names.lock().expect("names are only read and written") =
+            sdp::sections(offer).into_iter().filter_map(|section| Some((section.track?, section.mid))).collect();
+        *self.level.lock().expect("a number is only read and written") = sdp::extension(offer, AUDIO_LEVEL);
+        let offer = RTCSessionDescription::offer(sdp::without_candidates(offer)).map_err(unusable)?;
+        self.peer.connection.set_remote_description(offer).await.map_err(unusable)?;
+        let answer = self.peer.connection.create_answer(None).await.map_err(unusable)?;
+        self.peer.described(answer).await
+    }
+
+    async fn close(&mut self) {
+        self.peer.close().await;
+    }
+}
+
+/// A section of a publisher's connection, with all its layers.
+struct Section {
+    remote: Arc<dyn TrackRemote>,
+    /// Under which number levels come.
+    level: Option<u8>,
+    layers: HashMap<u32, Layer>,
+}
+
+#[async_trait]
+impl Incoming for Section {
+    async fn next(&mut self) -> Option<Received> {
+        loop {
+            match self.remote.poll().await? {
+                TrackRemoteEvent::OnOpen(opened) => {
+                    let rid = opened.rid.as_ref().map(ToString::to_string).unwrap_or_default();
+                    let Some(layer) = Layer::of_rid(&rid) else {
+                        tracing::debug!(rid, "a layer of an unknown name is ignored");
+                        continue;
+                    };
+                    self.layers.insert(opened.ssrc, layer);
+                }
+                TrackRemoteEvent::OnRtpPacket(packet) => {
+                    let header = &packet.header;
+                    let Some(layer) = self.layers.get(&header.ssrc) else { continue };
+                    let level = self.level.and_then(|id| Some(header.get_extension(id)?.first()? & 0x7f));
+                    return Some(Received {
+                        ssrc: header.ssrc,
+                        layer: *layer,
+                        sequence: header.sequence_number,
+                        timestamp: header.timestamp,
+                        marker: header.marker,
+                        level,
+                        payload: packet.payload,
+                    });
+                }
+                TrackRemoteEvent::OnEnded => return None,
+                _ => {}
+            }
+        }
+    }
+
+    async fn request_keyframe(&self, ssrc: u32) {
+        let request = PictureLossIndication { sender_ssrc: 1, media_ssrc: ssrc };
+        if let Err(error) = self.remote.write_rtcp(vec![Box::new(request)]).await {
+            tracing::debug!(%error, "a keyframe could not be asked for");
+        }
+    }
+}
+
+pub(super) struct SubscriberPeer {
+    peer: Peer,
+    lines: Vec<Arc<dyn RtpTransceiver>>,
+}
+
+impl SubscriberPeer {
+    pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<SubscriberEvent>) -> Result<Self, TransportError> {
+        let requests = KeyframeRequests::new(events.clone());
+        let handler = move |gathered| Handler {
+            gathered,
+            conditions: Box::new(move |condition| {
+                let _ = events.try_send(SubscriberEvent::Became(condition));
+            }),
+            tracks: Box::new(|_| {}),
+        };
+        Ok(Self { peer: Peer::new(mux, Side::Subscriber, Some(requests), handler).await?, lines: Vec::new() })
+    }
+}
+
+#[async_trait]
+impl Subscriber for SubscriberPeer {
+    async fn add(&mut self, kind: Kind) -> Result<Arc<dyn Line>, TransportError> {
+        let ssrc: u32 = rand::random();
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
+            codec: codec(kind),
+            ..Default::default()
+        };
+        // Each line is a stream of its own: browsers hold back what is in one stream so that lips and words agree, but which
+        // microphone and camera belong together changes here without a description.
+        let name = format!("line-{ssrc:08x}");
+        let track = MediaStreamTrack::new(name.clone(), name.clone(), name, kind.into(), vec![encoding]);
+        let track = Arc::new(TrackLocalStaticRTP::new(track));
+        let init = RTCRtpTransceiverInit {
+            direction: RTCRtpTransceiverDirection::Sendonly,
+            streams: Vec::new(),
+            send_encodings: Vec::new(),
+        };
+        let transceiver = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init)).await;
+        self.lines.push(transceiver.map_err(failed)?);
+        let payload_type = if kind == Kind::Audio { OPUS } else { VP8 };
+        Ok(Arc::new(TrackLine { ssrc, payload_type, track }))
+    }
+
+    async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError> {
+        let offer = self.peer.connection.create_offer(None).await.map_err(failed)?;
+        let sdp = self.peer.described(offer).await?;
+        let mut mids = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            mids.push(line.mid().await.map_err(failed)?.ok_or_else(|| failed("a line has no section"))?);
+        }
+        Ok((sdp, mids))
+    }
+
+    async fn answered(&mut self, answer: &str) -> Result<(), TransportError> {
+        let answer = RTCSessionDescription::answer(sdp::without_candidates(answer)).map_err(unusable)?;
+        self.peer.connection.set_remote_description(answer).await.map_err(unusable)
+    }
+
+    async fn close(&mut self) {
+        self.peer.close().await;
+    }
+}
+
+struct TrackLine {
+    ssrc: u32,
+    payload_type: u8,
+    track: Arc<TrackLocalStaticRTP>,
+}
+
+impl Line for TrackLine {
+    fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    fn send(&self, packet: &Received, sequence: u16, timestamp: u32) -> bool {
+        let mut out = rtc::rtp::Packet::default();
+        out.header.version = 2;
+        out.header.marker = packet.marker;
+        out.header.payload_type = self.payload_type;
+        out.header.sequence_number = sequence;
+        out.header.timestamp = timestamp;
+        out.header.ssrc = self.ssrc;
+        out.payload = packet.payload.clone();
+        // The crate's queue of this connection has 256 places. Waiting for one would hold up everybody else's packets.
+        matches!(self.track.write_rtp(out).now_or_never(), Some(Ok(())))
+    }
+}
