@@ -1,8 +1,8 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
 pub(crate) mod history;
-pub(crate) mod previews;
 pub(crate) mod media;
+pub(crate) mod previews;
 pub(crate) mod terminals;
 pub(crate) mod webhooks;
 

@@ -2,8 +2,8 @@
 
 mod documents;
 mod limits;
-mod previews;
 mod media;
+mod previews;
 mod terminals;
 mod webhooks_api;
 

@@ -144,8 +144,8 @@ impl Role {
 
     pub fn permits(self, capability: Capability) -> bool {
         use Capability::{
-            EditDocuments, EditTree, Manage, Moderate, PublishAudio, PublishVideo, Preview, Read, Run, Share, ShareScreen,
-            Terminal,
+            EditDocuments, EditTree, Manage, Moderate, Preview, PublishAudio, PublishVideo, Read, Run, Share,
+            ShareScreen, Terminal,
         };
         match self {
             Self::Host => true,
@@ -218,9 +218,10 @@ mod tests {
     #[test]
     fn roles_carry_what_the_table_says() {
         use Capability::{
-            EditDocuments, EditTree, PublishAudio, PublishVideo, Preview, Read, Run, Share, ShareScreen, Terminal,
+            EditDocuments, EditTree, Preview, PublishAudio, PublishVideo, Read, Run, Share, ShareScreen, Terminal,
         };
-        let editor = [Read, EditDocuments, EditTree, Run, Terminal, Preview, PublishAudio, PublishVideo, ShareScreen, Share];
+        let editor =
+            [Read, EditDocuments, EditTree, Run, Terminal, Preview, PublishAudio, PublishVideo, ShareScreen, Share];
         let table: [(Role, &[Capability]); 5] = [
             (Role::Host, &Capability::ALL),
             (Role::Editor, &editor),

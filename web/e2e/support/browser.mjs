@@ -14,6 +14,10 @@ const FLAGS = [
   // Pages that are not in front must go on drawing, because two people look at the same time here.
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
+  // A camera that shows a clock, a microphone that beeps; whoever may not use them is refused all the same.
+  '--use-fake-device-for-media-stream',
+  // The screen that is shared.
+  '--auto-select-tab-capture-source-by-title=BuildSpaces',
 ];
 
 export function launch() {

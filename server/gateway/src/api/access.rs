@@ -37,7 +37,7 @@ pub(crate) async fn access(
     let Authority { principal, role } = &grant.authority;
     // A token for single documents is not handed on for the whole room, and leads to no terminal, no preview and no call.
     let of_the_whole_room = |capability: &Capability| {
-        use Capability::{Moderate, PublishAudio, PublishVideo, Share, ShareScreen, Terminal, Preview};
+        use Capability::{Moderate, Preview, PublishAudio, PublishVideo, Share, ShareScreen, Terminal};
         matches!(capability, Share | Terminal | Preview | PublishAudio | PublishVideo | ShareScreen | Moderate)
     };
     let may = |capability: &Capability| role.permits(*capability) && !(grant.limited && of_the_whole_room(capability));

@@ -16,6 +16,7 @@ export function PeopleBar() {
   const people = useStore(session.people);
   const tree = useStore(session.tree);
   const connection = useStore(session.connection);
+  const speaking = useSpeaking();
   const away = connection.kind === 'reconnecting' || connection.kind === 'offline';
   const rest = people.length - MAX_SHOWN;
 
@@ -44,6 +45,7 @@ export function PeopleBar() {
                 data-name={person.name}
                 data-self={person.self}
                 data-kind={person.kind}
+                data-speaking={speaking.has(person.id) || undefined}
                 aria-label={words}
                 style={{ backgroundColor: person.color }}
                 onClick={() => visit(person)}
@@ -57,6 +59,14 @@ export function PeopleBar() {
       {rest > 0 && <li className="people-rest">+{rest}</li>}
     </ul>
   );
+}
+
+/** Who is heard in the call right now. */
+function useSpeaking(): Set<string> {
+  const { media } = useRoom().session;
+  const participants = useStore(media.participants);
+  const speakers = useStore(media.speakers);
+  return new Set(participants.filter((one) => speakers.includes(one.id)).map((one) => one.person.id));
 }
 
 function where(person: PersonHere, tree: Tree): string {

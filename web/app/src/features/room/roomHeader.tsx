@@ -7,6 +7,7 @@ import { theme, toggleTheme } from '../../ui/theme';
 import { Tip } from '../../ui/tip';
 import { RoleBadge } from '../access/roleBadge';
 import { ConnectionBadge } from '../connection/connectionBadge';
+import { CallButton } from '../media/callButton';
 import { PortsMenu } from '../ports/portsMenu';
 import { PeopleBar } from '../presence/peopleBar';
 import { ShareDialog } from '../share/shareDialog';
@@ -27,6 +28,7 @@ export function RoomHeader() {
       <RoleBadge />
       <span className="room-header-space" />
       <PeopleBar />
+      <CallButton />
       <PortsMenu />
       <Share />
       <ThemeToggle />

@@ -11,6 +11,8 @@ import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
 import { DocSession } from '../connection/docSession';
 import { FileSessions } from '../editor/fileSessions';
+import { Call } from '../media/call';
+import { MediaLink } from '../media/mediaLink';
 import { readPorts, samePorts } from '../ports/portsModel';
 import { type PersonHere, peopleHere } from '../presence/people';
 import { readLog, readRuns, readSandbox } from '../runs/runModel';
@@ -32,6 +34,9 @@ export class RoomSession {
   readonly people: Store<readonly PersonHere[]>;
   /** What this person may do here. It can change while the page is open: it is asked again after each lost connection. */
   readonly access: Store<Access>;
+  /** Who is in the room's call, and this page's part in it. */
+  readonly media: MediaLink;
+  readonly call: Call;
   private readonly treeDoc: DocSession;
   private readonly runsDoc: DocSession;
   private readonly stops: (() => void)[] = [];
@@ -47,6 +52,8 @@ export class RoomSession {
     this.treeDoc = new DocSession(`${room.id}/tree:main`, sessions);
     this.runsDoc = new DocSession(`${room.id}/runs:main`, sessions);
     this.files = new FileSessions(room.id, sessions);
+    this.media = new MediaLink(room.id, sessions);
+    this.call = new Call(this.media);
     this.connection = new ConnectionStore([this.treeDoc, this.runsDoc], this.access);
     this.people = new Store<readonly PersonHere[]>(this.readPeople());
 
@@ -112,6 +119,8 @@ export class RoomSession {
     window.removeEventListener('beforeunload', this.onLeaving);
     for (const stop of this.stops) stop();
     this.awareness.off('change', this.updatePeople);
+    this.call.destroy();
+    this.media.destroy();
     this.connection.destroy();
     this.files.destroy();
     this.treeDoc.destroy();

@@ -16,6 +16,10 @@ import { RoomHeader } from './roomHeader';
 import { RoomSession } from './roomSession';
 
 const EditorArea = lazy(() => import('../editor/editorArea'));
+const CallStrip = lazy(() => import('../media/callStrip'));
+
+/** Wide enough to know a face. */
+const CALL_WIDTH = 216;
 
 export function Workbench(props: { room: Room; access: Access; sessions: SessionStore }) {
   const { room, access, sessions } = props;
@@ -38,7 +42,7 @@ export function Workbench(props: { room: Room; access: Access; sessions: Session
 }
 
 /** Where F6 goes, in order. Editor and terminal keep Tab for themselves, so there must be another way out of them. */
-const REGIONS = ['.room-header', '.tree-panel', '.centre', '.lower-panel'];
+const REGIONS = ['.room-header', '.tree-panel', '.centre', '.lower-panel', '.call-strip'];
 const FOCUSABLE =
   '[role="tree"], .xterm-helper-textarea, .monaco-editor textarea, .monaco-editor .native-edit-context, [role="option"][tabindex="0"], button:not(:disabled), a[href]';
 
@@ -73,6 +77,7 @@ function notSaved(session: RoomSession): { path: string; text: string }[] {
 function Panes(props: { ui: RoomUi }) {
   const connection = useStore(props.ui.session.connection);
   const ended = useStore(props.ui.session.sessions.ended);
+  const inCall = useStore(props.ui.session.call.state).phase !== 'out';
   const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
   const runs = usePaneSize('runs', 272, 96, () => Math.max(140, window.innerHeight - 260));
   const start = useStartRun();
@@ -108,7 +113,7 @@ function Panes(props: { ui: RoomUi }) {
     <div
       className="workbench"
       style={{
-        gridTemplateColumns: `${tree.size}px minmax(0, 1fr)`,
+        gridTemplateColumns: `${tree.size}px minmax(0, 1fr) ${inCall ? CALL_WIDTH : 0}px`,
         gridTemplateRows: `48px minmax(0, 1fr) ${runs.size}px`,
       }}
     >
@@ -120,10 +125,18 @@ function Panes(props: { ui: RoomUi }) {
         </Suspense>
       </main>
       <LowerPanel />
+      {inCall && (
+        <Suspense fallback={null}>
+          <CallStrip />
+        </Suspense>
+      )}
       <div className="split-column" style={{ left: tree.size }}>
         <Splitter label="Width of the file tree" pane={tree} direction="column" />
       </div>
-      <div className="split-row" style={{ bottom: runs.size, left: tree.size }}>
+      <div
+        className="split-row"
+        style={{ bottom: runs.size, left: tree.size, right: inCall ? CALL_WIDTH : 0 }}
+      >
         <Splitter label="Height of the lower panel" pane={runs} direction="row" />
       </div>
       {finding && <QuickOpen onClose={() => setFinding(false)} />}

@@ -1,0 +1,445 @@
+/**
+ * This page's part in a call: its devices, the connection over which it sends and the one over which it is sent. It renders
+ * nothing.
+ *
+ * The page offers microphone, camera and screen once and only fills them later, so turning something on negotiates nothing. On the
+ * other connection the server offers. When either dies, or the server has forgotten this page, it joins anew with what was on.
+ */
+import { Store } from '../../ui/store';
+import type { MediaLink } from './mediaLink';
+import { deviceWords, type Layer, type Source, type ToPage, trackOf } from './mediaModel';
+
+export type Phase = 'out' | 'joining' | 'in';
+
+export interface CallState {
+  phase: Phase;
+  /** This page's participant. */
+  me: string | null;
+  microphone: 'off' | 'muted' | 'on';
+  camera: boolean;
+  screen: boolean;
+  /** A sentence about what did not work. */
+  problem: string | null;
+  /** Somebody asks to hear or see this page. */
+  asked: { source: Source; by: string } | null;
+}
+
+export interface Devices {
+  microphone: string | null;
+  camera: string | null;
+}
+
+const OUT: CallState = {
+  phase: 'out',
+  me: null,
+  microphone: 'off',
+  camera: false,
+  screen: false,
+  problem: null,
+  asked: null,
+};
+
+/** How long joining may take before it is given up. */
+const JOINING_MS = 10_000;
+/** The pause before joining anew, so that a server that cannot carry it is not asked all the time. */
+const AGAIN_MS = 1000;
+
+/** The layers of a camera, the smallest first; the names are the server's. */
+const LAYERS: RTCRtpEncodingParameters[] = [
+  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: 'f', maxBitrate: 1_700_000 },
+];
+
+export class Call {
+  readonly state = new Store<CallState>(OUT);
+  /** What arrives, by track id. */
+  readonly remote = new Store<ReadonlyMap<string, MediaStreamTrack>>(new Map());
+  /** What this page shows of itself. */
+  readonly local = new Store<{ camera: MediaStreamTrack | null; screen: MediaStreamTrack | null }>({
+    camera: null,
+    screen: null,
+  });
+  private devices: Devices = { microphone: null, camera: null };
+  private microphone: MediaStreamTrack | null = null;
+  private resume: string | null = null;
+  private publisher: RTCPeerConnection | null = null;
+  private senders: Partial<Record<Source, RTCRtpSender>> = {};
+  private subscriber: RTCPeerConnection | null = null;
+  private slots: { mid: string; track: string }[] = [];
+  private wanted = new Map<string, Layer | null>();
+  private neg = 0;
+  private timer: ReturnType<typeof setTimeout> | null = null;
+  /** Messages are worked on one after the other: descriptions depend on the ones before. */
+  private queue: Promise<void> = Promise.resolve();
+  private readonly stop: () => void;
+
+  constructor(private readonly link: MediaLink) {
+    link.onMessage = (message) => {
+      this.queue = this.queue.then(() => this.hear(message)).catch((error: unknown) => this.fail(error));
+    };
+    this.stop = link.state.subscribe(() => {
+      const state = link.state.get();
+      if (state === 'online' && this.state.get().phase !== 'out') this.ask();
+      if (state === 'gone') this.end();
+    });
+    window.addEventListener('pagehide', this.onHide);
+  }
+
+  destroy(): void {
+    window.removeEventListener('pagehide', this.onHide);
+    this.stop();
+    if (this.state.get().phase !== 'out') this.leave();
+  }
+
+  /** Takes part, with what the preview already has. */
+  join(start: {
+    microphone: MediaStreamTrack | null;
+    camera: MediaStreamTrack | null;
+    devices: Devices;
+  }): void {
+    if (this.state.get().phase !== 'out') return;
+    this.devices = start.devices;
+    this.microphone = start.microphone;
+    this.keep({ camera: start.camera });
+    this.patch({
+      phase: 'joining',
+      microphone: start.microphone ? (start.microphone.enabled ? 'on' : 'muted') : 'off',
+      camera: start.camera !== null,
+      problem: null,
+    });
+    this.ask();
+  }
+
+  leave(): void {
+    this.link.say({ type: 'leave' });
+    this.end();
+  }
+
+  /** Turns the microphone on or mutes it. The first time it asks the browser for it. */
+  async setMicrophone(on: boolean): Promise<void> {
+    this.patch({ problem: null, asked: null });
+    if (on && !this.microphone) {
+      try {
+        const audio = { ...exactly(this.devices.microphone), echoCancellation: true, noiseSuppression: true };
+        const stream = await navigator.mediaDevices.getUserMedia({ audio });
+        if (this.state.get().phase === 'out') return stopAll(stream);
+        this.microphone = stream.getAudioTracks()[0] ?? null;
+      } catch (error) {
+        this.patch({ problem: deviceWords(error, 'microphone') });
+        return;
+      }
+      await this.senders.microphone?.replaceTrack(this.microphone);
+    }
+    if (!this.microphone) return;
+    this.microphone.enabled = on;
+    this.patch({ microphone: on ? 'on' : 'muted' });
+    this.tell('microphone');
+  }
+
+  /** Off lets go of the camera, so that its light goes out. */
+  async setCamera(on: boolean): Promise<void> {
+    this.patch({ problem: null, asked: null });
+    if (!on) {
+      this.local.get().camera?.stop();
+      this.keep({ camera: null });
+      this.patch({ camera: false });
+      this.tell('camera');
+      await this.senders.camera?.replaceTrack(null);
+      return;
+    }
+    if (this.local.get().camera) return;
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ video: cameraWish(this.devices.camera) });
+      if (this.state.get().phase === 'out') return stopAll(stream);
+      const camera = stream.getVideoTracks()[0] ?? null;
+      this.keep({ camera });
+      // Somebody pulled it out.
+      camera?.addEventListener('ended', () => void this.setCamera(false));
+      await this.senders.camera?.replaceTrack(camera);
+    } catch (error) {
+      this.patch({ problem: deviceWords(error, 'camera') });
+      return;
+    }
+    this.patch({ camera: true });
+    this.tell('camera');
+  }
+
+  async setScreen(on: boolean): Promise<void> {
+    this.patch({ problem: null });
+    if (!on) {
+      this.local.get().screen?.stop();
+      this.keep({ screen: null });
+      this.patch({ screen: false });
+      this.tell('screen');
+      await this.senders.screen?.replaceTrack(null);
+      return;
+    }
+    if (this.local.get().screen) return;
+    try {
+      const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 15 }, audio: false });
+      if (this.state.get().phase === 'out') return stopAll(stream);
+      const screen = stream.getVideoTracks()[0] ?? null;
+      // Text should stay sharp rather than move smoothly.
+      if (screen) screen.contentHint = 'detail';
+      this.keep({ screen });
+      // The browser has a button of its own for it.
+      screen?.addEventListener('ended', () => void this.setScreen(false));
+      await this.senders.screen?.replaceTrack(screen);
+    } catch (error) {
+      this.patch({ problem: deviceWords(error, 'screen') });
+      return;
+    }
+    this.patch({ screen: true });
+    this.tell('screen');
+  }
+
+  /** How large tracks are shown here. */
+  want(wanted: Map<string, Layer | null>): void {
+    if (this.state.get().phase !== 'in') return;
+    for (const [track, layer] of wanted)
+      if (this.wanted.get(track) !== layer) this.link.say({ type: 'want', track, layer });
+    this.wanted = wanted;
+  }
+
+  mute(track: string): void {
+    this.link.say({ type: 'mute', track });
+  }
+
+  askFor(track: string): void {
+    this.link.say({ type: 'ask', track });
+  }
+
+  dismiss(): void {
+    this.patch({ problem: null, asked: null });
+  }
+
+  /** Who closes or reloads the page has left; nobody should wait for them. */
+  private onHide = (): void => {
+    if (this.state.get().phase !== 'out') this.leave();
+  };
+
+  private ask(): void {
+    if (!this.link.say({ type: 'join', resume: this.resume })) return;
+    if (this.state.get().phase !== 'joining') return;
+    this.later(JOINING_MS, () => {
+      this.leave();
+      this.patch({ problem: 'The call could not be joined. Try again in a moment.' });
+    });
+  }
+
+  private async hear(message: ToPage): Promise<void> {
+    if (this.state.get().phase === 'out') {
+      // It left while this was on its way.
+      if (message.type === 'joined') this.link.say({ type: 'leave' });
+      if (message.type === 'refused') this.patch({ problem: message.message });
+      return;
+    }
+    switch (message.type) {
+      case 'joined':
+        this.later(0, null);
+        this.resume = message.resume;
+        this.patch({ phase: 'in', me: message.participant });
+        if (message.resumed && this.publisher) return this.tellAll();
+        this.disconnect();
+        await this.publish();
+        return this.tellAll();
+      case 'answer':
+        if (message.neg === this.neg)
+          await this.publisher?.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+        return;
+      case 'offer':
+        return this.receive(message.neg, message.sdp);
+      case 'slots':
+        this.slots = message.slots;
+        return this.assign();
+      case 'muted':
+        if (message.source === 'microphone') {
+          if (this.microphone) this.microphone.enabled = false;
+          this.patch({ microphone: 'muted', problem: `${message.by} muted you.` });
+        } else if (message.source === 'camera') {
+          await this.setCamera(false);
+          this.patch({ problem: `${message.by} turned your camera off.` });
+        } else {
+          await this.setScreen(false);
+          this.patch({ problem: `${message.by} stopped your shared screen.` });
+        }
+        return;
+      case 'asked':
+        this.patch({ asked: { source: message.source, by: message.by } });
+        return;
+      case 'refused':
+        if (this.state.get().phase === 'joining') this.end();
+        else await this.takeBack();
+        this.patch({ problem: message.message });
+        return;
+      case 'ended':
+        if (!message.again) return this.end();
+        return this.again();
+    }
+  }
+
+  /** Turns off what the server did not let on. */
+  private async takeBack(): Promise<void> {
+    const { me, microphone, camera, screen } = this.state.get();
+    const own = this.link.participants.get().find((participant) => participant.id === me);
+    const isOn = (source: Source) => own !== undefined && trackOf(own, source) !== null;
+    if (microphone === 'on' && !isOn('microphone')) await this.setMicrophone(false);
+    if (camera && !isOn('camera')) await this.setCamera(false);
+    if (screen && !isOn('screen')) await this.setScreen(false);
+  }
+
+  private async publish(): Promise<void> {
+    const publisher = new RTCPeerConnection();
+    this.publisher = publisher;
+    const streams = [new MediaStream()];
+    const { camera, screen } = this.local.get();
+    const add = (
+      kind: 'audio' | 'video',
+      track: MediaStreamTrack | null,
+      sendEncodings?: RTCRtpEncodingParameters[],
+    ) => publisher.addTransceiver(track ?? kind, { direction: 'sendonly', streams, sendEncodings });
+    const microphoneSection = add('audio', this.microphone);
+    const cameraSection = add('video', camera, LAYERS);
+    const screenSection = add('video', screen, [{ maxBitrate: 2_500_000 }]);
+    this.senders = {
+      microphone: microphoneSection.sender,
+      camera: cameraSection.sender,
+      screen: screenSection.sender,
+    };
+    publisher.onconnectionstatechange = () => {
+      if (publisher === this.publisher && publisher.connectionState === 'failed') this.again();
+    };
+    await publisher.setLocalDescription(await publisher.createOffer());
+    if (publisher !== this.publisher) return;
+    this.neg += 1;
+    const mid = (section: RTCRtpTransceiver) => section.mid ?? '';
+    this.link.say({
+      type: 'offer',
+      neg: this.neg,
+      sdp: publisher.localDescription?.sdp ?? '',
+      sections: [
+        { mid: mid(microphoneSection), source: 'microphone' },
+        { mid: mid(cameraSection), source: 'camera' },
+        { mid: mid(screenSection), source: 'screen' },
+      ],
+    });
+  }
+
+  private async receive(neg: number, sdp: string): Promise<void> {
+    let { subscriber } = this;
+    if (!subscriber) {
+      subscriber = new RTCPeerConnection();
+      const own = subscriber;
+      subscriber.onconnectionstatechange = () => {
+        if (own === this.subscriber && own.connectionState === 'failed') this.again();
+      };
+      this.subscriber = subscriber;
+    }
+    await subscriber.setRemoteDescription({ type: 'offer', sdp });
+    await subscriber.setLocalDescription(await subscriber.createAnswer());
+    if (subscriber !== this.subscriber) return;
+    this.link.say({ type: 'answer', neg, sdp: subscriber.localDescription?.sdp ?? '' });
+    this.assign();
+  }
+
+  /** Which arriving track is whose. */
+  private assign(): void {
+    const sections = this.subscriber?.getTransceivers() ?? [];
+    const found = this.slots.flatMap(({ mid, track }): [string, MediaStreamTrack][] => {
+      const section = sections.find((section) => section.mid === mid);
+      return section ? [[track, section.receiver.track]] : [];
+    });
+    this.remote.set(new Map(found));
+  }
+
+  /** A connection is dead, or the server began anew. */
+  private again(): void {
+    this.resume = null;
+    this.disconnect();
+    this.forget();
+    this.patch({ phase: 'joining', me: null });
+    this.link.say({ type: 'leave' });
+    this.later(AGAIN_MS, () => this.ask());
+  }
+
+  private end(): void {
+    this.later(0, null);
+    this.resume = null;
+    this.disconnect();
+    this.forget();
+    this.microphone?.stop();
+    this.microphone = null;
+    const { camera, screen } = this.local.get();
+    camera?.stop();
+    screen?.stop();
+    this.local.set({ camera: null, screen: null });
+    this.state.set({ ...OUT, problem: this.state.get().problem });
+  }
+
+  private disconnect(): void {
+    this.publisher?.close();
+    this.subscriber?.close();
+    this.publisher = null;
+    this.subscriber = null;
+    this.senders = {};
+    this.slots = [];
+    this.wanted = new Map();
+    this.remote.set(new Map());
+  }
+
+  /** Goes on without what is being worked on: what is asked of a connection that was closed meanwhile is never answered. */
+  private forget(): void {
+    this.queue = Promise.resolve();
+  }
+
+  /** A description that the browser does not take, or a connection that is gone. */
+  private fail(error: unknown): void {
+    if (this.state.get().phase === 'out') return;
+    const why = error instanceof Error ? ` (${error.message})` : '';
+    this.patch({ problem: `The call broke off${why}. Joining again…` });
+    this.again();
+  }
+
+  private tellAll(): void {
+    for (const source of ['microphone', 'camera', 'screen'] as const) this.tell(source);
+  }
+
+  private tell(source: Source): void {
+    const { phase, microphone, camera, screen } = this.state.get();
+    if (phase !== 'in') return;
+    const on = { camera, screen };
+    const state = source === 'microphone' ? microphone : on[source] ? 'on' : 'off';
+    this.link.say({ type: 'set', source, state });
+  }
+
+  private keep(part: { camera?: MediaStreamTrack | null; screen?: MediaStreamTrack | null }): void {
+    this.local.set({ ...this.local.get(), ...part });
+  }
+
+  private later(ms: number, run: (() => void) | null): void {
+    if (this.timer) clearTimeout(this.timer);
+    this.timer = run ? setTimeout(run, ms) : null;
+  }
+
+  private patch(part: Partial<CallState>): void {
+    this.state.set({ ...this.state.get(), ...part });
+  }
+}
+
+function exactly(device: string | null): MediaTrackConstraints {
+  return device === null ? {} : { deviceId: { exact: device } };
+}
+
+export function cameraWish(device: string | null): MediaTrackConstraints {
+  return {
+    ...exactly(device),
+    width: { ideal: 1280 },
+    height: { ideal: 720 },
+    frameRate: { ideal: 24, max: 30 },
+  };
+}
+
+function stopAll(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
+}

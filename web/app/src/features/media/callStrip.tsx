@@ -1,0 +1,205 @@
+/** The call beside the editor: a picture for each person and shared screen, what can be turned on and off, and the way out. */
+import { Mic, MicOff, MonitorUp, MonitorX, PhoneOff, TriangleAlert, Video, VideoOff, X } from 'lucide-react';
+import { useEffect, useState } from 'react';
+import { useStore } from '../../ui/store';
+import { Tip } from '../../ui/tip';
+import { useMay } from '../access/useAccess';
+import { useRoom } from '../room/roomContext';
+import { AudioOut } from './audioOut';
+import { tiles, wants } from './mediaModel';
+import { Stage } from './stage';
+import { TileView } from './tileView';
+import './media.css';
+
+export default function CallStrip() {
+  const { session } = useRoom();
+  const { call, media } = session;
+  const state = useStore(call.state);
+  const participants = useStore(media.participants);
+  const link = useStore(media.state);
+  const [staged, setStaged] = useState<string | null>(null);
+  const hidden = useHidden();
+  const all = tiles(participants, state.me);
+  const onStage = all.find((tile) => tile.key === staged) ?? null;
+
+  useEffect(() => {
+    if (state.phase === 'in') call.want(wants(participants, state.me, staged, hidden));
+  }, [call, participants, state.phase, state.me, staged, hidden]);
+
+  // A screen that somebody begins to share is what everybody is to look at.
+  const screen = all.find((tile) => tile.source === 'screen' && !tile.self)?.key ?? null;
+  useEffect(() => setStaged(screen), [screen]);
+
+  return (
+    <>
+      <aside className="call-strip" aria-label="Call" data-testid="call-strip" data-phase={state.phase}>
+        <ul className="tiles">
+          {all.map((tile) => (
+            <li key={tile.key}>
+              <TileView
+                tile={tile}
+                staged={tile.key === staged}
+                onStage={() => setStaged(tile.key === staged ? null : tile.key)}
+              />
+            </li>
+          ))}
+        </ul>
+        {(state.phase === 'joining' || link !== 'online') && (
+          <p className="call-waiting" role="status">
+            {link === 'online' ? 'Joining…' : 'The connection is lost. Coming back…'}
+          </p>
+        )}
+        <Messages />
+        <Controls />
+        <AudioOut />
+      </aside>
+      {onStage && <Stage tile={onStage} onClose={() => setStaged(null)} />}
+    </>
+  );
+}
+
+function Messages() {
+  const { call } = useRoom().session;
+  const { problem, asked } = useStore(call.state);
+  if (asked)
+    return (
+      <div className="call-message" role="alert" data-testid="asked">
+        <p>
+          {asked.by} asks you to {asked.source === 'microphone' ? 'unmute' : `turn on your ${asked.source}`}.
+        </p>
+        <div className="call-answers">
+          <button
+            type="button"
+            className="button"
+            data-kind="primary"
+            data-size="small"
+            data-testid="asked-yes"
+            onClick={() =>
+              void (asked.source === 'microphone' ? call.setMicrophone(true) : call.setCamera(true))
+            }
+          >
+            {asked.source === 'microphone' ? 'Unmute' : 'Turn on'}
+          </button>
+          <button
+            type="button"
+            className="button"
+            data-kind="quiet"
+            data-size="small"
+            onClick={() => call.dismiss()}
+          >
+            Not now
+          </button>
+        </div>
+      </div>
+    );
+  if (problem)
+    return (
+      <div className="call-message" data-tone="warn" role="alert" data-testid="call-problem">
+        <TriangleAlert size={13} aria-hidden />
+        <p>{problem}</p>
+        <button
+          type="button"
+          className="icon-button"
+          data-size="small"
+          aria-label="Dismiss"
+          onClick={() => call.dismiss()}
+        >
+          <X size={13} />
+        </button>
+      </div>
+    );
+  return null;
+}
+
+function Controls() {
+  const { call } = useRoom().session;
+  const { microphone, camera, screen } = useStore(call.state);
+  const maySpeak = useMay('publish_audio');
+  const mayShow = useMay('publish_video');
+  const mayShare = useMay('share_screen');
+  const speaking = microphone === 'on';
+  return (
+    <div className="call-controls" role="toolbar" aria-label="Call controls">
+      {maySpeak && (
+        <Control
+          id="microphone"
+          label={speaking ? 'Mute' : 'Unmute'}
+          on={speaking}
+          onPress={() => void call.setMicrophone(!speaking)}
+        >
+          {speaking ? <Mic size={16} /> : <MicOff size={16} />}
+        </Control>
+      )}
+      {mayShow && (
+        <Control
+          id="camera"
+          label={camera ? 'Turn the camera off' : 'Turn the camera on'}
+          on={camera}
+          onPress={() => void call.setCamera(!camera)}
+        >
+          {camera ? <Video size={16} /> : <VideoOff size={16} />}
+        </Control>
+      )}
+      {mayShare && (
+        <Control
+          id="screen"
+          label={screen ? 'Stop sharing the screen' : 'Share a screen'}
+          on={screen}
+          quiet
+          onPress={() => void call.setScreen(!screen)}
+        >
+          {screen ? <MonitorX size={16} /> : <MonitorUp size={16} />}
+        </Control>
+      )}
+      <Tip text="Leave the call">
+        <button
+          type="button"
+          className="call-control"
+          data-kind="leave"
+          data-testid="leave-call"
+          aria-label="Leave the call"
+          onClick={() => call.leave()}
+        >
+          <PhoneOff size={16} />
+        </button>
+      </Tip>
+    </div>
+  );
+}
+
+function Control(props: {
+  id: string;
+  label: string;
+  on: boolean;
+  /** Off is how it usually is: not shown as something that is missing. */
+  quiet?: boolean;
+  onPress: () => void;
+  children: React.ReactNode;
+}) {
+  return (
+    <Tip text={props.label}>
+      <button
+        type="button"
+        className="call-control"
+        data-testid={`control-${props.id}`}
+        data-off={(!props.on && !props.quiet) || undefined}
+        data-on={(props.on && props.quiet) || undefined}
+        aria-label={props.label}
+        aria-pressed={props.on}
+        onClick={props.onPress}
+      >
+        {props.children}
+      </button>
+    </Tip>
+  );
+}
+
+function useHidden(): boolean {
+  const [hidden, setHidden] = useState(document.hidden);
+  useEffect(() => {
+    const update = () => setHidden(document.hidden);
+    document.addEventListener('visibilitychange', update);
+    return () => document.removeEventListener('visibilitychange', update);
+  }, []);
+  return hidden;
+}

@@ -1,0 +1,100 @@
+/**
+ * The socket of a room's call: who is in it goes into stores, what is for this page alone to whoever listens. It comes back by
+ * itself. It knows nothing of media; `call.ts` does.
+ */
+import type { SessionStore } from '../../session/session';
+import { Store } from '../../ui/store';
+import { type FromPage, type Participant, readMessage, type ToPage } from './mediaModel';
+
+/** `gone`: for good, because this server has no calls or access ended. */
+export type MediaLinkState = 'connecting' | 'online' | 'away' | 'gone';
+
+const CLOSE_NO_SUCH = 4404;
+const CLOSE_FORBIDDEN = 4403;
+const CLOSE_UNKNOWN_SESSION = 4401;
+/** Pauses between attempts to come back. */
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 5000;
+
+export class MediaLink {
+  readonly state = new Store<MediaLinkState>('connecting');
+  readonly participants = new Store<readonly Participant[]>([]);
+  /** Ids of participants. */
+  readonly speakers = new Store<readonly string[]>([]);
+  /** Hears what is said to this page alone. */
+  onMessage: (message: ToPage) => void = () => undefined;
+  private socket: WebSocket | null = null;
+  private retryTimer: ReturnType<typeof setTimeout> | null = null;
+  private pause = FIRST_PAUSE_MS;
+  private destroyed = false;
+
+  constructor(
+    private readonly room: string,
+    private readonly sessions: SessionStore,
+  ) {
+    this.connect();
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    if (this.retryTimer) clearTimeout(this.retryTimer);
+    this.socket?.close();
+  }
+
+  /** False if it cannot be said now. */
+  say(message: FromPage): boolean {
+    if (this.socket?.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  private connect(): void {
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    const query = new URLSearchParams({ token: this.sessions.current?.token ?? '' });
+    const socket = new WebSocket(`${scheme}://${location.host}/api/v1/rooms/${this.room}/media?${query}`);
+    this.socket = socket;
+    socket.onopen = () => {
+      this.pause = FIRST_PAUSE_MS;
+      this.state.set('online');
+    };
+    socket.onmessage = ({ data }: MessageEvent<string>) => {
+      const message = readMessage(data);
+      if (message?.type === 'call') this.participants.set(message.participants);
+      else if (message?.type === 'speakers') this.speakers.set(message.participants);
+      else if (message) this.onMessage(message);
+    };
+    socket.onclose = (event) => this.onClose(event);
+  }
+
+  private onClose(event: CloseEvent): void {
+    if (this.destroyed) return;
+    this.socket = null;
+    this.speakers.set([]);
+    if (event.code === CLOSE_NO_SUCH || event.code === CLOSE_FORBIDDEN) {
+      this.participants.set([]);
+      this.state.set('gone');
+      return;
+    }
+    this.state.set('away');
+    if (event.code === CLOSE_UNKNOWN_SESSION) void this.recover();
+    else this.retry();
+  }
+
+  private retry(): void {
+    this.retryTimer = setTimeout(() => this.connect(), this.pause);
+    this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
+  }
+
+  private async recover(): Promise<void> {
+    try {
+      await this.sessions.recover(this.sessions.current?.token ?? '', this.room);
+    } catch {
+      // Access that ended is not had again by asking.
+      if (this.sessions.ended.get() !== null) {
+        this.state.set('gone');
+        return;
+      }
+    }
+    if (!this.destroyed) this.retry();
+  }
+}

@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { deviceWords, type Participant, readMessage, type Source, tiles, wants } from './mediaModel';
+
+function participant(id: string, ...sources: Source[]): Participant {
+  return {
+    id,
+    person: { id, name: id, color: '#000000' },
+    kind: 'person',
+    tracks: sources.map((source) => ({ id: `${id}/${source}`, source, muted: false })),
+    away: false,
+  };
+}
+
+describe('a call', () => {
+  it('shows screens first and oneself last', () => {
+    const call = [
+      participant('ada', 'camera'),
+      participant('bob', 'microphone'),
+      participant('eve', 'screen'),
+    ];
+    expect(tiles(call, 'ada').map((tile) => tile.key)).toEqual([
+      'eve/screen',
+      'bob/camera',
+      'eve/camera',
+      'ada/camera',
+    ]);
+  });
+
+  it('wants pictures as large as they are shown, and sound always', () => {
+    const call = [participant('ada', 'camera'), participant('bob', 'microphone', 'camera', 'screen')];
+    expect([...wants(call, 'ada', 'bob/screen', false)]).toEqual([
+      ['bob/camera', 'low'],
+      ['bob/screen', 'high'],
+    ]);
+    expect([...wants(call, 'ada', null, true)].map(([, layer]) => layer)).toEqual([null, null]);
+  });
+
+  it('reads what it knows and ignores the rest', () => {
+    expect(readMessage('{"type":"speakers","participants":["a"]}')).toEqual({
+      type: 'speakers',
+      participants: ['a'],
+    });
+    for (const bad of ['', 'nonsense', '{"type":"from the future"}']) expect(readMessage(bad)).toBe(null);
+  });
+
+  it('says what to do about a device', () => {
+    const error = (name: string) => new DOMException('', name);
+    expect(deviceWords(error('NotAllowedError'), 'camera')).toContain('Allow it next to the address');
+    expect(deviceWords(error('NotFoundError'), 'microphone')).toBe('There is no microphone here.');
+    expect(deviceWords(error('NotReadableError'), 'camera')).toContain('another program');
+    expect(deviceWords('x', 'screen')).toBe('The screen could not be shared.');
+  });
+});

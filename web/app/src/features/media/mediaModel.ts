@@ -1,0 +1,128 @@
+/** What goes over a call's WebSocket, and what views read from it. Pure; docs/protocols.md has the messages. */
+import type { Person } from '../../api/types';
+import { safeColor } from '../../ui/color';
+
+export type Source = 'microphone' | 'camera' | 'screen';
+export type Layer = 'low' | 'middle' | 'high';
+
+export interface Track {
+  /** `<participant>/<source>` */
+  id: string;
+  source: Source;
+  muted: boolean;
+}
+
+export interface Participant {
+  id: string;
+  person: Person;
+  kind: 'person' | 'agent';
+  tracks: Track[];
+  /** The connection is lost; they may come back. */
+  away: boolean;
+}
+
+export type ToPage =
+  | { type: 'call'; participants: Participant[] }
+  | { type: 'speakers'; participants: string[] }
+  | { type: 'joined'; participant: string; resume: string; resumed: boolean }
+  | { type: 'offer'; neg: number; sdp: string }
+  | { type: 'answer'; neg: number; sdp: string }
+  | { type: 'slots'; slots: { mid: string; track: string }[] }
+  | { type: 'muted'; source: Source; by: string }
+  | { type: 'asked'; source: Source; by: string }
+  | { type: 'refused'; message: string }
+  | { type: 'ended'; again: boolean };
+
+export type FromPage =
+  | { type: 'join'; resume: string | null }
+  | { type: 'offer'; neg: number; sdp: string; sections: { mid: string; source: Source }[] }
+  | { type: 'answer'; neg: number; sdp: string }
+  | { type: 'set'; source: Source; state: 'off' | 'muted' | 'on' }
+  | { type: 'want'; track: string; layer: Layer | null }
+  | { type: 'mute'; track: string }
+  | { type: 'ask'; track: string }
+  | { type: 'leave' };
+
+/** A message of the server, or `null` for one that this page does not know: the server may be newer. */
+export function readMessage(text: string): ToPage | null {
+  let message: ToPage;
+  try {
+    message = JSON.parse(text) as ToPage;
+  } catch {
+    return null;
+  }
+  switch (message.type) {
+    case 'call':
+      for (const { person } of message.participants) person.color = safeColor(person.color);
+      return message;
+    case 'speakers':
+    case 'joined':
+    case 'offer':
+    case 'answer':
+    case 'slots':
+    case 'muted':
+    case 'asked':
+    case 'refused':
+    case 'ended':
+      return message;
+    default:
+      return null;
+  }
+}
+
+export function trackOf(participant: Participant, source: Source): Track | null {
+  return participant.tracks.find((track) => track.source === source) ?? null;
+}
+
+/** What is in a call, as pictures: screens first, then people, oneself last, because one knows how one looks. */
+export interface Tile {
+  key: string;
+  participant: Participant;
+  source: 'camera' | 'screen';
+  self: boolean;
+}
+
+export function tiles(participants: readonly Participant[], me: string | null): Tile[] {
+  const tile = (participant: Participant, source: Tile['source']): Tile => ({
+    key: `${participant.id}/${source}`,
+    participant,
+    source,
+    self: participant.id === me,
+  });
+  const screens = participants.filter((one) => trackOf(one, 'screen')).map((one) => tile(one, 'screen'));
+  const people = participants.map((one) => tile(one, 'camera'));
+  return [...screens, ...people.filter((one) => !one.self), ...people.filter((one) => one.self)];
+}
+
+/** How much of each track this page can show. Nobody looks at a hidden page, but people listen to it. */
+export function wants(
+  participants: readonly Participant[],
+  me: string | null,
+  staged: string | null,
+  hidden: boolean,
+): Map<string, Layer | null> {
+  const wanted = new Map<string, Layer | null>();
+  for (const participant of participants) {
+    if (participant.id === me) continue;
+    for (const track of participant.tracks) {
+      if (track.source === 'microphone') continue;
+      wanted.set(track.id, hidden ? null : track.id === staged ? 'high' : 'low');
+    }
+  }
+  return wanted;
+}
+
+/** What a device's failure means, in words. */
+export function deviceWords(error: unknown, device: 'microphone' | 'camera' | 'screen'): string {
+  const name = error instanceof Error || error instanceof DOMException ? error.name : '';
+  if (device === 'screen')
+    return name === 'NotAllowedError'
+      ? 'The screen is not shared: the browser was told not to.'
+      : 'The screen could not be shared.';
+  if (name === 'NotAllowedError' || name === 'SecurityError')
+    return `The browser does not allow this page to use the ${device}. Allow it next to the address, then try again.`;
+  if (name === 'NotFoundError' || name === 'OverconstrainedError') return `There is no ${device} here.`;
+  if (name === 'NotReadableError' || name === 'AbortError')
+    return `The ${device} cannot be used right now; another program may be using it.`;
+  return `The ${device} could not be turned on.`;
+}

@@ -1,0 +1,92 @@
+/** One person or one shared screen in a call. A click makes it large; hosts can mute and ask. */
+import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, WifiOff } from 'lucide-react';
+import { initials } from '../../ui/color';
+import { useStore } from '../../ui/store';
+import { Tip } from '../../ui/tip';
+import { useMay } from '../access/useAccess';
+import { useRoom } from '../room/roomContext';
+import { type Tile, trackOf } from './mediaModel';
+import { VideoView } from './videoView';
+
+/** The picture of a tile, if there is one to show. */
+export function usePicture(tile: Tile): MediaStreamTrack | null {
+  const { call } = useRoom().session;
+  const remote = useStore(call.remote);
+  const local = useStore(call.local);
+  if (tile.self) return local[tile.source];
+  const track = trackOf(tile.participant, tile.source);
+  return track && !track.muted ? (remote.get(track.id) ?? null) : null;
+}
+
+export function TileView(props: { tile: Tile; staged: boolean; onStage: () => void }) {
+  const { tile, staged } = props;
+  const { participant, source, self } = tile;
+  const { call, media } = useRoom().session;
+  const moderator = useMay('moderate');
+  const speaking = useStore(media.speakers).includes(participant.id);
+  const picture = usePicture(tile);
+  const microphone = trackOf(participant, 'microphone');
+  const muted = microphone === null || microphone.muted;
+  const { name, color } = participant.person;
+  const shown = self ? 'You' : name;
+  const words = source === 'screen' ? `${self ? 'Your' : `${name}'s`} screen` : shown;
+  const large = picture !== null && !(self && source === 'screen');
+  return (
+    <div
+      className="tile"
+      data-testid="tile"
+      data-name={name}
+      data-source={source}
+      data-self={self || undefined}
+      data-speaking={(speaking && source === 'camera') || undefined}
+      data-muted={(source === 'camera' && muted) || undefined}
+      data-away={participant.away || undefined}
+      data-staged={staged || undefined}
+    >
+      {picture ? (
+        <VideoView track={picture} mirrored={self && source === 'camera'} whole={source === 'screen'} />
+      ) : (
+        <span className="tile-avatar" style={{ backgroundColor: color }} data-kind={participant.kind}>
+          {initials(name)}
+        </span>
+      )}
+      <span className="tile-name">
+        {participant.away ? (
+          <WifiOff size={12} aria-label="lost the connection" />
+        ) : source === 'screen' ? (
+          <MonitorUp size={12} aria-hidden />
+        ) : (
+          muted && <MicOff size={12} aria-label="muted" />
+        )}
+        <span>{words}</span>
+      </span>
+      <span className="tile-actions">
+        {moderator && !self && source === 'camera' && microphone && (
+          <Tip text={muted ? `Ask ${name} to unmute` : `Mute ${name}`}>
+            <button
+              type="button"
+              className="tile-action"
+              data-testid={muted ? 'ask-unmute' : 'mute-other'}
+              aria-label={muted ? `Ask ${name} to unmute` : `Mute ${name}`}
+              onClick={() => (muted ? call.askFor(microphone.id) : call.mute(microphone.id))}
+            >
+              {muted ? <Hand size={13} /> : <MicOff size={13} />}
+            </button>
+          </Tip>
+        )}
+        {large && (
+          <button
+            type="button"
+            className="tile-action"
+            data-testid="enlarge"
+            aria-label={staged ? `Show ${words} small` : `Show ${words} large`}
+            aria-pressed={staged}
+            onClick={props.onStage}
+          >
+            {staged ? <Minimize2 size={13} /> : <Maximize2 size={13} />}
+          </button>
+        )}
+      </span>
+    </div>
+  );
+}

@@ -1,0 +1,247 @@
+/** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
+import assert from 'node:assert/strict';
+import { scenario } from './support/scenario.mjs';
+import { stays, until } from './support/wait.mjs';
+
+const WITH_DEVICES = { permissions: ['microphone', 'camera'] };
+
+/** Somebody whose page keeps its connections where the test can ask them. */
+async function talker(stage, name, options = WITH_DEVICES) {
+  const person = await stage.person(name, options);
+  await person.context.addInitScript(() => {
+    const Native = window.RTCPeerConnection;
+    window.testPeers = [];
+    window.RTCPeerConnection = class extends Native {
+      constructor(...args) {
+        super(...args);
+        window.testPeers.push(this);
+      }
+    };
+    const NativeSocket = window.WebSocket;
+    window.WebSocket = class extends NativeSocket {
+      constructor(...args) {
+        super(...args);
+        if (this.url.includes('/media?')) window.testSocket = this;
+      }
+    };
+  });
+  return person;
+}
+
+/** What has arrived at this page, by kind. */
+const arrived = (person) =>
+  person.page.evaluate(async () => {
+    const all = { frames: 0, packets: 0, energy: 0, widths: [] };
+    for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected'))
+      for (const report of (await peer.getStats()).values()) {
+        if (report.type !== 'inbound-rtp') continue;
+        if (report.kind === 'video') {
+          all.frames += report.framesDecoded ?? 0;
+          if (report.frameWidth) all.widths.push(report.frameWidth);
+        } else {
+          all.packets += report.packetsReceived ?? 0;
+          all.energy += report.totalAudioEnergy ?? 0;
+        }
+      }
+    return all;
+  });
+
+/** Waits until more arrives than now. */
+async function more(person, what, by) {
+  const before = (await arrived(person))[what];
+  await until(`more ${what} at ${person.name}'s`, async () => (await arrived(person))[what] > before + by);
+}
+
+/** Nothing more than what is on its way. */
+async function noMore(person, what, slack, ms) {
+  await until(`no more ${what} at ${person.name}'s`, async () => {
+    const before = (await arrived(person))[what];
+    await new Promise((done) => setTimeout(done, 500));
+    return (await arrived(person))[what] - before <= slack;
+  });
+  const before = (await arrived(person))[what];
+  await stays(`${what} at ${person.name}'s`, ms, async () => (await arrived(person))[what] - before <= slack);
+}
+
+const tile = (person, name, source = 'camera') =>
+  person.page.locator(`[data-testid="tile"][data-name="${name}"][data-source="${source}"]`);
+
+const sees = (person, name, source) =>
+  tile(person, name, source).locator('[data-testid="video"][data-shown]').waitFor();
+
+async function joinCall(person, { microphone = false, camera = false } = {}) {
+  await person.get('call').click();
+  if (microphone) await person.get('preview-microphone').click();
+  if (camera) {
+    await person.get('preview-camera').click();
+    await person.page.locator('[data-testid="preview"] [data-testid="video"][data-shown]').waitFor();
+  }
+  await person.get('join-call').click();
+  await person.page.locator('[data-testid="call-strip"][data-phase="in"]').waitFor();
+}
+
+async function twoInARoom(stage, options) {
+  const server = await stage.server();
+  const ada = await talker(stage, 'Ada');
+  const bob = await talker(stage, 'Bob', options);
+  const room = await ada.createRoom(server, 'python');
+  await bob.join(server, room);
+  return { server, ada, bob };
+}
+
+scenario('two people hear and see each other, mute, and leave', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada);
+  await until(
+    'Bob to see that there is a call',
+    async () => (await bob.get('call-count').innerText()) === '1',
+  );
+  // One begins muted, and with the camera off.
+  assert.equal(await ada.get('control-microphone').getAttribute('aria-pressed'), 'false');
+  await joinCall(bob, { microphone: true, camera: true });
+  await sees(ada, 'Bob');
+  await ada.get('control-microphone').click();
+  await ada.get('control-camera').click();
+  await sees(bob, 'Ada');
+  for (const person of [ada, bob])
+    for (const [what, by] of [
+      ['frames', 20],
+      ['packets', 50],
+      ['energy', 0.0001],
+    ])
+      await more(person, what, by);
+  await tile(bob, 'Ada').and(bob.page.locator('[data-speaking]')).waitFor();
+
+  // The server passes nothing on of who is muted, whatever the page sends.
+  await ada.get('control-microphone').click();
+  await tile(bob, 'Ada').and(bob.page.locator('[data-muted]')).waitFor();
+  await noMore(bob, 'packets', 0, 1500);
+  await more(ada, 'packets', 20);
+  await ada.get('control-microphone').click();
+  await more(bob, 'packets', 20);
+
+  // A camera that goes off and on again comes back on the same line.
+  await ada.get('control-camera').click();
+  await until('the picture to be gone', async () => (await tile(bob, 'Ada').locator('video').count()) === 0);
+  await ada.get('control-camera').click();
+  await sees(bob, 'Ada');
+  await more(bob, 'frames', 20);
+
+  await ada.get('leave-call').click();
+  await ada.get('call-strip').waitFor({ state: 'detached' });
+  await tile(bob, 'Ada').waitFor({ state: 'detached' });
+  assert.equal(await ada.get('call-count').innerText(), '1');
+  await bob.get('leave-call').click();
+  await ada.get('call-count').waitFor({ state: 'detached' });
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario('a picture is sent as large as it is shown', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada, { camera: true });
+  await joinCall(bob);
+  await sees(bob, 'Ada');
+  // Small beside the editor, large on the stage.
+  await until('a small picture', async () => (await arrived(bob)).widths.includes(320));
+  await tile(bob, 'Ada').hover();
+  await tile(bob, 'Ada').getByTestId('enlarge').click();
+  await bob.get('stage').waitFor();
+  await until('a large picture', async () => (await arrived(bob)).widths.some((width) => width >= 640));
+  await bob.get('unstage').click();
+  await until('a small picture again', async () => (await arrived(bob)).widths.includes(320));
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario('a host mutes and asks, and only oneself unmutes', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada);
+  await joinCall(bob, { microphone: true });
+  await more(ada, 'packets', 20);
+  await tile(ada, 'Bob').hover();
+  await ada.get('mute-other').click();
+  await bob.get('call-problem').getByText('Ada muted you.').waitFor();
+  assert.equal(await bob.get('control-microphone').getAttribute('aria-pressed'), 'false');
+  await noMore(ada, 'packets', 0, 1000);
+  await tile(ada, 'Bob').hover();
+  await ada.get('ask-unmute').click();
+  await bob.get('asked').getByText('Ada asks you to unmute.').waitFor();
+  await noMore(ada, 'packets', 0, 500);
+  await bob.get('asked-yes').click();
+  await more(ada, 'packets', 20);
+  // Who is no host has no such buttons.
+  assert.equal(await bob.get('mute-other').count(), 0);
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario('who has no camera and no microphone takes part all the same', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage, {});
+  await joinCall(ada, { microphone: true, camera: true });
+  await bob.get('call').click();
+  await bob.get('preview-camera').click();
+  await bob.get('preview-problem').waitFor();
+  await bob.get('join-call').click();
+  await sees(bob, 'Ada');
+  await more(bob, 'frames', 20);
+  await more(bob, 'packets', 20);
+  await bob.get('control-microphone').click();
+  await bob.get('call-problem').waitFor();
+  await tile(ada, 'Bob').waitFor();
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario('a shared screen is what everybody looks at', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada);
+  await joinCall(bob);
+  await ada.get('control-screen').click();
+  await bob.get('stage').locator('[data-testid="video"][data-shown]').waitFor();
+  await more(bob, 'frames', 3);
+  await ada.get('control-screen').click();
+  await bob.get('stage').waitFor({ state: 'detached' });
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario(
+  'a lost connection to the room does not interrupt the call, and a reload leaves it',
+  async (stage) => {
+    const { ada, bob } = await twoInARoom(stage);
+    await joinCall(ada);
+    await joinCall(bob, { camera: true });
+    await sees(ada, 'Bob');
+    const peers = () => bob.page.evaluate(() => window.testPeers.length);
+    const before = await peers();
+    await bob.page.evaluate(() => {
+      window.testLost = window.testSocket;
+      window.testLost.close();
+    });
+    await until('Bob to be there by another socket', () =>
+      bob.page.evaluate(() => window.testSocket !== window.testLost && window.testSocket.readyState === 1),
+    );
+    await tile(ada, 'Bob').and(ada.page.locator(':not([data-away])')).waitFor();
+    await more(ada, 'frames', 20);
+    assert.equal(await tile(ada, 'Bob').count(), 1);
+    assert.equal(await peers(), before, 'he is the same participant');
+    await bob.page.reload();
+    await bob.inRoom();
+    await tile(ada, 'Bob').waitFor({ state: 'detached' });
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+);
+
+scenario('a restart of the server takes everybody back into the call', async (stage) => {
+  const { server, ada, bob } = await twoInARoom(stage);
+  await joinCall(ada, { microphone: true });
+  await joinCall(bob, { camera: true });
+  await sees(ada, 'Bob');
+  await server.kill();
+  await server.start();
+  await until('both to be in the call again', async () => {
+    const names = await ada.page
+      .locator('[data-testid="tile"][data-source="camera"]')
+      .evaluateAll((tiles) => tiles.map((tile) => tile.dataset.name));
+    return names.sort().join() === 'Ada,Bob';
+  });
+  await sees(ada, 'Bob');
+  await more(ada, 'frames', 20);
+  await more(bob, 'packets', 20);
+});
