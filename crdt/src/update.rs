@@ -135,10 +135,19 @@ pub struct Parsed<'a> {
     subdocuments: u32,
 }
 
-/// How many elements an update takes away that brings nothing; `None` if it brings something or is none.
-pub fn only_deleted(update: &[u8]) -> Option<u64> {
-    let update = parse(update).ok().filter(|update| update.structs.is_empty())?;
-    Some(update.deletes.iter().map(|range| u64::from(range.len)).sum())
+/// What an update does to a document's size, as far as can be seen without the document.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Weight {
+    pub brings_something: bool,
+    /// Elements that it takes away: characters, or whole values.
+    pub deleted: u64,
+}
+
+/// Weighs an update; `None` if it is none.
+pub fn weigh(update: &[u8]) -> Option<Weight> {
+    let update = parse(update).ok()?;
+    let deleted = update.deletes.iter().map(|range| u64::from(range.len)).sum();
+    Some(Weight { brings_something: !update.structs.is_empty(), deleted })
 }
 
 /// Reads an update and checks every rule that does not depend on a document.

@@ -9,7 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, protocol};
-use buildspaces_kernel::ids::RoomId;
+use buildspaces_kernel::ids::{ConnectionId, RoomId};
 use buildspaces_rooms::{CloseReason, Connection, Dialect, DocumentHandle, Error, Outbox};
 use bytes::Bytes;
 
@@ -162,11 +162,15 @@ async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch)
                 for message in messages {
                     if connection.receive(message).await.is_err() {
                         // The document ended, and says why at once or has said so already.
-                        return Some(why(socket).await);
+                        return Some(why(socket, &connection).await);
                     }
                 }
             }
-            Event::Ended(lanes) => return lanes.first().map(|(_, reason)| close_of(reason)),
+            Event::Ended(lanes) => {
+                if let Some(close) = end_of(&connection, &lanes) {
+                    return Some(close);
+                }
+            }
             Event::Quiet => socket.outbox().message(&Bytes::new(), Bytes::from_static(protocol::KEEP_ALIVE)),
             Event::Wrong(close) => return Some(close),
             Event::Gone => return None,
@@ -175,12 +179,20 @@ async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch)
     }
 }
 
+/// Why the document ended, if it did: an attempt to connect that came to nothing ends too.
+fn end_of(connection: &Connection, lanes: &[(ConnectionId, CloseReason)]) -> Option<Close> {
+    let own = lanes.iter().find(|(id, _)| *id == connection.id());
+    own.map(|(_, reason)| close_of(reason))
+}
+
 /// Waits for the reason why a document ended.
-async fn why(socket: &mut Socket) -> Close {
+async fn why(socket: &mut Socket, connection: &Connection) -> Close {
     loop {
         match socket.next().await {
             Event::Ended(lanes) => {
-                return lanes.first().map_or_else(|| close_of(&CloseReason::Failed), |(_, reason)| close_of(reason));
+                if let Some(close) = end_of(connection, &lanes) {
+                    return close;
+                }
             }
             Event::Binary(_) | Event::Text(_) | Event::Quiet | Event::Drained => {}
             Event::Wrong(_) | Event::Gone => return close_of(&CloseReason::Stopping),

@@ -27,7 +27,7 @@ use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::listener::Ear;
 use crate::outbox::{CloseReason, Full, Lane};
-use crate::ports::{Deletion, Record, Store, StoredDocument};
+use crate::ports::{Deletion, Record, Store, StoreError, StoredDocument};
 use crate::{Error, Present, RoomEvent, meters};
 use saving::{Append, ended, weight};
 
@@ -135,6 +135,7 @@ pub(crate) async fn run(setup: Setup) {
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
     Box::pin(async {
         actor.end(end).await;
+        actor.keep_what_waits().await;
         // Last, so that nobody waits for it to hear that the server stops.
         if matches!(end, End::Idle | End::Stopping) && actor.behind >= SNAPSHOT_AT_END_FROM {
             actor.snapshot().await;
@@ -586,11 +587,14 @@ impl Actor {
         if self.save().await { End::Stopping } else { End::Failed }
     }
 
-    /// Saves everything. False if the log does not take it.
+    /// Saves everything. False if the log does not take it, or, while the server runs, has no room now.
     async fn save(&mut self) -> bool {
         self.perform();
         self.start_append();
-        while self.append.is_some() {
+        while let Some(append) = &self.append {
+            if append.is_put_off() && !self.setup.tasks.is_cancelled() {
+                return false;
+            }
             let append = ended(&mut self.append).await;
             if let Err(error) = self.appended(append) {
                 tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
@@ -612,14 +616,23 @@ impl Actor {
             let _ = reply.send(Err(Error::Full));
             return None;
         }
-        let result = match self.save().await {
+        let is_saved = self.save().await;
+        self.look_after_the_log();
+        let result = match is_saved {
+            false if self.is_log_stuck => Err(Error::Full),
             false => Err(Error::Closed),
             true => match self.setup.store.bury(&self.setup.name, &deletion).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::Deleted),
+                Err(StoreError::Full(_)) => Err(Error::Full),
                 Err(error) => Err(error.into()),
             },
         };
+        if matches!(result, Err(Error::Full)) {
+            // Nothing is broken, so nobody is sent away.
+            let _ = reply.send(result);
+            return None;
+        }
         let is_deleted = matches!(result, Ok(()) | Err(Error::Deleted));
         let _ = reply.send(result);
         self.setup.mailbox.close();

@@ -292,7 +292,7 @@ impl Document {
             waiting: VecDeque::new(),
             full_state,
             is_log_stuck: false,
-            size: Size { max: usize::MAX, bytes: stored.bytes(), uncounted: stored.bytes() },
+            size: Size { max: usize::MAX, bytes: stored.bytes(), uncounted: stored.bytes(), has_shrunk: false },
         })
     }
 
@@ -641,17 +641,17 @@ impl Document {
     /// True if the document may grow by `update`. Deleting makes room, so it is always possible.
     fn has_room_for(&mut self, update: &[u8]) -> bool {
         let would_be = |size: &Size| size.bytes.saturating_add(update.len());
-        if would_be(&self.size) <= self.size.max / 2 {
+        if would_be(&self.size) <= self.size.max {
             return true;
         }
-        if let Some(deleted) = update::only_deleted(update) {
-            self.size.uncounted = self.size.uncounted.saturating_add(usize::try_from(deleted).unwrap_or(usize::MAX));
+        let makes_room = |weight: update::Weight| !weight.brings_something || weight.deleted >= update.len() as u64;
+        if update::weigh(update).is_some_and(makes_room) {
             return true;
         }
         // Updates were added up, and together they are smaller; but counting takes a while.
-        if would_be(&self.size) > self.size.max && self.size.uncounted > self.size.max / 16 {
-            self.size.bytes = self.replica.state().len();
-            self.size.uncounted = 0;
+        if self.size.has_shrunk || self.size.uncounted > self.size.max / 16 {
+            let bytes = self.replica.state().len();
+            self.size = Size { bytes, uncounted: 0, has_shrunk: false, ..self.size };
         }
         would_be(&self.size) <= self.size.max
     }
@@ -660,6 +660,10 @@ impl Document {
     fn changed(&mut self, update: &Bytes) {
         self.size.bytes += update.len();
         self.size.uncounted += update.len();
+        // What a deletion took away may be large, but only where it matters is it worth a look.
+        if self.size.bytes > self.size.max / 2 && !self.size.has_shrunk {
+            self.size.has_shrunk = update::weigh(update).is_some_and(|weight| weight.deleted > 0);
+        }
         self.full_state = self.full_state.take().and_then(|state| state.with(update));
     }
 }
@@ -669,8 +673,10 @@ impl Document {
 struct Size {
     max: usize,
     bytes: usize,
-    /// What came and went since it was counted.
+    /// What came since it was counted.
     uncounted: usize,
+    /// Something was deleted since.
+    has_shrunk: bool,
 }
 
 /// The answer to a newcomer who has nothing, shared by a storm of joins. While a large document is edited it is not written anew for

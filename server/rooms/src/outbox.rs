@@ -150,7 +150,7 @@ impl Waiting {
     fn merge(&mut self, first: usize) -> usize {
         let parts = &self.updates[first..];
         let Some(merged) = protocol::merge_updates(parts) else { return 0 };
-        let freed = parts.iter().map(Bytes::len).sum::<usize>().saturating_sub(merged.len());
+        let Some(freed) = parts.iter().map(Bytes::len).sum::<usize>().checked_sub(merged.len()) else { return 0 };
         self.updates.truncate(first);
         self.updates.push(merged);
         freed
@@ -402,7 +402,8 @@ impl Outbox {
                         let item = Item::Updates(waiting);
                         state.queue.push_front(Queued { address: address.clone(), item });
                     }
-                    match protocol::merge_updates(&bodies).filter(|_| bodies.len() > 1) {
+                    let merged = if bodies.len() > 1 { protocol::merge_updates(&bodies) } else { None };
+                    match merged {
                         Some(merged) => {
                             state.bytes += merged.len();
                             state.bytes -= bodies.iter().map(Bytes::len).sum::<usize>();

@@ -40,10 +40,17 @@ pub(super) struct Append {
     future: BoxFuture<'static, Result<(), StoreError>>,
 }
 
+impl Append {
+    /// True if it waits for space.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.pause.is_some()
+    }
+}
+
 impl Actor {
     /// Has the document only be read while the log takes no more.
     pub(super) fn look_after_the_log(&mut self) {
-        let is_stuck = self.append.as_ref().is_some_and(|append| append.pause.is_some())
+        let is_stuck = self.append.as_ref().is_some_and(Append::is_put_off)
             || self.unsaved.len() > MAX_UNSAVED
             || self.unsaved_bytes > MAX_UNSAVED_BYTES;
         if is_stuck != self.is_log_stuck {
@@ -114,6 +121,13 @@ impl Actor {
         let is_saved = self.append.is_none() && self.unsaved.is_empty();
         if let Some((_, keep)) = self.to_keep.take_if(|(seq, _)| is_saved || *seq <= self.saved) {
             self.setup.tasks.spawn("document snapshot", keep);
+        }
+    }
+
+    /// Keeps a state that still waited for the log, if it has reached it.
+    pub(super) async fn keep_what_waits(&mut self) {
+        if let Some((_, keep)) = self.to_keep.take_if(|(seq, _)| *seq <= self.saved) {
+            keep.await;
         }
     }
 

@@ -379,6 +379,43 @@ fn a_document_grows_only_so_far_and_deleting_makes_room() {
 }
 
 #[test]
+fn a_document_that_is_full_can_be_written_again_after_one_large_value_went() {
+    let mut f = Fixture::new(Access::Shared);
+    f.document = f.document.with_limit(4000);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    let images = replica.doc().get_or_insert_map("images");
+    for key in ["a", "b", "c"] {
+        let image = "x".repeat(1200);
+        let update = replica
+            .edit(|txn| {
+                yrs::Map::insert(&images, txn, key, image);
+            })
+            .expect("changed");
+        assert_eq!(names(&f.receive(ada, Message::Update(update.into())))[0], "edited");
+    }
+    let mut copy = Replica::new();
+    copy.apply(&replica.state()).expect("valid");
+    let line = typed(&mut copy, &"y".repeat(500));
+    assert_eq!(names(&f.receive(ada, Message::Update(line.clone()))), ["close"]);
+    let bo = f.join("bo", Role::Editor);
+    let deletion = replica
+        .edit(|txn| {
+            yrs::Map::remove(&images, txn, "a");
+        })
+        .expect("changed");
+    f.receive(bo, Message::Update(deletion.into()));
+    assert_eq!(names(&f.receive(bo, Message::Update(line)))[0], "edited");
+    // Everything is replaced by a little.
+    let root = copy.doc().get_or_insert_text("text");
+    let replaced = copy.edit(|txn| {
+        root.remove_range(txn, 0, 500);
+        root.insert(txn, 0, "z");
+    });
+    assert_eq!(names(&f.receive(bo, Message::Update(replaced.expect("changed").into())))[0], "edited");
+}
+
+#[test]
 fn a_y_sweet_reader_hears_that_all_is_saved_only_while_nothing_was_refused() {
     let mut f = Fixture::new(Access::Shared);
     let ask = || Message::SaveStatus(Bytes::from_static(&[1]));
