@@ -63,7 +63,8 @@ async fn typing_in_a_real_document_runs_its_text_and_shows_it() {
     let logs = real.room.projected_runs(RunsMap::Logs).await.expect("answers");
     assert_eq!(logs, [(run.to_string(), serde_json::json!("ok\n"))]);
     let sandbox = real.room.projected_runs(RunsMap::Sandbox).await.expect("answers");
-    assert_eq!(sandbox[0].1["state"], "ready");
+    let (_, state) = sandbox.iter().find(|(key, _)| key == "state").expect("beside its ports");
+    assert_eq!(state["state"], "ready");
 }
 
 #[tokio::test(start_paused = true)]
