@@ -249,7 +249,6 @@ struct Actor {
     /// Updates for the next append, and their bytes.
     unsaved: Vec<Record>,
     unsaved_bytes: usize,
-    is_log_stuck: bool,
     append: Option<Append>,
     requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
     next_ticket: Ticket,
@@ -280,7 +279,6 @@ impl Actor {
             effects: Vec::new(),
             unsaved: Vec::new(),
             unsaved_bytes: 0,
-            is_log_stuck: false,
             append: None,
             requests: HashMap::new(),
             next_ticket: 0,
@@ -612,14 +610,14 @@ impl Actor {
         let Removal { deletion, reply, .. } = removal;
         // Without space there is no knowing when everything is saved, nor a way to note a deletion.
         self.look_after_the_log();
-        if self.is_log_stuck {
+        if self.document.is_log_stuck() {
             let _ = reply.send(Err(Error::Full));
             return None;
         }
         let is_saved = self.save().await;
         self.look_after_the_log();
         let result = match is_saved {
-            false if self.is_log_stuck => Err(Error::Full),
+            false if self.document.is_log_stuck() => Err(Error::Full),
             false => Err(Error::Closed),
             true => match self.setup.store.bury(&self.setup.name, &deletion).await {
                 Ok(true) => Ok(()),

@@ -315,6 +315,11 @@ impl Document {
         self.peers.get(&peer).map(|peer| peer.dialect)
     }
 
+    /// True while clients' updates are left with them, see [`Input::LogStuck`].
+    pub(crate) fn is_log_stuck(&self) -> bool {
+        self.is_log_stuck
+    }
+
     /// True if nobody is connected and nothing waits.
     pub fn is_idle(&self) -> bool {
         self.peers.is_empty() && self.waiting.is_empty() && self.seq == self.durable

@@ -53,8 +53,7 @@ impl Actor {
         let is_stuck = self.append.as_ref().is_some_and(Append::is_put_off)
             || self.unsaved.len() > MAX_UNSAVED
             || self.unsaved_bytes > MAX_UNSAVED_BYTES;
-        if is_stuck != self.is_log_stuck {
-            self.is_log_stuck = is_stuck;
+        if is_stuck != self.document.is_log_stuck() {
             self.handle(Input::LogStuck(is_stuck));
             self.perform();
         }
