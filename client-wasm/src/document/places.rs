@@ -116,7 +116,9 @@ impl Places {
         let into = &mut self.chunks[chunk];
         into.len += new.iter().map(|run| run.len).sum::<u32>();
         let goes_on = run > 0 && new.first().is_some_and(|new| into.runs[run - 1].take(new));
-        into.runs.splice(run..run, new.into_iter().skip(usize::from(goes_on)));
+        for (at, new) in new.into_iter().skip(usize::from(goes_on)).enumerate() {
+            into.runs.insert(run + at, new);
+        }
         self.divide(chunk);
     }
 

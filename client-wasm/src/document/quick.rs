@@ -60,7 +60,7 @@ impl Document {
         if len == 0 {
             return Ok(false);
         }
-        self.edit_quickly(now, of, |places, _| places.remove(index, len).map(write::deletion))
+        self.edit_quickly(now, of, |places, _| Some(write::deletion(&places.remove(index, len)?)))
     }
 
     /// What was just inserted by walking was inserted here.

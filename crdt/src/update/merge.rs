@@ -270,7 +270,7 @@ fn write_beginning(out: &mut Vec<u8>, item: &Struct, bytes: &[u8], len: u32) -> 
     Ok(())
 }
 
-fn write_deletes(out: &mut Vec<u8>, deletes: &mut Vec<Deletion>) {
+pub(super) fn write_deletes(out: &mut Vec<u8>, deletes: &mut Vec<Deletion>) {
     deletes.sort_unstable_by_key(|range| (std::cmp::Reverse(range.client), range.clock));
     deletes.dedup_by(|next, range| {
         let joins = next.client == range.client && next.clock <= range.clock + range.len;

@@ -1,8 +1,7 @@
 //! Writes the update of one edit of a text whose neighbours are known, byte for byte as Yjs and yrs would.
 
-use std::cmp::Reverse;
-
-use super::{HAS_LEFT, HAS_RIGHT, Id, STRING, parse};
+use super::merge::write_deletes;
+use super::{Deletion, HAS_LEFT, HAS_RIGHT, Id, STRING, parse};
 use crate::history::Span;
 use crate::lib0::{write_var_bytes, write_var_uint};
 
@@ -54,27 +53,10 @@ pub fn inserted(update: &[u8]) -> Option<(Element, Option<Element>, Option<Eleme
 }
 
 /// Deletes elements.
-pub fn deletion(mut spans: Vec<Span>) -> Vec<u8> {
-    spans.sort_unstable_by_key(|span| (Reverse(span.client), span.clock));
-    spans.dedup_by(|next, span| {
-        let goes_on = next.client == span.client && next.clock == span.clock + span.len;
-        if goes_on {
-            span.len += next.len;
-        }
-        goes_on
-    });
-    let mut out = Vec::with_capacity(4 + spans.len() * 16);
+pub fn deletion(spans: &[Span]) -> Vec<u8> {
     // Nothing is brought.
-    out.push(0);
-    let by_client = || spans.chunk_by(|a, b| a.client == b.client);
-    write_var_uint(&mut out, by_client().count() as u64);
-    for spans in by_client() {
-        write_var_uint(&mut out, spans[0].client);
-        write_var_uint(&mut out, spans.len() as u64);
-        for span in spans {
-            write_var_uint(&mut out, span.clock);
-            write_var_uint(&mut out, span.len);
-        }
-    }
+    let mut out = vec![0];
+    let deletion = |span: &Span| Deletion { client: span.client, clock: span.clock as u32, len: span.len as u32 };
+    write_deletes(&mut out, &mut spans.iter().map(deletion).collect());
     out
 }
