@@ -196,6 +196,11 @@ impl Document {
 
     /// Opens a transaction: what follows, until [`Document::commit`], is one change. Changes outside of one are one each.
     pub fn begin(&mut self, now: u64, origin: Option<&str>) -> Result<(), Error> {
+        self.find_last_places();
+        self.start(now, origin)
+    }
+
+    fn start(&mut self, now: u64, origin: Option<&str>) -> Result<(), Error> {
         if self.open.is_some() {
             return Err(Error::Busy);
         }
@@ -211,8 +216,13 @@ impl Document {
     /// Ends the transaction. True if it changed anything.
     pub fn commit(&mut self) -> Result<bool, Error> {
         let Some(mut open) = self.open.take() else { return Ok(false) };
-        let update = open.with_dependent_mut(|_, txn| txn.has_changes().then(|| txn.encode_update_v1()));
+        let update = open.with_dependent_mut(|_, txn| {
+            // First, because yrs may take marks of formats away that nobody needs any more, and others must hear of that.
+            txn.commit();
+            txn.has_changes().then(|| txn.encode_update_v1())
+        });
         drop(open);
+        self.quick.learn(update.as_deref());
         let Some(update) = update else { return Ok(false) };
         self.note(update)?;
         Ok(true)
@@ -248,7 +258,7 @@ impl Document {
     ) -> Result<R, Error> {
         let is_own = !self.is_open();
         if is_own {
-            self.begin(now, None)?;
+            self.start(now, None)?;
         }
         let Self { open, replica, types, .. } = self;
         let result = with(open, replica, |txn| edit(txn, types));

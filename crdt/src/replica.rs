@@ -291,7 +291,7 @@ impl Replica {
     /// that stays open for longer than [`Replica::edit`] lasts. Nothing else may be applied before.
     pub fn note(&mut self, update: &[u8]) -> Result<(), Malformed> {
         let update = update::parse(update)?;
-        self.count(&update);
+        self.has_formats |= update.has_formats();
         match self.gate.admit(&update, Source::Own)? {
             Verdict::Ready => Ok(()),
             Verdict::Missing => Err(Malformed("a change of this document that builds on another one")),

@@ -10,7 +10,7 @@
 //! is no insertion.
 
 use buildspaces_crdt::history::{self, Span};
-use buildspaces_crdt::update::write::Element;
+use buildspaces_crdt::update::write::{Element, Neighbours};
 
 /// Runs in a chunk before it is cut in two.
 const CHUNK: usize = 64;
@@ -48,9 +48,6 @@ enum Before {
     This(Element),
 }
 
-/// The elements before and behind an insertion.
-pub(super) type Neighbours = (Option<Element>, Option<Element>);
-
 /// Behind `offset` elements (at least one) of a run; `None` is the start of the text.
 type Cursor = Option<(usize, usize, u32)>;
 
@@ -72,8 +69,8 @@ impl Places {
         self.chunks.iter().map(|chunk| chunk.len).sum()
     }
 
-    /// Notes that `text` is inserted at `index`, its first element being `first`. Returns between what. `None`, and nothing is noted, if
-    /// that is not known, there is no such index, or it lies within a pair.
+    /// Notes that `text` is inserted at `index`, its first element being `first`. Returns between what, which is one element at least. `None`,
+    /// and nothing is noted, if that is not known, there is nothing, there is no such index, or it lies within a pair.
     pub(super) fn insert(&mut self, index: u32, first: Element, text: &str) -> Option<Neighbours> {
         let at = self.find(index)?;
         let left = match self.before(at) {
@@ -82,6 +79,9 @@ impl Places {
             Before::This(left) => Some(left),
         };
         let neighbours = (left, self.behind(at));
+        if neighbours == (None, None) {
+            return None;
+        }
         self.place(at, first, left, text);
         Some(neighbours)
     }
@@ -315,7 +315,8 @@ mod tests {
     #[test]
     fn neighbours_are_those_in_the_list() {
         let mut places = empty();
-        assert_eq!(places.insert(0, of(0), "abc"), Some((None, None)));
+        assert_eq!(places.insert(0, of(0), "abc"), None, "there is nothing that could be named");
+        assert!(places.learn(0, of(0), (None, None), "abc"));
         assert_eq!(places.insert(1, of(3), "x"), Some((Some(of(0)), Some(of(1)))));
         assert_eq!(places.insert(0, of(4), "y"), Some((None, Some(of(0)))));
         assert_eq!(places.insert(5, of(5), "z"), Some((Some(of(2)), None)));
@@ -333,7 +334,7 @@ mod tests {
     #[test]
     fn no_index_is_within_a_pair() {
         let mut places = empty();
-        places.insert(0, of(0), "a😀b😀");
+        places.learn(0, of(0), (None, None), "a😀b😀");
         assert_eq!(places.insert(2, of(6), "x"), None);
         assert_eq!(places.remove(1, 1), None);
         assert_eq!(places.remove(2, 1), None);
@@ -359,7 +360,8 @@ mod tests {
     #[test]
     fn what_goes_on_is_one_run_and_chunks_stay_short() {
         let mut places = empty();
-        for clock in 0..1_000 {
+        places.learn(0, of(0), (None, None), "a");
+        for clock in 1..1_000 {
             places.insert(clock, of(clock), "a");
         }
         assert_eq!(places.chunks[0].runs.len(), 1);

@@ -19,9 +19,17 @@ pub(super) const PATIENCE: u32 = 8;
 /// What is known of the places of one text.
 #[derive(Default)]
 pub(super) struct Quick {
-    known: Option<(TypeId, Places)>,
-    /// Edits by walking since the places were last looked for.
+    known: Option<Known>,
+    /// Edits by walking since the places were last looked for, and the text of the last of them.
     pub(super) walked: u32,
+    last: Option<TypeId>,
+}
+
+struct Known {
+    of: TypeId,
+    places: Places,
+    /// What is inserted by walking in the transaction at hand. Until that is over, the places are not those of the text.
+    lesson: Option<(u32, String)>,
 }
 
 impl Quick {
@@ -30,16 +38,38 @@ impl Quick {
         self.known = None;
     }
 
-    /// A text is edited in another way.
+    /// A text is edited by walking.
     pub(super) fn walk(&mut self, of: TypeId) {
         self.walked = self.walked.saturating_add(1);
-        if self.knows(of) {
+        self.last = Some(of);
+        if self.known.as_ref().is_some_and(|known| known.of == of) {
             self.forget();
         }
     }
 
+    /// Text is inserted by walking where the places were not enough.
+    pub(super) fn walk_to_learn(&mut self, index: u32, chunk: &str) {
+        if let Some(known) = &mut self.known {
+            known.lesson = Some((index, chunk.to_owned()));
+        }
+    }
+
+    /// A transaction is over and this is what it did, if anything.
+    pub(super) fn learn(&mut self, update: Option<&[u8]>) {
+        let Some(known) = &mut self.known else { return };
+        let Some((index, chunk)) = known.lesson.take() else { return };
+        let is_learnt = update.and_then(write::inserted).is_some_and(|(first, neighbours)| {
+            // It is the only thing that the transaction did, so it is the insertion that was walked for.
+            known.places.learn(index, first, neighbours, &chunk)
+        });
+        if !is_learnt {
+            self.forget();
+        }
+    }
+
+    /// True if edits of this text can be made by its places.
     pub(super) fn knows(&self, of: TypeId) -> bool {
-        self.known.as_ref().is_some_and(|(known, _)| *known == of)
+        self.known.as_ref().is_some_and(|known| known.of == of && known.lesson.is_none())
     }
 }
 
@@ -50,8 +80,8 @@ impl Document {
             return Ok(false);
         }
         self.edit_quickly(now, of, |places, first| {
-            let (left, right) = places.insert(index, first, chunk)?;
-            write::insertion(first, left, right, chunk)
+            let neighbours = places.insert(index, first, chunk)?;
+            Some(write::insertion(first, neighbours, chunk))
         })
     }
 
@@ -63,20 +93,11 @@ impl Document {
         self.edit_quickly(now, of, |places, _| Some(write::deletion(&places.remove(index, len)?)))
     }
 
-    /// What was just inserted by walking was inserted here.
-    pub(super) fn learn(&mut self, index: u32, chunk: &str) {
-        let Some((_, places)) = &mut self.quick.known else { return };
-        let inserted = self.updates.last().and_then(|update| write::inserted(update));
-        let is_learnt = inserted.is_some_and(|(first, left, right)| places.learn(index, first, (left, right), chunk));
-        if !is_learnt {
-            self.quick.forget();
-        }
-    }
-
     fn edit_quickly(
         &mut self,
         now: u64,
         of: TypeId,
+        // Gives nothing if it noted nothing.
         edit: impl FnOnce(&mut Places, Element) -> Option<Vec<u8>>,
     ) -> Result<bool, Error> {
         if !self.quick.knows(of) && !self.find_places(of) {
@@ -84,11 +105,11 @@ impl Document {
         }
         let is_own = !self.is_open();
         if is_own {
-            self.begin(now, None)?;
+            self.start(now, None)?;
         }
         let client = self.client_id();
         let Self { open, replica, quick, .. } = self;
-        let Some((_, places)) = &mut quick.known else { return Ok(false) };
+        let Some(Known { places, .. }) = &mut quick.known else { return Ok(false) };
         let written = with(open, replica, |txn| {
             let update = edit(places, Element { client, clock: txn.store().get_local_state() })?;
             let applied = Update::decode_v1(&update).map_err(|e| e.to_string());
@@ -112,6 +133,15 @@ impl Document {
         }
     }
 
+    /// Looks for the places of the text that was edited last, if that pays now. Whoever edits within transactions has it done here.
+    pub(super) fn find_last_places(&mut self) {
+        if let Some(of) = self.quick.last
+            && !self.quick.knows(of)
+        {
+            self.find_places(of);
+        }
+    }
+
     fn find_places(&mut self, of: TypeId) -> bool {
         if self.is_open() || self.quick.walked < PATIENCE || self.replica.has_formats() {
             return false;
@@ -122,7 +152,7 @@ impl Document {
         // What is embedded is no text, and has a place all the same.
         let is_whole = self.text_len(of) == Ok(places.len());
         if is_whole {
-            self.quick.known = Some((of, places));
+            self.quick.known = Some(Known { of, places, lesson: None });
         }
         is_whole
     }

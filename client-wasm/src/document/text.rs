@@ -51,11 +51,12 @@ impl Document {
             self.has_pairs |= has_pair(chunk);
             return Ok(());
         }
-        let learns = attributes.is_none() && !chunk.is_empty() && !self.is_open() && self.quick.knows(of);
-        if !learns {
+        if attributes.is_none() && !chunk.is_empty() && self.quick.knows(of) {
+            self.quick.walk_to_learn(index, chunk);
+        } else {
             self.quick.walk(of);
         }
-        self.edit(now, |txn, types| {
+        let edited = self.edit(now, |txn, types| {
             let text = text(txn, types, of)?;
             check(txn, &text, has_pairs, &[index])?;
             match attributes {
@@ -64,12 +65,13 @@ impl Document {
                 None => text.insert(txn, index, chunk),
             }
             Ok(())
-        })?;
-        self.has_pairs |= has_pair(chunk);
-        if learns {
-            self.learn(index, chunk);
+        });
+        match edited {
+            Ok(()) => self.has_pairs |= has_pair(chunk),
+            // There is nothing to be learnt.
+            Err(_) => self.quick.forget(),
         }
-        Ok(())
+        edited
     }
 
     /// Inserts something that is no text and counts as one unit.

@@ -19,12 +19,12 @@ impl Element {
     }
 }
 
-/// Inserts `text`, whose first element becomes `first`, between two neighbours. `None` if it has none: then the update would have to name
-/// the list.
-pub fn insertion(first: Element, left: Option<Element>, right: Option<Element>, text: &str) -> Option<Vec<u8>> {
-    if left.is_none() && right.is_none() {
-        return None;
-    }
+/// The elements before and behind an insertion, deleted or not.
+pub type Neighbours = (Option<Element>, Option<Element>);
+
+/// Inserts `text`, whose first element becomes `first`, between two neighbours, of which there is one at least: else the list would have to
+/// be named.
+pub fn insertion(first: Element, (left, right): Neighbours, text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 40);
     // One client with one struct.
     out.extend([1, 1]);
@@ -37,11 +37,11 @@ pub fn insertion(first: Element, left: Option<Element>, right: Option<Element>, 
     write_var_bytes(&mut out, text.as_bytes());
     // Nothing is deleted.
     out.push(0);
-    Some(out)
+    out
 }
 
 /// Where an update, if it does nothing else, inserts text: its first element, and the neighbours.
-pub fn inserted(update: &[u8]) -> Option<(Element, Option<Element>, Option<Element>)> {
+pub fn inserted(update: &[u8]) -> Option<(Element, Neighbours)> {
     let update = parse(update).ok()?;
     let ([section], [item], []) = (update.sections.as_slice(), update.structs.as_slice(), update.deletes.as_slice())
     else {
@@ -49,7 +49,7 @@ pub fn inserted(update: &[u8]) -> Option<(Element, Option<Element>, Option<Eleme
     };
     let element = |id: Id| Element { client: id.client, clock: id.clock };
     let first = Element { client: section.client, clock: item.clock };
-    (item.kind == STRING).then(|| (first, item.left.map(element), item.right.map(element)))
+    (item.kind == STRING).then(|| (first, (item.left.map(element), item.right.map(element))))
 }
 
 /// Deletes elements.
