@@ -311,7 +311,10 @@ impl Actor {
                     }
                     lengthy(self.is_lengthy(), || self.take_turn());
                 }
-                () = sleep_until(self.document.wake_at()) => {}
+                () = sleep_until(self.document.wake_at()) => {
+                    let is_lengthy = self.setup.share.is_large() && self.document.has_questions();
+                    lengthy(is_lengthy, || self.document.end_turn(Instant::now(), &mut self.effects));
+                }
                 () = self.setup.share.asked_to_leave() => {
                     if self.document.is_idle() && self.append.is_none() && (self.setup.retire)() {
                         return End::Idle;
