@@ -31,7 +31,7 @@ const QUEUE: usize = 1024;
 
 /// Documents whose place in the log is remembered although nothing of theirs is in the journal. Past it they are forgotten
 /// and read again.
-const MAX_REMEMBERED: usize = 16_384;
+const MAX_REMEMBERED: usize = 4_096;
 
 /// A cheap handle to the log.
 #[derive(Clone)]
@@ -229,8 +229,12 @@ impl State {
         let Some((first, _)) = place.chunks.front() else { return };
         self.unsettled.remove(&(*first, document.clone()));
         self.bytes -= place.chunks.drain(..count).map(|(_, chunk)| chunk.bytes()).sum::<usize>();
-        if let Some((next, _)) = place.chunks.front() {
-            self.unsettled.insert((*next, document.clone()));
+        match place.chunks.front() {
+            Some((next, _)) => {
+                self.unsettled.insert((*next, document.clone()));
+            }
+            // Most documents are written now and then, and there are many of them.
+            None => place.chunks = VecDeque::new(),
         }
     }
 
