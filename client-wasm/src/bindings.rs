@@ -129,8 +129,9 @@ impl Core {
         Some(effects.iter().map(effects::to_js).collect())
     }
 
-    pub fn open(&mut self, now: f64, name: &str) -> u32 {
-        self.client.open(millis(now), name).0
+    pub fn open(&mut self, now: f64, name: &str, keeps_deleted: bool) -> u32 {
+        let make = if keeps_deleted { Document::keeping_deleted } else { Document::new };
+        self.client.open_with(millis(now), name, make).0
     }
 
     pub fn close(&mut self, document: u32) {
@@ -213,6 +214,16 @@ impl Core {
 
     pub fn state(&self, document: u32) -> Result<Uint8Array, JsValue> {
         let state = self.document(document)?.state().map_err(|error| thrown(&error))?;
+        Ok(Uint8Array::from(state.as_slice()))
+    }
+
+    pub fn snapshot(&self, document: u32) -> Result<Uint8Array, JsValue> {
+        let snapshot = self.document(document)?.snapshot().map_err(|error| thrown(&error))?;
+        Ok(Uint8Array::from(snapshot.as_slice()))
+    }
+
+    pub fn state_at(&self, document: u32, snapshot: &[u8]) -> Result<Uint8Array, JsValue> {
+        let state = self.document(document)?.state_at(snapshot).map_err(|error| thrown(&error))?;
         Ok(Uint8Array::from(state.as_slice()))
     }
 

@@ -10,7 +10,9 @@
 mod history;
 mod nodes;
 mod observe;
+mod places;
 mod position;
+mod quick;
 mod sequence;
 #[cfg(test)]
 mod tests;
@@ -83,6 +85,9 @@ pub enum Error {
     /// The bytes are no update, or one that no document may take.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The bytes are no snapshot that can be read here.
+    #[error(transparent)]
+    Snapshot(#[from] replica::SnapshotError),
     /// The document is empty now: open it anew.
     #[error("the document could not be kept whole: {0}")]
     Broken(String),
@@ -121,6 +126,7 @@ pub struct Document {
     /// Milliseconds; what the undo managers take for the time.
     now: Arc<AtomicU64>,
     has_pairs: bool,
+    quick: quick::Quick,
     is_read_only: bool,
 }
 
@@ -133,15 +139,25 @@ impl Default for Document {
 impl Document {
     /// An empty document under a new random client id.
     pub fn new() -> Self {
+        Self::of(Replica::new())
+    }
+
+    /// The same, in which what is deleted stays in memory, so that it can be read as it was at a snapshot.
+    pub fn keeping_deleted() -> Self {
+        Self::of(Replica::keeping_deleted())
+    }
+
+    fn of(replica: Replica) -> Self {
         Self {
             undo: Vec::new(),
             open: None,
-            replica: Replica::new(),
+            replica,
             types: Types::default(),
             seen: observe::Seen::default(),
             updates: Vec::new(),
             now: Arc::default(),
             has_pairs: false,
+            quick: quick::Quick::default(),
             is_read_only: false,
         }
     }
@@ -210,11 +226,18 @@ impl Document {
     fn note(&mut self, update: Vec<u8>) -> Result<(), Error> {
         if let Err(error) = self.replica.note(&update) {
             // It is in the document but nobody else could take it; going on would make this replica another one for good.
-            self.replica = Replica::new();
-            return Err(Error::Broken(error.to_string()));
+            return Err(self.give_up(error.to_string()));
         }
         self.updates.push(update);
         Ok(())
+    }
+
+    /// Empties the document, which is not what it should be.
+    fn give_up(&mut self, cause: String) -> Error {
+        self.open = None;
+        self.quick.forget();
+        self.replica = Replica::new();
+        Error::Broken(cause)
     }
 
     /// Runs `edit` in the open transaction, or in one of its own.
@@ -259,6 +282,7 @@ impl Document {
         apply: impl Fn(&mut Replica, &[u8]) -> Result<Applied, replica::Error>,
     ) -> Result<Applied, Error> {
         self.not_open()?;
+        self.quick.forget();
         let applied = match apply(&mut self.replica, update) {
             Err(replica::Error::Malformed(error)) if update.len() > PART_BYTES => {
                 // Whoever has a document of thousands of clients sends it as one update, which is too much at once; in parts it is not.
@@ -287,6 +311,18 @@ impl Document {
     pub fn state(&self) -> Result<Vec<u8>, Error> {
         self.not_open()?;
         Ok(self.replica.state())
+    }
+
+    /// What the document is now, in few bytes: a snapshot as Yjs encodes it.
+    pub fn snapshot(&self) -> Result<Vec<u8>, Error> {
+        self.not_open()?;
+        Ok(self.replica.snapshot())
+    }
+
+    /// The whole document as it was at a snapshot, as one update. Needs [`Document::keeping_deleted`].
+    pub fn state_at(&self, snapshot: &[u8]) -> Result<Vec<u8>, Error> {
+        self.not_open()?;
+        Ok(self.replica.state_at(snapshot)?)
     }
 
     /// What a replica with `state_vector` lacks.

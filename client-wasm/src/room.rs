@@ -213,6 +213,11 @@ impl RoomClient {
 
     /// Opens a document, or returns the one of this name that is open.
     pub fn open(&mut self, now: u64, name: &str) -> DocumentId {
+        self.open_with(now, name, Document::new)
+    }
+
+    /// The same; `make` makes the document, which is empty, if none of this name is open.
+    pub fn open_with(&mut self, now: u64, name: &str, make: impl FnOnce() -> Document) -> DocumentId {
         if let Some((id, _)) = self.documents.iter().find(|(_, entry)| entry.name == name) {
             return *id;
         }
@@ -220,7 +225,7 @@ impl RoomClient {
         let id = DocumentId(self.next);
         self.next += 1;
         self.addresses.insert(address.clone(), id);
-        self.documents.insert(id, Entry::new(id, name.to_owned(), address));
+        self.documents.insert(id, Entry::new(id, name.to_owned(), address, make()));
         if self.is_wanted {
             match self.connection {
                 Connection::Off => self.attempt(now),
@@ -263,6 +268,11 @@ impl RoomClient {
             Some(session) => hocuspocus::address(&format!("{name}\0{session}")),
             None => hocuspocus::address(name),
         }
+    }
+
+    /// What an open document is called.
+    pub fn name(&self, id: DocumentId) -> Option<&str> {
+        self.documents.get(&id).map(|entry| entry.name.as_str())
     }
 
     pub fn document(&self, id: DocumentId) -> Option<&Document> {

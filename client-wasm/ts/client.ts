@@ -49,6 +49,11 @@ export interface Options {
   longestPauseMs?: number;
 }
 
+export interface OpenOptions {
+  /** What is deleted from now on stays in memory, so that the document can be read as it was at a snapshot. Counts for who opens it first. */
+  keepDeleted?: boolean;
+}
+
 /** As much of a browser's WebSocket as is used. */
 export interface Socket {
   binaryType: string;
@@ -107,8 +112,8 @@ export class RoomClient extends EventTarget {
   }
 
   /** Opens a document, or returns the one of this name that is open. */
-  open(name: string): Doc {
-    const id = this.call((core) => core.open(now(), name));
+  open(name: string, { keepDeleted = false }: OpenOptions = {}): Doc {
+    const id = this.call((core) => core.open(now(), name, keepDeleted));
     let doc = this.#docs.get(id);
     if (!doc) {
       doc = new Doc(this, id, name);
@@ -351,6 +356,13 @@ export async function connect(options: Options & { url: string }): Promise<RoomC
 }
 
 /** A document without any connection. The module must be loaded. */
-export function createDocument(name = 'document'): Doc {
-  return new RoomClient().open(name);
+export function createDocument(name = 'document', options: OpenOptions = {}): Doc {
+  return new RoomClient().open(name, options);
+}
+
+/** A document as it was at a snapshot, as one of its own without any connection. */
+export function documentAt(doc: Doc, snapshot: Uint8Array): Doc {
+  const past = createDocument(doc.name);
+  past.applyUpdate(doc.encodeStateAt(snapshot));
+  return past;
 }

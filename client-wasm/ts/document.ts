@@ -165,6 +165,16 @@ export class Doc extends EventTarget {
     return this.read((core, doc) => core.state_vector(doc));
   }
 
+  /** What the document is now, in few bytes, as Yjs' `encodeSnapshot` writes it. */
+  snapshot(): Uint8Array {
+    return this.read((core, doc) => core.snapshot(doc));
+  }
+
+  /** The whole document as it was at a snapshot, as one Yjs update. Only a document that was opened with `keepDeleted` can say. */
+  encodeStateAt(snapshot: Uint8Array): Uint8Array {
+    return this.read((core, doc) => core.state_at(doc, snapshot));
+  }
+
   /** What somebody with `stateVector` lacks, as an update. */
   diff(stateVector: Uint8Array): Uint8Array {
     return this.read((core, doc) => core.diff(doc, stateVector));

@@ -13,6 +13,8 @@ export {
 export {
   connect,
   createDocument,
+  documentAt,
+  type OpenOptions,
   type Options,
   RoomClient,
   type TokenSource,

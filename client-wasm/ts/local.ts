@@ -74,7 +74,7 @@ function integrate(core: Core, doc: number, updates: Uint8Array[]): { changed: n
 function merge(updates: Uint8Array[]): Uint8Array[] {
   const core = new Core(1, 1, 0, () => undefined);
   try {
-    const doc = core.open(0, '');
+    const doc = core.open(0, '', false);
     const { early } = integrate(core, doc, updates);
     return [core.state(doc), ...early];
   } finally {

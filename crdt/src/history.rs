@@ -56,20 +56,30 @@ impl Run {
 
 /// The text at `root`, cut where another client went on or something was inserted between.
 pub fn runs(replica: &Replica, root: &str) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for piece in pieces(replica, root) {
+        match runs.last_mut() {
+            Some(last) if last.client == piece.client && last.clock + last.len() == piece.clock => {
+                last.text.push_str(&piece.text);
+            }
+            _ => runs.push(piece),
+        }
+    }
+    runs
+}
+
+/// The text at `root` in the pieces that its list has: within one, the elements are neighbours; between two, there may be deleted ones.
+pub fn pieces(replica: &Replica, root: &str) -> Vec<Run> {
     let Some(text) = replica.doc().transact().get_text(root) else { return Vec::new() };
     let mut txn = replica.doc().transact_mut();
     // Compared with a document that has nothing everything was inserted, and so yrs tells the id of each piece.
     let (now, nothing) = (txn.snapshot(), Snapshot::new(StateVector::default(), IdSet::new()));
-    let mut runs: Vec<Run> = Vec::new();
-    for piece in text.diff_range(&mut txn, Some(&now), Some(&nothing), YChange::identity) {
-        let (Out::Any(Any::String(text)), Some(change)) = (piece.insert, piece.ychange) else { continue };
-        let (client, clock) = (change.id.client.get(), u64::from(change.id.clock));
-        match runs.last_mut() {
-            Some(last) if last.client == client && last.clock + last.len() == clock => last.text.push_str(&text),
-            _ => runs.push(Run { client, clock, text: text.to_string() }),
-        }
-    }
-    runs
+    let pieces = text.diff_range(&mut txn, Some(&now), Some(&nothing), YChange::identity);
+    let run = |piece: yrs::types::text::Diff<YChange>| {
+        let (Out::Any(Any::String(text)), Some(change)) = (piece.insert, piece.ychange) else { return None };
+        Some(Run { client: change.id.client.get(), clock: change.id.clock.into(), text: text.to_string() })
+    };
+    pieces.into_iter().filter_map(run).collect()
 }
 
 /// Who inserted and who deleted each element, learnt from the updates of a log in their order. `A` stands for an author

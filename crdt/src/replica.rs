@@ -6,6 +6,8 @@
 //! **Invariant:** what the gate knows is what the `yrs` document holds. So every change passes [`Replica::apply`], [`Replica::load`]
 //! or [`Replica::edit`], or is reported by [`Replica::note`]; any other transaction opened on [`Replica::doc`] only reads.
 
+mod snapshot;
+
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -23,6 +25,7 @@ use crate::Malformed;
 use crate::text;
 use crate::update::gate::{Gate, Source, Verdict};
 use crate::update::{self, Parsed, subdocuments};
+pub use snapshot::SnapshotError;
 
 /// A document of this process.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub struct Replica {
     /// What it holds for yrs is not what it is: see [`subdocuments`].
     is_disguised: bool,
     has_subdocument: bool,
+    has_formats: bool,
 }
 
 /// What became of an update.
@@ -79,11 +83,17 @@ impl Replica {
     /// The id is never one used before: an update that was lost in a crash after others saw it must
     /// not share ids with what is written next.
     pub fn new() -> Self {
-        Self { doc: Lazy::default(), gate: Gate::default(), is_disguised: false, has_subdocument: false }
+        Self {
+            doc: Lazy::default(),
+            gate: Gate::default(),
+            is_disguised: false,
+            has_subdocument: false,
+            has_formats: false,
+        }
     }
 
     /// As [`Replica::new`], but what is deleted stays in memory, so that it can come back.
-    pub(crate) fn keeping_deleted() -> Self {
+    pub fn keeping_deleted() -> Self {
         let options = Options { offset_kind: OffsetKind::Utf16, skip_gc: true, ..Options::default() };
         Self { doc: Doc::with_options(options).into(), ..Self::new() }
     }
@@ -183,6 +193,7 @@ impl Replica {
     fn count(&mut self, update: &Parsed<'_>) {
         self.is_disguised |= update.needs_rewrite();
         self.has_subdocument |= update.has_subdocument();
+        self.has_formats |= update.has_formats();
     }
 
     /// True if the replica has all that `update` brings and takes away, so that applying it would change nothing.
@@ -232,6 +243,16 @@ impl Replica {
         self.has_subdocument
     }
 
+    /// True if anything in it is deleted.
+    pub fn has_deleted(&self) -> bool {
+        !self.doc.get().transact().snapshot().delete_set.is_empty()
+    }
+
+    /// True if a text may ever have been formatted. Then its list has marks that are not seen and yet have a place.
+    pub fn has_formats(&self) -> bool {
+        self.has_formats
+    }
+
     /// True if both have the same elements, and the same of them deleted: then they are the same document.
     pub fn is_same(&self, other: &Self) -> bool {
         let (own, other) = (self.doc.get().transact().snapshot(), other.doc.get().transact().snapshot());
@@ -269,7 +290,9 @@ impl Replica {
     /// Tells the gate of a change that was made to [`Replica::doc`] directly: one that yrs made by itself, or in a transaction
     /// that stays open for longer than [`Replica::edit`] lasts. Nothing else may be applied before.
     pub fn note(&mut self, update: &[u8]) -> Result<(), Malformed> {
-        match self.gate.admit(&update::parse(update)?, Source::Own)? {
+        let update = update::parse(update)?;
+        self.count(&update);
+        match self.gate.admit(&update, Source::Own)? {
             Verdict::Ready => Ok(()),
             Verdict::Missing => Err(Malformed("a change of this document that builds on another one")),
         }

@@ -10,11 +10,13 @@
 //!
 //! It does not keep updates that come too early: the sender is asked for what is missing instead.
 
+mod as_of;
 pub(crate) mod gate;
 mod lists;
 mod merge;
 mod split;
 pub(crate) mod subdocuments;
+pub mod write;
 
 use std::collections::HashSet;
 
@@ -24,6 +26,7 @@ use yrs::{ID, IdSet};
 use crate::Malformed;
 use crate::history::Span;
 use crate::lib0::{Reader, write_var_uint};
+pub(crate) use as_of::{Snapshot, as_of};
 pub use merge::merge;
 pub(crate) use merge::merge_parsed;
 pub use split::split;
@@ -133,6 +136,7 @@ pub struct Parsed<'a> {
     /// It has structs that must not reach yrs as they are, see [`subdocuments`].
     needs_rewrite: bool,
     subdocuments: u32,
+    has_formats: bool,
 }
 
 /// What an update does to a document's size, as far as can be seen without the document.
@@ -156,15 +160,7 @@ pub fn parse(update: &[u8]) -> Result<Parsed<'_>, Malformed> {
         return Err(Malformed("an update of 4 GiB or more"));
     }
     let mut reader = Reader::new(update);
-    let mut parsed = Parsed {
-        bytes: update,
-        sections: Vec::new(),
-        structs: Vec::new(),
-        parents: Vec::new(),
-        deletes: Vec::new(),
-        needs_rewrite: false,
-        subdocuments: 0,
-    };
+    let mut parsed = Parsed::new(update);
     parsed.read_structs(&mut reader)?;
     parsed.read_deletes(&mut reader)?;
     if !reader.is_empty() {
@@ -175,22 +171,42 @@ pub fn parse(update: &[u8]) -> Result<Parsed<'_>, Malformed> {
 
 /// Checks a state vector: yrs would reserve memory for any count it claims.
 pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut reader = Reader::new(bytes);
+    read_state_vector(&mut Reader::new(bytes)).map(drop)
+}
+
+/// Reads a state vector to the end of the bytes.
+fn read_state_vector(reader: &mut Reader<'_>) -> Result<Vec<(u64, u32)>, Malformed> {
     let count = reader.count(2)?;
     let mut seen = Distinct::new();
+    let mut clocks = Vec::with_capacity(count);
     for _ in 0..count {
-        if !seen.insert(reader.var_uint()?) {
+        let client = reader.var_uint()?;
+        if !seen.insert(client) {
             return Err(Malformed("a client twice in a state vector"));
         }
-        clock(&mut reader)?;
+        clocks.push((client, clock(reader)?));
     }
     if !reader.is_empty() {
         return Err(Malformed("bytes after a state vector"));
     }
-    Ok(())
+    Ok(clocks)
 }
 
 impl<'a> Parsed<'a> {
+    /// Of these bytes, of which nothing is read yet.
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            sections: Vec::new(),
+            structs: Vec::new(),
+            parents: Vec::new(),
+            deletes: Vec::new(),
+            needs_rewrite: false,
+            subdocuments: 0,
+            has_formats: false,
+        }
+    }
+
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -240,6 +256,11 @@ impl<'a> Parsed<'a> {
     /// True if it brings a subdocument.
     pub(crate) fn has_subdocument(&self) -> bool {
         self.subdocuments > 0
+    }
+
+    /// True if it brings marks that format a text.
+    pub(crate) fn has_formats(&self) -> bool {
+        self.has_formats
     }
 
     fn structs_of(&self, section: &Section) -> &[Struct] {
@@ -347,6 +368,7 @@ impl<'a> Parsed<'a> {
                 1
             }
             FORMAT => {
+                self.has_formats = true;
                 reader.var_str()?;
                 json(reader)?;
                 1

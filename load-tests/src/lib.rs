@@ -11,6 +11,9 @@
 //!    all that [`table`] compares and [`plots`] draws.
 //! 6. [`chaos`] does not measure: it looks for what is lost when everything goes wrong at once.
 //!
+//! [`native`] is our own client, with which one scenario looks whether people who lose their connections lose anything else. It alone shares
+//! code with the server.
+//!
 //! Everything of the generator runs on one thread on core 1; nothing here may be used by the server.
 
 pub mod bench;
@@ -20,6 +23,7 @@ pub mod frames;
 pub mod lab;
 pub mod measure;
 pub mod member;
+pub mod native;
 pub mod pace;
 pub mod plots;
 pub mod relay;

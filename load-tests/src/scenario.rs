@@ -3,6 +3,7 @@
 
 pub mod acks;
 pub mod burst;
+pub mod client;
 pub mod cold;
 pub mod documents;
 pub mod idle;
@@ -72,7 +73,8 @@ scenarios! {
     Slow slow,
     Acks acks,
     Kill kill,
-    Workshop workshop
+    Workshop workshop,
+    Client client
 }
 
 /// What came out of one run.

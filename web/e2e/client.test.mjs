@@ -12,6 +12,7 @@ import {
   Api,
   connect,
   createDocument,
+  documentAt,
   load,
   peopleIn,
   Refused,
@@ -282,6 +283,50 @@ test('hostile updates change nothing, and documents are as Yjs has them', () => 
     assert.throws(() => doc.applyUpdate(Uint8Array.from(bytes)), /malformed/);
   doc.text().insert(0, 'as before');
   assert.equal(doc.text().toString(), 'as before');
+});
+
+test('a snapshot that this client makes is read by Yjs, and the other way', () => {
+  const theirs = new Y.Doc({ gc: false });
+  const ours = createDocument('snapshots', { keepDeleted: true });
+  theirs.on('update', (update, origin) => {
+    if (origin !== ours) ours.applyUpdate(update);
+  });
+  ours.on('update', ({ update }) => Y.applyUpdate(theirs, update, ours));
+  const texts = [ours.text(), theirs.getText('text')];
+  const maps = [ours.map('map'), theirs.getMap('map')];
+  const random = seeded(11);
+  const moments = [];
+  for (let step = 0; step < 400; step++) {
+    const text = texts[Math.floor(random() * 2)];
+    const at = Math.floor(random() * (text.length + 1));
+    const action = random();
+    if (action < 0.6) text.insert(at, String.fromCharCode(97 + (step % 26)).repeat(1 + (step % 4)));
+    else if (action < 0.9 && at < text.length) text.delete(at, 1);
+    else maps[step % 2].set(`k${step % 5}`, step);
+    assert.equal(texts[0].toString(), texts[1].toString());
+    moments.push({
+      text: texts[0].toString(),
+      map: { ...maps[0].toJSON() },
+      made: ours.snapshot(),
+      theirs: Y.snapshot(theirs),
+    });
+  }
+  for (const { text, map, made, theirs: snapshot } of moments) {
+    assert.ok(Y.equalSnapshots(Y.decodeSnapshot(made), snapshot), 'both say the same');
+    const seen = Y.createDocFromSnapshot(theirs, Y.decodeSnapshot(made));
+    assert.equal(seen.getText('text').toString(), text);
+    assert.deepEqual(seen.getMap('map').toJSON(), map);
+    const past = documentAt(ours, Y.encodeSnapshot(snapshot));
+    assert.equal(past.text().toString(), text);
+    assert.deepEqual({ ...past.map('map').toJSON() }, map);
+    past.client.destroy();
+  }
+  const forgetful = createDocument();
+  forgetful.text().insert(0, 'gone');
+  assert.throws(() => documentAt(forgetful, forgetful.snapshot()), /does not keep what is deleted/);
+  assert.throws(() => documentAt(ours, Y.encodeSnapshot(Y.snapshot(new Y.Doc()))).text().insert(9, 'x'), RangeError);
+  assert.throws(() => documentAt(ours, Uint8Array.of(7, 7)), /malformed/);
+  for (const doc of [ours, forgetful]) doc.client.destroy();
 });
 
 /** A new app with the package in it, as `npm install` puts it there from what `npm pack` makes. */

@@ -66,6 +66,7 @@ impl Document {
             return Err(Error::ReadOnly);
         }
         self.now.store(now, Ordering::Relaxed);
+        self.quick.forget();
         let doc = self.replica.doc().clone();
         let Some(Some(manager)) = self.undo.get_mut(id.0 as usize) else { return Ok(false) };
         let caught: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();

@@ -47,6 +47,14 @@ impl Document {
         attributes: Option<Attrs>,
     ) -> Result<(), Error> {
         let has_pairs = self.has_pairs;
+        if attributes.is_none() && self.insert_quickly(now, of, index, chunk)? {
+            self.has_pairs |= has_pair(chunk);
+            return Ok(());
+        }
+        let learns = attributes.is_none() && !chunk.is_empty() && !self.is_open() && self.quick.knows(of);
+        if !learns {
+            self.quick.walk(of);
+        }
         self.edit(now, |txn, types| {
             let text = text(txn, types, of)?;
             check(txn, &text, has_pairs, &[index])?;
@@ -57,7 +65,10 @@ impl Document {
             }
             Ok(())
         })?;
-        self.has_pairs |= chunk.bytes().any(|byte| byte >= 0xf0);
+        self.has_pairs |= has_pair(chunk);
+        if learns {
+            self.learn(index, chunk);
+        }
         Ok(())
     }
 
@@ -71,6 +82,7 @@ impl Document {
         attributes: Option<Attrs>,
     ) -> Result<(), Error> {
         let has_pairs = self.has_pairs;
+        self.quick.walk(of);
         self.edit(now, |txn, types| {
             let text = text(txn, types, of)?;
             check(txn, &text, has_pairs, &[index])?;
@@ -80,7 +92,11 @@ impl Document {
     }
 
     pub fn delete_text(&mut self, now: u64, of: TypeId, index: u32, len: u32) -> Result<(), Error> {
+        if self.delete_quickly(now, of, index, len)? {
+            return Ok(());
+        }
         let has_pairs = self.has_pairs;
+        self.quick.walk(of);
         self.edit(now, |txn, types| {
             let text = text(txn, types, of)?;
             check(txn, &text, has_pairs, &[index, index.saturating_add(len)])?;
@@ -94,6 +110,7 @@ impl Document {
     /// Sets attributes of a stretch, and takes those away that are null.
     pub fn format(&mut self, now: u64, of: TypeId, index: u32, len: u32, attributes: Attrs) -> Result<(), Error> {
         let has_pairs = self.has_pairs;
+        self.quick.walk(of);
         self.edit(now, |txn, types| {
             let text = text(txn, types, of)?;
             check(txn, &text, has_pairs, &[index, index.saturating_add(len)])?;
@@ -103,6 +120,11 @@ impl Document {
             Ok(())
         })
     }
+}
+
+/// A character of two units has four bytes, the first of which is one of these.
+fn has_pair(chunk: &str) -> bool {
+    chunk.bytes().any(|byte| byte >= 0xf0)
 }
 
 fn text(txn: &TransactionMut<'_>, types: &Types, of: TypeId) -> Result<TextRef, Error> {

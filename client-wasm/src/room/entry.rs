@@ -70,8 +70,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(id: DocumentId, name: String, address: Bytes) -> Self {
-        let document = Document::new();
+    pub(super) fn new(id: DocumentId, name: String, address: Bytes, document: Document) -> Self {
         let presence = Presence::new(document.client_id());
         Self {
             id,

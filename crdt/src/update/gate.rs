@@ -82,7 +82,7 @@ impl Gate {
     }
 
     /// How many elements of a client are known.
-    fn clock(&self, client: u64) -> u32 {
+    pub(crate) fn clock(&self, client: u64) -> u32 {
         self.clocks.get(&client).copied().unwrap_or(0)
     }
 

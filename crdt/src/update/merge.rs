@@ -133,6 +133,24 @@ impl SectionWriter<'_> {
         Ok(())
     }
 
+    /// Appends the first `len` elements of a struct, which has more.
+    pub(super) fn push_beginning(
+        &mut self,
+        update: &Parsed<'_>,
+        section: &Section,
+        index: usize,
+        len: u32,
+    ) -> Result<(), Malformed> {
+        let item = &update.structs[index];
+        let bytes = &update.bytes[item.at as usize..update.bytes_end(section, index)];
+        write_beginning(&mut self.writer.body, item, bytes, len)?;
+        self.start.get_or_insert(item.clock);
+        self.count += 1;
+        self.end = item.clock + len;
+        self.text = None;
+        Ok(())
+    }
+
     /// Text of the same insertion: it was typed right behind the last element, before the same neighbour.
     fn continues_text(&self, item: &Struct) -> bool {
         let last = Id { client: self.client, clock: self.end.wrapping_sub(1) };
@@ -215,7 +233,44 @@ fn write_rest(out: &mut Vec<u8>, client: u64, item: &Struct, bytes: &[u8], known
     Ok(())
 }
 
-fn write_deletes(out: &mut Vec<u8>, deletes: &mut Vec<Deletion>) {
+/// Writes the first `len` elements of a struct.
+fn write_beginning(out: &mut Vec<u8>, item: &Struct, bytes: &[u8], len: u32) -> Result<(), Malformed> {
+    let (head, content) = bytes.split_at((item.content_at - item.at) as usize);
+    out.extend_from_slice(head);
+    let mut reader = Reader::new(content);
+    match item.kind {
+        GC | DELETED => write_var_uint(out, u64::from(len)),
+        STRING => {
+            let mut beginning = String::new();
+            let mut units = 0;
+            for c in reader.var_str()?.chars() {
+                units += c.len_utf16() as u32;
+                if units > len {
+                    if units - len < c.len_utf16() as u32 {
+                        // Half of a surrogate pair is left, which Yjs replaces.
+                        beginning.push(char::REPLACEMENT_CHARACTER);
+                    }
+                    break;
+                }
+                beginning.push(c);
+            }
+            write_var_bytes(out, beginning.as_bytes());
+        }
+        super::ANY => {
+            reader.var_uint()?;
+            let values = reader.rest();
+            for _ in 0..len {
+                super::any(&mut reader, 0)?;
+            }
+            write_var_uint(out, u64::from(len));
+            out.extend_from_slice(&values[..values.len() - reader.left()]);
+        }
+        _ => return Err(Malformed("a part of something that has none")),
+    }
+    Ok(())
+}
+
+pub(super) fn write_deletes(out: &mut Vec<u8>, deletes: &mut Vec<Deletion>) {
     deletes.sort_unstable_by_key(|range| (std::cmp::Reverse(range.client), range.clock));
     deletes.dedup_by(|next, range| {
         let joins = next.client == range.client && next.clock <= range.clock + range.len;
