@@ -121,6 +121,8 @@ pub enum Exit {
     NotStarted(String),
     /// Out of memory: the kernel killed it.
     OutOfMemory,
+    /// It came to one of the limits for steps and sandboxes, and ended by that; a sentence that names it.
+    OverLimit(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -174,6 +174,7 @@ impl Containers {
                         container: sandbox,
                         seen: 0,
                         timeout: Some(step.timeout),
+                        limits: shared.config.limits.clone(),
                     };
                     return Ok(steps::follow(&shared.tasks, connection, following));
                 }
@@ -282,7 +283,8 @@ impl Containers {
             Ok((connection, true)) => {
                 sandbox.take(&watch::Sender::new(Phase::Ready));
                 let link = Arc::clone(sandbox.link());
-                let following = Following { key, link, container: sandbox, seen, timeout: None };
+                let limits = shared.config.limits.clone();
+                let following = Following { key, link, container: sandbox, seen, timeout: None, limits };
                 Ok(Some(steps::follow(&shared.tasks, connection, following)))
             }
             Ok((connection, false)) => {
