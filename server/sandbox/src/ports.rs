@@ -110,6 +110,7 @@ pub(crate) async fn follow<S>(link: Arc<Link>, container: Arc<dyn Container>, cl
                 claim.set(&[]);
             }
             if container.state().await.is_gone() {
+                container.died();
                 return;
             }
         }

@@ -57,6 +57,8 @@ pub(crate) trait Container: Send + Sync + 'static {
     fn released(&self, usable: bool);
     /// Somebody typed in one of its terminals.
     fn touched(&self);
+    /// It was found to be gone.
+    fn died(&self) {}
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

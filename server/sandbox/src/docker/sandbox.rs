@@ -51,6 +51,10 @@ impl Sandbox {
         Self { id, link, tunnels, shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
     }
 
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     pub(super) fn tunnels(&self) -> &Tunnels {
         &self.tunnels
     }
@@ -189,6 +193,13 @@ impl Container for Sandbox {
         state.typed_at = Some(now);
         if state.idle_since.is_some() {
             state.idle_since = Some(now);
+        }
+    }
+
+    fn died(&self) {
+        // A step's follower finds out by itself, and has an end to tell first.
+        if !self.is_busy() {
+            self.released(false);
         }
     }
 

@@ -25,6 +25,7 @@ macro_rules! world {
 }
 
 mod disk;
+mod dispose;
 mod egress;
 mod engine_stops;
 mod limits;
