@@ -82,8 +82,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
     let runs = Arc::new(Runs::new(&database));
     let sandboxes = Arc::new(open_sandboxes(&config, &rooms, &tasks).await?);
     sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;
-    let engine =
-        Engine::new(rooms.clone(), runs, sandboxes.clone(), tasks.clone(), buildspaces_plans::Config::default());
+    let plans = buildspaces_plans::Config { step_timeout: config.sandbox.step_timeout, ..Default::default() };
+    let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), tasks.clone(), plans);
     let resumed = engine.resume_after_restart().await?;
     if resumed > 0 {
         tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");

@@ -87,6 +87,8 @@ pub(crate) struct Sandbox {
     pub(crate) agent: PathBuf,
     pub(crate) limits: buildspaces_sandbox::Limits,
     pub(crate) idle_stop: Duration,
+    /// The longest that a step may take.
+    pub(crate) step_timeout: Duration,
     /// Where sandboxes may go; nowhere if `None`.
     pub(crate) egress: Option<egress::Policy>,
 }
@@ -160,6 +162,12 @@ struct SandboxFile {
     cpus: Option<f64>,
     pids: Option<u32>,
     disk_mib: Option<u64>,
+    tmp_mib: Option<u64>,
+    home_mib: Option<u64>,
+    file_mib: Option<u64>,
+    open_files: Option<u32>,
+    output_mib: Option<u64>,
+    step_seconds: Option<u64>,
     max_sandboxes: Option<usize>,
     idle_stop_seconds: Option<u64>,
     egress: Vec<String>,
@@ -345,6 +353,19 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
     if let Some(mib) = within("sandbox.disk_mib", file.disk_mib, 64, 1 << 24)? {
         limits.disk = mib << 20;
     }
+    for (key, mib, most, limit) in [
+        ("sandbox.tmp_mib", file.tmp_mib, 1 << 20, &mut limits.tmp),
+        ("sandbox.home_mib", file.home_mib, 1 << 20, &mut limits.home),
+        ("sandbox.file_mib", file.file_mib, 1 << 24, &mut limits.file),
+        ("sandbox.output_mib", file.output_mib, 1 << 20, &mut limits.output),
+    ] {
+        if let Some(mib) = within(key, mib, 1, most)? {
+            *limit = mib << 20;
+        }
+    }
+    if let Some(files) = within("sandbox.open_files", file.open_files, 64, 1 << 20)? {
+        limits.open_files = files;
+    }
     if let Some(sandboxes) = within("sandbox.max_sandboxes", file.max_sandboxes, 1, 10_000)? {
         limits.sandboxes = sandboxes;
     }
@@ -364,6 +385,7 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
         image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
         agent: file.agent.unwrap_or_else(default_agent),
         limits,
+        step_timeout: Duration::from_secs(within("sandbox.step_seconds", file.step_seconds, 1, 86_400)?.unwrap_or(600)),
         idle_stop: Duration::from_secs(
             within("sandbox.idle_stop_seconds", file.idle_stop_seconds, 10, 86_400)?.unwrap_or(900),
         ),
@@ -465,6 +487,8 @@ mod tests {
                 ("BUILDSPACES_LISTEN", "127.0.0.1:9"),
                 ("BUILDSPACES_SANDBOX_IMAGE", "x:2"),
                 ("BUILDSPACES_SANDBOX_CPUS", "0.5"),
+                ("BUILDSPACES_SANDBOX_OUTPUT_MIB", "2"),
+                ("BUILDSPACES_SANDBOX_STEP_SECONDS", "30"),
                 ("BUILDSPACES_ALLOWED_ORIGINS", r#"["https://a.example"]"#),
                 ("BUILDSPACES_ENGINE_DIR", "/of/the/scripts"),
                 ("DOCKER_HOST", "unix:///d.sock"),
@@ -475,6 +499,9 @@ mod tests {
         assert_eq!(config.listen.port(), 0);
         assert_eq!(config.sandbox.image, "x:2");
         assert_eq!(config.sandbox.limits.nano_cpus, 500_000_000);
+        assert_eq!(config.sandbox.limits.output, 2 << 20);
+        assert_eq!(config.sandbox.limits.file, 1 << 30);
+        assert_eq!(config.sandbox.step_timeout, Duration::from_secs(30));
         assert_eq!(config.gateway.allowed_origins, ["https://a.example"]);
         assert_eq!(config.sandbox.docker_host.as_deref(), Some("unix:///d.sock"));
     }

@@ -238,3 +238,37 @@ scenario(
     assert.ok((await ada.text('shared.txt')).includes(typed));
   },
 );
+
+scenario('a program that takes too much ends with the limit that it came to', async (stage) => {
+  const server = await stage.server({
+    BUILDSPACES_SANDBOX_OUTPUT_MIB: '2',
+    BUILDSPACES_SANDBOX_STEP_SECONDS: '6',
+    BUILDSPACES_SANDBOX_PIDS: '64',
+    BUILDSPACES_SANDBOX_TMP_MIB: '8',
+  });
+  const ada = await stage.person('Ada');
+  const api = await server.person('Witness');
+  const room = await ada.createRoom(server, 'python');
+  for (const [lines, says] of [
+    [['while True: print("on and on " * 100)'], /printed more than 2 MiB.*\(sandbox\.output_mib\)/],
+    [['time.sleep(900)'], /ran for more than 6 s.*\(sandbox\.step_seconds\)/],
+    [
+      ['import threading', 'for _ in range(99): threading.Thread(target=time.sleep, args=(3,)).start()'],
+      /more processes and threads than the 64.*\(sandbox\.pids\)/,
+    ],
+    [['Path("/tmp/full").write_bytes(bytes(20_000_000))'], /\/tmp was full.*8 MiB \(sandbox\.tmp_mib\)/],
+  ]) {
+    const before = await api.runs(room);
+    await write(api, room, 'test_basket.py', pythonTest(...lines));
+    const { id } = await newRun(api, room, before);
+    const run = await runEnded(api, room, id);
+    assert.equal(run.state, 'failed');
+    assert.match(run.message, says);
+    assert.match(await (await ada.detail(id)).innerText(), says);
+  }
+  // Nobody else notices, and the room goes on.
+  const before = await api.runs(room);
+  await write(api, room, 'test_basket.py', pythonTest('pass'));
+  const { id } = await newRun(api, room, before);
+  assert.equal((await runEnded(api, room, id)).state, 'passed');
+});

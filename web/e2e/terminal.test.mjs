@@ -192,6 +192,35 @@ scenario('a shell that ends and a container that is killed are told, and opened 
   assert.deepEqual(ada.problems, []);
 });
 
+scenario('whoever ends the sandbox gets a new one on the same files', async (stage) => {
+  const server = await stage.server();
+  const ada = await stage.person('Ada');
+  const bob = await stage.person('Bob');
+  const room = await ada.createRoom(server, 'python');
+  await bob.join(server, room);
+  await openTerminal(ada);
+  await look(bob);
+  await type(ada, 'echo kept > kept.txt; touch /tmp/passing; echo "made-$((1+1))"\n');
+  await sees(bob, 'made-2');
+  const [before] = await server.containers();
+
+  await bob.get('new-sandbox').click();
+  await bob.get('dialog-confirm').click();
+  for (const person of [ada, bob]) {
+    const ended = person.get('terminal-ended');
+    await ended.waitFor();
+    assert.match(await ended.innerText(), /The sandbox was ended by Bob\./);
+  }
+  await ada.get('open-again').click();
+  await ada.get('terminal-ended').waitFor({ state: 'detached', timeout: START_MS });
+  await sees(ada, '/workspace $', START_MS);
+  await type(ada, 'cat kept.txt; ls /tmp | wc -l; echo "new-$((1+1))"\n');
+  await sees(ada, 'new-2');
+  assert.match(await shown(ada), /kept\n0\nnew-2/);
+  assert.notDeepEqual(await server.containers(), [before]);
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
 scenario('a viewer looks on and types nothing, until access is taken back', async (stage) => {
   const environment = { BUILDSPACES_AUTH_SECRET: '0123456789abcdef0123456789abcdef' };
   const server = await stage.server(environment);
@@ -216,7 +245,7 @@ scenario('a viewer looks on and types nothing, until access is taken back', asyn
   await type(ed, 'echo "seen-$((1+1))"\n');
   await sees(grace, 'seen-2');
   await says(grace, 'You are watching');
-  for (const button of ['ask-keyboard', 'take-keyboard', 'open-terminal', 'close-terminal'])
+  for (const button of ['ask-keyboard', 'take-keyboard', 'open-terminal', 'close-terminal', 'new-sandbox'])
     assert.equal(await grace.get(button).count(), 0, `a viewer has no button ${button}`);
   await type(grace, 'echo "forged-$((1+1))"\n');
   const refusal = await api.call('POST', `/rooms/${room}/terminals`, {}).catch((error) => error);

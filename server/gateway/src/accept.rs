@@ -1,7 +1,7 @@
 //! Takes TCP connections and serves HTTP on them, until they become WebSockets or end.
 //!
 //! A connection that says nothing holds a file descriptor all the same, and one that says it slowly holds a request too. So connections
-//! are counted, by address and all together, a request's head has its time, and a body must keep a pace. What has become a WebSocket is
+//! are counted, by address and all together, a request's head has its time, a body must keep a pace, and an answer must be taken. What has become a WebSocket is
 //! counted and looked after in [`crate::socket`] instead, and costs nothing here.
 
 use std::future::Future;
@@ -64,6 +64,10 @@ pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig,
         };
         // A keystroke must not wait for the next one to fill a packet.
         let _ = stream.set_nodelay(true);
+        if let Ok(patience) = u32::try_from(config.request.as_millis()) {
+            // Who takes nothing of an answer holds it in our memory. Zero leaves it to the system.
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
+        }
         let has_asked = Arc::new(AtomicBool::new(false));
         let (router, asked) = (router.clone(), has_asked.clone());
         let answer = service_fn(move |request: hyper::Request<Incoming>| {

@@ -9,6 +9,7 @@ mod people;
 mod previews;
 mod rooms;
 mod runs;
+mod sandbox;
 mod terminals;
 mod webhooks;
 
@@ -72,6 +73,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(terminals::terminals, terminals::open_terminal))
         .routes(routes!(terminals::close_terminal))
         .routes(routes!(previews::open_preview))
+        .routes(routes!(sandbox::end_sandbox))
         .split_for_parts()
 }
 

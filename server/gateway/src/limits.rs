@@ -82,8 +82,9 @@ impl Default for LimitsConfig {
             unauthenticated_bytes: 5 << 20,
             documents_per_socket: 1_000,
             waiting_bytes: 5 << 20,
-            waiting_messages: 1_000,
-            waiting_documents: 100,
+            // All documents of a socket, each with a few first words: a client that comes back asks for them all at once.
+            waiting_messages: 4_000,
+            waiting_documents: 1_000,
             // A text of the largest size, escaped.
             body_bytes: 8 << 20,
             http_connections: 10_000,

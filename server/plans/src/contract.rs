@@ -59,8 +59,14 @@ async fn dirty_rules_are_remembered(store: &dyn RunStore) {
 
 async fn a_run_comes_back_as_it_was_at_every_transition(store: &dyn RunStore) {
     let rule = stored_rule(store).await;
-    let exits =
-        [Exit::Code(-1), Exit::Signal(9), Exit::TimedOut, Exit::OutOfMemory, Exit::NotStarted("\"é\"\n".to_owned())];
+    let exits = [
+        Exit::Code(-1),
+        Exit::Signal(9),
+        Exit::TimedOut,
+        Exit::OutOfMemory,
+        Exit::NotStarted("\"é\"\n".to_owned()),
+        Exit::OverLimit("é".to_owned()),
+    ];
     for exit in exits {
         let mut run = Run::queued(&rule, TriggerKey::intent(), &ann(), 1000);
         assert!(store.insert(&run).await.expect("stored"));

@@ -121,6 +121,8 @@ pub enum Exit {
     NotStarted(String),
     /// Out of memory: the kernel killed it.
     OutOfMemory,
+    /// It came to one of the limits for steps and sandboxes, and ended by that; a sentence that names it.
+    OverLimit(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -260,6 +262,9 @@ pub trait Sandboxes: Send + Sync + 'static {
     async fn connect(&self, room: &RoomId, port: u16) -> Result<Box<dyn Tunnel>, NotConnected>;
     /// Somebody has just used what runs in the room's sandbox, which is then not idle.
     fn touch(&self, room: &RoomId);
+    /// Ends the room's sandbox and whatever runs in it; false if there is none. The next step or terminal gets a new one, on the same
+    /// workspace. `reason` is what its step and its terminals say then.
+    async fn dispose(&self, room: &RoomId, reason: &str) -> bool;
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError>;
 }

@@ -24,7 +24,7 @@ pub enum RunState {
     Running,
     /// Exit code 0.
     Passed,
-    /// Another exit code, a signal, a time-out, out of memory.
+    /// Another exit code, a signal, a time-out, a limit.
     Failed,
     Cancelled,
     /// The server or the sandbox went away and the result is not known.
@@ -301,6 +301,7 @@ fn outcome(exit: &Exit) -> (RunState, StepState, Option<String>) {
             StepState::Failed,
             "The program used more memory than its sandbox has and was stopped.".to_owned(),
         ),
+        Exit::OverLimit(reason) => (RunState::Failed, StepState::Failed, reason.clone()),
         Exit::Cancelled => (RunState::Cancelled, StepState::Cancelled, "Cancelled.".to_owned()),
         Exit::NotStarted(reason) => {
             (RunState::Error, StepState::Failed, format!("The program could not be started: {reason}"))

@@ -52,7 +52,7 @@ const LARGE_UPDATE: usize = 256 << 10;
 /// Requests that make one turn. More wait for the next, so that receivers hear of the first in time.
 const MAX_TURN: usize = 128;
 
-/// A request to the actor. Small, because each mailbox has room for many of them.
+/// A request to the actor. Each is boxed: a mailbox has room for many as long as its document is open.
 #[derive(Debug)]
 pub(crate) enum Command {
     Connect(Box<Newcomer>),
@@ -114,7 +114,7 @@ pub(crate) struct Setup {
     /// See [`crate::Config::max_document_bytes`].
     pub(crate) max_bytes: usize,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) mailbox: mpsc::Receiver<Command>,
+    pub(crate) mailbox: mpsc::Receiver<Box<Command>>,
     /// Where edits of a room's text file are announced.
     pub(crate) events: Option<(NodeId, broadcast::Sender<RoomEvent>)>,
     /// Where durable changes of any document are told.
@@ -176,7 +176,7 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
     }
     while !(setup.retire)() {
         let waited = tokio::time::timeout(Duration::from_millis(100), setup.mailbox.recv()).await;
-        match waited {
+        match waited.map(|command| command.map(|command| *command)) {
             Ok(Some(Command::Connect(newcomer))) => {
                 newcomer.lane.close(if deleted { CloseReason::Gone } else { CloseReason::Failed });
             }
@@ -244,7 +244,8 @@ struct Actor {
     document: Document,
     peers: HashMap<ConnectionId, Lane>,
     /// What was taken from the mailbox at once.
-    turn: Vec<Command>,
+    #[expect(clippy::vec_box, reason = "as they lie in the mailbox")]
+    turn: Vec<Box<Command>>,
     effects: Vec<Effect>,
     /// Updates for the next append, and their bytes.
     unsaved: Vec<Record>,
@@ -311,7 +312,10 @@ impl Actor {
                     }
                     lengthy(self.is_lengthy(), || self.take_turn());
                 }
-                () = sleep_until(self.document.wake_at()) => {}
+                () = sleep_until(self.document.wake_at()) => {
+                    let is_lengthy = self.setup.share.is_large() && self.document.has_questions();
+                    lengthy(is_lengthy, || self.document.end_turn(Instant::now(), &mut self.effects));
+                }
                 () = self.setup.share.asked_to_leave() => {
                     if self.document.is_idle() && self.append.is_none() && (self.setup.retire)() {
                         return End::Idle;
@@ -355,7 +359,7 @@ impl Actor {
     fn is_lengthy(&self) -> bool {
         let is_large = self.setup.share.is_large();
         (is_large && !self.document.replica().is_built())
-            || self.turn.iter().any(|command| match command {
+            || self.turn.iter().any(|command| match &**command {
                 Command::Receive { message: Message::SyncStep2(update) | Message::Update(update), .. }
                 | Command::Submit { update, .. } => update.len() >= LARGE_UPDATE,
                 Command::Receive { message: Message::SyncStep1(_), .. }
@@ -379,9 +383,9 @@ impl Actor {
         while self.removal.is_none()
             && let Some(command) = commands.next()
         {
-            self.command(command);
+            self.command(*command);
         }
-        let rest: Vec<Command> = commands.collect();
+        let rest: Vec<_> = commands.collect();
         self.turn = if rest.is_empty() { turn } else { rest };
     }
 
@@ -580,7 +584,7 @@ impl Actor {
     async fn stop(&mut self) -> End {
         self.setup.mailbox.close();
         while let Ok(command) = self.setup.mailbox.try_recv() {
-            self.command(command);
+            self.command(*command);
         }
         if self.save().await { End::Stopping } else { End::Failed }
     }
@@ -635,10 +639,10 @@ impl Actor {
         let _ = reply.send(result);
         self.setup.mailbox.close();
         for command in self.turn.drain(..) {
-            refuse(command, is_deleted);
+            refuse(*command, is_deleted);
         }
         while let Ok(command) = self.setup.mailbox.try_recv() {
-            refuse(command, is_deleted);
+            refuse(*command, is_deleted);
         }
         Some(if is_deleted { End::Deleted } else { End::Failed })
     }

@@ -11,6 +11,8 @@
 //! the update it covers is durable.
 //! **Invariant:** a projected document's change is broadcast only after it is durable (see `docs/architecture.md`).
 
+mod joins;
+mod reads;
 mod turn;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -28,13 +30,9 @@ use serde_json::Value;
 use crate::outbox::CloseReason;
 use crate::ports::StoredDocument;
 use crate::presence::Presence;
+use joins::FullState;
+use reads::Reads;
 use turn::Turn;
-
-/// Size of the parts in which a large state is sent.
-const STATE_PART_BYTES: usize = 256 << 10;
-
-/// What a change behind a kept state costs those who join, beside its bytes.
-const CHANGE_WEIGHT: usize = 1 << 10;
 
 /// Presence messages may take this part of a core: a pause follows each that is as many times longer than it took.
 const PRESENCE_SHARE: u32 = 5;
@@ -230,6 +228,8 @@ enum Behind {
     No,
     /// We asked for what this peer has. Asking again would only repeat the answer, and that brings everything sent before it.
     Asked,
+    /// Its answer builds on something that it lacks itself, when the document stood at this number. Somebody else may bring that.
+    Gap(u64),
     /// What it sent came while the log takes no more; we ask once it does.
     Later,
 }
@@ -268,6 +268,7 @@ pub struct Document {
     /// What is held back until the log has reached a number.
     waiting: VecDeque<(u64, Waiting)>,
     full_state: Option<FullState>,
+    reads: Reads,
     is_log_stuck: bool,
     size: Size,
 }
@@ -291,6 +292,7 @@ impl Document {
             durable: stored.seq,
             waiting: VecDeque::new(),
             full_state,
+            reads: Reads::default(),
             is_log_stuck: false,
             size: Size { max: usize::MAX, bytes: stored.bytes(), uncounted: stored.bytes(), has_shrunk: false },
         })
@@ -320,6 +322,11 @@ impl Document {
         self.is_log_stuck
     }
 
+    /// True if the end of a turn may read all of the document.
+    pub(crate) fn has_questions(&self) -> bool {
+        self.reads.has_put_off()
+    }
+
     /// True if nobody is connected and nothing waits.
     pub fn is_idle(&self) -> bool {
         self.peers.is_empty() && self.waiting.is_empty() && self.seq == self.durable
@@ -345,6 +352,7 @@ impl Document {
             }
             Input::Disconnected { peer } => {
                 self.peers.remove(&peer);
+                self.reads.forget(peer);
                 let gone = self.presence.disconnect(now, peer);
                 self.tell(gone);
             }
@@ -397,6 +405,8 @@ impl Document {
             Input::Tick => {
                 let gone = self.presence.expire(now);
                 self.tell(gone);
+                self.reads.tick(now);
+                self.ask_again(effects);
             }
         }
     }
@@ -404,6 +414,9 @@ impl Document {
     /// Emits what the inputs since the last call lead to.
     pub fn end_turn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.end_updates(effects);
+        for (peer, state_vector) in self.reads.due(now) {
+            self.asked(now, peer, state_vector, effects);
+        }
         if !self.untold.is_empty() && self.presence_due().is_none_or(|due| due <= now) {
             self.told = Some(now);
             let entries: Vec<awareness::Entry> = std::mem::take(&mut self.untold).into_values().collect();
@@ -413,7 +426,8 @@ impl Document {
 
     /// When the document wants to end a turn even if nothing happens.
     pub fn wake_at(&self) -> Option<Instant> {
-        if self.untold.is_empty() { None } else { self.presence_due() }
+        let presence = if self.untold.is_empty() { None } else { self.presence_due() };
+        [presence, self.reads.wake_at()].into_iter().flatten().min()
     }
 
     /// When others may be told of presence again; `None`: at once.
@@ -452,17 +466,10 @@ impl Document {
                 if known.dialect == Dialect::Hocuspocus {
                     effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
                 }
-                match self.answer(&state_vector) {
-                    // A newcomer must not see a projected change before it is durable either.
-                    Ok(frames) if self.access == Access::Projected => {
-                        self.when_durable(Waiting::SendState { to: peer, frames }, effects);
-                    }
-                    Ok(frames) => effects.push(Effect::SendState { to: peer, frames }),
-                    Err(error) => effects.push(malformed(peer, error.to_string())),
-                }
+                self.asked(now, peer, state_vector, effects);
             }
-            Message::SyncStep2(update) => self.edited(peer, update, true, effects),
-            Message::Update(update) => self.edited(peer, update, false, effects),
+            Message::SyncStep2(update) => self.edited(now, peer, update, true, effects),
+            Message::Update(update) => self.edited(now, peer, update, false, effects),
             Message::Awareness(bytes) => match awareness::decode(&bytes) {
                 Ok(entries) => {
                     let told = self.presence.announce(now, peer, &known.authority.principal, known.stamp, entries);
@@ -487,9 +494,9 @@ impl Document {
     }
 
     /// An update from a connected client.
-    fn edited(&mut self, from: ConnectionId, update: Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
+    fn edited(&mut self, now: Instant, from: ConnectionId, update: Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
         if !self.may_write(from) {
-            self.refuse(from, &update, is_answer, effects);
+            self.refuse(now, from, &update, is_answer, effects);
             return;
         }
         let _step = tracing::trace_span!(target: "keystroke", "edited").entered();
@@ -523,7 +530,9 @@ impl Document {
             }
             Ok(Applied::Missing) => {
                 effects.push(Effect::Refused("missing"));
-                if peer.lacks(Behind::Asked) {
+                if is_answer && peer.behind == Behind::Asked {
+                    peer.lacks(Behind::Gap(self.seq));
+                } else if peer.lacks(Behind::Asked) {
                     let frame = protocol::sync_step_1(&self.replica.state_vector());
                     effects.push(Effect::Send { to: from, frame });
                 }
@@ -541,10 +550,10 @@ impl Document {
     }
 
     /// Answers an update of somebody who may not write.
-    fn refuse(&mut self, from: ConnectionId, update: &Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
+    fn refuse(&mut self, now: Instant, from: ConnectionId, update: &Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        // Every client answers our SyncStep1 with all it has; that alone is no attempt to write.
-        let is_attempt = !(is_answer && self.replica.knows(update));
+        // Every client answers our SyncStep1 with all it has; that alone is no attempt to write. It does so once.
+        let is_attempt = !(is_answer && self.reads.take(now, from, self.size.bytes) && self.replica.knows(update));
         if is_attempt {
             peer.writes = Some(Writes::Refused);
             effects.push(Effect::Refused("read_only"));
@@ -600,6 +609,16 @@ impl Document {
         }
     }
 
+    /// Asks those again whose answer had a gap that may be filled now.
+    fn ask_again(&mut self, effects: &mut Vec<Effect>) {
+        for (to, peer) in &mut self.peers {
+            if matches!(peer.behind, Behind::Gap(at) if at != self.seq) {
+                peer.behind = Behind::Asked;
+                effects.push(Effect::Send { to: *to, frame: protocol::sync_step_1(&self.replica.state_vector()) });
+            }
+        }
+    }
+
     /// What `to` sent has taken effect: says so once it is durable. An answer brings what we lacked; anything else may, for instance a
     /// deletion, without a word of that.
     fn acknowledge(&mut self, to: ConnectionId, is_answer: bool, effects: &mut Vec<Effect>) {
@@ -630,17 +649,6 @@ impl Document {
 
     fn tell(&mut self, entries: Vec<awareness::Entry>) {
         self.untold.extend(entries.into_iter().map(|entry| (entry.client, entry)));
-    }
-
-    /// The answer to a SyncStep1.
-    fn answer(&mut self, state_vector: &[u8]) -> Result<Arc<[Bytes]>, buildspaces_crdt::Malformed> {
-        const NOTHING: &[u8] = &[0];
-        if state_vector != NOTHING {
-            let update = self.replica.diff(state_vector)?;
-            return Ok(parts(&update).into());
-        }
-        let full_state = self.full_state.get_or_insert_with(|| FullState::new(&self.replica.state()));
-        Ok(full_state.frames())
     }
 
     /// True if the document may grow by `update`. Deleting makes room, so it is always possible.
@@ -684,68 +692,12 @@ struct Size {
     has_shrunk: bool,
 }
 
-/// The answer to a newcomer who has nothing, shared by a storm of joins. While a large document is edited it is not written anew for
-/// each newcomer: what was changed since goes behind it.
-#[derive(Debug)]
-struct FullState {
-    /// The last is a SyncStep2: with it the client has everything but `since`.
-    frames: Vec<Bytes>,
-    since: Vec<Bytes>,
-    /// Bytes that may still be added before it is better written anew.
-    room: usize,
-}
-
-impl FullState {
-    fn new(state: &[u8]) -> Self {
-        let frames = parts(state);
-        // A state of one part is written anew as quickly.
-        let room = if frames.len() > 1 { state.len() / 8 } else { 0 };
-        Self { frames, since: Vec::new(), room }
-    }
-
-    /// With `update` behind it; `None` if that is too much.
-    fn with(mut self, update: &Bytes) -> Option<Self> {
-        self.room = self.room.checked_sub(update.len() + CHANGE_WEIGHT)?;
-        self.since.push(update.clone());
-        Some(self)
-    }
-
-    fn frames(&mut self) -> Arc<[Bytes]> {
-        if !self.since.is_empty() {
-            let since = update::merge(&std::mem::take(&mut self.since)).expect("what was accepted is well-formed");
-            let last = self.frames.pop().expect("there is at least one");
-            match protocol::decode(&last).as_deref() {
-                Ok([Message::SyncStep2(last)]) => self.frames.push(protocol::update(last)),
-                other => unreachable!("{other:?} is not what was put there"),
-            }
-            self.frames.push(protocol::sync_step_2(&since));
-        }
-        self.frames.as_slice().into()
-    }
-}
-
-/// A large state in parts, so that a client on a slow link hears something before it gives up, and others are not kept waiting.
-/// The last part is the SyncStep2: with it the client has everything.
-fn parts(state: &[u8]) -> Vec<Bytes> {
-    if state.len() <= STATE_PART_BYTES {
-        return vec![protocol::sync_step_2(state)];
-    }
-    match update::split(state, STATE_PART_BYTES) {
-        Ok(mut parts) if parts.len() > 1 => {
-            let last = parts.pop().expect("there are several");
-            let first = parts.iter().map(|part| protocol::update(part));
-            first.chain([protocol::sync_step_2(&last)]).collect()
-        }
-        _ => vec![protocol::sync_step_2(state)],
-    }
-}
-
 impl Peer {
     /// Something that it sent could not be applied. True if nothing was lacking before.
     fn lacks(&mut self, behind: Behind) -> bool {
         self.owed += u32::from(self.dialect == Dialect::Hocuspocus);
         let is_first = self.behind == Behind::No;
-        if is_first || behind == Behind::Later {
+        if is_first || matches!(behind, Behind::Later | Behind::Gap(_)) {
             self.behind = behind;
         }
         is_first

@@ -18,7 +18,7 @@ use crate::{Error, Present};
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct DocumentHandle {
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Box<Command>>,
 }
 
 /// One client's place in a document. Dropping it disconnects.
@@ -114,7 +114,7 @@ impl DocumentHandle {
     }
 
     async fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command).await.map_err(|_| Error::Closed)
+        self.commands.send(Box::new(command)).await.map_err(|_| Error::Closed)
     }
 }
 
@@ -142,7 +142,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let command = Command::Disconnect { peer: self.id };
+        let command = Box::new(Command::Disconnect { peer: self.id });
         // The mailbox may be full: then a short-lived task waits for room, so that nobody stays as a ghost.
         if let Err(mpsc::error::TrySendError::Full(command)) = self.document.commands.try_send(command) {
             let commands = self.document.commands.clone();

@@ -21,10 +21,10 @@ use step::Step;
 use terminal::Terminal;
 
 mod egress;
+mod limits;
 mod lines;
 mod link;
 mod listening;
-mod memory;
 mod ports;
 mod processes;
 mod ring;

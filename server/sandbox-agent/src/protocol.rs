@@ -190,6 +190,12 @@ pub enum Event {
         duration_ms: u64,
         /// The kernel killed at least one of the sandbox's processes for memory while the step ran.
         oom: bool,
+        /// It refused at least one process or thread, because there were as many as there may be.
+        #[serde(default)]
+        pids: bool,
+        /// Folders in memory that had no room left when the step ended.
+        #[serde(default)]
+        full: Vec<String>,
     },
     Steps {
         steps: Vec<StepInfo>,

@@ -26,11 +26,12 @@ use crate::link::{Connection, Link};
 use crate::ports::{self, Board};
 use crate::steps::{self, Container, Following, NotStarted, State};
 use crate::{Config, terminals, workspace_owner};
-use engine::{Engine, Found};
+use engine::Engine;
 use sandbox::Sandbox;
 
 mod disk;
 mod engine;
+mod leftovers;
 mod sandbox;
 mod spec;
 mod watch_engine;
@@ -70,6 +71,8 @@ struct Shared {
     /// Something looked as if the engine had stopped or come back.
     recheck: Notify,
     stopping: AtomicBool,
+    /// What an earlier process left behind was looked through.
+    reconciled: AtomicBool,
 }
 
 /// A room's place for a container.
@@ -103,8 +106,10 @@ impl Containers {
             availability: watch::Sender::new(availability),
             recheck: Notify::new(),
             stopping: AtomicBool::new(false),
+            reconciled: AtomicBool::new(false),
         });
         tasks.spawn("sandbox availability", watch_engine::run(Arc::clone(&shared)));
+        tasks.spawn("sandboxes of no room", leftovers::reap(Arc::clone(&shared)));
         tasks.spawn("idle sandboxes", stop_idle(Arc::clone(&shared)));
         Ok(Self { shared })
     }
@@ -174,6 +179,7 @@ impl Containers {
                         container: sandbox,
                         seen: 0,
                         timeout: Some(step.timeout),
+                        limits: shared.config.limits.clone(),
                     };
                     return Ok(steps::follow(&shared.tasks, connection, following));
                 }
@@ -282,7 +288,8 @@ impl Containers {
             Ok((connection, true)) => {
                 sandbox.take(&watch::Sender::new(Phase::Ready));
                 let link = Arc::clone(sandbox.link());
-                let following = Following { key, link, container: sandbox, seen, timeout: None };
+                let limits = shared.config.limits.clone();
+                let following = Following { key, link, container: sandbox, seen, timeout: None, limits };
                 Ok(Some(steps::follow(&shared.tasks, connection, following)))
             }
             Ok((connection, false)) => {
@@ -322,20 +329,27 @@ impl Containers {
         }
     }
 
-    /// At boot: adopts the running containers of the rooms in `keep`, and removes every other one of this server's.
-    pub async fn reconcile(&self, keep: &[RoomId]) {
-        let shared = &self.shared;
-        let found = match shared.engine.list(&shared.config.instance).await {
-            Ok(found) => found,
-            Err(error) => return tracing::info!(%error, "cannot look for containers that were left over"),
-        };
-        let handle = found.into_iter().map(|found| async move {
-            let wanted = found.running && found.room.as_ref().is_some_and(|room| keep.contains(room));
-            if !(wanted && shared.adopt(&found).await) {
-                shared.remove(&found).await;
+    /// Ends the room's container with everything in it, whether that is at work or not; false if there is none. Its step and its
+    /// terminals say `reason`. Whoever starts something then gets a new container, on the same workspace. Cancel-safe: it is carried
+    /// out once begun.
+    pub async fn dispose(&self, room: &RoomId, reason: &str) -> bool {
+        // Not by way of the lock: whoever holds it may be waiting for the very step that is to end.
+        let Some(sandbox) = self.shared.board.sandbox(room) else { return false };
+        let (shared, room, reason) = (Arc::clone(&self.shared), room.clone(), reason.to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.shared.tasks.spawn("dispose of a sandbox", async move {
+            sandbox.ends_because(&reason);
+            sandbox.kill().await;
+            let slot = shared.slot(&room);
+            let mut held = slot.sandbox.lock().await;
+            // Whoever held the lock may have put a new one there.
+            if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, &sandbox)) {
+                shared.discard(&room, &mut held).await;
             }
+            tracing::info!(%room, %reason, "a sandbox was disposed of");
+            let _ = reply.send(true);
         });
-        join_all(handle).await;
+        answer.await.unwrap_or(false)
     }
 
     /// Removes every container of this server's and starts no more.
@@ -478,31 +492,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes over a container that an earlier process of this server left running.
-    async fn adopt(self: &Arc<Self>, found: &Found) -> bool {
-        let (Some(room), Ok(Some(inspected))) = (&found.room, self.engine.inspect(&found.id).await) else {
-            return false;
-        };
-        let Some(token) = inspected.token else { return false };
-        let agent_folder = self.folder.join(room.as_str()).join("run");
-        match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
-            Ok(link) => {
-                tracing::info!(%room, "took over a sandbox that was left running");
-                let sandbox = self.attend(
-                    room,
-                    Sandbox::new(found.id.clone(), link, Arc::downgrade(self)),
-                    inspected.workspace.map(|workspace| (workspace, self.config.limits.disk)),
-                );
-                *self.slot(room).sandbox.lock().await = Some(sandbox);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%room, %error, "cannot take over a sandbox that was left running");
-                false
-            }
-        }
-    }
-
     /// Ends a room's container and removes what belongs to it. The caller holds the room's lock.
     async fn discard(&self, room: &RoomId, held: &mut Option<Arc<Sandbox>>) {
         if let Some(sandbox) = held.take() {
@@ -511,19 +500,6 @@ impl Shared {
             sandbox.released(false);
         }
         let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
-    }
-
-    async fn remove(&self, found: &Found) {
-        match self.engine.remove(&found.id).await {
-            Ok(()) => {
-                let room = found.room.as_ref().map_or("", RoomId::as_str);
-                tracing::info!(room, container = %&found.id[..found.id.len().min(12)], "removed a sandbox");
-                if let Some(room) = &found.room {
-                    let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
-                }
-            }
-            Err(error) => tracing::warn!(%error, container = found.id, "cannot remove a sandbox"),
-        }
     }
 }
 

@@ -60,6 +60,10 @@ pub struct Limits {
     pub home: u64,
     /// Bytes of the largest file; a program that writes more gets SIGXFSZ.
     pub file: u64,
+    /// Open files of one process.
+    pub open_files: u32,
+    /// Bytes that a step may print. A step that prints more is stopped.
+    pub output: u64,
     /// Bytes of the host's disk that the workspace may take. Above it the sandbox is ended.
     pub disk: u64,
     /// Containers at the same time. When there are so many, the one that was idle longest goes; if none is idle, the
@@ -76,6 +80,8 @@ impl Default for Limits {
             tmp: 256 << 20,
             home: 256 << 20,
             file: 1 << 30,
+            open_files: 4096,
+            output: 256 << 20,
             disk: 8 << 30,
             sandboxes: 16,
         }

@@ -13,7 +13,7 @@ use buildspaces_sandbox_agent::protocol::{Event, Frame, Line, MAX_PORTS};
 use tokio::sync::watch;
 
 use crate::link::{Broken, Connection, Link};
-use crate::steps::{Container, State};
+use crate::steps::Container;
 
 /// Shortest time between two changes that are shown: each is written into a document. An honest agent changes its mind as often.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -109,7 +109,8 @@ pub(crate) async fn follow<S>(link: Arc<Link>, container: Arc<dyn Container>, cl
                 tracing::debug!(%broken, "lost the connection that tells of ports");
                 claim.set(&[]);
             }
-            if let State::Gone(_) = container.state().await {
+            if container.state().await.is_gone() {
+                container.died();
                 return;
             }
         }

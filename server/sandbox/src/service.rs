@@ -86,6 +86,10 @@ impl Sandboxes for DockerSandboxes {
         self.containers.touch(room);
     }
 
+    async fn dispose(&self, room: &RoomId, reason: &str) -> bool {
+        self.containers.dispose(room, reason).await
+    }
+
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
         let path = path.to_owned();

@@ -1,7 +1,7 @@
 //! One step under way: follows it over as many connections as it takes, until there is a true end to report.
 //!
-//! The end is the agent's word ([`StepEvent::Exited`]) or, when the container is gone, [`StepEvent::Lost`] with a reason;
-//! there is no third. This file knows neither Docker (it asks a [`Container`]) nor what a step is for.
+//! The end is the agent's word or a limit that the server saw to ([`StepEvent::Exited`]) or, when the container is gone for another
+//! reason, [`StepEvent::Lost`] with that reason. This file knows neither Docker (it asks a [`Container`]) nor what a step is for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +10,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Exit, Step, StepEvent, StepSpec};
-use buildspaces_sandbox_agent::protocol::{self, Event, Frame, Key, Line, Output, Request};
+use buildspaces_sandbox_agent::protocol::{Event, Frame, Key, Line, Output, Request};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::Limits;
 use crate::link::{Broken, Connection, Link};
+use excess::Signs;
+
+mod excess;
+
 /// Events that wait for whoever follows the step. When they are so many, nothing more is read from the agent, whose
 /// ring then drops the oldest output; the program under test never waits.
 #[cfg(not(test))]
@@ -52,6 +57,8 @@ pub(crate) trait Container: Send + Sync + 'static {
     fn released(&self, usable: bool);
     /// Somebody typed in one of its terminals.
     fn touched(&self);
+    /// It was found to be gone.
+    fn died(&self) {}
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,8 +66,16 @@ pub(crate) enum State {
     Running,
     /// With a sentence that says why.
     Gone(String),
+    /// It was ended because what ran in it came to a limit; a sentence that names it.
+    OverLimit(String),
     /// The engine does not answer.
     Unknown,
+}
+
+impl State {
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_) | Self::OverLimit(_))
+    }
 }
 
 /// Why a step could not be started.
@@ -131,6 +146,7 @@ pub(crate) struct Following {
     pub(crate) seen: u64,
     /// The step's own time-out, if it is known.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) limits: Limits,
 }
 
 /// Follows a step that the agent has taken, in a task of its own.
@@ -142,6 +158,7 @@ pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following
         deadline: following.timeout.map(|timeout| Instant::now() + timeout + OVERTIME),
         cancel_asked: false,
         cancel_closed: false,
+        too_much: false,
         events,
         cancelled,
         following,
@@ -158,6 +175,8 @@ struct Follower {
     deadline: Option<Instant>,
     cancel_asked: bool,
     cancel_closed: bool,
+    /// It printed more than it may and is being stopped.
+    too_much: bool,
     events: mpsc::Sender<StepEvent>,
     cancelled: mpsc::Receiver<()>,
 }
@@ -178,7 +197,7 @@ impl Follower {
                 Some(current) => current,
                 None => match self.reconnect().await {
                     Ok(current) => current,
-                    Err(reason) => break StepEvent::Lost(reason),
+                    Err(end) => break end,
                 },
             };
             match self.read(&mut current).await {
@@ -208,7 +227,7 @@ impl Follower {
         if let Err(broken) = connection.send(&attach).await {
             return Outcome::Broken(broken);
         }
-        if self.cancel_asked
+        if (self.cancel_asked || self.too_much)
             && let Err(broken) = self.send_cancel(connection).await
         {
             return Outcome::Broken(broken);
@@ -234,9 +253,16 @@ impl Follower {
                         return Outcome::Broken(broken);
                     }
                 }
-                Ok(Frame::Control(Event::Exited { key, exit, oom, duration_ms })) if key == self.following.key => {
-                    tracing::debug!(?exit, oom, duration_ms, "a step ended");
-                    return Outcome::Exited(exit_of(exit, oom));
+                Ok(Frame::Control(Event::Exited { key, exit, oom, pids, full, duration_ms }))
+                    if key == self.following.key =>
+                {
+                    tracing::debug!(?exit, oom, pids, ?full, duration_ms, "a step ended");
+                    let exit = if self.too_much && !self.cancel_asked {
+                        excess::output(&self.following.limits)
+                    } else {
+                        excess::exit_of(exit, &Signs { oom, pids, full }, &self.following.limits)
+                    };
+                    return Outcome::Exited(exit);
                 }
                 Ok(Frame::Control(Event::Unknown { key })) if key == self.following.key => {
                     let reason = "the sandbox's agent was started anew and has forgotten the step";
@@ -259,6 +285,11 @@ impl Follower {
         let known = usize::try_from(self.seen - offset).unwrap_or(usize::MAX).min(bytes.len());
         bytes.drain(..known);
         self.seen = self.seen.saturating_add(bytes.len() as u64);
+        if self.seen > self.following.limits.output && !self.too_much {
+            self.too_much = true;
+            self.hurry();
+            self.send_cancel(connection).await?;
+        }
         if bytes.is_empty() { Ok(()) } else { self.deliver(Bytes::from(bytes), connection).await }
     }
 
@@ -287,11 +318,16 @@ impl Follower {
             None => self.cancel_closed = true,
             Some(()) if !self.cancel_asked => {
                 self.cancel_asked = true;
-                let soon = Instant::now() + OVERTIME;
-                self.deadline = Some(self.deadline.map_or(soon, |deadline| deadline.min(soon)));
+                self.hurry();
             }
             Some(()) => {}
         }
+    }
+
+    /// From now on the agent has only so long to end the step.
+    fn hurry(&mut self) {
+        let soon = Instant::now() + OVERTIME;
+        self.deadline = Some(self.deadline.map_or(soon, |deadline| deadline.min(soon)));
     }
 
     async fn send_cancel(&mut self, connection: &mut Connection) -> Result<(), Broken> {
@@ -301,12 +337,17 @@ impl Follower {
     /// The agent did not end the step in time.
     async fn overdue(&mut self) -> Outcome {
         self.following.container.kill().await;
-        // Removing the container ended every process in it, so both are the truth.
-        Outcome::Ended(StepEvent::Exited(if self.cancel_asked { Exit::Cancelled } else { Exit::TimedOut }))
+        // Removing the container ended every process in it, so each of them is the truth.
+        let exit = match (self.cancel_asked, self.too_much) {
+            (true, _) => Exit::Cancelled,
+            (false, true) => excess::output(&self.following.limits),
+            (false, false) => Exit::TimedOut,
+        };
+        Outcome::Ended(StepEvent::Exited(exit))
     }
 
-    /// Waits for the agent to dial again. `Err` says why it will not.
-    async fn reconnect(&mut self) -> Result<Connection, String> {
+    /// Waits for the agent to dial again. `Err` is how the step ended, as it will not.
+    async fn reconnect(&mut self) -> Result<Connection, StepEvent> {
         let since = Instant::now();
         loop {
             tokio::select! {
@@ -320,28 +361,17 @@ impl Follower {
             }
             let state = self.following.container.state().await;
             let reason = match state {
-                State::Gone(reason) => return Err(reason),
+                State::Gone(reason) => return Err(StepEvent::Lost(reason)),
+                // Nothing of the step is left, and it is known why.
+                State::OverLimit(reason) => return Err(StepEvent::Exited(Exit::OverLimit(reason))),
                 State::Running if since.elapsed() < RECONNECT_PATIENCE => continue,
                 State::Unknown if since.elapsed() < UNKNOWN_PATIENCE => continue,
                 State::Running => "the sandbox stopped answering, and was removed",
                 State::Unknown => "the Docker engine stopped, and the sandbox with it",
             };
             self.following.container.kill().await;
-            return Err(self.following.link.refusal().unwrap_or_else(|| reason.to_owned()));
+            return Err(StepEvent::Lost(self.following.link.refusal().unwrap_or_else(|| reason.to_owned())));
         }
-    }
-}
-
-fn exit_of(exit: protocol::Exit, oom: bool) -> Exit {
-    match exit {
-        protocol::Exit::Code(0) => Exit::Code(0),
-        // The kernel may have killed a child of the program, whose own code then only says "failed".
-        protocol::Exit::Code(_) | protocol::Exit::Signal(_) if oom => Exit::OutOfMemory,
-        protocol::Exit::Code(code) => Exit::Code(code),
-        protocol::Exit::Signal(signal) => Exit::Signal(signal),
-        protocol::Exit::TimedOut => Exit::TimedOut,
-        protocol::Exit::Cancelled => Exit::Cancelled,
-        protocol::Exit::NotStarted(reason) => Exit::NotStarted(plain(&reason)),
     }
 }
 

@@ -255,7 +255,7 @@ impl Follower {
                 }
             }
             match self.container.state().await {
-                State::Gone(reason) => return Err(TerminalEnd::Lost(reason)),
+                State::Gone(reason) | State::OverLimit(reason) => return Err(TerminalEnd::Lost(reason)),
                 State::Running | State::Unknown if since.elapsed() < RECONNECT_PATIENCE => {}
                 State::Running => return Err(TerminalEnd::Lost("the sandbox stopped answering".to_owned())),
                 State::Unknown => {

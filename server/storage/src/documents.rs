@@ -41,9 +41,15 @@ impl Documents {
         Ok(change)
     }
 
-    /// For reading the tables: every update that was acknowledged before is in them.
-    pub(crate) async fn settled(&self) -> Result<&SqlitePool, StoreError> {
-        self.log.settle().await?;
+    /// For reading the tables: every update of `document` that was acknowledged before is in them.
+    pub(crate) async fn settled(&self, document: &DocumentName) -> Result<&SqlitePool, StoreError> {
+        self.log.settle(document).await?;
+        Ok(self.database.reader())
+    }
+
+    /// The same for all documents.
+    pub(crate) async fn all_settled(&self) -> Result<&SqlitePool, StoreError> {
+        self.log.settle_all().await?;
         Ok(self.database.reader())
     }
 

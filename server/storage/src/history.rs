@@ -34,7 +34,7 @@ const ABOUT: &str = "
 #[async_trait]
 impl HistoryStore for Documents {
     async fn about(&self, document: &DocumentName) -> Result<Option<About>, StoreError> {
-        let reader = self.settled().await?;
+        let reader = self.settled(document).await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{ABOUT} WHERE document.name = ?")))
             .bind(document.as_str())
             .fetch_optional(reader)
@@ -45,7 +45,7 @@ impl HistoryStore for Documents {
     }
 
     async fn list(&self, prefix: &str, after: &str, plain: bool, limit: usize) -> Result<Vec<About>, StoreError> {
-        let reader = self.settled().await?;
+        let reader = self.all_settled().await?;
         let sql = format!(
             "{ABOUT} WHERE document.name > ?1 AND document.name >= ?2 AND substr(document.name, 1, length(?2)) = ?2
                  AND deleted_at IS NULL AND (last.seq IS NOT NULL OR begins > 0) ORDER BY document.name LIMIT ?3"
@@ -74,7 +74,7 @@ impl HistoryStore for Documents {
     }
 
     async fn records(&self, document: &DocumentName, after: u64) -> Result<Vec<LogRecord>, StoreError> {
-        let reader = self.settled().await?;
+        let reader = self.settled(document).await?;
         let mut rows = sqlx::query(
             "SELECT u.seq, u.at, u.principal, u.data, merged.first, merged.shares
              FROM document JOIN document_update AS u ON u.document = document.id AND u.seq > MAX(?, document.begins)
@@ -104,7 +104,7 @@ impl HistoryStore for Documents {
     }
 
     async fn entries(&self, document: &DocumentName, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let reader = self.settled().await?;
+        let reader = self.settled(document).await?;
         let rows = sqlx::query(
             "SELECT u.seq, u.at, u.principal, length(u.data) AS bytes, merged.first
              FROM document JOIN document_update AS u ON u.document = document.id AND u.seq > MAX(?, document.begins)
@@ -215,7 +215,7 @@ impl HistoryStore for Documents {
     }
 
     async fn merge_records(&self, document: &DocumentName, merged: &LogRecord) -> Result<bool, StoreError> {
-        self.log().settle().await?;
+        self.log().settle(document).await?;
         let mut writing = self.write().await?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         let Some((id, whole)) = whole(&mut transaction, document, merged).await.map_err(failed)? else {
@@ -241,7 +241,7 @@ impl HistoryStore for Documents {
     }
 
     async fn append_records(&self, document: &DocumentName, records: Vec<LogRecord>) -> Result<(), StoreError> {
-        self.log().settle().await?;
+        self.log().settle(document).await?;
         let mut writing = self.write().await?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         let id = document_id(&mut transaction, document).await.map_err(failed)?;
@@ -262,7 +262,7 @@ impl HistoryStore for Documents {
     }
 
     async fn discard(&self, document: &DocumentName) -> Result<(), StoreError> {
-        self.log().settle().await?;
+        self.log().settle(document).await?;
         let mut writing = self.write().await?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         // Its row in `document` stays: the number must never become another document's.
@@ -290,7 +290,7 @@ impl HistoryStore for Documents {
     }
 
     async fn begin_again(&self, document: &DocumentName) -> Result<bool, StoreError> {
-        self.log().settle().await?;
+        self.log().settle(document).await?;
         let mut writing = self.write().await?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         let begun: Option<(i64, i64)> = sqlx::query_as(

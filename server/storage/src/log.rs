@@ -31,7 +31,7 @@ const QUEUE: usize = 1024;
 
 /// Documents whose place in the log is remembered although nothing of theirs is in the journal. Past it they are forgotten
 /// and read again.
-const MAX_REMEMBERED: usize = 16_384;
+const MAX_REMEMBERED: usize = 4_096;
 
 /// A cheap handle to the log.
 #[derive(Clone)]
@@ -46,8 +46,11 @@ pub(crate) struct Log {
 enum Request {
     Append(Append),
     Keep(Keep),
-    /// Put everything of the journal where it belongs, then answer.
-    Settle(oneshot::Sender<Result<(), StoreError>>),
+    /// Put what the journal has of a document, or of all, where it belongs; then answer.
+    Settle {
+        of: Option<DocumentName>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// Answer once everything before this is written.
     Written(oneshot::Sender<()>),
     /// A second passed.
@@ -110,10 +113,22 @@ impl Log {
         stored.await.map_err(|_| ended())?
     }
 
-    /// Returns once `document_update` holds every update that was acknowledged before. Call it before reading that table.
-    pub(crate) async fn settle(&self) -> Result<(), StoreError> {
+    /// Returns once `document_update` holds every update of `document` that was acknowledged before. Call it before reading that table.
+    pub(crate) async fn settle(&self, document: &DocumentName) -> Result<(), StoreError> {
+        if self.durability != Durability::Off && !self.is_in_journal(document)? {
+            return Ok(());
+        }
+        self.ask_to_settle(Some(document.clone())).await
+    }
+
+    /// The same for all documents.
+    pub(crate) async fn settle_all(&self) -> Result<(), StoreError> {
+        self.ask_to_settle(None).await
+    }
+
+    async fn ask_to_settle(&self, of: Option<DocumentName>) -> Result<(), StoreError> {
         let (reply, settled) = oneshot::channel();
-        self.requests.send(Request::Settle(reply)).await.map_err(|_| ended())?;
+        self.requests.send(Request::Settle { of, reply }).await.map_err(|_| ended())?;
         settled.await.map_err(|_| ended())?
     }
 
@@ -214,8 +229,12 @@ impl State {
         let Some((first, _)) = place.chunks.front() else { return };
         self.unsettled.remove(&(*first, document.clone()));
         self.bytes -= place.chunks.drain(..count).map(|(_, chunk)| chunk.bytes()).sum::<usize>();
-        if let Some((next, _)) = place.chunks.front() {
-            self.unsettled.insert((*next, document.clone()));
+        match place.chunks.front() {
+            Some((next, _)) => {
+                self.unsettled.insert((*next, document.clone()));
+            }
+            // Most documents are written now and then, and there are many of them.
+            None => place.chunks = VecDeque::new(),
         }
     }
 

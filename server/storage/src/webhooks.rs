@@ -197,7 +197,7 @@ impl WebhookStore for Webhooks {
         since: UnixMillis,
         of_interest: &(dyn for<'a> Fn(&'a DocumentName) -> bool + Sync),
     ) -> Result<Vec<Changed>, StoreError> {
-        let reader = self.documents.settled().await?;
+        let reader = self.documents.all_settled().await?;
         let (from, to) = match scope {
             // The character after a slash.
             Scope::Room(room) => (format!("{room}/"), format!("{room}0")),

@@ -64,6 +64,19 @@ async fn a_body_must_keep_a_pace() {
 }
 
 #[tokio::test]
+async fn who_reads_no_answers_is_not_waited_for() {
+    let limits = LimitsConfig { request: Duration::from_secs(1), ..LimitsConfig::default() };
+    let f = Fixture::with(Config { limits, ..Config::default() });
+    let url = f.serve().await;
+    let mut deaf = tcp(&url).await;
+    let asking = async {
+        let requests = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
+        while deaf.write_all(&requests).await.is_ok() {}
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("the server has ended the connection");
+}
+
+#[tokio::test]
 async fn connections_that_are_none_yet_are_counted() {
     let limits = LimitsConfig { http_connections: 2, ..LimitsConfig::default() };
     let f = Fixture::with(Config { limits, ..Config::default() });

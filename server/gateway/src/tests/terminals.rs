@@ -147,6 +147,17 @@ async fn closing_ends_it_for_everybody_and_an_end_is_told() {
 }
 
 #[tokio::test]
+async fn who_may_use_terminals_may_end_the_sandbox() {
+    let world = World::new().await;
+    let path = format!("/api/v1/rooms/{}/sandbox", world.room);
+    let (status, _) = world.f.call("DELETE", &path, None, None).await;
+    assert_eq!((status, world.f.sandboxes.journal().len()), (StatusCode::UNAUTHORIZED, 0));
+    let (status, _) = world.f.call("DELETE", &path, Some(&world.ada), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(world.f.sandboxes.journal(), ["dispose: the sandbox was ended by Ada"]);
+}
+
+#[tokio::test]
 async fn strangers_and_nonsense_are_refused() {
     let world = World::new().await;
     let id = world.open(&world.ada).await;

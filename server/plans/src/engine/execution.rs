@@ -237,6 +237,9 @@ impl Execution {
                 let cancelled_by = self.control.borrow().cancelled_by.clone();
                 match (exit, cancelled_by) {
                     (Exit::Cancelled | Exit::Signal(_), Some(by)) => Transition::Cancel { by },
+                    (Exit::TimedOut, _) => {
+                        Transition::Exited(Exit::OverLimit(took_too_long(self.shared.config.step_timeout)))
+                    }
                     (exit, _) => Transition::Exited(exit),
                 }
             }
@@ -361,6 +364,14 @@ async fn stopped(control: &mut watch::Receiver<Control>) {
 
 fn stop_transition() -> Transition {
     Transition::Interrupt("The server was stopped while this ran. Run it again.".to_owned())
+}
+
+fn took_too_long(limit: Duration) -> String {
+    format!(
+        "The program ran for more than {} s, the longest a step may take here (sandbox.step_seconds), and was stopped. Look for \
+         something that waits for ever.",
+        limit.as_secs()
+    )
 }
 
 fn in_words(error: &SandboxError) -> String {

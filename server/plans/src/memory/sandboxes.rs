@@ -250,6 +250,11 @@ impl Sandboxes for FakeSandboxes {
         self.lock().journal.push("touch".to_owned());
     }
 
+    async fn dispose(&self, _room: &RoomId, reason: &str) -> bool {
+        self.lock().journal.push(format!("dispose: {reason}"));
+        true
+    }
+
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {
         let failed = |error: std::io::Error| SandboxError::Failed(error.to_string());
         let files = self.lock().frozen.get(room).cloned().unwrap_or_default();

@@ -79,6 +79,7 @@ fn the_end_of_the_step_decides_the_run() {
         Exit::Cancelled,
         Exit::NotStarted("cargo: not found".to_owned()),
         Exit::OutOfMemory,
+        Exit::OverLimit("The program printed too much.".to_owned()),
     ];
     let mut table = String::new();
     for exit in exits {
@@ -99,6 +100,7 @@ fn the_end_of_the_step_decides_the_run() {
         cancelled cancelled None Cancelled.
         error failed None The program could not be started: cargo: not found
         failed failed None The program used more memory than its sandbox has and was stopped.
+        failed failed None The program printed too much.
     "#]]
     .assert_eq(&table);
 }

@@ -1,3 +1,4 @@
+use super::joins::STATE_PART_BYTES;
 use super::*;
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::{PrincipalKind, Role};
@@ -324,6 +325,56 @@ fn nothing_but_the_answer_to_our_question_acknowledges_what_could_not_be_taken()
         assert_eq!(statuses.len(), if own == 1 { 3 } else { 1 }, "{statuses:?}");
         assert_eq!(f.document.replica().text("text"), "bcde");
     }
+}
+
+#[test]
+fn an_answer_with_a_gap_is_asked_for_again_once_somebody_else_brought_something() {
+    let mut f = Fixture::new(Access::Shared);
+    let (ada, bob) = (f.join_as("ada", Role::Editor, Dialect::Hocuspocus), f.join("bob", Role::Editor));
+    let mut replica = Replica::new();
+    let first = typed(&mut replica, "a");
+    let builds_on_it = typed(&mut replica, "b");
+    // What ada has builds on what only bob has.
+    assert_eq!(names(&f.receive(ada, Message::SyncStep2(builds_on_it.clone()))), ["send"], "what do you have?");
+    assert_eq!(f.receive(ada, Message::SyncStep2(builds_on_it.clone())), []);
+    assert_eq!(f.run(Input::Tick), [], "nothing has changed");
+    f.receive(bob, Message::Update(first));
+    f.run(Input::Durable { seq: 1 });
+    let asked = f.run(Input::Tick);
+    assert!(matches!(&asked[..], [Effect::Send { to, .. }] if *to == ada), "{asked:?}");
+    assert_eq!(f.run(Input::Tick), [], "once");
+    f.receive(ada, Message::SyncStep2(builds_on_it));
+    assert_eq!(f.run(Input::Durable { seq: 2 }).len(), 3, "a status for each");
+    assert_eq!(f.document.replica().text("text"), "ab");
+}
+
+#[test]
+fn a_large_document_is_read_for_one_client_only_so_often() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, &"x".repeat(1 << 20))));
+    f.run(Input::Durable { seq: 1 });
+    let asks = |state_vector: &[u8]| Message::SyncStep1(Bytes::copy_from_slice(state_vector));
+    let (old, viewer) = (replica.state_vector(), f.join_as("cy", Role::Viewer, Dialect::Hocuspocus));
+    let from_scratch = asks(&[0]);
+    assert_eq!(names(&f.receive(viewer, asks(&old))), ["send", "send state"]);
+    assert_eq!(names(&f.receive(viewer, asks(&old))), ["send"], "put off");
+    assert_eq!(names(&f.receive(viewer, from_scratch)), ["send", "send state"], "which is at hand");
+    assert_eq!(names(&f.receive(ada, asks(&old))), ["send state"], "others are not put off");
+    f.receive(ada, Message::Update(typed(&mut replica, "y")));
+    f.run(Input::Durable { seq: 2 });
+    f.now = f.document.wake_at().expect("a question waits");
+    let late = f.turn([]);
+    assert!(matches!(&late[..], [Effect::SendState { to, .. }] if *to == viewer), "{late:?}");
+    assert_eq!(f.document.wake_at(), None);
+    // Answering our SyncStep1 reads the document too.
+    let refused =
+        |effects: Vec<Effect>| effects == [Effect::Send { to: viewer, frame: hocuspocus::sync_status(false) }];
+    let has = Bytes::from(replica.state());
+    assert!(refused(f.receive(viewer, Message::SyncStep2(has.clone()))));
+    f.now += Duration::from_secs(1);
+    assert!(!refused(f.receive(viewer, Message::SyncStep2(has))));
 }
 
 #[test]

@@ -217,6 +217,8 @@ fn next_owed(state: &mut State) -> Option<Vec<u8>> {
                 exit: ended.exit.clone(),
                 duration_ms: u64::try_from(ended.duration.as_millis()).unwrap_or(u64::MAX),
                 oom: ended.oom,
+                pids: ended.pids,
+                full: ended.full.clone(),
             };
             return Some(encode_control(&exited).expect("an agent's answers are short"));
         }

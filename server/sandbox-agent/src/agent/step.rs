@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitStatus, kill_process_group};
 
 use super::ring::Ring;
-use super::{Shared, State, memory, processes};
+use super::{Shared, State, limits, processes};
 use crate::protocol::{Exit, Key, TOKEN_VARIABLE};
 
 /// Between SIGTERM and SIGKILL: time for a test runner to report and to clean up.
@@ -52,6 +52,8 @@ pub(super) struct Ended {
     pub(super) exit: Exit,
     pub(super) duration: Duration,
     pub(super) oom: bool,
+    pub(super) pids: bool,
+    pub(super) full: Vec<String>,
 }
 
 impl Step {
@@ -128,17 +130,32 @@ fn step_in<'a>(state: &'a mut State, key: &Key) -> &'a mut Step {
 
 fn run(shared: &Arc<Shared>, key: &Key, program: &Program) -> Ended {
     let started = Instant::now();
-    let oom_before = memory::oom_kills();
+    let before = limits::counted();
+    let mut full = Vec::new();
     let exit = match spawn(shared, key, program) {
         Ok(()) => {
             let exit = watch(shared, key, started + program.timeout);
+            full = limits::full(&folders());
             processes::kill_all(shared);
             wait_for_output(shared, key);
             exit
         }
         Err(error) => Exit::NotStarted(reason(&program.argv[0], &error)),
     };
-    Ended { exit, duration: started.elapsed(), oom: memory::oom_kills() > oom_before }
+    let after = limits::counted();
+    Ended {
+        exit,
+        duration: started.elapsed(),
+        oom: after.oom_kills > before.oom_kills,
+        pids: after.refused > before.refused,
+        full,
+    }
+}
+
+/// The folders in memory that programs in a sandbox have.
+#[expect(clippy::disallowed_methods, reason = "where home is, the container's environment says")]
+fn folders() -> Vec<String> {
+    ["/tmp".to_owned()].into_iter().chain(std::env::var("HOME")).collect()
 }
 
 /// Why the program could not be started, for people.

@@ -72,22 +72,31 @@ fn events_have_a_stable_form() {
         &expect![[r#"{"type":"rejected","key":"k","reason":"busy"}"#]],
     );
     wire(&Event::Unknown { key: key("k") }, &expect![[r#"{"type":"unknown","key":"k"}"#]]);
-    let exited = |exit| Event::Exited { key: key("k"), exit, duration_ms: 12, oom: false };
+    let exited =
+        |exit| Event::Exited { key: key("k"), exit, duration_ms: 12, oom: false, pids: false, full: Vec::new() };
     wire(
         &exited(Exit::Code(1)),
-        &expect![[r#"{"type":"exited","key":"k","exit":{"code":1},"duration_ms":12,"oom":false}"#]],
+        &expect![[
+            r#"{"type":"exited","key":"k","exit":{"code":1},"duration_ms":12,"oom":false,"pids":false,"full":[]}"#
+        ]],
     );
     wire(
         &exited(Exit::Signal(9)),
-        &expect![[r#"{"type":"exited","key":"k","exit":{"signal":9},"duration_ms":12,"oom":false}"#]],
+        &expect![[
+            r#"{"type":"exited","key":"k","exit":{"signal":9},"duration_ms":12,"oom":false,"pids":false,"full":[]}"#
+        ]],
     );
     wire(
         &exited(Exit::TimedOut),
-        &expect![[r#"{"type":"exited","key":"k","exit":"timed_out","duration_ms":12,"oom":false}"#]],
+        &expect![[
+            r#"{"type":"exited","key":"k","exit":"timed_out","duration_ms":12,"oom":false,"pids":false,"full":[]}"#
+        ]],
     );
     wire(
         &exited(Exit::NotStarted("no".to_owned())),
-        &expect![[r#"{"type":"exited","key":"k","exit":{"not_started":"no"},"duration_ms":12,"oom":false}"#]],
+        &expect![[
+            r#"{"type":"exited","key":"k","exit":{"not_started":"no"},"duration_ms":12,"oom":false,"pids":false,"full":[]}"#
+        ]],
     );
     wire(
         &Event::Steps { steps: vec![StepInfo { key: key("k"), running: true }] },

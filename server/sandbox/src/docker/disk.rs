@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 use super::sandbox::Sandbox;
-use crate::steps::{Container, State};
+use crate::steps::Container;
 
 /// Shortest time between two looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -54,9 +54,9 @@ pub(super) async fn watch(sandbox: Weak<Sandbox>, workspace: PathBuf, allowed: u
                 Ok(taken) => {
                     if taken > allowed {
                         let mib = limit >> 20;
-                        sandbox.ends_because(&format!(
-                            "the workspace takes more than {mib} MiB of disk, the most a room may have here (sandbox.disk_mib), so \
-                             the sandbox was stopped; delete what is not needed"
+                        sandbox.exceeds(&format!(
+                            "The workspace takes more than {mib} MiB of disk, the most a room may have here (sandbox.disk_mib), so \
+                             the sandbox was stopped. Delete what is not needed."
                         ));
                         tracing::info!(workspace = %workspace.display(), mib, "a sandbox took too much disk");
                         sandbox.kill().await;
@@ -66,7 +66,7 @@ pub(super) async fn watch(sandbox: Weak<Sandbox>, workspace: PathBuf, allowed: u
                 // It may have been moved away this moment.
                 Err(error) => tracing::debug!(%error, "cannot look at how large a workspace is"),
             }
-            if let State::Gone(_) = sandbox.state().await {
+            if sandbox.state().await.is_gone() {
                 return;
             }
             drop(sandbox);

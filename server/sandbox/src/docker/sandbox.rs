@@ -39,7 +39,7 @@ struct Use {
     /// When somebody typed in a terminal last.
     typed_at: Option<Instant>,
     /// Why this server itself ends it.
-    end: Option<String>,
+    end: Option<State>,
     /// Where the last step's starter wants to read how the sandbox is.
     phase: Option<watch::Sender<Phase>>,
 }
@@ -49,6 +49,10 @@ impl Sandbox {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
         let (link, tunnels) = (Arc::new(link), Tunnels::default());
         Self { id, link, tunnels, shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(super) fn tunnels(&self) -> &Tunnels {
@@ -79,7 +83,16 @@ impl Sandbox {
 
     /// It is about to be removed, for this reason unless there was one before: what its terminals say then.
     pub(super) fn ends_because(&self, reason: &str) {
-        self.state.lock().expect("short sections, no panics").end.get_or_insert_with(|| reason.to_owned());
+        self.ends_as(State::Gone(reason.to_owned()));
+    }
+
+    /// The same, because what runs in it came to a limit: what its step says then, too.
+    pub(super) fn exceeds(&self, reason: &str) {
+        self.ends_as(State::OverLimit(reason.to_owned()));
+    }
+
+    fn ends_as(&self, end: State) {
+        self.state.lock().expect("short sections, no panics").end.get_or_insert(end);
     }
 
     /// Waits until no step runs; false if that takes longer than `patience`. Cancel-safe.
@@ -107,7 +120,7 @@ impl Sandbox {
     pub(super) async fn gone(&self) {
         loop {
             tokio::time::sleep(PROBE).await;
-            if let State::Gone(_) = self.state().await {
+            if self.state().await.is_gone() {
                 return;
             }
         }
@@ -120,7 +133,7 @@ impl Sandbox {
             if let Ok(connection) = tokio::time::timeout(PROBE, self.link.connection(line)).await {
                 return Ok(connection);
             }
-            if let State::Gone(reason) = self.state().await {
+            if let State::Gone(reason) | State::OverLimit(reason) = self.state().await {
                 return Err(reason);
             }
             if let Some(refusal) = self.link.refusal() {
@@ -143,13 +156,13 @@ impl Container for Sandbox {
             return State::Gone("the server was stopped".to_owned());
         }
         let end = self.state.lock().expect("short sections, no panics").end.clone();
-        if let Some(reason) = end {
-            return State::Gone(reason);
+        if let Some(end) = end {
+            return end;
         }
         match shared.engine.inspect(&self.id).await {
             Ok(Some(inspected)) if inspected.running => State::Running,
-            Ok(Some(inspected)) if inspected.oom_killed => State::Gone(format!(
-                "the sandbox used more than its {} MiB of memory and was stopped as a whole",
+            Ok(Some(inspected)) if inspected.oom_killed => State::OverLimit(format!(
+                "The sandbox used more than its {} MiB of memory (sandbox.memory_mib) and was stopped as a whole.",
                 shared.config.limits.memory >> 20
             )),
             Ok(Some(inspected)) => {
@@ -180,6 +193,13 @@ impl Container for Sandbox {
         state.typed_at = Some(now);
         if state.idle_since.is_some() {
             state.idle_since = Some(now);
+        }
+    }
+
+    fn died(&self) {
+        // A step's follower finds out by itself, and has an end to tell first.
+        if !self.is_busy() {
+            self.released(false);
         }
     }
 

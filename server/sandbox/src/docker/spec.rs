@@ -25,7 +25,7 @@ pub(crate) const AGENT: &str = "agent";
 /// Where the room's files are, in the container.
 pub(crate) const WORKSPACE: &str = "/workspace";
 
-const HOME: &str = "/home/workspace";
+pub(crate) const HOME: &str = "/home/workspace";
 
 /// A name for people who look at the engine's list: whose server, which room, and something random, because the engine
 /// keeps a name for as long as it takes to remove the container that died under it.
@@ -43,7 +43,7 @@ pub(crate) fn container(
     agent_folder: &Path,
     token: &str,
 ) -> ContainerCreateBody {
-    let Limits { memory, nano_cpus, pids, tmp, home, file, .. } = config.limits;
+    let Limits { memory, nano_cpus, pids, tmp, home, file, open_files, .. } = config.limits;
     let (uid, gid) = user;
     let memory = signed(memory);
     let agent = format!("{AGENT_FOLDER}/{AGENT}");
@@ -81,7 +81,11 @@ pub(crate) fn container(
             memory_swap: Some(memory),
             nano_cpus: Some(signed(nano_cpus)),
             pids_limit: Some(i64::from(pids)),
-            ulimits: Some(vec![ulimit("nofile", 4096), ulimit("core", 0), ulimit("fsize", signed(file))]),
+            ulimits: Some(vec![
+                ulimit("nofile", i64::from(open_files)),
+                ulimit("core", 0),
+                ulimit("fsize", signed(file)),
+            ]),
             // Short of memory, the host loses a sandbox first.
             oom_score_adj: Some(500),
             // Output goes through the agent; nothing a program prints fills the engine's disk.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use buildspaces_plans::ports::Availability;
 
-use super::Shared;
-use super::engine::Found;
+use super::{Shared, leftovers};
 
 /// How often to look while runs are on: a failed step makes it look at once anyway.
 const EVERY_WHILE_READY: Duration = Duration::from_secs(5);
@@ -26,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let now = shared.engine.availability(&shared.config.image, &shared.config.agent_binary).await;
         if now == Availability::Ready && !ready {
             // Before anybody can start a new one: containers that died with the engine still have their names.
-            sweep(&shared).await;
+            leftovers::sweep(&shared).await;
         }
         shared.availability.send_if_modified(|before| {
             if *before == now {
@@ -39,20 +38,5 @@ pub(super) async fn run(shared: Arc<Shared>) {
             *before = now;
             true
         });
-    }
-}
-
-/// Removes containers of ours that do not run, after the engine was away.
-async fn sweep(shared: &Shared) {
-    match shared.engine.list(&shared.config.instance).await {
-        Ok(found) => {
-            for dead in found.iter().filter(|found| !found.running) {
-                let Found { id, .. } = dead;
-                if let Err(error) = shared.engine.remove(id).await {
-                    tracing::warn!(%error, "cannot remove a dead sandbox");
-                }
-            }
-        }
-        Err(error) => tracing::debug!(%error, "the engine went away again"),
     }
 }

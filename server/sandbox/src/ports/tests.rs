@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::steps::State;
 
 #[derive(Debug)]
 struct Fake(Mutex<State>);

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use buildspaces_sandbox_agent::protocol::{Decoder, PROTOCOL, StepInfo, encode_control, encode_output};
+use buildspaces_sandbox_agent::protocol::{self, Decoder, PROTOCOL, StepInfo, encode_control, encode_output};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -78,6 +78,7 @@ impl World {
             container: Arc::clone(&self.container) as Arc<dyn Container>,
             seen,
             timeout,
+            limits: Limits { output: 1 << 20, ..Limits::default() },
         };
         let step = follow(&self.tasks, connection, following);
         assert_eq!(agent.hear().await, Request::Attach { key: key(), from_offset: seen });
@@ -99,7 +100,7 @@ impl Agent {
     }
 
     async fn exit(&mut self, exit: protocol::Exit, oom: bool) {
-        self.say(&Event::Exited { key: key(), exit, duration_ms: 1, oom }).await;
+        self.say(&Event::Exited { key: key(), exit, duration_ms: 1, oom, pids: false, full: Vec::new() }).await;
     }
 
     async fn hear(&mut self) -> Request {
@@ -176,8 +177,64 @@ async fn the_end_is_told_as_it_was() {
         (Theirs::NotStarted("no\x1b[2J\nsuch".to_owned()), false, Exit::NotStarted("no [2J such".to_owned())),
         (Theirs::NotStarted("x".repeat(5000)), false, Exit::NotStarted("x".repeat(MAX_REASON))),
     ] {
-        assert_eq!(exit_of(theirs, oom), ours);
+        let signs = Signs { oom, ..Signs::default() };
+        assert_eq!(excess::exit_of(theirs, &signs, &Limits::default()), ours);
     }
+}
+
+#[test]
+fn the_limit_a_step_came_to_is_named() {
+    use protocol::Exit as Theirs;
+    let (pids, tmp) = (
+        || Signs { pids: true, ..Signs::default() },
+        |folder: &str| Signs { full: vec![folder.to_owned()], ..Signs::default() },
+    );
+    for (theirs, signs, named) in [
+        (Theirs::Code(2), pids(), "256 that a sandbox may have (sandbox.pids)"),
+        (Theirs::TimedOut, pids(), "sandbox.pids"),
+        (Theirs::NotStarted("Resource temporarily unavailable".to_owned()), pids(), "sandbox.pids"),
+        (Theirs::Signal(25), Signs::default(), "more than 1024 MiB, the largest there may be (sandbox.file_mib)"),
+        (Theirs::Code(1), tmp("/tmp"), "/tmp was full when it ended: it holds 256 MiB (sandbox.tmp_mib)"),
+        (Theirs::Code(-1), tmp("/home/workspace"), "the home folder was full"),
+    ] {
+        let exit = excess::exit_of(theirs, &signs, &Limits::default());
+        assert!(matches!(&exit, Exit::OverLimit(reason) if reason.contains(named)), "{exit:?} names no {named}");
+    }
+    for (theirs, signs, ours) in [
+        (Theirs::Code(0), pids(), Exit::Code(0)),
+        (Theirs::Code(0), tmp("/tmp"), Exit::Code(0)),
+        (Theirs::Cancelled, pids(), Exit::Cancelled),
+        (Theirs::TimedOut, tmp("/tmp"), Exit::TimedOut),
+    ] {
+        assert_eq!(excess::exit_of(theirs, &signs, &Limits::default()), ours);
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_prints_too_much_is_stopped_and_says_so() {
+    let world = World::new();
+    let (mut step, mut agent) = world.follow(0, None).await;
+    agent.output(0, b"a").await;
+    // What the agent dropped was printed, too.
+    agent.output(1 << 20, b"b").await;
+    let stopped = async {
+        assert_eq!(agent.hear().await, Request::Cancel { key: key() });
+        agent.exit(protocol::Exit::Cancelled, false).await;
+    };
+    let ((text, end), ()) = tokio::join!(all(&mut step), stopped);
+    assert!(text.starts_with('a') && text.ends_with('b'), "{text}");
+    let StepEvent::Exited(Exit::OverLimit(reason)) = end else { panic!("{end:?}") };
+    assert!(reason.contains("more than 1 MiB, the most a step may print (sandbox.output_mib)"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_container_came_to_a_limit_ended_by_that() {
+    let world = World::new();
+    let (mut step, agent) = world.follow(0, None).await;
+    world.set_state(State::OverLimit("The disk is full.".to_owned()));
+    drop(agent);
+    let end = StepEvent::Exited(Exit::OverLimit("The disk is full.".to_owned()));
+    assert_eq!(all(&mut step).await, (String::new(), end));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,6 +332,8 @@ async fn hostile_bytes_end_in_a_sentence_and_not_in_a_panic() {
                 exit: protocol::Exit::Code(0),
                 duration_ms: 0,
                 oom: false,
+                pids: false,
+                full: Vec::new(),
             })
             .await;
         agent.output(u64::MAX, b"x").await;

@@ -20,8 +20,8 @@ async fn who_fills_the_disk_is_stopped_with_that_reason_and_can_tidy_up() {
     let fill = "for n in 1 2 3 4 5 6; do head -c 10000000 /dev/zero > $n; done; echo filled; sleep 900";
     let (text, end) = world.run(&containers, "a", fill).await;
     assert_eq!(text, "filled\n");
-    let StepEvent::Lost(reason) = end else { panic!("{end:?}") };
-    assert!(reason.starts_with("the workspace takes more than 32 MiB of disk"), "{reason}");
+    let StepEvent::Exited(Exit::OverLimit(reason)) = end else { panic!("{end:?}") };
+    assert!(reason.starts_with("The workspace takes more than 32 MiB of disk"), "{reason}");
     let (text, end) = finish(&mut beside).await;
     assert_eq!((text.as_str(), end), ("fine\n", StepEvent::Exited(Exit::Code(0))));
 

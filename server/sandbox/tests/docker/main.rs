@@ -25,8 +25,10 @@ macro_rules! world {
 }
 
 mod disk;
+mod dispose;
 mod egress;
 mod engine_stops;
+mod limits;
 mod ports;
 mod terminals;
 mod world;
@@ -150,34 +152,6 @@ async fn cancelling_ends_a_step_and_all_it_started() {
     assert!(text.trim().parse::<u32>().expect("a number") <= 4, "{text}");
     let late = world.try_start(&containers, &world.room, "c", "sleep 703", Duration::from_millis(200)).await;
     assert_eq!(finish(&mut late.expect("taken")).await.1, StepEvent::Exited(Exit::TimedOut));
-    containers.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_eats_all_memory_is_reported_as_such() {
-    let mut world = world!();
-    world.limits.memory = 96 << 20;
-    let containers = world.open().await;
-    let hungry = "x = bytearray(300_000_000)";
-    let (_, end) = world.run(&containers, "a", &format!("python3 -c '{hungry}'")).await;
-    assert_eq!(end, StepEvent::Exited(Exit::OutOfMemory), "the program itself");
-    let (_, end) = world.run(&containers, "b", &format!("python3 -c '{hungry}' || exit 1")).await;
-    assert_eq!(end, StepEvent::Exited(Exit::OutOfMemory), "its child");
-    let (text, end) = world.run(&containers, "c", "echo fine").await;
-    assert_eq!((text.as_str(), end), ("fine\n", StepEvent::Exited(Exit::Code(0))), "the sandbox goes on");
-    containers.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fork_bomb_stays_in_its_sandbox() {
-    let world = world!();
-    let containers = world.open().await;
-    let bomb = "bomb() { bomb | bomb & }; bomb; sleep 1; echo over";
-    let step = world.try_start(&containers, &world.room, "a", bomb, Duration::from_secs(3)).await;
-    let (_, end) = finish(&mut step.expect("taken")).await;
-    assert!(matches!(end, StepEvent::Exited(_)), "{end:?}");
-    let (text, end) = world.run(&containers, "b", "echo fine").await;
-    assert_eq!((text.as_str(), end), ("fine\n", StepEvent::Exited(Exit::Code(0))));
     containers.shutdown().await;
 }
 

@@ -84,7 +84,7 @@ async fn many_documents_share_flushes_and_are_found_in_the_journal_and_out_of_it
     assert!((3..60).contains(&rows), "600 appends took {rows} flushes");
     assert_eq!(first.count("document_update").await, 0);
     assert_eq!(numbers(&first.stored("d7").await), [1, 2, 3, 4, 5, 6]);
-    first.log.settle().await.expect("settled");
+    first.log.settle_all().await.expect("settled");
     assert_eq!((first.count("journal").await, first.count("document_update").await), (0, 1200));
     assert_eq!(numbers(&first.stored("d7").await), [1, 2, 3, 4, 5, 6]);
     first.append("d7", vec![record(7)]).await.expect("goes on where the table ends");
@@ -124,7 +124,7 @@ async fn what_a_crash_leaves_in_the_journal_is_there_at_the_next_start() {
     assert_eq!(numbers(&second.stored("a").await), [1, 2, 3]);
     assert!(second.append("a", vec![record(3)]).await.is_err(), "a repeated number");
     second.append("a", vec![record(4)]).await.expect("goes on where the journal ends");
-    second.log.settle().await.expect("settled");
+    second.log.settle_all().await.expect("settled");
     assert_eq!(second.count("journal").await, 0);
     assert_eq!(numbers(&second.stored("a").await), [1, 2, 3, 4]);
     assert_eq!(numbers(&second.stored("b").await), [1]);
@@ -149,7 +149,7 @@ async fn a_crash_before_all_of_a_row_is_settled_brings_nothing_twice() {
     let second = Fixture::open(&copy, Durability::Full).await;
     assert_eq!(numbers(&second.stored("a").await), [1, 2, 3]);
     second.append("a", vec![record(4)]).await.expect("goes on where the table ends");
-    second.log.settle().await.expect("settled");
+    second.log.settle_all().await.expect("settled");
     assert_eq!(numbers(&second.stored("a").await), [1, 2, 3, 4]);
     assert_eq!(numbers(&second.stored("b").await), [1]);
     second.close().await;
@@ -166,6 +166,23 @@ async fn an_append_too_large_for_the_journal_does_not_overtake_what_is_in_it() {
     log.append("a", vec![record(4)]).await.expect("appended");
     assert_eq!(numbers(&log.stored("a").await), [1, 2, 3, 4]);
     assert_eq!(numbers(&log.stored("b").await), [1]);
+    log.close().await;
+}
+
+#[tokio::test]
+async fn one_document_is_settled_without_the_others() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = Fixture::open(&dir.path().join("test.db"), Durability::Full).await;
+    log.append("a", vec![record(1)]).await.expect("appended");
+    log.append("b", vec![record(1)]).await.expect("appended");
+    log.append("a", vec![record(2)]).await.expect("appended");
+    log.log.settle(&name("a")).await.expect("settled");
+    assert_eq!((log.count("document_update").await, numbers(&log.stored("a").await)), (2, vec![1, 2]));
+    assert_eq!(numbers(&log.stored("b").await), [1]);
+    log.log.settle(&name("never written")).await.expect("there is nothing to do");
+    log.append("a", vec![record(3)]).await.expect("goes on where the table ends");
+    log.log.settle_all().await.expect("settled");
+    assert_eq!((log.count("journal").await, log.count("document_update").await), (0, 4));
     log.close().await;
 }
 

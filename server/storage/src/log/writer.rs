@@ -170,9 +170,13 @@ impl Writer {
                         self.commit(std::mem::take(&mut group));
                         let _ = reply.send(());
                     }
-                    Request::Settle(reply) => {
+                    Request::Settle { of, reply } => {
                         self.commit(std::mem::take(&mut group));
-                        let _ = reply.send(self.settle_all());
+                        let settled = match of {
+                            Some(document) => self.write(&mut [], Settle::Document(&document)).map(drop),
+                            None => self.settle_all(),
+                        };
+                        let _ = reply.send(settled);
                     }
                     Request::Tick => {
                         if !std::mem::take(&mut self.appended) && group.appends.is_empty() {
@@ -226,11 +230,11 @@ impl Writer {
             Err(error) => return vec![Err(error); group.appends.len()],
         };
         let to_settle = if in_journal > SETTLE_FROM { 2 * group.bytes } else { 0 };
-        let mut result = self.write(&mut group.appends, to_settle);
+        let mut result = self.write(&mut group.appends, Settle::Oldest(to_settle));
         if let Err(StoreError::Full(cause)) = &result {
             tracing::warn!(%cause, "the disk is full");
             // Settling needs space of its own. Without it, and after a checkpoint, there may be enough.
-            result = self.checkpoint().and_then(|()| self.write(&mut group.appends, 0));
+            result = self.checkpoint().and_then(|()| self.write(&mut group.appends, Settle::Oldest(0)));
         }
         meters::STORE_FULL.set(f64::from(u8::from(matches!(result, Err(StoreError::Full(_))))));
         result.unwrap_or_else(|error| vec![Err(error); group.appends.len()])
@@ -265,7 +269,7 @@ impl Writer {
 
     fn settle_all(&mut self) -> Result<(), StoreError> {
         while !self.shared.ready()?.unsettled.is_empty() {
-            self.write(&mut [], SETTLE_SLICE)?;
+            self.write(&mut [], Settle::Oldest(SETTLE_SLICE))?;
         }
         Ok(())
     }
@@ -277,20 +281,20 @@ impl Writer {
                 Ok(false) => {}
                 Ok(true) | Err(_) => return,
             }
-            if let Err(error) = self.write(&mut [], SETTLE_SLICE) {
+            if let Err(error) = self.write(&mut [], Settle::Oldest(SETTLE_SLICE)) {
                 tracing::warn!(%error, "the journal could not be settled; it is tried again");
                 return;
             }
         }
     }
 
-    /// One transaction: the appends, and about `to_settle` bytes of the journal put where they belong. The inner results
+    /// One transaction: the appends, and a part of the journal put where it belongs. The inner results
     /// tell which appends were refused for their numbers; an error means that nothing was written.
-    fn write(&mut self, group: &mut [Append], to_settle: usize) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    fn write(&mut self, group: &mut [Append], settle: Settle<'_>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let shared = self.shared.clone();
         let _turn = shared.database.turn().blocking_lock();
         let connection = self.connect()?;
-        let plan = Plan::new(&*shared.ready()?, group, to_settle);
+        let plan = Plan::new(&*shared.ready()?, group, settle);
         let done = prepare(&connection, plan, group).map_err(|error| store_error(&error))?;
         if shared.database.durability() == Durability::Off {
             done.answer_early(group);
@@ -307,12 +311,21 @@ impl Writer {
     }
 }
 
+/// What a transaction puts where it belongs.
+#[derive(Clone, Copy)]
+enum Settle<'a> {
+    /// About so many bytes, the oldest first.
+    Oldest(usize),
+    /// All of one document.
+    Document(&'a DocumentName),
+}
+
 /// What a transaction will do, as far as memory knows.
 struct Plan {
     /// Where the documents of the group stand, without what is in the journal.
     places: HashMap<DocumentName, Place>,
-    /// Documents with an append that is too large for the journal. All theirs goes to the table at once, so that a table never
-    /// holds an update whose predecessor is in the journal.
+    /// Documents that leave the journal: those with an append that is too large for it, and one that was asked for. All theirs goes to the
+    /// table at once, so that a table never holds an update whose predecessor is in the journal.
     direct: HashSet<DocumentName>,
     settle: Vec<(DocumentName, i64, Vec<Chunk>)>,
     /// The row for this group.
@@ -322,14 +335,18 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(state: &State, group: &[Append], to_settle: usize) -> Self {
+    fn new(state: &State, group: &[Append], settle: Settle<'_>) -> Self {
         let place = |document: &DocumentName| {
             let place = state.documents.get(document)?;
             Some((document.clone(), Place { seq: place.seq, ..Place::new(place.id) }))
         };
         let places = group.iter().filter_map(|append| place(&append.document)).collect();
         let large = group.iter().filter(|append| bytes(append) > LARGE);
-        let direct: HashSet<DocumentName> = large.map(|append| append.document.clone()).collect();
+        let (to_settle, whole) = match settle {
+            Settle::Oldest(bytes) => (bytes, None),
+            Settle::Document(document) => (0, Some(document)),
+        };
+        let direct: HashSet<DocumentName> = large.map(|append| &append.document).chain(whole).cloned().collect();
         let mut settle = Vec::new();
         let mut settled = 0;
         let mut oldest = None;

@@ -146,6 +146,11 @@ export class Api {
     await this.call('DELETE', `/rooms/${room}/terminals/${terminal}`);
   };
 
+  /** Ends the room's sandbox and all that runs in it; what is started next gets a new one. */
+  endSandbox = async (room: string): Promise<void> => {
+    await this.call('DELETE', `/rooms/${room}/sandbox`);
+  };
+
   /** The link works once, and soon. */
   openPreview = (room: string, port: number, path: string) =>
     this.json<Preview>('POST', `/rooms/${room}/previews`, { port, path });

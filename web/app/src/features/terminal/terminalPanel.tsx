@@ -1,5 +1,5 @@
 /** The room's shared terminals: which there are, the one in front, and who has its keyboard. */
-import { Loader, Plus, Power, RotateCw, SquareTerminal, TriangleAlert, X } from 'lucide-react';
+import { Box, Loader, Plus, Power, RotateCw, SquareTerminal, TriangleAlert, X } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from 'react';
 import { sentence } from '../../api/client';
 import type { Terminal } from '../../api/types';
@@ -8,6 +8,7 @@ import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { KeyboardBar } from './keyboardBar';
+import { NewSandbox } from './newSandbox';
 import './terminal.css';
 import type { TerminalLink, TerminalLinkState } from './terminalLink';
 import { phaseWords, type Status } from './terminalModel';
@@ -26,6 +27,7 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const [focus, setFocus] = useState(0);
+  const [ending, setEnding] = useState(false);
   const [links, setLinks] = useState<ReadonlyMap<string, TerminalLink>>(new Map());
   // What was in front once stays connected: changing between terminals must not cost the keyboard.
   const seen = useRef(new Set<string>());
@@ -139,7 +141,24 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
         {link && status && state === 'online' && status.state === 'running' && (
           <KeyboardBar link={link} status={status} onTake={focusIt} />
         )}
+        {mayOpen && whyNot === null && (
+          <span className="panel-tools">
+            <Tip text="End this room's sandbox with all that runs in it, and begin a new one">
+              <button
+                type="button"
+                className="icon-button"
+                data-size="small"
+                data-testid="new-sandbox"
+                aria-label="Begin a new sandbox"
+                onClick={() => setEnding(true)}
+              >
+                <Box size={13} />
+              </button>
+            </Tip>
+          </span>
+        )}
       </header>
+      {ending && <NewSandbox onClose={() => setEnding(false)} />}
       {off && (
         <div className="notice sandbox-banner" role="status" data-testid="terminal-off">
           <Power size={14} aria-hidden />

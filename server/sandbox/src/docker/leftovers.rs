@@ -1,0 +1,128 @@
+//! Containers of ours that should not be there any more: what another process of this server, an engine that was away or a removal that
+//! failed left behind. They are known by this server's label, and taken over or removed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use buildspaces_kernel::ids::RoomId;
+use futures_util::future::join_all;
+
+use super::engine::Found;
+use super::sandbox::Sandbox;
+use super::{Containers, Shared};
+use crate::link::Link;
+use crate::workspace_owner;
+
+/// How often to look for containers that no room has.
+const REAP_EVERY: Duration = Duration::from_secs(15);
+
+impl Containers {
+    /// At boot: adopts the running containers of the rooms in `keep`, and removes every other one of this server's.
+    pub async fn reconcile(&self, keep: &[RoomId]) {
+        let shared = &self.shared;
+        let found = match shared.engine.list(&shared.config.instance).await {
+            Ok(found) => found,
+            Err(error) => {
+                // There is nothing to adopt then, and the reaper looks when the engine is back.
+                shared.reconciled.store(true, Ordering::Release);
+                return tracing::info!(%error, "cannot look for containers that were left over");
+            }
+        };
+        let handle = found.into_iter().map(|found| async move {
+            let wanted = found.running && found.room.as_ref().is_some_and(|room| keep.contains(room));
+            if !(wanted && shared.adopt(&found).await) {
+                shared.remove(&found).await;
+            }
+        });
+        join_all(handle).await;
+        shared.reconciled.store(true, Ordering::Release);
+    }
+}
+
+impl Shared {
+    /// Takes over a container that an earlier process of this server left running.
+    async fn adopt(self: &Arc<Self>, found: &Found) -> bool {
+        let (Some(room), Ok(Some(inspected))) = (&found.room, self.engine.inspect(&found.id).await) else {
+            return false;
+        };
+        let Some(token) = inspected.token else { return false };
+        let agent_folder = self.folder.join(room.as_str()).join("run");
+        match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
+            Ok(link) => {
+                tracing::info!(%room, "took over a sandbox that was left running");
+                let sandbox = self.attend(
+                    room,
+                    Sandbox::new(found.id.clone(), link, Arc::downgrade(self)),
+                    inspected.workspace.map(|workspace| (workspace, self.config.limits.disk)),
+                );
+                *self.slot(room).sandbox.lock().await = Some(sandbox);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%room, %error, "cannot take over a sandbox that was left running");
+                false
+            }
+        }
+    }
+
+    pub(super) async fn remove(&self, found: &Found) {
+        match self.engine.remove(&found.id).await {
+            Ok(()) => {
+                let room = found.room.as_ref().map_or("", RoomId::as_str);
+                tracing::info!(room, container = %&found.id[..found.id.len().min(12)], "removed a sandbox");
+                if let Some(room) = &found.room {
+                    let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, container = found.id, "cannot remove a sandbox"),
+        }
+    }
+}
+
+/// Removes what a removal that failed left behind: containers with this server's label that are no room's. (The data folder is this process's
+/// alone, so no other server has them.)
+pub(super) async fn reap(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REAP_EVERY) => {}
+            () = shared.tasks.cancelled() => return,
+        }
+        // At boot they are looked through first: see `Containers::reconcile`.
+        if !shared.reconciled.load(Ordering::Acquire) {
+            continue;
+        }
+        let Ok(found) = shared.engine.list(&shared.config.instance).await else { continue };
+        for found in found {
+            let slot = found.room.as_ref().map(|room| shared.slot(room));
+            // Locked: the room's container comes or goes right now, and this may be it.
+            let held = slot.as_ref().map(|slot| slot.sandbox.try_lock());
+            match held {
+                Some(Err(_)) => {}
+                Some(Ok(held)) if held.as_ref().is_some_and(|held| held.is_usable() && held.id() == found.id) => {}
+                Some(Ok(_)) | None => {
+                    tracing::warn!(container = %found.id, "a container that is no room's is removed");
+                    // Not its folder, which may be the one of the room's own container.
+                    if let Err(error) = shared.engine.remove(&found.id).await {
+                        tracing::warn!(%error, "cannot remove a container that is no room's");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Removes containers of ours that do not run, after the engine was away.
+pub(super) async fn sweep(shared: &Shared) {
+    match shared.engine.list(&shared.config.instance).await {
+        Ok(found) => {
+            for dead in found.iter().filter(|found| !found.running) {
+                let Found { id, .. } = dead;
+                if let Err(error) = shared.engine.remove(id).await {
+                    tracing::warn!(%error, "cannot remove a dead sandbox");
+                }
+            }
+        }
+        Err(error) => tracing::debug!(%error, "the engine went away again"),
+    }
+}
