@@ -89,6 +89,7 @@ impl HttpClient for Client {
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
-        self.runtime.spawn(tokio::time::timeout(TIMEOUT, exchange)).await??
+        // A timer begins where it is made, and that has to be on the runtime.
+        self.runtime.spawn(async move { tokio::time::timeout(TIMEOUT, exchange).await }).await??
     }
 }
