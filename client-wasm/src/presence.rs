@@ -68,7 +68,8 @@ impl Presence {
 
     /// An update about the own state, with a clock that makes it news.
     pub fn announce(&mut self, now: u64) -> Vec<u8> {
-        self.clock += 1;
+        // A server may have said that it is at its end, where we are not seen any more; nothing else is to come of that.
+        self.clock = self.clock.saturating_add(1);
         self.said = now;
         let own = [Entry { client: self.own, clock: self.clock, state: self.state.clone() }];
         awareness::encode(own.iter())
@@ -170,5 +171,8 @@ mod tests {
         let second = awareness::decode(&presence.announce(200)).expect("valid");
         assert!(second[0].clock > 9 && first[0].clock < second[0].clock);
         assert_eq!(second[0].state.as_deref(), Some(r#"{"a":1}"#));
+        // One at its end is none that ever was said here.
+        presence.heard(300, vec![entry(1, u32::MAX, None)]);
+        assert_eq!(awareness::decode(&presence.announce(300)).expect("valid")[0].clock, u32::MAX);
     }
 }

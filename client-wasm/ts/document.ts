@@ -393,6 +393,7 @@ export class UndoHistory {
 
   /** Forgets everything. */
   destroy(): void {
-    this.#doc.read((core, doc) => core.end_undo(doc, this.#id));
+    // One that is closed has forgotten it already.
+    if (!this.#doc.isClosed) this.#doc.read((core, doc) => core.end_undo(doc, this.#id));
   }
 }

@@ -4,12 +4,13 @@
  *
  * **Invariant:** whatever comes into a document, from here, from the server or from another tab, is appended to its store in the order in which it
  * came, so that nothing in the log builds on what is not there. Where that cannot be held (no room, cleared by the user) the whole document
- * is written as soon as it can be, and until then `isKept` is false.
+ * is written as soon as it can be, or, if everything in it is saved, when it changes next; until then `isKept` is false.
  */
 import type { RoomClient } from './client.js';
 import { Core } from './core.js';
 import type { Doc } from './document.js';
 import type { Store } from './store.js';
+import { channelOf } from './tabs.js';
 
 /** A store that takes longer is not waited for: the document is fetched from the server as if there were none. */
 const LOAD_MS = 5_000;
@@ -27,10 +28,12 @@ const MISSING = 2;
 /** Why something is not kept. */
 export type StorageCause = 'quota' | 'unavailable' | 'failed';
 
+/** `isAway`: the server may not have it, and never get it from the tab that says it. `forgotten`: the document's log was deleted. */
 type Said =
-  | { kind: 'update'; document: string; update: Uint8Array }
+  | { kind: 'update'; document: string; update: Uint8Array; isAway: boolean }
   | { kind: 'want'; document: string; vector: Uint8Array; tab: string }
-  | { kind: 'have'; document: string; update: Uint8Array; to: string };
+  | { kind: 'have'; document: string; update: Uint8Array; to: string; isAway: boolean }
+  | { kind: 'forgotten'; document: string };
 
 interface Record {
   doc: Doc;
@@ -42,6 +45,8 @@ interface Record {
   isWriting: boolean;
   /** The log lacks something: the whole document has to be written. */
   isTorn: boolean;
+  /** The log was deleted, and nothing is to be written before the document changes: whoever deleted it did not want it here. */
+  isCleared: boolean;
   /** Nothing can be kept in this page at all. */
   isHopeless: boolean;
   /** What the log has and the document cannot take yet, because it builds on what only the server has. */
@@ -103,9 +108,11 @@ export class Local {
   readonly #store: Store | null;
   readonly #records = new Map<string, Record>();
   readonly #tab = crypto.randomUUID();
-  readonly #channel: BroadcastChannel | null;
+  #channel: BroadcastChannel | null;
   /** Documents that were closed and are being written. */
   readonly #last = new Set<Promise<unknown>>();
+  /** Documents that are being forgotten: whoever opens one anew waits for it. */
+  readonly #forgetting = new Map<string, Promise<unknown>>();
   readonly #onHide = () => {
     for (const record of this.#records.values()) this.#hurry(record);
   };
@@ -114,9 +121,14 @@ export class Local {
   constructor(client: RoomClient, store: Store | null, tabs: string | null) {
     this.#client = client;
     this.#store = store;
-    this.#channel = tabs !== null && typeof BroadcastChannel === 'function' ? new BroadcastChannel(`${tabs} documents`) : null;
+    this.#channel = tabs === null ? null : channelOf(`${tabs} documents`);
     if (this.#channel) this.#channel.onmessage = ({ data }: MessageEvent<Said>) => this.#heard(data);
     globalThis.addEventListener?.('pagehide', this.#onHide);
+    if (store) {
+      store.onCleared = () => {
+        for (const record of this.#records.values()) this.#cleared(record);
+      };
+    }
   }
 
   opened(doc: Doc): void {
@@ -128,6 +140,7 @@ export class Local {
       isOurs: false,
       isWriting: false,
       isTorn: false,
+      isCleared: false,
       isHopeless: this.#store === null,
       early: [],
       hasAsked: false,
@@ -154,7 +167,7 @@ export class Local {
 
   /** Something came into a document. */
   changed(doc: Doc, update: Uint8Array, isOurs: boolean): void {
-    if (isOurs) this.#say({ kind: 'update', document: doc.name, update });
+    if (isOurs) this.#say({ kind: 'update', document: doc.name, update, isAway: isAway(doc) });
     const record = this.#records.get(doc.name);
     if (!record) return;
     this.#keep(record, update, isOurs);
@@ -180,13 +193,19 @@ export class Local {
 
   /** Keeps a document no longer; it must not be open. */
   async forget(document: string): Promise<void> {
-    await Promise.allSettled(this.#last);
-    await this.#store?.forget?.(document);
+    const forgotten = Promise.allSettled(this.#last).then(() => this.#store?.forget?.(document));
+    const over = forgotten.catch(() => undefined);
+    this.#forgetting.set(document, over);
+    await over;
+    if (this.#forgetting.get(document) === over) this.#forgetting.delete(document);
+    await forgotten;
+    this.#say({ kind: 'forgotten', document });
   }
 
   close(): void {
     globalThis.removeEventListener?.('pagehide', this.#onHide);
     this.#channel?.close();
+    this.#channel = null;
     const store = this.#store;
     void Promise.allSettled(this.#last).then(() => store?.close());
   }
@@ -194,11 +213,12 @@ export class Local {
   async #load(record: Record): Promise<void> {
     const { doc } = record;
     try {
+      await this.#forgetting.get(doc.name);
       const kept = await this.#store?.load(doc.name);
       if (doc.isClosed) return;
       if (kept) {
         if (kept.updates.length > 0) this.#take(record, kept.updates, kept.isUnsaved);
-        doc.setKept(true);
+        if (!record.isTorn) doc.setKept(true);
         doc.emit('restored', { updates: kept.updates.length });
       }
     } catch (error) {
@@ -232,6 +252,7 @@ export class Local {
   #keep(record: Record, update: Uint8Array, isOurs: boolean): void {
     if (record.isHopeless) return;
     record.isOurs ||= isOurs;
+    record.isCleared = false;
     if (!record.isTorn) {
       record.queue.push(update);
       record.bytes += update.length;
@@ -248,9 +269,10 @@ export class Local {
 
   /** What is to be written next, which then counts as written. */
   #next(record: Record): { updates: Uint8Array[]; isOurs: boolean } | null {
-    if (record.isHopeless || (record.queue.length === 0 && !record.isTorn)) return null;
+    if (record.isHopeless || record.isCleared || (record.queue.length === 0 && !record.isTorn)) return null;
     const updates = record.isTorn ? [record.doc.encodeState(), ...record.early] : record.queue;
-    const { isOurs } = record;
+    // What was said to be ours may have been said of a log that is gone.
+    const isOurs = record.isOurs || (record.isTorn && record.doc.unsavedChanges > 0);
     Object.assign(record, { queue: [], bytes: 0, isOurs: false, isTorn: false });
     return { updates, isOurs };
   }
@@ -270,7 +292,7 @@ export class Local {
           throw error;
         }
       }
-      doc.setKept(!record.isHopeless);
+      if (!record.isTorn) doc.setKept(!record.isHopeless);
       // A log that stays long is no harm.
       await store.compact?.(doc.name, merge).catch(() => undefined);
     } catch (error) {
@@ -292,9 +314,13 @@ export class Local {
     }
     if (!next || !this.#store) return;
     const { doc } = record;
+    const { isOurs } = next;
     const writing = this.#store
-      .append(doc.name, next.updates, next.isOurs)
-      .catch((error: unknown) => this.#failed(record, error))
+      .append(doc.name, next.updates, isOurs)
+      .catch((error: unknown) => {
+        record.isOurs ||= isOurs;
+        this.#failed(record, error);
+      })
       .finally(() => this.#last.delete(writing));
     this.#last.add(writing);
   }
@@ -320,6 +346,13 @@ export class Local {
     }, RETRY_MS);
   }
 
+  /** The log was deleted. What no server has is written again; the rest waits for a change. */
+  #cleared(record: Record): void {
+    if (record.isHopeless || record.doc.isClosed) return;
+    record.isCleared = record.doc.unsavedChanges === 0;
+    this.#failed(record, new Error('what it kept was deleted'));
+  }
+
   /** Asks other tabs for what this one lacks. */
   #ask(record: Record): void {
     const { doc } = record;
@@ -332,17 +365,18 @@ export class Local {
     const record = this.#records.get(said.document);
     if (!record || record.doc.isClosed) return;
     const { doc } = record;
+    if (said.kind === 'forgotten') return this.#cleared(record);
     if (said.kind === 'want') {
       const update = doc.diff(said.vector);
       // Two bytes say "nothing".
-      if (update.length > 2) this.#say({ kind: 'have', document: doc.name, update, to: said.tab });
+      if (update.length > 2) this.#say({ kind: 'have', document: doc.name, update, to: said.tab, isAway: isAway(doc) });
       return;
     }
     if (said.kind === 'have') {
       if (said.to !== this.#tab) return;
       record.hasAsked = false;
     }
-    const isOurs = isAway(doc);
+    const isOurs = isAway(doc) || said.isAway;
     const before = record.early.length;
     if (this.#take(record, [said.update], isOurs)) {
       this.#keep(record, said.update, isOurs);

@@ -23,6 +23,8 @@ export interface Store {
   compact?(document: string, merge: (updates: Uint8Array[]) => Uint8Array[]): Promise<void>;
   /** Keeps the document no longer. */
   forget?(document: string): Promise<void>;
+  /** Set by the client, to be called when what was kept is gone: the browser's data was cleared. */
+  onCleared?: (() => void) | null;
   close(): void;
 }
 
@@ -60,6 +62,7 @@ const marksOf = (document: string): IDBKeyRange => IDBKeyRange.bound([document],
 /** A database of the browser. */
 export class IndexedDbStore implements Store {
   readonly name: string;
+  onCleared: (() => void) | null = null;
   readonly #tab = crypto.randomUUID();
   /** The marks that a document's server state will take away, and how many entries its log has. */
   readonly #documents = new Map<string, { marks: Map<string, number>; entries: number }>();
@@ -177,16 +180,23 @@ export class IndexedDbStore implements Store {
     if (!this.#opening) {
       const opening = openDatabase(this.name);
       this.#opening = opening;
-      const again = () => {
-        if (this.#opening === opening) this.#opening = null;
+      const again = (): boolean => {
+        if (this.#opening !== opening) return false;
+        this.#opening = null;
+        return true;
+      };
+      // Somebody deletes it, or cleared the site's data: the next use begins anew.
+      const cleared = () => {
+        if (!again() || this.#isClosed) return;
+        this.#documents.clear();
+        this.onCleared?.();
       };
       opening.then((database) => {
-        // Somebody deletes it, or cleared the site's data: the next use begins anew.
         database.onversionchange = () => {
-          again();
           database.close();
+          cleared();
         };
-        database.onclose = again;
+        database.onclose = cleared;
       }, again);
     }
     return this.#opening;

@@ -29,9 +29,20 @@ type Down = { session: string } & (
   | { kind: 'closed'; code: number; reason: string }
 );
 
-/** True where tabs can share a connection. Locks are there in secure contexts only. */
+/** A channel to the other tabs, or `null` where there are none: in old browsers, and in pages without an origin of their own. */
+export function channelOf(name: string): BroadcastChannel | null {
+  try {
+    return new BroadcastChannel(name);
+  } catch {
+    return null;
+  }
+}
+
+/** True where tabs can share a connection, as far as can be seen. Locks are there in secure contexts only. */
 export function canShare(): boolean {
-  return typeof BroadcastChannel === 'function' && globalThis.navigator?.locks !== undefined;
+  const channel = channelOf('');
+  channel?.close();
+  return channel !== null && globalThis.navigator?.locks !== undefined;
 }
 
 /** How long an address is, and what its session is; `null` if it has none. */
@@ -93,8 +104,8 @@ export class Tabs {
   readonly #all: BroadcastChannel;
   readonly #own: BroadcastChannel;
   readonly #end = new AbortController();
-  /** This tab's own lock is held: the holder sees by it when the tab is gone. */
-  readonly #isHere: Promise<void>;
+  /** True once this tab's own lock is held: the holder sees by it when the tab is gone. False if this page may have no locks. */
+  readonly #isHere: Promise<boolean>;
   #hub: Hub | null = null;
   #socket: SharedSocket | null = null;
   #turn = 0;
@@ -107,8 +118,8 @@ export class Tabs {
     this.#all.onmessage = ({ data }: MessageEvent<Call>) => this.#called(data);
     this.#own = new BroadcastChannel(`${key} ${this.#name}`);
     this.#own.onmessage = ({ data }: MessageEvent<Down>) => this.#down(data);
-    this.#isHere = new Promise((held) => this.#hold(`${key} ${this.#name}`, held));
-    this.#hold(key, () => this.#lead());
+    this.#isHere = this.#hold(`${key} ${this.#name}`);
+    void this.#hold(key).then((isHeld) => isHeld && this.#lead());
   }
 
   /** True if this tab has the socket. */
@@ -121,7 +132,7 @@ export class Tabs {
     this.#turn += 1;
     const socket = new SharedSocket(this, `${this.#name}-${this.#turn}`);
     this.#socket = socket;
-    void this.#isHere.then(() => this.#ask(socket));
+    void this.#isHere.then((isHere) => (isHere ? this.#ask(socket) : this.#alone(socket)));
     return { socket, session: socket.session };
   }
 
@@ -144,17 +155,18 @@ export class Tabs {
     if (this.#socket === socket) this.#socket = null;
   }
 
-  /** Holds a lock for as long as this tab is there. */
-  #hold(name: string, held: () => void): void {
+  /** Holds a lock for as long as this tab is there. False if it is not had: given up while it waited, or storage is blocked, and locks with it. */
+  #hold(name: string): Promise<boolean> {
     const { signal } = this.#end;
     const ended = new Promise<void>((end) => signal.addEventListener('abort', () => end()));
-    navigator.locks
-      .request(name, { signal }, () => {
-        held();
-        return ended;
-      })
-      // It was given up while it waited.
-      .catch(() => undefined);
+    return new Promise((held) => {
+      navigator.locks
+        .request(name, { signal }, () => {
+          held(true);
+          return ended;
+        })
+        .catch(() => held(false));
+    });
   }
 
   #lead(): void {

@@ -309,3 +309,43 @@ scenario('whatever several people type, with line ends of both kinds, all have t
     assert.deepEqual(ada.problems, []);
   }
 });
+
+scenario('what is discarded is discarded for every element of the page, and all go on', async (stage) => {
+  const files = {};
+  const origin = await site(stage, { files, folders: { '/embed/': EMBED } });
+  const server = await stage.server({ BUILDSPACES_ALLOWED_ORIGINS: JSON.stringify([origin]) });
+  const where = `server="${server.url}" doc="diary" offline`;
+  files['/index.html'] = page(
+    `${where} id="a"`,
+    `<buildspaces-editor ${where} id="b"></buildspaces-editor><buildspaces-presence ${where}></buildspaces-presence>`,
+  );
+  const ada = await stage.person('Ada');
+  await ada.page.goto(origin);
+  const values = () =>
+    ada.page.evaluate(() =>
+      [...document.querySelectorAll('buildspaces-editor')].map(({ mood, value }) => [mood, value]),
+    );
+  const all = (words) =>
+    until(`both to be saved with ${words}`, async () => {
+      const seen = await values();
+      if (seen.every(([mood, value]) => mood === 'saved' && value === words)) return true;
+      throw new Error(JSON.stringify(seen));
+    });
+  await all('');
+  await ada.page.evaluate(() => document.getElementById('a').document.text().insert(0, 'kept'));
+  await all('kept');
+  for (const [turn, id] of ['a', 'b'].entries()) {
+    // As if the server had refused a change.
+    await ada.page.evaluate((id) => document.getElementById(id).document.emit('refused', undefined), id);
+    await ada.page.locator(`#${id}`).getByRole('button', { name: 'Discard my changes' }).click();
+    await all(`kept${'!'.repeat(turn)}`);
+    await ada.page.evaluate((id) => document.getElementById(id).document.text().insert(4, '!'), id);
+    await all(`kept${'!'.repeat(turn + 1)}`);
+  }
+  const [other] = await openAll(stage, server, 'diary', ['y-websocket 3.0']);
+  assert.equal(other.text.toString(), 'kept!!');
+  await until('the list to know who is here', () =>
+    ada.page.evaluate(() => document.querySelector('buildspaces-presence').people.length > 0),
+  );
+  assert.deepEqual(ada.problems, []);
+});

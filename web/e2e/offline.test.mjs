@@ -239,6 +239,23 @@ for (const [what, init] of [
         },
       }),
   ],
+  [
+    'that has neither storage nor locks nor channels for a page',
+    () => {
+      const blocked = () => new DOMException('The operation is insecure.', 'SecurityError');
+      Object.defineProperty(window, 'indexedDB', {
+        get() {
+          throw blocked();
+        },
+      });
+      navigator.locks.request = () => Promise.reject(blocked());
+      window.BroadcastChannel = class {
+        constructor() {
+          throw blocked();
+        }
+      };
+    },
+  ],
 ]) {
   scenario(`a browser ${what} says so and works with a connection`, async (stage) => {
     const { ada, server, tab } = await browser(stage);
@@ -254,6 +271,72 @@ for (const [what, init] of [
     assert.deepEqual(ada.problems, []);
   });
 }
+
+scenario('a page that may have no locks connects by itself at once', async (stage) => {
+  const { ada, tab } = await browser(stage);
+  const init = () => {
+    navigator.locks.request = () => Promise.reject(new DOMException('denied', 'SecurityError'));
+  };
+  const [first, second] = [await tab({ init }), await tab({ init })];
+  for (const one of [first, second]) await one.is('saved');
+  assert.deepEqual([first.open(), second.open()], [1, 1]);
+  await first.write('both');
+  await second.sees('both');
+  assert.deepEqual(ada.problems, []);
+});
+
+scenario('what was kept may be deleted under an open page, which keeps it again', async (stage) => {
+  const { ada, server, tab, url } = await browser(stage);
+  const one = await tab();
+  await one.is('saved');
+  await one.write('saved, ');
+  await one.is('saved');
+  const clear = () => one.page.evaluate(([url]) => window.client.forgetAll({ url }), [url]);
+  await clear();
+  await until('the page to hear of it', async () => !(await one.status()).isKept);
+  // The server has everything, so it is kept again when there is something new.
+  await one.write('new, ');
+  await until('it to be kept again', async () => (await one.status()).isKept, 20_000);
+  await one.is('saved');
+  await server.kill();
+  await one.is('offline');
+  await one.write('only here, ');
+  await clear();
+  await until('the page to hear of it', async () => !(await one.status()).isKept);
+  await until('what no server has to be kept again', async () => (await one.status()).isKept, 20_000);
+  await one.write('and more');
+  await until('all to be kept', async () => (await one.status()).isKept);
+  await one.page.close();
+  const again = await tab();
+  assert.equal(await again.text(), 'saved, new, only here, and more');
+  assert.ok((await again.status()).unsavedChanges > 0);
+  await server.start();
+  await again.is('saved');
+  assert.deepEqual(ada.problems, []);
+});
+
+scenario('what a tab wrote that was never let in is sent by another', async (stage) => {
+  const { ada, server, tab } = await browser(stage);
+  const first = await tab();
+  await first.is('saved');
+  const second = await tab({ name: 'elsewhere' });
+  await second.page.evaluate(
+    async ([url]) => {
+      const token = () => new Promise(() => undefined);
+      const room = await window.client.connect({ url, offline: { account: '' }, token });
+      const doc = room.open('diary');
+      await doc.whenRestored();
+      doc.text().insert(0, 'without being let in');
+    },
+    [`${server.url.replace(/^http/, 'ws')}/collab`],
+  );
+  await first.sees('without being let in');
+  await second.page.close();
+  await first.is('saved');
+  const [other] = await openAll(stage, server, 'diary', ['y-websocket 3.0']);
+  await until('everybody to have it', () => other.text.toString() === 'without being let in');
+  assert.deepEqual(ada.problems, []);
+});
 
 scenario('a browser without locks gives each tab a connection of its own', async (stage) => {
   const { ada, tab } = await browser(stage);

@@ -38,6 +38,9 @@ const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes a second that buy a body more time. A phone at the edge of its network sends more.
 const SLOWEST: u64 = 4 << 10;
 
+/// Between two probes whether somebody is still there; the system counts in seconds.
+const SHORTEST_PROBE: Duration = Duration::from_secs(1);
+
 /// Serves `router` until `stop`, then takes no more connections, and returns once every request under way was answered. Who has not asked
 /// for anything by then is not waited for.
 pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig, stop: impl Future<Output = ()>) {
@@ -64,10 +67,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig,
         };
         // A keystroke must not wait for the next one to fill a packet.
         let _ = stream.set_nodelay(true);
-        if let Ok(patience) = u32::try_from(config.request.as_millis()) {
-            // Who takes nothing of an answer holds it in our memory. Zero leaves it to the system.
-            let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
-        }
+        look_after(&stream, config.request);
         let has_asked = Arc::new(AtomicBool::new(false));
         let (router, asked) = (router.clone(), has_asked.clone());
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
@@ -102,6 +102,20 @@ pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig,
     }
     drop(listener);
     connections.shutdown(Duration::MAX).await;
+}
+
+/// Who takes nothing of an answer holds it in our memory, and who vanished without a word holds what they had open, where nothing is written that
+/// could tell. Both end after `patience`; zero leaves it to the system.
+fn look_after(stream: &TcpStream, patience: Duration) {
+    use rustix::net::sockopt;
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let Ok(millis) = u32::try_from(patience.as_millis()) else { return };
+    // It also says how long probes may go unanswered. Several fit in, because one may be lost.
+    let _ = sockopt::set_tcp_user_timeout(stream, millis);
+    if !patience.is_zero() {
+        let _ = sockopt::set_tcp_keepidle(stream, (patience / 2).max(SHORTEST_PROBE));
+        let _ = sockopt::set_tcp_keepintvl(stream, (patience / 8).max(SHORTEST_PROBE));
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -4,13 +4,17 @@
 //! (`schema/media.rs`, docs/protocols.md); media goes by UDP and is not seen here. Nothing is decided but who it is and the close code.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_media as media;
+use buildspaces_media::call::KEPT_FOR;
 use buildspaces_media::calls::{Attached, Said, View};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Gateway;
 use crate::api::RoomPath;
@@ -23,6 +27,10 @@ use crate::yjs::refusal;
 
 /// Largest text. The longest is an offer, of some 20 KiB.
 const MAX_TEXT: usize = 256 << 10;
+
+/// How often a page is shown the call, at most: everybody in it can change it as fast as they can write, and each time all of it goes to
+/// everybody.
+const SHOW_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(serde::Deserialize)]
 pub(crate) struct Params {
@@ -42,11 +50,15 @@ pub(crate) async fn connect(
         let _counted = OpenConnection::new("media");
         socket.with_texts();
         let close = match open(&own, &room, &params, origin.as_deref()).await {
-            Ok((attached, watch, _user)) => exchange(&own, &mut socket, attached, watch).await,
+            Ok((mut attached, mut watch, _user)) => {
+                let close = exchange(&own, &mut socket, &mut attached, &mut watch).await;
+                own.tasks.spawn("call without its page", outlive(attached, watch));
+                close
+            }
             Err(close) => Some(close),
         };
         if let Some(close) = close {
-            socket.close(close).await;
+            own.close(socket, close).await;
         }
     })
 }
@@ -76,8 +88,8 @@ async fn open(
 }
 
 /// Carries texts both ways until one side ends. Returns what to close with, or `None` if the client is gone.
-async fn exchange(gateway: &Gateway, socket: &mut Socket, mut attached: Attached, mut watch: Watch) -> Option<Close> {
-    let mut shown = Shown::default();
+async fn exchange(gateway: &Gateway, socket: &mut Socket, attached: &mut Attached, watch: &mut Watch) -> Option<Close> {
+    let mut shown = Shown { last: None, next: Instant::now() };
     attached.view.mark_changed();
     loop {
         // A page that takes nothing is told how things are when it does, not how they were meanwhile.
@@ -90,13 +102,15 @@ async fn exchange(gateway: &Gateway, socket: &mut Socket, mut attached: Attached
             }
             event = socket.next() => event,
             // Before what is said to this page alone, which may be about it. Its end is seen at `heard`.
-            Ok(()) = attached.view.changed(), if !is_blocked => {
-                let view = attached.view.borrow_and_update().clone();
-                shown.show(socket, view);
+            Ok(()) = changed(&mut attached.view, shown.next), if !is_blocked => {
+                shown.show(socket, &mut attached.view);
                 continue;
             }
             heard = attached.heard.recv() => match heard {
                 Some(heard) => {
+                    if !is_blocked && attached.view.has_changed().is_ok_and(|changed| changed) {
+                        shown.show(socket, &mut attached.view);
+                    }
                     say(socket, &heard.into());
                     continue;
                 }
@@ -124,13 +138,32 @@ async fn exchange(gateway: &Gateway, socket: &mut Socket, mut attached: Attached
     }
 }
 
-/// What the page was shown last, so that it gets what is new only.
-#[derive(Default)]
-struct Shown(Option<Arc<View>>);
+/// The media of a page whose socket is gone goes on for a while, but no longer than its access. Ends with the call.
+async fn outlive(mut attached: Attached, mut watch: Watch) {
+    attached.lost().await;
+    tokio::select! {
+        _ = watch.ended() => attached.say(Said::Leave).await,
+        () = async { while attached.heard.recv().await.is_some() {} } => {}
+        () = sleep(KEPT_FOR) => {}
+    }
+}
+
+/// Waits for a change, and until it may be shown. Cancel-safe.
+async fn changed(view: &mut watch::Receiver<Arc<View>>, not_before: Instant) -> Result<(), watch::error::RecvError> {
+    sleep_until(not_before).await;
+    view.changed().await
+}
+
+/// What the page was shown last, so that it gets what is new only, and from when on it may be shown more.
+struct Shown {
+    last: Option<Arc<View>>,
+    next: Instant,
+}
 
 impl Shown {
-    fn show(&mut self, socket: &Socket, view: Arc<View>) {
-        let before = self.0.as_deref();
+    fn show(&mut self, socket: &Socket, view: &mut watch::Receiver<Arc<View>>) {
+        let view = view.borrow_and_update().clone();
+        let before = self.last.as_deref();
         if before.is_none_or(|before| before.participants != view.participants) {
             let participants = view.participants.iter().map(Into::into).collect();
             say(socket, &ToPage::Call { participants });
@@ -138,7 +171,8 @@ impl Shown {
         if before.map_or(!view.speakers.is_empty(), |before| before.speakers != view.speakers) {
             say(socket, &ToPage::speakers(&view.speakers));
         }
-        self.0 = Some(view);
+        self.last = Some(view);
+        self.next = Instant::now() + SHOW_EVERY;
     }
 }
 

@@ -128,6 +128,12 @@ impl Attached {
     pub async fn say(&self, said: Said) {
         let _ = self.commands.send(Command::Said { connection: self.connection, said }).await;
     }
+
+    /// As dropping this, but [`Said::Leave`] can still be said: access may end while the page is away. `heard` ends if there is nothing
+    /// that could be left.
+    pub async fn lost(&self) {
+        let _ = self.commands.send(Command::Lost(self.connection)).await;
+    }
 }
 
 impl Drop for Attached {

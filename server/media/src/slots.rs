@@ -12,8 +12,14 @@ use crate::router::Kind;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SlotId(pub usize);
 
-/// Slots of one kind that one receiver may have. What is wanted beyond is not sent.
-pub const MAX_SLOTS: usize = 48;
+/// Slots of one kind that one receiver may have. What is wanted beyond is not sent. Pictures are what a page can show; a voice that is not
+/// sent would be missed by everybody, so there are as many as the largest call has participants.
+pub fn max_slots(kind: Kind) -> usize {
+    match kind {
+        Kind::Audio => 200,
+        Kind::Video => 48,
+    }
+}
 
 /// Slots in order of their making, and what they carry.
 #[derive(Debug)]
@@ -62,7 +68,7 @@ impl<T: Ord + Clone> Slots<T> {
             }
             let have = self.slots.iter().filter(|(of, _)| of == kind).count();
             let coming = changes.missing.iter().filter(|of| *of == kind).count();
-            if have + coming < MAX_SLOTS {
+            if have + coming < max_slots(*kind) {
                 changes.missing.push(*kind);
             }
         }
@@ -108,15 +114,17 @@ mod tests {
 
     #[test]
     fn what_is_wanted_beyond_the_bound_is_not_sent() {
-        let mut slots = Slots::default();
-        let many: BTreeMap<usize, Kind> = (0..MAX_SLOTS + 9).map(|track| (track, Kind::Audio)).collect();
-        let missing = slots.assign(&many).missing;
-        assert_eq!(missing.len(), MAX_SLOTS);
-        for kind in missing {
-            slots.add(kind);
+        for (kind, most) in [(Kind::Audio, 200), (Kind::Video, 48)] {
+            let mut slots = Slots::default();
+            let many: BTreeMap<usize, Kind> = (0..most + 9).map(|track| (track, kind)).collect();
+            let missing = slots.assign(&many).missing;
+            assert_eq!(missing.len(), most);
+            for kind in missing {
+                slots.add(kind);
+            }
+            let changes = slots.assign(&many);
+            assert_eq!((changes.attach.len(), changes.missing.len()), (most, 0));
+            assert_eq!(slots.iter().count(), most);
         }
-        let changes = slots.assign(&many);
-        assert_eq!((changes.attach.len(), changes.missing.len()), (MAX_SLOTS, 0));
-        assert_eq!(slots.iter().count(), MAX_SLOTS);
     }
 }

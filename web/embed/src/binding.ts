@@ -15,6 +15,8 @@ export class Binding {
   readonly text: SharedText;
   readonly origin: string;
   readonly extension: Extension;
+  /** Told when something that is no character comes into the text: offsets in it and in the editor are not the same from there on. */
+  onRich: () => void = () => undefined;
   /** It has a carriage return, so offsets differ. */
   #ends: LineEndMap | null = null;
   #isUndoing = false;
@@ -90,8 +92,9 @@ export class Binding {
   /** What a change of the text is in the editor. */
   changesOf({ delta }: Change, shown: string): ChangeSpec[] {
     const edits = editsOfDelta(delta);
-    const had = this.hasReturns;
-    if (!had && !edits.some(({ text }) => text.includes('\r')) && this.isWhole(delta))
+    const isWhole = this.isWhole(delta);
+    if (!isWhole) this.onRich();
+    if (!this.hasReturns && !edits.some(({ text }) => text.includes('\r')) && isWhole)
       return edits.map(({ from, to, text }) => ({ from, to, insert: text }));
     this.look();
     return differenceOf(shown, this.shown);

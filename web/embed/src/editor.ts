@@ -66,7 +66,7 @@ export class Editor {
   readonly #editing = new Compartment();
   readonly #end: () => void;
   /** Rich text, with more in it than characters, can be looked at alone. */
-  readonly #isPlain: boolean;
+  #isPlain: boolean;
   #mayEdit = false;
 
   constructor(options: EditorOptions) {
@@ -114,6 +114,10 @@ export class Editor {
       root,
     });
     this.#isPlain = binding.isPlain;
+    binding.onRich = () => {
+      this.#isPlain = false;
+      this.setMayEdit(false);
+    };
   }
 
   setMayEdit(may: boolean): void {

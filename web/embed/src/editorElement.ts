@@ -102,6 +102,8 @@ export class EditorElement extends RoomElement {
     await doc.whenRestored();
     if (!isHere()) return;
     const begin = () => {
+      // Another element of this page dropped what is in it.
+      if (doc.isClosed) return this.plan();
       const isSynced = doc.state === 'synced' || doc.state === 'saved';
       if (isSynced && !this.#wasSynced) this.#dress(hold);
       this.#wasSynced ||= isSynced;
@@ -210,9 +212,9 @@ export class EditorElement extends RoomElement {
   }
 
   async #again(): Promise<void> {
-    const doc = this.document;
-    if (this.#isRefused && doc) await doc.client.forget(doc.name);
-    else if (doc?.state === 'denied') return doc.retry();
+    const hold = this.#hold;
+    if (this.#isRefused && hold) return hold.forget();
+    if (hold?.doc.state === 'denied') return hold.doc.retry();
     this.plan();
   }
 

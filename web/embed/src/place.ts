@@ -54,6 +54,17 @@ export class Hold {
     return this.#open.said;
   }
 
+  /** Drops what only this device has of the document. Whoever on this page holds it has to hold it anew: it is closed for all. */
+  async forget(): Promise<void> {
+    // They all leave it at once, and the client would end with it, in the middle of this.
+    this.#open.holders += 1;
+    try {
+      await this.doc.client.forget(this.doc.name);
+    } finally {
+      this.#end();
+    }
+  }
+
   release(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -86,18 +97,20 @@ export async function hold(where: Where, name: string): Promise<Hold> {
     servers.set(key, server);
   }
   const { client, tokens, open } = server;
-  const held = open.get(name) ?? { doc: null as unknown as Doc, holders: 0, said: {} };
-  if (held.holders === 0) {
+  let held = open.get(name);
+  // Somebody may have forgotten it under those who hold it.
+  if (!held || held.doc.isClosed) {
     tokens.set(name, where.token);
-    held.doc = client.open(name);
+    held = { doc: client.open(name), holders: 0, said: {} };
     open.set(name, held);
   }
-  held.holders += 1;
-  return new Hold(held, () => {
-    held.holders -= 1;
-    if (held.holders > 0) return;
-    open.delete(name);
-    held.doc.close();
+  const own = held;
+  own.holders += 1;
+  return new Hold(own, () => {
+    own.holders -= 1;
+    if (own.holders > 0) return;
+    if (open.get(name) === own) open.delete(name);
+    own.doc.close();
     if (open.size > 0) return;
     servers.delete(key);
     client.destroy();

@@ -46,7 +46,15 @@ export class PresenceElement extends RoomElement {
     const target = this.getAttribute('for');
     if (target !== null) return this.#follow(target, isHere);
     const hold = await this.open(isHere, () => undefined);
-    if (hold) this.#watch(hold.doc);
+    if (!hold) return;
+    const { doc } = hold;
+    this.later(
+      doc.on('state', () => {
+        // Another element of this page dropped what is in it.
+        if (doc.isClosed) this.plan();
+      }),
+    );
+    this.#watch(doc);
   }
 
   /** The editor may open another document, or none yet. */

@@ -29,6 +29,21 @@ async fn healthy(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
+async fn who_vanishes_without_a_word_is_asked_whether_they_are_there() {
+    use rustix::net::sockopt;
+    let f = Fixture::new();
+    let stream = tcp(&f.serve().await).await;
+    look_after(&stream, Duration::ZERO);
+    assert!(sockopt::socket_keepalive(&stream).expect("read"));
+    look_after(&stream, Duration::from_secs(30));
+    let idle = sockopt::tcp_keepidle(&stream).expect("read");
+    let between = sockopt::tcp_keepintvl(&stream).expect("read");
+    let patience = Duration::from_millis(sockopt::tcp_user_timeout(&stream).expect("read").into());
+    assert_eq!(patience, Duration::from_secs(30));
+    assert!(idle + 3 * between <= patience, "four probes go out: {idle:?}, {between:?}");
+}
+
+#[tokio::test]
 async fn who_does_not_say_what_they_want_is_not_waited_for() {
     let f = Fixture::new();
     let url = f.serve().await;

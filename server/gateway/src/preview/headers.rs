@@ -34,8 +34,15 @@ const NOT_FOR_BROWSERS: [&str; 4] = ["alt-svc", "clear-site-data", "strict-trans
 
 /// Name and value of each cookie.
 pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).map(|cookie| cookie.trim().split_once('=').unwrap_or((cookie.trim(), "")))
+    parts(headers).map(|cookie| cookie.split_once('=').unwrap_or((cookie, "")))
+}
+
+/// Each cookie as it stands there. A browser sends all of them in one line, and any page of its host may have set one of any bytes: one that
+/// is no text is passed over, and hides no other.
+fn parts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    let all = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    all.filter_map(|cookie| std::str::from_utf8(cookie).ok()).map(str::trim)
 }
 
 /// Names of the cookies that a request carries.
@@ -75,12 +82,7 @@ pub(super) fn inward(headers: &mut HeaderMap, visit: &Visit, upgrade: bool) {
     for name in names.iter().map(HeaderName::as_str).chain(OF_THE_WAY) {
         headers.remove(name);
     }
-    let kept: Vec<&str> = headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .map(str::trim)
+    let kept: Vec<&str> = parts(headers)
         .filter(|cookie| {
             let name = cookie.split('=').next().unwrap_or_default().trim();
             !is_own_cookie(name) && !visit.withheld.iter().any(|withheld| withheld == name)

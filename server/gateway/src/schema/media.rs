@@ -12,6 +12,9 @@ use super::Person;
 /// Sections of one offer. A page needs three.
 const MAX_SECTIONS: usize = 16;
 
+/// Characters of a section's name. Browsers count.
+const MAX_MID: usize = 32;
+
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
@@ -104,7 +107,11 @@ impl FromPage {
     pub(crate) fn into_said(self) -> Option<Said> {
         Some(match self {
             Self::Join { resume } => Said::Join { resume },
-            Self::Offer { sections, .. } if sections.len() > MAX_SECTIONS => return None,
+            Self::Offer { sections, .. }
+                if sections.len() > MAX_SECTIONS || sections.iter().any(|section| section.mid.len() > MAX_MID) =>
+            {
+                return None;
+            }
             Self::Offer { neg, sdp, sections } => {
                 let sections = sections.into_iter().map(|section| (section.mid, section.source.into())).collect();
                 Said::Publish { neg, sdp, sections }

@@ -68,9 +68,48 @@ async fn everybody_in_the_room_sees_who_takes_part_and_what_they_publish() {
 }
 
 #[tokio::test]
+async fn a_call_is_shown_so_often_only() {
+    let w = World::new().await;
+    let bob = w.f.session("Bob").await;
+    let (mut ada, mut bob) = (w.attach(&w.ada).await, w.attach(&bob).await);
+    say(&mut ada, json!({"type": "join"})).await;
+    call(&mut bob, |call| call.len() == 1).await;
+    let began = std::time::Instant::now();
+    for turn in 0..400 {
+        let state = if turn % 2 == 0 { "on" } else { "muted" };
+        say(&mut ada, json!({"type": "set", "source": "microphone", "state": state})).await;
+    }
+    say(&mut ada, json!({"type": "leave"})).await;
+    let mut shown = 1;
+    while text(&mut bob, "call").await["participants"] != json!([]) {
+        shown += 1;
+    }
+    let most = 5 + began.elapsed().as_millis() / 50;
+    assert!(shown <= most, "shown {shown} times, at most {most}");
+}
+
+#[tokio::test]
+async fn access_that_ends_while_a_page_is_away_ends_its_part() {
+    let w = World::new().await;
+    let guest = w.f.session("Bob").await;
+    let (mut ada, mut bob) = (w.attach(&w.ada).await, w.attach(&guest).await);
+    say(&mut bob, json!({"type": "join"})).await;
+    call(&mut ada, |call| call.len() == 1).await;
+    drop(bob);
+    let seen = call(&mut ada, |call| call[0]["away"] == true).await;
+    let gone = json!({ "user": seen[0]["person"]["id"], "room": w.room });
+    let (status, body) = w.f.call("POST", "/api/v1/revocations", Some(&w.ada), Some(gone)).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    // Long before it is given up.
+    call(&mut ada, <[Value]>::is_empty).await;
+}
+
+#[tokio::test]
 async fn what_no_call_understands_ends_its_own_connection() {
     let w = World::new().await;
     let mut other = w.attach(&w.ada).await;
+    let offer_of =
+        |mid: &str| format!(r#"{{"type":"offer","neg":1,"sdp":"","sections":[{{"mid":"{mid}","source":"screen"}}]}}"#);
     let long = format!(r#"{{"type":"offer","neg":1,"sdp":"{}","sections":[]}}"#, "x".repeat(60_000));
     for (wrong, code) in [
         (Frame::text("nonsense"), 1002),
@@ -78,6 +117,7 @@ async fn what_no_call_understands_ends_its_own_connection() {
         (Frame::text(r#"{"type":"want","track":"../x","layer":"low"}"#), 1002),
         (Frame::text(r#"{"type":"join","name":"somebody else"}"#), 1002),
         (binary(Bytes::from_static(b"\0\0")), 1002),
+        (Frame::text(offer_of(&"1".repeat(33))), 1002),
         (Frame::text(long.repeat(2)), 1009),
     ] {
         let mut socket = w.attach(&w.ada).await;

@@ -20,6 +20,10 @@ use crate::{Error, meters};
 /// How often it looks for pages that went without a word.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// How often it works out anew who is sent what, at most: any page can change that as fast as it can write, and each time it is the
+/// whole call for everybody.
+const RENEW_EVERY: Duration = Duration::from_millis(50);
+
 /// Characters of the secret with which a page resumes: 120 random bits.
 const SECRET: usize = 24;
 
@@ -35,6 +39,7 @@ pub(super) enum Command {
         connection: ConnectionId,
         said: Said,
     },
+    Lost(ConnectionId),
     Detached(ConnectionId),
     /// From a participant's own tasks.
     Tell {
@@ -91,6 +96,9 @@ pub(super) struct Actor {
     peers: HashMap<ParticipantId, Peer>,
     view: watch::Sender<Arc<View>>,
     looked: Instant,
+    /// When who is sent what was worked out, and whether it may be different since.
+    renewed: Instant,
+    is_stale: bool,
 }
 
 impl Actor {
@@ -104,15 +112,18 @@ impl Actor {
         let call = Call::new(shared.limits);
         let view = watch::Sender::default();
         let (pages, peers) = (HashMap::new(), HashMap::new());
-        Self { shared, room, transport, own, mailbox, call, pages, peers, view, looked: now() }
+        let now = now();
+        let (looked, renewed, is_stale) = (now, now, false);
+        Self { shared, room, transport, own, mailbox, call, pages, peers, view, looked, renewed, is_stale }
     }
 
     /// Lives until nobody looks at the call and nobody is in it, or the server stops.
     pub(super) async fn live(mut self) {
         let tasks = self.shared.tasks.clone();
         loop {
-            let look = self.looked + LOOK_EVERY;
-            let deadline = self.call.deadline().map_or(look, |deadline| deadline.min(look));
+            let renewal = self.is_stale.then_some(self.renewed + RENEW_EVERY);
+            let due = [Some(self.looked + LOOK_EVERY), self.call.deadline(), renewal];
+            let deadline = due.into_iter().flatten().min().expect("it looks at pages again and again");
             tokio::select! {
                 biased;
                 () = tasks.cancelled() => break,
@@ -121,6 +132,9 @@ impl Actor {
                     None => break,
                 },
                 () = tokio::time::sleep_until(deadline.into()) => self.elapsed(),
+            }
+            if self.is_stale && now() >= self.renewed + RENEW_EVERY {
+                self.renew_wanted();
             }
             if self.is_over() {
                 break;
@@ -170,6 +184,7 @@ impl Actor {
                     self.tell_page(connection, Heard::Refused(refusal));
                 }
             }
+            Command::Lost(connection) => self.lost(connection),
             Command::Detached(connection) => self.detach(connection),
             Command::Tell { to, heard } => self.tell(&to, heard),
             Command::Arrived { of, source, forwarder } => {
@@ -177,13 +192,18 @@ impl Actor {
                 let Some(peer) = self.peers.get_mut(&of) else { return };
                 forwarder.open.send_replace(self.call.is_open(&track));
                 peer.forwarders.insert(source, forwarder);
-                self.renew_wanted();
+                self.is_stale = true;
             }
             Command::Level { of, level } => {
                 let _ = self.input(Input::Heard { id: of, level });
             }
             Command::Failed(participant) => {
                 self.tell(&participant, Heard::Ended { again: true });
+                // Its page was told; what follows is for pages that were not.
+                let page = self.peers.get_mut(&participant).and_then(|peer| peer.page.take());
+                if let Some(page) = page.and_then(|page| self.pages.get_mut(&page)) {
+                    page.participant = None;
+                }
                 let _ = self.input(Input::Left(participant));
             }
         }
@@ -196,7 +216,8 @@ impl Actor {
             return self.join(connection, resume).map_err(|refused| refused.to_string());
         }
         let Some(id) = page.participant.clone() else {
-            return Err(Refused::Gone.to_string());
+            // Both sides may have ended it at one time.
+            return if said == Said::Leave { Ok(()) } else { Err(Refused::Gone.to_string()) };
         };
         let busy = |_| "your page asks for more than it waits for; reload it".to_owned();
         let input = match said {
@@ -243,7 +264,6 @@ impl Actor {
         if let Some(page) = self.pages.get_mut(&connection) {
             page.participant = Some(id.clone());
         }
-        self.renew_wanted();
         self.tell(&id, Heard::Joined { participant: id.clone(), resume: secret, resumed: false });
         Ok(())
     }
@@ -258,9 +278,10 @@ impl Actor {
     ) -> Result<(), Refused> {
         self.input(Input::Back { id: id.clone(), who })?;
         let Some(peer) = self.peers.get_mut(id) else { return Err(Refused::Gone) };
-        let before = peer.page.replace(connection);
+        peer.page = Some(connection);
         let again = peer.to_subscriber.clone();
-        if let Some(page) = before.and_then(|before| self.pages.get_mut(&before)) {
+        // The page before speaks for it no more, whether it is lost or not.
+        for page in self.pages.values_mut().filter(|page| page.participant.as_ref() == Some(id)) {
             page.participant = None;
         }
         if let Some(page) = self.pages.get_mut(&connection) {
@@ -289,8 +310,17 @@ impl Actor {
     }
 
     fn detach(&mut self, connection: ConnectionId) {
-        let Some(page) = self.pages.remove(&connection) else { return };
-        let Some(id) = page.participant else { return };
+        self.lost(connection);
+        self.pages.remove(&connection);
+    }
+
+    /// The page stays only so that it can be said that its part is over.
+    fn lost(&mut self, connection: ConnectionId) {
+        let Some(page) = self.pages.get(&connection) else { return };
+        let Some(id) = page.participant.clone() else {
+            self.pages.remove(&connection);
+            return;
+        };
         if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.page == Some(connection)) {
             peer.page = None;
             let _ = self.input(Input::Lost(id));
@@ -322,9 +352,7 @@ impl Actor {
                 let _ = page.heard.try_send(Heard::Ended { again: false });
             }
         }
-        if subscriptions {
-            self.renew_wanted();
-        }
+        self.is_stale |= subscriptions;
         if changed || speakers {
             let (participants, speakers) = (self.call.seen(), self.call.speakers());
             self.view.send_replace(Arc::new(View { participants, speakers }));
@@ -334,6 +362,7 @@ impl Actor {
 
     /// Hands each participant's task what is to be sent to them.
     fn renew_wanted(&mut self) {
+        (self.renewed, self.is_stale) = (now(), false);
         for (id, peer) in &self.peers {
             let wanted = self.call.wanted(id).into_iter().map(|(track, layer)| {
                 let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source)).cloned();

@@ -39,9 +39,9 @@ impl Publishing {
             Ok(made) => made,
             Err(error) => return self.failed(&error).await,
         };
-        let mut sections = HashMap::new();
         loop {
-            sections.extend(next.sections.drain(..));
+            // Each offer says it of all its sections, so what was said before is not kept.
+            let sections: HashMap<_, _> = next.sections.drain(..).collect();
             match connection.answer(&next.sdp).await {
                 Ok(sdp) => self.tell(Heard::Answer { neg: next.neg, sdp }).await,
                 Err(error) => {

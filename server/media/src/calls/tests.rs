@@ -201,18 +201,76 @@ async fn a_dead_connection_ends_the_participation_and_says_to_join_anew() {
     ada.offers().await;
     bench.transport.publisher_fails(0);
     assert_eq!(ada.hears().await, Heard::Ended { again: true });
+    // That is all she hears of it, also if her page found it dead at the same time.
+    ada.0.say(Said::Leave).await;
     ada.0.say(Said::Join { resume: None }).await;
-    loop {
-        match ada.hears().await {
-            Heard::Joined { .. } => break,
-            Heard::Ended { .. } => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    assert!(matches!(ada.hears().await, Heard::Joined { resumed: false, .. }));
     let sections = Vec::new();
     ada.0.say(Said::Publish { neg: 1, sdp: "nonsense".to_owned(), sections }).await;
     assert!(matches!(ada.hears().await, Heard::Refused(_)));
     assert_eq!(ada.hears().await, Heard::Ended { again: true });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_says_it_of_all_its_sections() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    ada.offers().await;
+    let sections = vec![("0".to_owned(), Source::Microphone), ("2".to_owned(), Source::Screen)];
+    ada.0.say(Said::Publish { neg: 2, sdp: "screen".to_owned(), sections }).await;
+    assert_eq!(ada.hears().await, Heard::Answer { neg: 2, sdp: "answer to screen".to_owned() });
+    let [camera, screen] = ["1", "2"].map(|mid| bench.transport.track(0, mid, Kind::Video));
+    settle().await;
+    assert!(camera.is_closed(), "the last offer did not name it, and nothing before is kept");
+    assert!(!screen.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_all_the_time_arrives_as_it_is_in_the_end() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Viewer).await;
+    for last in [Publishing::On, Publishing::Off] {
+        for _ in 0..100 {
+            ada.publishes(Source::Camera, Publishing::On).await;
+            ada.publishes(Source::Camera, Publishing::Off).await;
+        }
+        ada.publishes(Source::Camera, last).await;
+        settle().await;
+        if last == Publishing::On {
+            assert_eq!(bob.accepts().await.len(), 1);
+        } else {
+            assert_eq!(bob.hears().await, Heard::Slots(Vec::new()));
+        }
+        settle().await;
+        assert!(bob.0.heard.try_recv().is_err(), "it was told once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_without_its_page_can_be_ended_at_once() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    let (bob, _, secret) = bench.joined("bob", Role::Editor).await;
+    bob.0.lost().await;
+    ada.sees(|view| view.participants.iter().any(|seen| seen.lost)).await;
+    bob.0.say(Said::Leave).await;
+    timeout(Duration::from_secs(1), ada.sees(|view| view.participants.len() == 1)).await.expect("without waiting");
+    // One that has come back meanwhile is not ended by the page before.
+    let mut again = bench.page("bob", Role::Editor).await;
+    again.0.say(Said::Join { resume: Some(secret) }).await;
+    let Heard::Joined { resume, resumed: false, .. } = again.hears().await else { panic!("not joined") };
+    again.0.lost().await;
+    let mut third = bench.page("bob", Role::Editor).await;
+    third.0.say(Said::Join { resume: Some(resume) }).await;
+    assert!(matches!(third.hears().await, Heard::Joined { resumed: true, .. }));
+    again.0.say(Said::Leave).await;
+    settle().await;
+    assert_eq!(ada.0.view.borrow().participants.len(), 2);
+    // A page that takes no part has nothing that could be ended.
+    let mut onlooker = bench.page("eve", Role::Viewer).await;
+    onlooker.0.lost().await;
+    assert_eq!(onlooker.0.heard.recv().await, None);
 }
 
 #[tokio::test(start_paused = true)]

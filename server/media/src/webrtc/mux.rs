@@ -32,6 +32,9 @@ const ADDRESSES: usize = 16;
 /// Larger than what any path carries in one piece.
 const LARGEST: usize = 2048;
 
+/// Packets that are sorted before the runtime may do something else.
+const AT_ONCE: usize = 256;
+
 /// Bytes that are asked from the allocator at once, for many packets.
 const CHUNK: usize = 64 << 10;
 
@@ -93,8 +96,12 @@ impl Mux {
             if self.socket.readable().await.is_err() {
                 continue;
             }
-            // Whatever is there, before the runtime is asked again.
-            loop {
+            // Whatever is there, before the socket is waited for again.
+            for turn in 1_usize.. {
+                // The runtime does not see these reads: without this a flood would keep everything else from this thread.
+                if turn.is_multiple_of(AT_ONCE) {
+                    tokio::task::yield_now().await;
+                }
                 if buffer.capacity() < LARGEST {
                     buffer.reserve(CHUNK);
                 }
@@ -161,10 +168,12 @@ impl Place {
         Self { mux: mux.clone(), inbox: Arc::new(inbox) }
     }
 
-    /// Whoever names this fragment in a check, and knows the password, is heard by this connection.
+    /// Whoever names this fragment in a check, and knows the password, is heard by this connection. What it was named before counts no more.
     pub(super) fn named(&self, fragment: &str, password: &str) {
         let password = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-        self.mux.table().fragments.insert(fragment.to_owned(), (password, self.inbox.clone()));
+        let mut table = self.mux.table();
+        table.fragments.retain(|_, (_, inbox)| !Arc::ptr_eq(inbox, &self.inbox));
+        table.fragments.insert(fragment.to_owned(), (password, self.inbox.clone()));
     }
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
@@ -405,6 +414,13 @@ mod tests {
             mux.sort(vec![0x80; 30].into(), from(9));
         }
         assert_eq!(waiting(&place), INBOX);
+        // A connection that is begun anew has another name, and the one before is nobody's.
+        place.named("abce", "another secret");
+        assert_eq!(mux.table().fragments.len(), 1);
+        let other = Place::new(&mux);
+        other.named("else", "of another");
+        assert_eq!(mux.table().fragments.len(), 2);
+        drop(other);
         drop(place);
         let table = mux.table();
         assert_eq!((table.addresses.len(), table.fragments.len()), (0, 0));

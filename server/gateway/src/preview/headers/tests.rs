@@ -75,6 +75,14 @@ fn cookies_that_are_not_the_programs_stay_outside() {
     let mut headers = map(&[("cookie", "_oauth_proxy=x")]);
     inward(&mut headers, &visit(), false);
     assert!(!headers.contains_key("cookie"));
+    let mut headers = HeaderMap::new();
+    // A page's script may set any cookie for all previews, and the browser sends them in one line.
+    let line = b"a=\xc3\xa9; __Host-buildspaces-preview=secret; b=\xe9; c=1";
+    headers.insert("cookie", HeaderValue::from_bytes(line).expect("a value"));
+    let found: Vec<_> = cookies(&headers).collect();
+    assert_eq!(found, [("a", "\u{e9}"), ("__Host-buildspaces-preview", "secret"), ("c", "1")]);
+    inward(&mut headers, &visit(), false);
+    assert_eq!(headers["cookie"].as_bytes(), "a=\u{e9}; c=1".as_bytes());
     assert_eq!(cookie_names(&map(&[("cookie", "a=1; b=2=3; c"), ("cookie", "d=")])), ["a", "b", "c", "d"]);
 }
 

@@ -69,6 +69,10 @@ export class Call {
   private slots: { mid: string; track: string }[] = [];
   private wanted = new Map<string, Layer | null>();
   private neg = 0;
+  /** It has asked to join since it last had to. */
+  private isAsked = false;
+  /** What the browser is being asked for; another set in each call. */
+  private requests = new Set<Source>();
   private timer: ReturnType<typeof setTimeout> | null = null;
   /** Messages are worked on one after the other: descriptions depend on the ones before. */
   private queue: Promise<void> = Promise.resolve();
@@ -102,6 +106,8 @@ export class Call {
     this.devices = start.devices;
     this.microphone = start.microphone;
     this.keep({ camera: start.camera });
+    this.watch('microphone', start.microphone);
+    this.watch('camera', start.camera);
     this.patch({
       phase: 'joining',
       microphone: start.microphone ? (start.microphone.enabled ? 'on' : 'muted') : 'off',
@@ -120,16 +126,11 @@ export class Call {
   async setMicrophone(on: boolean): Promise<void> {
     this.patch({ problem: null, asked: null });
     if (on && !this.microphone) {
-      try {
-        const audio = { ...exactly(this.devices.microphone), echoCancellation: true, noiseSuppression: true };
-        const stream = await navigator.mediaDevices.getUserMedia({ audio });
-        if (this.state.get().phase === 'out') return stopAll(stream);
-        this.microphone = stream.getAudioTracks()[0] ?? null;
-      } catch (error) {
-        this.patch({ problem: deviceWords(error, 'microphone') });
-        return;
-      }
-      await this.senders.microphone?.replaceTrack(this.microphone);
+      const audio = { ...exactly(this.devices.microphone), echoCancellation: true, noiseSuppression: true };
+      const track = await this.request('microphone', () => navigator.mediaDevices.getUserMedia({ audio }));
+      if (!track) return;
+      this.microphone = track;
+      await this.send('microphone', track);
     }
     if (!this.microphone) return;
     this.microphone.enabled = on;
@@ -140,58 +141,16 @@ export class Call {
   /** Off lets go of the camera, so that its light goes out. */
   async setCamera(on: boolean): Promise<void> {
     this.patch({ problem: null, asked: null });
-    if (!on) {
-      this.local.get().camera?.stop();
-      this.keep({ camera: null });
-      this.patch({ camera: false });
-      this.tell('camera');
-      await this.senders.camera?.replaceTrack(null);
-      return;
-    }
-    if (this.local.get().camera) return;
-    try {
-      const stream = await navigator.mediaDevices.getUserMedia({ video: cameraWish(this.devices.camera) });
-      if (this.state.get().phase === 'out') return stopAll(stream);
-      const camera = stream.getVideoTracks()[0] ?? null;
-      this.keep({ camera });
-      // Somebody pulled it out.
-      camera?.addEventListener('ended', () => void this.setCamera(false));
-      await this.senders.camera?.replaceTrack(camera);
-    } catch (error) {
-      this.patch({ problem: deviceWords(error, 'camera') });
-      return;
-    }
-    this.patch({ camera: true });
-    this.tell('camera');
+    await this.setPicture('camera', on, () =>
+      navigator.mediaDevices.getUserMedia({ video: cameraWish(this.devices.camera) }),
+    );
   }
 
   async setScreen(on: boolean): Promise<void> {
-    this.patch({ problem: null });
-    if (!on) {
-      this.local.get().screen?.stop();
-      this.keep({ screen: null });
-      this.patch({ screen: false });
-      this.tell('screen');
-      await this.senders.screen?.replaceTrack(null);
-      return;
-    }
-    if (this.local.get().screen) return;
-    try {
-      const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 15 }, audio: false });
-      if (this.state.get().phase === 'out') return stopAll(stream);
-      const screen = stream.getVideoTracks()[0] ?? null;
-      // Text should stay sharp rather than move smoothly.
-      if (screen) screen.contentHint = 'detail';
-      this.keep({ screen });
-      // The browser has a button of its own for it.
-      screen?.addEventListener('ended', () => void this.setScreen(false));
-      await this.senders.screen?.replaceTrack(screen);
-    } catch (error) {
-      this.patch({ problem: deviceWords(error, 'screen') });
-      return;
-    }
-    this.patch({ screen: true });
-    this.tell('screen');
+    this.patch({ problem: null, asked: null });
+    await this.setPicture('screen', on, () =>
+      navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 15 }, audio: false }),
+    );
   }
 
   /** How large tracks are shown here. */
@@ -221,6 +180,7 @@ export class Call {
 
   private ask(): void {
     if (!this.link.say({ type: 'join', resume: this.resume })) return;
+    this.isAsked = true;
     if (this.state.get().phase !== 'joining') return;
     this.later(JOINING_MS, () => {
       this.leave();
@@ -229,18 +189,27 @@ export class Call {
   }
 
   private async hear(message: ToPage): Promise<void> {
-    if (this.state.get().phase === 'out') {
+    const { phase } = this.state.get();
+    if (phase === 'out') {
       // It left while this was on its way.
       if (message.type === 'joined') this.link.say({ type: 'leave' });
       if (message.type === 'refused') this.patch({ problem: message.message });
       return;
     }
+    // Until it has joined, everything but the answer to that is about its part before, which is over.
+    const isAnswer = message.type === 'joined' || (message.type === 'refused' && this.isAsked);
+    if (phase === 'joining' && !isAnswer) return;
     switch (message.type) {
       case 'joined':
         this.later(0, null);
         this.resume = message.resume;
         this.patch({ phase: 'in', me: message.participant });
-        if (message.resumed && this.publisher) return this.tellAll();
+        if (message.resumed && this.publisher) {
+          this.tellAll();
+          // What was wanted while the link was away was not heard.
+          for (const [track, layer] of this.wanted) this.link.say({ type: 'want', track, layer });
+          return;
+        }
         this.disconnect();
         await this.publish();
         return this.tellAll();
@@ -274,8 +243,7 @@ export class Call {
         this.patch({ problem: message.message });
         return;
       case 'ended':
-        if (!message.again) return this.end();
-        return this.again();
+        return message.again ? this.again() : this.end();
     }
   }
 
@@ -287,6 +255,82 @@ export class Call {
     if (microphone === 'on' && !isOn('microphone')) await this.setMicrophone(false);
     if (camera && !isOn('camera')) await this.setCamera(false);
     if (screen && !isOn('screen')) await this.setScreen(false);
+  }
+
+  private async setPicture(
+    source: 'camera' | 'screen',
+    on: boolean,
+    get: () => Promise<MediaStream>,
+  ): Promise<void> {
+    let track = this.local.get()[source];
+    if (on) {
+      if (track) return;
+      track = await this.request(source, get);
+      if (!track) return;
+      // Text should stay sharp rather than move smoothly.
+      if (source === 'screen') track.contentHint = 'detail';
+    } else {
+      track?.stop();
+      track = null;
+    }
+    this.keep(source === 'camera' ? { camera: track } : { screen: track });
+    this.patch(source === 'camera' ? { camera: on } : { screen: on });
+    await this.send(source, track);
+    this.tell(source);
+  }
+
+  /**
+   * Asks the browser for a device; `null` if it is not to be had, or not wanted any more. Never for the same one twice at once: the first answer
+   * would be forgotten, and stay on.
+   */
+  private async request(source: Source, get: () => Promise<MediaStream>): Promise<MediaStreamTrack | null> {
+    const { requests } = this;
+    if (requests.has(source)) return null;
+    requests.add(source);
+    try {
+      const stream = await get();
+      // It has left; another call asks for itself.
+      if (requests !== this.requests) {
+        stopAll(stream);
+        return null;
+      }
+      const track = stream.getTracks()[0] ?? null;
+      this.watch(source, track);
+      return track;
+    } catch (error) {
+      if (requests === this.requests) this.patch({ problem: deviceWords(error, source) });
+      return null;
+    } finally {
+      requests.delete(source);
+    }
+  }
+
+  /** Sees when a device ends by itself. What this page stops says nothing. */
+  private watch(source: Source, track: MediaStreamTrack | null): void {
+    track?.addEventListener('ended', () => void this.lost(source, track));
+  }
+
+  private async lost(source: Source, track: MediaStreamTrack): Promise<void> {
+    if (source === 'microphone') {
+      if (this.microphone !== track) return;
+      this.microphone = null;
+      this.patch({ microphone: 'off', problem: 'The microphone is gone. Unmute to use another one.' });
+      this.tell('microphone');
+      await this.send('microphone', null);
+    } else if (this.local.get()[source] === track) {
+      // For a screen the browser has a button of its own.
+      if (source === 'screen') return this.setScreen(false);
+      await this.setCamera(false);
+      this.patch({ problem: 'The camera is gone. Turn it on to use another one.' });
+    }
+  }
+
+  private async send(source: Source, track: MediaStreamTrack | null): Promise<void> {
+    try {
+      await this.senders[source]?.replaceTrack(track);
+    } catch {
+      // That connection is closed; the next begins with what there is then.
+    }
   }
 
   private async publish(): Promise<void> {
@@ -359,6 +403,7 @@ export class Call {
     this.disconnect();
     this.forget();
     this.patch({ phase: 'joining', me: null });
+    this.isAsked = false;
     this.link.say({ type: 'leave' });
     this.later(AGAIN_MS, () => this.ask());
   }
@@ -366,6 +411,8 @@ export class Call {
   private end(): void {
     this.later(0, null);
     this.resume = null;
+    this.isAsked = false;
+    this.requests = new Set();
     this.disconnect();
     this.forget();
     this.microphone?.stop();

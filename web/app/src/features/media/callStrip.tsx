@@ -6,7 +6,8 @@ import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
-import { tiles, wants } from './mediaModel';
+import type { Call } from './call';
+import { type Source, tiles, wants } from './mediaModel';
 import { Stage } from './stage';
 import { TileView } from './tileView';
 import './media.css';
@@ -58,6 +59,13 @@ export default function CallStrip() {
   );
 }
 
+/** What somebody is asked to do, and does. */
+const ASKED: Record<Source, { words: string; button: string; agree: (call: Call) => Promise<void> }> = {
+  microphone: { words: 'unmute', button: 'Unmute', agree: (call) => call.setMicrophone(true) },
+  camera: { words: 'turn on your camera', button: 'Turn on', agree: (call) => call.setCamera(true) },
+  screen: { words: 'share your screen', button: 'Share', agree: (call) => call.setScreen(true) },
+};
+
 function Messages() {
   const { call } = useRoom().session;
   const { problem, asked } = useStore(call.state);
@@ -65,7 +73,7 @@ function Messages() {
     return (
       <div className="call-message" role="alert" data-testid="asked">
         <p>
-          {asked.by} asks you to {asked.source === 'microphone' ? 'unmute' : `turn on your ${asked.source}`}.
+          {asked.by} asks you to {ASKED[asked.source].words}.
         </p>
         <div className="call-answers">
           <button
@@ -74,11 +82,9 @@ function Messages() {
             data-kind="primary"
             data-size="small"
             data-testid="asked-yes"
-            onClick={() =>
-              void (asked.source === 'microphone' ? call.setMicrophone(true) : call.setCamera(true))
-            }
+            onClick={() => void ASKED[asked.source].agree(call)}
           >
-            {asked.source === 'microphone' ? 'Unmute' : 'Turn on'}
+            {ASKED[asked.source].button}
           </button>
           <button
             type="button"

@@ -85,6 +85,8 @@ describe('a link to a call', () => {
     expect(link.say({ type: 'leave' })).toBe(false);
     socket().open();
     expect(link.say({ type: 'leave' })).toBe(true);
+    socket().text({ type: 'call', participants: [] });
+    expect(link.state.get()).toBe('online');
     socket().drop(1012);
     expect(link.state.get()).toBe('away');
     vi.advanceTimersByTime(300);
@@ -93,5 +95,20 @@ describe('a link to a call', () => {
     expect(link.state.get()).toBe('gone');
     vi.advanceTimersByTime(60_000);
     expect(FakeSocket.all).toHaveLength(2);
+  });
+
+  it('comes back less and less often to a server that refuses it', () => {
+    const states: string[] = [];
+    link.state.subscribe(() => states.push(link.state.get()));
+    for (let second = 0; second < 60; second++) {
+      // Whoever is refused has an open socket first.
+      if (socket().readyState === 0) {
+        socket().open();
+        socket().drop(4529);
+      }
+      vi.advanceTimersByTime(1000);
+    }
+    expect(FakeSocket.all.length).toBeLessThan(40);
+    expect(states).toEqual(['away']);
   });
 });

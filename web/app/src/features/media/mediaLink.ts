@@ -53,11 +53,10 @@ export class MediaLink {
     const query = new URLSearchParams({ token: this.sessions.current?.token ?? '' });
     const socket = new WebSocket(`${scheme}://${location.host}/api/v1/rooms/${this.room}/media?${query}`);
     this.socket = socket;
-    socket.onopen = () => {
+    socket.onmessage = ({ data }: MessageEvent<string>) => {
+      // Whoever is refused has a socket that opens, too, and is told nothing on it. Others are told first who is in the call.
       this.pause = FIRST_PAUSE_MS;
       this.state.set('online');
-    };
-    socket.onmessage = ({ data }: MessageEvent<string>) => {
       const message = readMessage(data);
       if (message?.type === 'call') this.participants.set(message.participants);
       else if (message?.type === 'speakers') this.speakers.set(message.participants);
@@ -81,7 +80,9 @@ export class MediaLink {
   }
 
   private retry(): void {
-    this.retryTimer = setTimeout(() => this.connect(), this.pause);
+    // Not all pages at the same moment.
+    const pause = this.pause * (0.5 + Math.random() / 2);
+    this.retryTimer = setTimeout(() => this.connect(), pause);
     this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
   }
 

@@ -1,0 +1,238 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Store } from '../../ui/store';
+import { Call } from './call';
+import type { MediaLink, MediaLinkState } from './mediaLink';
+import type { FromPage, Participant, ToPage } from './mediaModel';
+
+/** A device's track. `end` is what pulling it out does. */
+class FakeTrack extends EventTarget {
+  enabled = true;
+  isStopped = false;
+  contentHint = '';
+  stop(): void {
+    this.isStopped = true;
+  }
+  end(): void {
+    this.dispatchEvent(new Event('ended'));
+  }
+}
+
+/** A connection that only negotiates. */
+class FakeConnection {
+  static all: FakeConnection[] = [];
+  connectionState = 'new';
+  onconnectionstatechange: (() => void) | null = null;
+  localDescription: { sdp: string } | null = null;
+  readonly replaced: unknown[] = [];
+  private mid = 0;
+  constructor() {
+    FakeConnection.all.push(this);
+  }
+  addTransceiver(): unknown {
+    const replaceTrack = (track: unknown) => {
+      this.replaced.push(track);
+      return Promise.resolve();
+    };
+    return { mid: String(this.mid++), sender: { replaceTrack } };
+  }
+  getTransceivers(): unknown[] {
+    return [];
+  }
+  createOffer = () => Promise.resolve({ sdp: 'an offer' });
+  createAnswer = () => Promise.resolve({ sdp: 'an answer' });
+  setRemoteDescription = () => Promise.resolve();
+  setLocalDescription(description: { sdp: string }): Promise<void> {
+    this.localDescription = description;
+    return Promise.resolve();
+  }
+  close(): void {
+    this.connectionState = 'closed';
+  }
+  dies(): void {
+    this.connectionState = 'failed';
+    this.onconnectionstatechange?.();
+  }
+}
+
+const link = {
+  state: new Store<MediaLinkState>('online'),
+  participants: new Store<readonly Participant[]>([]),
+  said: [] as FromPage[],
+  isOpen: true,
+  onMessage: (_: ToPage): void => undefined,
+  say(message: FromPage): boolean {
+    if (link.isOpen) link.said.push(message);
+    return link.isOpen;
+  },
+};
+
+/** What the browser is asked for, and the answers. */
+const prompts: { answer: (track: FakeTrack) => void }[] = [];
+const ask = () =>
+  new Promise((resolve) => {
+    prompts.push({ answer: (track) => resolve({ getTracks: () => [track] }) });
+  });
+
+let call: Call;
+
+/** Messages arrive and are worked on. */
+async function hears(...messages: ToPage[]): Promise<void> {
+  for (const message of messages) link.onMessage(message);
+  await vi.advanceTimersByTimeAsync(0);
+}
+
+async function joined(resumed = false): Promise<void> {
+  await hears({ type: 'joined', participant: 'me', resume: 'secret', resumed });
+}
+
+const said = (type: FromPage['type']) => link.said.filter((message) => message.type === type);
+
+function start(part: { microphone?: FakeTrack; camera?: FakeTrack } = {}): void {
+  const devices = { microphone: null, camera: null };
+  call.join({ microphone: null, camera: null, devices, ...part } as unknown as Parameters<Call['join']>[0]);
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  FakeConnection.all = [];
+  prompts.length = 0;
+  link.said = [];
+  link.isOpen = true;
+  link.participants.set([]);
+  vi.stubGlobal('window', new EventTarget());
+  vi.stubGlobal('MediaStream', class {});
+  vi.stubGlobal('RTCPeerConnection', FakeConnection);
+  vi.stubGlobal('navigator', { mediaDevices: { getUserMedia: ask, getDisplayMedia: ask } });
+  call = new Call(link as unknown as MediaLink);
+});
+
+afterEach(() => {
+  call.destroy();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+describe('a call whose connection breaks', () => {
+  const camera = () => new FakeTrack();
+
+  it('joins anew with what was on, whoever sees it first', async () => {
+    for (const seen of ['server', 'page', 'both'] as const) {
+      const track = camera();
+      start({ camera: track });
+      await joined();
+      const before = said('join').length;
+      if (seen !== 'server') FakeConnection.all.at(-1)?.dies();
+      if (seen !== 'page') await hears({ type: 'ended', again: true });
+      // What was said to it before the server heard that it left.
+      await hears(
+        { type: 'offer', neg: 7, sdp: 'of the part before' },
+        { type: 'refused', message: 'that is not in the call any more' },
+        { type: 'ended', again: false },
+      );
+      expect(call.state.get(), seen).toMatchObject({ phase: 'joining', camera: true, problem: null });
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(said('join')).toHaveLength(before + 1);
+      expect(said('join').at(-1)).toEqual({ type: 'join', resume: null });
+      await joined();
+      expect(call.state.get()).toMatchObject({ phase: 'in', camera: true });
+      expect(link.said.at(-1)).toEqual({ type: 'set', source: 'screen', state: 'off' });
+      expect(track.isStopped).toBe(false);
+      call.leave();
+      expect(track.isStopped).toBe(true);
+    }
+  });
+
+  it('is out of it when the server says so, or does not let it in', async () => {
+    start();
+    await joined();
+    await hears({ type: 'ended', again: false });
+    expect(call.state.get().phase).toBe('out');
+    start();
+    await hears({ type: 'refused', message: 'at most 50' });
+    expect(call.state.get()).toMatchObject({ phase: 'out', problem: 'at most 50' });
+  });
+
+  it('says in its own words that it was not let in in time', async () => {
+    start();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(call.state.get().problem).toMatch(/could not be joined/);
+  });
+});
+
+describe('devices', () => {
+  it('are asked for once, however often somebody clicks', async () => {
+    start();
+    await joined();
+    for (const turn of [call.setCamera, call.setMicrophone, call.setScreen]) {
+      prompts.length = 0;
+      void turn.call(call, true);
+      void turn.call(call, true);
+      expect(prompts).toHaveLength(1);
+      prompts[0]?.answer(new FakeTrack());
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    expect(call.state.get()).toMatchObject({ microphone: 'on', camera: true, screen: true });
+  });
+
+  it('are not taken into another call than the one they were asked for in', async () => {
+    start();
+    await joined();
+    void call.setMicrophone(true);
+    void call.setCamera(true);
+    call.leave();
+    const own = new FakeTrack();
+    own.enabled = false;
+    start({ microphone: own });
+    await joined();
+    const late = prompts.map(({ answer }) => {
+      const track = new FakeTrack();
+      answer(track);
+      return track;
+    });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(late.map((track) => track.isStopped)).toEqual([true, true]);
+    expect(call.state.get()).toMatchObject({ microphone: 'muted', camera: false });
+    expect(own).toMatchObject({ enabled: false, isStopped: false });
+  });
+
+  it('that are pulled out are off, also those from before joining', async () => {
+    const [microphone, camera] = [new FakeTrack(), new FakeTrack()];
+    start({ microphone, camera });
+    await joined();
+    link.said = [];
+    microphone.end();
+    expect(call.state.get()).toMatchObject({ microphone: 'off', camera: true });
+    expect(call.state.get().problem).toMatch(/microphone is gone/);
+    camera.end();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(call.state.get()).toMatchObject({ microphone: 'off', camera: false });
+    expect(link.said).toEqual([
+      { type: 'set', source: 'microphone', state: 'off' },
+      { type: 'set', source: 'camera', state: 'off' },
+    ]);
+    // Another microphone can be had.
+    void call.setMicrophone(true);
+    prompts[0]?.answer(new FakeTrack());
+    await vi.advanceTimersByTimeAsync(0);
+    expect(call.state.get().microphone).toBe('on');
+  });
+
+  it('that somebody asked for are not asked for any more once they are on', async () => {
+    start();
+    await joined();
+    await hears({ type: 'asked', source: 'screen', by: 'Ada' });
+    expect(call.state.get().asked).toEqual({ source: 'screen', by: 'Ada' });
+    void call.setScreen(true);
+    expect(call.state.get().asked).toBeNull();
+  });
+});
+
+it('says again how large it shows tracks if that was not heard', async () => {
+  start();
+  await joined();
+  link.isOpen = false;
+  call.want(new Map([['b/screen', 'high']]));
+  link.isOpen = true;
+  await joined(true);
+  expect(said('want')).toEqual([{ type: 'want', track: 'b/screen', layer: 'high' }]);
+});
