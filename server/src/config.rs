@@ -429,7 +429,10 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(
     max: T,
 ) -> Result<Option<T>, Error> {
     match value {
-        Some(value) if value < min || value > max => Err(Error(format!("{key} = {value} must be from {min} to {max}"))),
+        // What is no number is not in any range.
+        Some(value) if !(min..=max).contains(&value) => {
+            Err(Error(format!("{key} = {value} must be from {min} to {max}")))
+        }
         value => Ok(value),
     }
 }
@@ -513,6 +516,7 @@ mod tests {
         assert!(error(&[("BUILDSPACES_SANDBOX_COLOUR", "red")]).contains("colour"));
         assert!(error(&[("BUILDSPACES_LISTEN", "nowhere")]).contains("nowhere"));
         assert!(error(&[("BUILDSPACES_SANDBOX_PIDS", "3")]).contains("sandbox.pids = 3 must be from 16"));
+        assert!(error(&[("BUILDSPACES_OTLP_SHARE", "nan")]).contains("otlp_share = NaN must be from 0"));
         assert!(
             error(&[("BUILDSPACES_SANDBOX_EGRESS", r#"["10.0.0.1"]"#)]).contains("sandbox.egress: \"10.0.0.1\" is an")
         );

@@ -28,8 +28,8 @@ use tokio::sync::Semaphore;
 use crate::ports::{About, Entry, NamedVersion, Store};
 use crate::{DocumentHandle, Error};
 pub use reader::Author;
-use reader::Reader;
 pub(crate) use reader::blocking;
+use reader::{Reader, check_version};
 use retention::{Merger, Policy};
 pub use sessions::Session;
 
@@ -287,9 +287,7 @@ impl History {
     /// The update that takes the document back.
     async fn revert(&self, document: &DocumentName, seq: u64) -> Result<Vec<u8>, Error> {
         let about = self.about(document).await?;
-        if seq > about.seq || seq < about.begins {
-            return Err(Error::NoSuchVersion { seq, oldest: about.begins, newest: about.seq });
-        }
+        check_version(&about, seq)?;
         let _turn = self.turn().await?;
         let (mut revert, mut after, mut marked) = (Revert::default(), about.begins, false);
         while after < about.seq {

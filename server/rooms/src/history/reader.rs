@@ -42,6 +42,14 @@ pub(super) struct Reader<'s> {
     ahead: Vec<LogRecord>,
 }
 
+/// The document had this version.
+pub(super) fn check_version(about: &About, seq: u64) -> Result<(), Error> {
+    if (about.begins..=about.seq).contains(&seq) {
+        return Ok(());
+    }
+    Err(Error::NoSuchVersion { seq, oldest: about.begins, newest: about.seq })
+}
+
 impl<'s> Reader<'s> {
     pub(super) fn begin(store: &'s dyn Store, about: About) -> Self {
         let seq = about.begins;
@@ -54,9 +62,7 @@ impl<'s> Reader<'s> {
 
     /// Begins with the newest state that is kept and not newer than `seq`, instead of with nothing.
     pub(super) async fn start_from_kept(&mut self, seq: u64) -> Result<(), Error> {
-        if seq > self.about.seq || seq < self.about.begins {
-            return Err(Error::NoSuchVersion { seq, oldest: self.about.begins, newest: self.about.seq });
-        }
+        check_version(&self.about, seq)?;
         let Some((at, state)) = self.store.state_before(self.document(), seq).await? else { return Ok(()) };
         if at > self.seq {
             let read = std::mem::take(&mut self.read);
@@ -77,6 +83,7 @@ impl<'s> Reader<'s> {
         seq: u64,
         then: impl FnOnce(&mut Read) -> T + Send + 'static,
     ) -> Result<(Self, T), Error> {
+        check_version(&self.about, seq)?;
         loop {
             let after = self.attributed.map_or(self.seq, |attributed| attributed.min(self.seq));
             if after >= seq {

@@ -108,6 +108,10 @@ async fn the_text_of_every_version_is_what_it_was_then() {
         let newest = world.texts.len() as u64 - 1;
         let error = world.history().text(&world.document, newest + 1, ROOT).await;
         assert!(matches!(error, Err(Error::NoSuchVersion { .. })), "{error:?}");
+        for (from, to) in [(0, newest + 1), (newest + 1, 0), (u64::MAX, u64::MAX)] {
+            let error = world.history().diff(&world.document, from, to, ROOT).await;
+            assert!(matches!(error, Err(Error::NoSuchVersion { .. })), "{error:?}");
+        }
     }
 }
 
