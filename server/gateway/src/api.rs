@@ -14,18 +14,15 @@ mod terminals;
 mod webhooks;
 
 use axum::Router;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Path, Request};
-use axum::http::StatusCode;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_rooms::RoomHandle;
-use serde::de::DeserializeOwned;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::Path;
 
 /// The routes and what describes them.
 pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
@@ -33,7 +30,9 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .title("BuildSpaces")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Rooms, their files and their runs. Documents themselves travel over WebSocket at /yjs/<document>.",
+            "Rooms, their files and their runs. Documents themselves travel over WebSocket at /yjs/<document>. Any call may also be \
+             answered with 400 `bad_path` or `bad_query`, with 413 `body_too_large`, 503 `busy` or `stopping`, and one that writes with \
+             507 `disk_full`.",
         ))
         .build();
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
@@ -97,28 +96,6 @@ pub fn openapi_json() -> String {
 /// Any other path below `/api`.
 pub(crate) async fn unknown() -> ApiError {
     ApiError::not_found("no_such_route", "there is no such call; /api/openapi.json describes those there are")
-}
-
-/// A JSON body; what is wrong with it is said in our own shape.
-pub(crate) struct Json<T>(pub(crate) T);
-
-impl<T: DeserializeOwned> FromRequest<Gateway> for Json<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, ApiError> {
-        match axum::Json::<T>::from_request(request, gateway).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(bad_body(&rejection)),
-        }
-    }
-}
-
-fn bad_body(rejection: &JsonRejection) -> ApiError {
-    let status = match rejection.status() {
-        StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
-        status => status,
-    };
-    ApiError::new(status, "bad_body", rejection.body_text())
 }
 
 /// The room of a path, opened for whoever asks.

@@ -11,6 +11,7 @@ pub mod api;
 mod collab;
 mod error;
 mod exports;
+mod extract;
 pub mod hooks;
 mod http;
 mod identity;
@@ -33,7 +34,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -45,7 +45,6 @@ use buildspaces_rooms::Rooms;
 use buildspaces_webhooks as webhooks;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::limits::ConnectionLimits;
@@ -132,6 +131,7 @@ pub(crate) struct Inner {
     /// Who is who, and whose time is over.
     identity: identity::Identity,
     exports: exports::Exports,
+    bodies: extract::Bodies,
     previews: preview::Previews,
 }
 
@@ -170,12 +170,11 @@ pub struct Routers {
 
 /// Puts everything together.
 pub fn routers(parts: Parts) -> Routers {
-    let body_bytes = parts.config.limits.body_bytes;
     let connections = ConnectionLimits::new(&parts.config.limits, parts.config.max_connections);
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
     let previews = preview::Previews::new(&parts.config.preview, parts.sandboxes.clone());
-    let exports = exports::Exports::default();
-    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, previews }));
+    let (exports, bodies) = (exports::Exports::default(), extract::Bodies::default());
+    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, previews }));
     let (api, _) = api::routes();
     let (large, _) = api::large_routes();
     let openapi = api::openapi().to_json().expect("the API's description has only string keys");
@@ -193,12 +192,9 @@ pub fn routers(parts: Parts) -> Routers {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(web::file)
-        .layer(RequestBodyLimitLayer::new(usize::try_from(body_bytes).unwrap_or(usize::MAX)))
         .merge(large)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), accept::pace))
-        // The framework's own limit, 2 MB, is less than a text of the largest size may take.
-        .layer(DefaultBodyLimit::disable())
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::new())
         .layer(header_layer("x-content-type-options", "nosniff"))

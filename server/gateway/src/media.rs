@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::RoomId;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Gateway;
 use crate::api::RoomPath;
+use crate::extract::{Path, Query};
 use crate::identity::{self, Watch};
 use crate::limits::UserPermit;
 use crate::meters::{OpenConnection, RECEIVED_BYTES};

@@ -488,7 +488,10 @@ impl Write for Stream<'_, '_> {
 pub(crate) fn close_of(reason: &CloseReason) -> Close {
     match reason {
         CloseReason::Malformed(reason) => Close::new(1002, reason.clone()),
-        CloseReason::TooSlow => Close::new(TOO_SLOW, "you read more slowly than the document changes; connect again"),
+        CloseReason::TooSlow => Close::new(
+            TOO_SLOW,
+            "more waits for you than the server keeps: read faster or ask for less, and connect again",
+        ),
         CloseReason::TooLarge => Close::new(4413, DOCUMENT_TOO_LARGE),
         CloseReason::Gone => Close::new(4404, "the document was deleted"),
         CloseReason::Failed => Close::new(1011, "the document could not be stored or loaded; connect again"),

@@ -4,7 +4,7 @@
 //! connection reads the terminal's display at the pace of its socket and its page, so nothing is ever queued for a viewer: who
 //! falls behind gets a picture. Nothing is decided here but who it is and the close code.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::{RoomId, TerminalId};
@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use crate::Gateway;
 use crate::api::RoomAndId;
+use crate::extract::{Path, Query};
 use crate::identity::{self, Watch};
 use crate::limits::UserPermit;
 use crate::meters::{OpenConnection, RECEIVED_BYTES};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, protocol};
@@ -14,6 +14,7 @@ use buildspaces_rooms::{CloseReason, Connection, Dialect, DocumentHandle, Error,
 use bytes::Bytes;
 
 use crate::Gateway;
+use crate::extract::{Path, Query};
 use crate::identity::{self, Grant, Watch};
 use crate::limits::UserPermit;
 use crate::meters::{OpenConnection, RECEIVED_BYTES};

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,11 +16,11 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::random_id;
 use buildspaces_policy::{Capability, Role};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::ApiError;
+use crate::extract::{self, Path, Whole};
 use crate::identity::{Caller, Grant, MintError, NewToken};
 use crate::{Gateway, yjs};
 
@@ -105,7 +105,7 @@ async fn check_store(State(gateway): State<Gateway>) -> Json<serde_json::Value> 
 async fn create(
     State(gateway): State<Gateway>,
     caller: Caller,
-    Json(new): Json<NewDocument>,
+    extract::Json(new): extract::Json<NewDocument>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let doc_id = new.doc_id.unwrap_or_else(|| random_id(NAME_CHARS));
     let name = document_name(&doc_id)?;
@@ -124,7 +124,7 @@ async fn authorize(
     caller: Caller,
     Path(doc_id): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Json<ClientToken>, ApiError> {
     let name = document_name(&doc_id)?;
     let request: AuthRequest = if body.is_empty() {
@@ -183,7 +183,8 @@ async fn as_update(
     let name = document_name(&doc_id)?;
     caller.admit(&gateway, &name).await?;
     const EMPTY_STATE_VECTOR: &[u8] = &[0];
-    let update = gateway.rooms.document(&name).await?.diff(EMPTY_STATE_VECTOR.to_vec()).await?;
+    let read = || async { gateway.rooms.document(&name).await?.diff(EMPTY_STATE_VECTOR.to_vec()).await };
+    let update = gateway.rooms.again(read).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], update).into_response())
 }
 
@@ -192,12 +193,14 @@ async fn update(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path(doc_id): Path<String>,
-    update: Bytes,
+    Whole(update): Whole,
 ) -> Result<StatusCode, ApiError> {
     let name = document_name(&doc_id)?;
     let authority = caller.admit(&gateway, &name).await?.authority;
     authority.check(Capability::EditDocuments)?;
-    gateway.rooms.document(&name).await?.propose(&authority.principal, update, None).await?;
+    let by = &authority.principal;
+    let apply = || async { gateway.rooms.document(&name).await?.propose(by, update.clone(), None).await };
+    gateway.rooms.again(apply).await?;
     Ok(StatusCode::OK)
 }
 

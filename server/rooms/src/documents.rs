@@ -23,7 +23,25 @@ pub struct Present {
     pub state_vector: Vec<u8>,
 }
 
+/// How often something is tried that met the end of a document.
+const ATTEMPTS: usize = 3;
+
 impl Rooms {
+    /// Tries again what met the end of a document, which somebody deletes or whose log failed just then: the next attempt finds out
+    /// what became of it. `attempt` may have taken effect and not known, so doing it twice must be as doing it once.
+    pub async fn again<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        for _ in 1..ATTEMPTS {
+            match attempt().await {
+                Err(Error::Closed) if !self.tasks().is_cancelled() => tokio::task::yield_now().await,
+                result => return result,
+            }
+        }
+        attempt().await
+    }
+
     /// Gives a plain document its first content. False if it has content already, whatever that is. `again`: use the name
     /// of a deleted document.
     pub async fn create_document(
@@ -51,7 +69,8 @@ impl Rooms {
         }
         let live = self.document(document).await?;
         match live.propose(by, update, Some(begins)).await {
-            Ok(()) if live.present().await?.seq == begins => {
+            // One that ends meanwhile was created all the same.
+            Ok(()) if live.present().await.is_ok_and(|present| present.seq == begins) => {
                 Err(Error::InvalidUpdate("it brings nothing, and a document begins with something".to_owned()))
             }
             Ok(()) => Ok(true),

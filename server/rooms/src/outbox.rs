@@ -48,7 +48,7 @@ const LOOK_BACK: usize = 8;
 pub enum CloseReason {
     /// The client sent something that breaks the protocol.
     Malformed(String),
-    /// The client reads more slowly than the document changes.
+    /// The client reads more slowly than the document changes, or asks for more than it reads.
     TooSlow,
     /// What the client sent would make the document larger than it may be.
     TooLarge,

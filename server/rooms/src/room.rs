@@ -145,13 +145,7 @@ impl RoomHandle {
 
     /// The text of a text file, now.
     pub async fn text(&self, node: &NodeId) -> Result<String, Error> {
-        loop {
-            match self.file(node).await?.text().await {
-                // It was unloading just then.
-                Err(Error::Closed) if !self.inner.rooms.tasks().is_cancelled() => tokio::task::yield_now().await,
-                result => return result,
-            }
-        }
+        self.inner.rooms.again(|| async { self.file(node).await?.text().await }).await
     }
 
     /// Sets (`Some`) and removes (`None`) keys of a map of the room's projected `runs` document. Values

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
@@ -10,9 +10,10 @@ use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::revocation::{Revocation, Subject};
 use buildspaces_policy::{Authority, Capability, Role};
 
-use super::{Json, RoomPath};
+use super::RoomPath;
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::identity::{self, Caller, MintError, NewToken};
 use crate::schema::{Access, ErrorBody, Link, NewLink, NewRevocation, Person, Revoked};
 
@@ -100,6 +101,9 @@ pub(crate) async fn revoke(
 ) -> Result<axum::Json<Revoked>, ApiError> {
     let bad = |message: &str| ApiError::bad_request("bad_revocation", message);
     let name = |text: &str| DocumentName::parse(text).map_err(|error| bad(&error.to_string()));
+    if [&new.user, &new.token].into_iter().flatten().any(|named| named.trim().is_empty()) {
+        return Err(bad("user and token must not be empty; leave out what you do not name"));
+    }
     let subjects: Vec<Subject> = match (&new.user, &new.token, &new.document) {
         // Whoever took it from the administrator could not be stopped by anybody.
         (Some(user), None, None) if user == identity::ADMINISTRATOR => {
@@ -121,6 +125,9 @@ pub(crate) async fn revoke(
     authority.check(Capability::Manage)?;
     let now = unix_millis();
     let expires = new.expires.unwrap_or(now.saturating_add(REMEMBERED.as_millis() as i64));
+    if expires <= now {
+        return Err(bad("expires must be a moment to come, in Unix milliseconds"));
+    }
     let reason: String = new.reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
     let mut ended = 0;
     for subject in subjects {

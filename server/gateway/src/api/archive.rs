@@ -1,7 +1,7 @@
 //! Rooms as one file each, streamed: neither side ever holds a whole archive.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use buildspaces_policy::Capability;
 use buildspaces_rooms::archive::{self, Import};
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::RoomPath;
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::identity::Caller;
 use crate::schema::{ErrorBody, Room};
 
@@ -47,14 +48,15 @@ pub(crate) async fn export(
 #[utoipa::path(post, path = "/api/v1/rooms/archive", tag = "rooms",
     request_body(content = Vec<u8>, content_type = "application/x-tar"),
     responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`bad_archive`"),
-        (status = 401, body = ErrorBody), (status = 409, body = ErrorBody, description = "`room_exists`"),
+        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody, description = "`room_exists`"),
         (status = 503, body = ErrorBody, description = "`busy`: another import is under way")))]
 pub(crate) async fn import(
     State(gateway): State<Gateway>,
     caller: Caller,
     body: Body,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
-    caller.identify(&gateway).await?;
+    // As whoever creates a room.
+    caller.in_any_room(&gateway, Capability::EditTree).await?;
     let mut import = Import::begin(&gateway.rooms)?;
     let (reply, result) = tokio::sync::oneshot::channel();
     // In a task of its own: if the caller goes away, what was stored must still be taken back.

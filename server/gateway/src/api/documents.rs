@@ -1,10 +1,11 @@
 //! Documents over HTTP: list, create, read, change, delete, copy. A document's name is one percent-encoded segment.
 //!
 //! Everything here goes through the document's own actor, as what comes over WebSocket does, so both see the same document.
-//! An `ETag` names a state: epoch, number of the last update, and a hash of the state vector.
+//! An `ETag` names a state and the form it is in: epoch, number of the last update, a hash of the state vector, and behind a dot the form.
+//! Where a change is to follow (`If-Match`) the form does not matter.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use buildspaces_crdt::export::{self, Kind, Unreadable};
@@ -13,11 +14,11 @@ use buildspaces_crdt::names;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::{Capability, Principal};
-use buildspaces_rooms::{DocumentHandle, Present};
+use buildspaces_rooms::{DocumentHandle, Error, Present};
 use sha2::{Digest, Sha256};
 
-use super::Json;
 use crate::error::ApiError;
+use crate::extract::{Json, Path, Query, Whole};
 use crate::identity::{Caller, Sight};
 use crate::schema::ErrorBody;
 use crate::schema::history::{CopyTo, Created, DocumentInfo, Documents};
@@ -142,8 +143,8 @@ pub(crate) struct PutParams {
     request_body(content = String, content_type = "text/plain"),
     responses((status = 201, body = Created), (status = 200, body = Created, description = "it had content"),
         (status = 400, body = ErrorBody, description = "`empty`, `of_a_room`, `invalid_update`"), (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody), (status = 410, body = ErrorBody, description = "`deleted`"),
-        (status = 412, body = ErrorBody, description = "it has content, and `If-None-Match: *` was sent"),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 410, body = ErrorBody, description = "`deleted`"),
+        (status = 413, body = ErrorBody, description = "`body_too_large`, `document_too_large`"), (status = 412, body = ErrorBody, description = "`changed`: it has content and `If-None-Match: *` was sent, or is in no state that `If-Match` names"),
         (status = 415, body = ErrorBody)))]
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
@@ -151,7 +152,7 @@ pub(crate) async fn create(
     Path(name): DocumentPath,
     Query(params): Query<PutParams>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<(StatusCode, axum::Json<Created>), ApiError> {
     let (document, by) = permitted(&gateway, &caller, &name, Capability::EditDocuments).await?;
     let root = params.root.as_deref().unwrap_or(buildspaces_crdt::text::ROOT);
@@ -168,9 +169,17 @@ pub(crate) async fn create(
         let message = "a document begins with content; an empty one is there as soon as somebody opens it";
         return Err(ApiError::bad_request("empty", message));
     }
-    let created = gateway.rooms.create_document(&by, &document, update, params.reuse).await?;
-    if !created && headers.get(header::IF_NONE_MATCH).is_some() {
-        return Err(precondition_failed());
+    if headers.contains_key(header::IF_MATCH) {
+        // It changes nothing if there is such a document, and creates none in place of one that is gone.
+        present(&gateway, &document, &headers).await.map_err(|error| match error {
+            Error::NoSuchDocument(_) | Error::Deleted => Error::Changed,
+            error => error,
+        })?;
+    }
+    let create = || async { gateway.rooms.create_document(&by, &document, update.clone(), params.reuse).await };
+    let created = gateway.rooms.again(create).await?;
+    if !created && headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == "*") {
+        return Err(Error::Changed.into());
     }
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, axum::Json(Created { name: document.to_string(), created })))
@@ -184,6 +193,18 @@ pub(crate) enum As {
     Text,
     Markdown,
     Json,
+}
+
+impl As {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::StateVector => "vector",
+            Self::Text => "text",
+            Self::Markdown => "markdown",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// As what a shared type is read.
@@ -224,7 +245,8 @@ pub(crate) struct GetParams {
 #[utoipa::path(get, path = "/api/v1/documents/{name}", tag = "documents", params(("name" = String, Path), GetParams),
     responses((status = 200, content_type = "application/octet-stream", description = "with an `ETag`"),
         (status = 304, description = "`If-None-Match` names this state"), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 406, body = ErrorBody), (status = 410, body = ErrorBody)))]
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 406, body = ErrorBody), (status = 410, body = ErrorBody),
+        (status = 422, body = ErrorBody, description = "`unreadable`"), (status = 503, body = ErrorBody, description = "`export_too_slow`")))]
 pub(crate) async fn read(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -237,11 +259,11 @@ pub(crate) async fn read(
         Some(wanted) => wanted,
         None => accepted(&headers)?,
     };
-    let (epoch, live) = open(&gateway, &document).await?;
-    let present = live.present().await?;
-    let etag = etag(epoch, &present);
-    if is_named(&headers, header::IF_NONE_MATCH, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    let (_, present, state) = present(&gateway, &document, &HeaderMap::new()).await?;
+    let tag = format!("{state}.{}", wanted.suffix());
+    let etag = HeaderValue::from_str(&format!("\"{tag}\"")).map_err(ApiError::internal)?;
+    if is_named(&headers, header::IF_NONE_MATCH, |named| named == tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), vary()]).into_response());
     }
     let root = params.root;
     let (content_type, body) = match wanted {
@@ -273,13 +295,14 @@ pub(crate) async fn read(
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 204), (status = 400, body = ErrorBody, description = "`invalid_update`"), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody, description = "`read_only`"), (status = 404, body = ErrorBody),
-        (status = 410, body = ErrorBody), (status = 412, body = ErrorBody, description = "`changed`")))]
+        (status = 410, body = ErrorBody), (status = 412, body = ErrorBody, description = "`changed`"),
+        (status = 413, body = ErrorBody, description = "`body_too_large`, `document_too_large`"), (status = 415, body = ErrorBody)))]
 pub(crate) async fn update(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path(name): DocumentPath,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<StatusCode, ApiError> {
     let (document, by) = permitted(&gateway, &caller, &name, Capability::EditDocuments).await?;
     if matches!(document.kind(), names::Kind::Tree { .. } | names::Kind::Runs { .. }) {
@@ -288,14 +311,15 @@ pub(crate) async fn update(
     if content_type(&headers) != UPDATE {
         return Err(unsupported());
     }
-    let (expected, live) = match headers.contains_key(header::IF_MATCH) {
-        true => {
-            let (seq, live) = unchanged(&gateway, &document, &headers).await?;
-            (Some(seq), live)
-        }
-        false => (None, open_or_new(&gateway, &document).await?),
-    };
-    live.propose(&by, body, expected).await?;
+    if headers.contains_key(header::IF_MATCH) {
+        // Once only: if it took effect and that was not heard, a second attempt would find it changed, by itself.
+        let (live, present, _) = present(&gateway, &document, &headers).await?;
+        live.propose(&by, body, Some(present.seq)).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    // As over WebSocket, the first update begins a document.
+    let update = || async { gateway.rooms.document(&document).await?.propose(&by, body.clone(), None).await };
+    gateway.rooms.again(update).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -313,8 +337,8 @@ pub(crate) async fn delete(
     let (document, by) = permitted(&gateway, &caller, &name, Capability::Manage).await?;
     if headers.contains_key(header::IF_MATCH) {
         // It stays open meanwhile, so that nothing is loaded twice.
-        let (seq, _open) = unchanged(&gateway, &document, &headers).await?;
-        gateway.rooms.delete_unchanged_document(&by, &document, seq).await?;
+        let (_open, present, _) = present(&gateway, &document, &headers).await?;
+        gateway.rooms.delete_unchanged_document(&by, &document, present.seq).await?;
     } else {
         gateway.rooms.delete_document(&by, &document).await?;
     }
@@ -323,8 +347,9 @@ pub(crate) async fn delete(
 
 /// Makes a new document of what this one is now, without its history.
 #[utoipa::path(post, path = "/api/v1/documents/{name}/copy", tag = "documents", params(("name" = String, Path)),
-    request_body = CopyTo, responses((status = 201, body = Created), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "`name_taken`")))]
+    request_body = CopyTo, responses((status = 201, body = Created),
+        (status = 400, body = ErrorBody, description = "`of_a_room`, `invalid_update`"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 410, body = ErrorBody), (status = 413, body = ErrorBody), (status = 409, body = ErrorBody, description = "`name_taken`")))]
 pub(crate) async fn copy(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -333,9 +358,9 @@ pub(crate) async fn copy(
 ) -> Result<(StatusCode, axum::Json<Created>), ApiError> {
     let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
     let (target, by) = permitted(&gateway, &caller, &to, Capability::EditDocuments).await?;
-    let (_, live) = open(&gateway, &document).await?;
-    let state = live.present().await?.state;
-    if !gateway.rooms.create_document(&by, &target, state, false).await? {
+    let (_, Present { state, .. }, _) = present(&gateway, &document, &HeaderMap::new()).await?;
+    let create = || async { gateway.rooms.create_document(&by, &target, state.clone(), false).await };
+    if !gateway.rooms.again(create).await? {
         let message = format!("there is already a document {target}; choose another name");
         return Err(ApiError::new(StatusCode::CONFLICT, "name_taken", message));
     }
@@ -343,7 +368,7 @@ pub(crate) async fn copy(
 }
 
 /// A document that has something in it, and its epoch. A room's file may be empty.
-async fn open(gateway: &Gateway, document: &DocumentName) -> Result<(u64, DocumentHandle), ApiError> {
+async fn open(gateway: &Gateway, document: &DocumentName) -> Result<(u64, DocumentHandle), Error> {
     if document.kind() == names::Kind::Plain {
         let (about, live) = gateway.rooms.written_document(document).await?;
         return Ok((about.epoch, live));
@@ -351,27 +376,26 @@ async fn open(gateway: &Gateway, document: &DocumentName) -> Result<(u64, Docume
     Ok((1, gateway.rooms.document(document).await?))
 }
 
-/// As [`open`], or a new one: as over WebSocket, the first update begins it.
-async fn open_or_new(gateway: &Gateway, document: &DocumentName) -> Result<DocumentHandle, ApiError> {
-    Ok(gateway.rooms.document(document).await?)
-}
-
-/// The document and the number of its last update, if it is in a state that `If-Match` names.
-async fn unchanged(
+/// The document, as it is now and what names that state; [`Error::Changed`] if `If-Match` names others.
+async fn present(
     gateway: &Gateway,
     document: &DocumentName,
     headers: &HeaderMap,
-) -> Result<(u64, DocumentHandle), ApiError> {
-    let (epoch, live) = open(gateway, document).await?;
-    let present = live.present().await?;
-    if is_named(headers, header::IF_MATCH, &etag(epoch, &present)) {
-        Ok((present.seq, live))
-    } else {
-        Err(precondition_failed())
-    }
+) -> Result<(DocumentHandle, Present, String), Error> {
+    let read = || async {
+        let (epoch, live) = open(gateway, document).await?;
+        let present = live.present().await?;
+        let state = state(epoch, &present);
+        Ok((live, present, state))
+    };
+    let read = gateway.rooms.again(read).await?;
+    let is_it = |named: &str| named.split('.').next() == Some(&read.2);
+    let is_wanted = !headers.contains_key(header::IF_MATCH) || is_named(headers, header::IF_MATCH, is_it);
+    if is_wanted { Ok(read) } else { Err(Error::Changed) }
 }
 
-fn etag(epoch: u64, present: &Present) -> HeaderValue {
+/// What names a state.
+fn state(epoch: u64, present: &Present) -> String {
     let mut hash = Sha256::new();
     for (client, clock) in clocks(&present.state_vector).unwrap_or_default() {
         hash.update(client.to_le_bytes());
@@ -379,17 +403,15 @@ fn etag(epoch: u64, present: &Present) -> HeaderValue {
     }
     let hash = hash.finalize();
     let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = format!("\"{epoch}-{}-{hash}\"", present.seq);
-    HeaderValue::from_str(&text).expect("digits, dashes and quotes")
+    format!("{epoch}-{}-{hash}", present.seq)
 }
 
-/// Does one of these headers name `etag`, or anything?
-fn is_named(headers: &HeaderMap, header: HeaderName, etag: &HeaderValue) -> bool {
-    let etag = etag.to_str().unwrap_or_default();
-    headers.get_all(header).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        // A weak tag comes back when something on the way compressed the body.
-        |named| matches!(named.trim(), "*") || named.trim().trim_start_matches("W/") == etag,
-    )
+/// Does one of these headers name it, or anything?
+fn is_named(headers: &HeaderMap, header: HeaderName, is_it: impl Fn(&str) -> bool) -> bool {
+    let tags =
+        headers.get_all(header).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    // What is named is a state, whose bytes may differ: a weak tag comes back where something on the way compressed them.
+    tags.map(str::trim).any(|tag| tag == "*" || is_it(tag.trim_start_matches("W/").trim_matches('"')))
 }
 
 fn vary() -> (HeaderName, HeaderValue) {
@@ -434,9 +456,4 @@ fn json(replica: &Replica, root: Option<&str>, kind: Option<Kind>) -> Result<ser
 fn unsupported() -> ApiError {
     let message = "send a Yjs update as application/octet-stream, or a text as text/plain where one is taken";
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", message)
-}
-
-fn precondition_failed() -> ApiError {
-    let message = buildspaces_rooms::Error::Changed.to_string();
-    ApiError::new(StatusCode::PRECONDITION_FAILED, "changed", message)
 }

@@ -1,14 +1,14 @@
 //! The past of documents: versions, differences, blame, and going back. A document's name is one percent-encoded segment.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use buildspaces_crdt::names::Kind;
 use buildspaces_policy::Capability;
 
-use super::Json;
 use super::documents::{DocumentPath, permitted};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path, Query};
 use crate::identity::Caller;
 use crate::schema::ErrorBody;
 use crate::schema::history::{
@@ -178,7 +178,10 @@ pub(crate) async fn restore(
     if matches!(document.kind(), Kind::Tree { .. } | Kind::Runs { .. }) {
         return Err(super::documents::written_by_the_server());
     }
-    let live = gateway.rooms.document(&document).await?;
-    gateway.rooms.history().restore(&document, &live, &by, wanted.seq).await?;
+    let restore = || async {
+        let live = gateway.rooms.document(&document).await?;
+        gateway.rooms.history().restore(&document, &live, &by, wanted.seq).await
+    };
+    gateway.rooms.again(restore).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,7 @@
 //! Files and folders: commands to the room's tree, and downloads.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use buildspaces_crdt::DocumentName;
@@ -11,9 +11,10 @@ use buildspaces_rooms::tree::{self, TreeCommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_util::io::ReaderStream;
 
-use super::{Json, RoomAndId, RoomPath};
+use super::{RoomAndId, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path, Query};
 use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewNode, NewNodeKind, Node, NodeChange};
 

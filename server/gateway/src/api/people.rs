@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::Json;
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::Json;
 use crate::identity::Caller;
 use crate::schema::{CurrentSession, ErrorBody, NewSession, Person, Session};
 use crate::sessions;

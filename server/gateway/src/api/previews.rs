@@ -1,12 +1,13 @@
 //! The way into a preview. What is shown there is `crate::preview`'s.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use buildspaces_policy::Capability;
 
-use super::{Json, RoomPath};
+use super::RoomPath;
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::identity::Caller;
 use crate::preview::{NewVisit, is_path};
 use crate::schema::ErrorBody;

@@ -6,9 +6,10 @@ use buildspaces_plans::rule::NewRule;
 use buildspaces_policy::Capability;
 use buildspaces_rooms::templates::{TEMPLATES, template};
 
-use super::{Json, RoomPath, open};
+use super::{RoomPath, open};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template};
 
@@ -55,7 +56,7 @@ pub(crate) async fn create_room(
 pub(crate) async fn room(
     State(gateway): State<Gateway>,
     caller: Caller,
-    axum::extract::Path(room): RoomPath,
+    Path(room): RoomPath,
 ) -> Result<axum::Json<Room>, ApiError> {
     if !gateway.config.auth.takes_sessions() {
         caller.open(&gateway, &room, Capability::Read).await?;
@@ -69,7 +70,7 @@ pub(crate) async fn room(
 pub(crate) async fn rules(
     State(gateway): State<Gateway>,
     caller: Caller,
-    axum::extract::Path(room): RoomPath,
+    Path(room): RoomPath,
 ) -> Result<axum::Json<Vec<Rule>>, ApiError> {
     let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
     let rules = gateway.engine.rules(room.id()).await?;

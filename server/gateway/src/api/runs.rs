@@ -1,15 +1,16 @@
 //! Runs: what ran, what runs, "Run now" and "Cancel".
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use buildspaces_kernel::ids::{RuleId, RunId};
 use buildspaces_plans as plans;
 use buildspaces_policy::Capability;
 
-use super::{Json, RoomAndId, RoomPath};
+use super::{RoomAndId, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewRun, Run};
 

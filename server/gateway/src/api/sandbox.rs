@@ -1,12 +1,13 @@
 //! The room's sandbox as a whole.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use buildspaces_policy::Capability;
 
 use super::RoomPath;
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::identity::Caller;
 use crate::schema::ErrorBody;
 

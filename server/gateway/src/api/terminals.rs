@@ -1,14 +1,15 @@
 //! Terminals: which there are, opening and closing. What they show goes over a WebSocket: see [`crate::terminal`].
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use buildspaces_kernel::ids::TerminalId;
 use buildspaces_plans as plans;
 use buildspaces_policy::Capability;
 
-use super::{Json, RoomAndId, RoomPath};
+use super::{RoomAndId, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::identity::Caller;
 use crate::schema::ErrorBody;
 use crate::schema::terminals::{NewTerminal, Terminal};

@@ -1,14 +1,15 @@
 //! A room's webhooks: who is told what happens in it, and how that goes. Only its hosts may know.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use buildspaces_kernel::ids::WebhookId;
 use buildspaces_policy::{Capability, Principal};
 use buildspaces_webhooks::{self as webhooks, Scope};
 
-use super::{Json, RoomAndId, RoomPath};
+use super::{RoomAndId, RoomPath};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::identity::Caller;
 use crate::schema::ErrorBody;
 use crate::schema::webhooks::{CreatedWebhook, Delivery, NewWebhook, Webhook, WebhookChange};

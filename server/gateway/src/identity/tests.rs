@@ -329,6 +329,8 @@ async fn only_hosts_take_back_and_only_in_their_room() {
         (&host, json!({}), 400),
         (&host, json!({ "user": "a", "token": "b", "room": room }), 400),
         (&host, json!({ "user": "admin", "room": room }), 400),
+        (&host, json!({ "user": " ", "room": room }), 400),
+        (&host, json!({ "user": "ada", "room": room, "expires": 1 }), 400),
         (&ADMIN.to_owned(), json!({ "user": "Somebody@elsewhere" }), 200),
     ] {
         let (status, body) = f.revoke(by, what.clone()).await;

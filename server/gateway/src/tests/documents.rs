@@ -155,6 +155,19 @@ async fn a_state_is_named_by_its_etag() {
     let second = f.send("GET", NOTES, &ada, &[("if-none-match", &etag)], Body::empty()).await;
     assert_eq!(second.status, 200);
     assert_ne!(second.etag, first.etag);
+    // Each form has a tag of its own, for caches; to change something any will do.
+    let text = f
+        .send(
+            "GET",
+            NOTES,
+            &ada,
+            &[("accept", "text/plain"), ("if-none-match", second.etag.as_deref().expect("a tag"))],
+            Body::empty(),
+        )
+        .await;
+    assert_eq!((text.status, &text.bytes[..]), (200, &b"on"[..]));
+    let nothing = [UPDATE, ("if-match", text.etag.as_deref().expect("a tag"))];
+    assert_eq!(f.send("POST", &updates, &ada, &nothing, vec![0u8, 0]).await.status, 204);
     let late = replica.set_text(ROOT, "late").expect("changed");
     assert_eq!(f.send("POST", &updates, &ada, &if_match, late).await.code(), (412, "changed".into()));
     assert_eq!(f.send("DELETE", NOTES, &ada, &[("if-match", &etag)], Body::empty()).await.code().0, 412);
@@ -247,6 +260,66 @@ async fn a_room_moves_to_another_server_as_one_file() {
     assert_eq!(there.send("POST", import, &bo, &tar, archive.bytes.clone()).await.code(), (409, "room_exists".into()));
     let refused = there.send("GET", &format!("/api/v1/rooms/{room}/archive"), &bo, &[], Body::empty()).await;
     assert_eq!(refused.code(), (403, "denied".into()), "only a host takes a room away");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_of_a_request_is_said_in_our_shape() {
+    let f = Fixture::new();
+    let ada = f.session("Ada").await;
+    for (path, code) in [
+        ("/api/v1/documents/%ff", "bad_path"),
+        ("/api/v1/documents?limit=many", "bad_query"),
+        ("/api/v1/documents/notes?as=picture", "bad_query"),
+        ("/api/v1/documents/notes/diff", "bad_query"),
+        ("/api/v1/documents/notes/versions/last", "bad_path"),
+    ] {
+        let refused = f.send("GET", path, &ada, &[], Body::empty()).await;
+        assert_eq!(refused.code(), (400, code.to_owned()), "{path}: {}", refused.json());
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_created_only_in_the_state_that_is_expected() {
+    let f = Fixture::new();
+    let ada = f.session("Ada").await;
+    let put = async |condition: (&str, &str)| {
+        f.send("PUT", NOTES, &ada, &[("content-type", "text/plain"), condition], "text").await.code()
+    };
+    let changed = (412, "changed".to_owned());
+    assert_eq!(put(("if-match", "*")).await, changed, "there is none");
+    f.put_text(NOTES, &ada, "one").await;
+    let etag = f.send("GET", NOTES, &ada, &[], Body::empty()).await.etag.expect("a tag");
+    assert_eq!(put(("if-match", &etag)).await.0, 200);
+    assert_eq!(put(("if-match", "\"1-9-0\"")).await, changed);
+    assert_eq!(put(("if-none-match", &etag)).await.0, 200, "it would change nothing");
+    f.send("DELETE", NOTES, &ada, &[], Body::empty()).await;
+    assert_eq!(put(("if-match", &etag)).await, changed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_race_for_a_document_find_it_or_find_it_gone() {
+    let f = Arc::new(Fixture::new());
+    let ada = f.session("Ada").await;
+    let mut calls = tokio::task::JoinSet::new();
+    for call in 0..400 {
+        let (f, ada) = (f.clone(), ada.clone());
+        calls.spawn(async move {
+            let update = Replica::new().set_text("other", "two").expect("changed");
+            let updates = format!("{NOTES}/updates");
+            let put = [("content-type", "text/plain")];
+            let again = format!("{NOTES}?reuse=true");
+            match call % 4 {
+                0 => f.send("PUT", &again, &ada, &put, "one").await,
+                1 => f.send("GET", NOTES, &ada, &[], Body::empty()).await,
+                2 => f.send("POST", &updates, &ada, &[UPDATE], update).await,
+                _ => f.send("DELETE", NOTES, &ada, &[], Body::empty()).await,
+            }
+        });
+    }
+    while let Some(answer) = calls.join_next().await {
+        let answer = answer.expect("no panic");
+        assert!([200, 201, 204, 404, 410].contains(&answer.status), "{} {}", answer.status, answer.json());
+    }
 }
 
 #[tokio::test]

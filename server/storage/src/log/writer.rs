@@ -38,8 +38,8 @@ const SETTLE_SLICE: usize = 256 << 10;
 /// How long the next group gathers after a flush where little is written: a flush takes as much of the processor for one append as
 /// for many. The more was appended in the last moment, the shorter the pause, and from this many on there is none. An append that
 /// nothing went before does not wait.
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-const MANY: f64 = 32.0;
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const MANY: f64 = 80.0;
 
 /// How often the writer is told that time passes: the journal is settled after a period without appends.
 const TICK: Duration = Duration::from_secs(1);
@@ -524,8 +524,8 @@ mod tests {
 
     #[test]
     fn a_few_appends_gather() {
-        let pauses = pauses(&[(0, 3), (17, 3), (17, 3), (17, 3)]);
-        assert!(pauses.iter().all(|pause| (15..20).contains(pause)), "{pauses:?}");
+        let pauses = pauses(&[(0, 8), (45, 8), (45, 8), (45, 8)]);
+        assert!(pauses.iter().all(|pause| (40..50).contains(pause)), "{pauses:?}");
     }
 
     #[test]
@@ -535,6 +535,6 @@ mod tests {
 
     #[test]
     fn a_large_group_is_forgotten_after_a_while() {
-        assert!(pauses(&[(0, 100), (200, 1)])[1] > 15);
+        assert!(pauses(&[(0, 100), (500, 1)])[1] > 40);
     }
 }
