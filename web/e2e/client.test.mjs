@@ -324,7 +324,13 @@ test('a snapshot that this client makes is read by Yjs, and the other way', () =
   const forgetful = createDocument();
   forgetful.text().insert(0, 'gone');
   assert.throws(() => documentAt(forgetful, forgetful.snapshot()), /does not keep what is deleted/);
-  assert.throws(() => documentAt(ours, Y.encodeSnapshot(Y.snapshot(new Y.Doc()))).text().insert(9, 'x'), RangeError);
+  assert.throws(
+    () =>
+      documentAt(ours, Y.encodeSnapshot(Y.snapshot(new Y.Doc())))
+        .text()
+        .insert(9, 'x'),
+    RangeError,
+  );
   assert.throws(() => documentAt(ours, Uint8Array.of(7, 7)), /malformed/);
   for (const doc of [ours, forgetful]) doc.client.destroy();
 });

@@ -1,6 +1,7 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
 import { scenario } from './support/scenario.mjs';
+import { ThinLine, whyNoThinLine } from './support/thinLine.mjs';
 import { stays, until } from './support/wait.mjs';
 
 const WITH_DEVICES = { permissions: ['microphone', 'camera'] };
@@ -244,4 +245,93 @@ scenario('a restart of the server takes everybody back into the call', async (st
   await sees(ada, 'Bob');
   await more(ada, 'frames', 20);
   await more(bob, 'packets', 20);
+});
+
+/** How many of the packets of a microphone and of the frames of a camera arrive here in so many seconds. */
+async function rates(person, seconds) {
+  const before = await arrived(person);
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  const after = await arrived(person);
+  return {
+    packets: (after.packets - before.packets) / seconds,
+    frames: (after.frames - before.frames) / seconds,
+  };
+}
+
+scenario(
+  'a slow line carries every voice and as much of the pictures as it can',
+  async (stage) => {
+    const line = stage.own(new ThinLine());
+    line.takes(20_000);
+    const server = await stage.server({
+      BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
+      BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
+    });
+    await line.passOn(server.port);
+    const ada = await talker(stage, 'Ada');
+    const bob = await talker(stage, 'Bob', { line });
+    const room = await ada.createRoom(server, 'python');
+    await bob.join(line, room);
+    await joinCall(ada, { microphone: true, camera: true });
+    await joinCall(bob);
+    await sees(bob, 'Ada');
+    await tile(bob, 'Ada').hover();
+    await tile(bob, 'Ada').getByTestId('enlarge').click();
+    const isWide = (width) => async () => (await arrived(bob)).widths.includes(width);
+    await until('the largest picture', isWide(1280), 60_000);
+    assert.equal(await bob.get('call-line').isVisible(), false);
+
+    const keepsTalking = async (frames) => {
+      const now = await rates(bob, 8);
+      assert.ok(now.packets >= 0.95 * 50, `${now.packets} of 50 packets of sound in a second`);
+      assert.ok(now.frames >= frames, `${now.frames} frames in a second`);
+    };
+    line.takes(500);
+    await bob.get('call-line').getByText('less sharp').waitFor();
+    await until('a smaller picture', isWide(640), 60_000);
+    await keepsTalking(10);
+    line.takes(250);
+    await until('the smallest picture', isWide(320), 60_000);
+    await keepsTalking(10);
+    line.takes(100);
+    await tile(bob, 'Ada').and(bob.page.locator('[data-paused]')).waitFor();
+    await bob.get('call-line').getByText('paused').waitFor();
+    await keepsTalking(0);
+
+    line.takes(20_000);
+    await until('the largest picture again', isWide(1280), 90_000);
+    await bob.get('call-line').waitFor({ state: 'hidden' });
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+  { ms: 300_000, skip: whyNoThinLine() },
+);
+
+scenario('a camera that nobody looks at is not encoded', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada, { camera: true });
+  const encoded = () =>
+    ada.page.evaluate(async () => {
+      const frames = {};
+      for (const peer of window.testPeers)
+        for (const report of (await peer.getStats()).values())
+          if (report.type === 'outbound-rtp' && report.kind === 'video')
+            frames[report.rid] = report.framesEncoded;
+      return frames;
+    });
+  const still = async (rid) => {
+    const before = (await encoded())[rid] ?? 0;
+    await stays(`${rid} not to be encoded`, 1500, async () => ((await encoded())[rid] ?? 0) <= before + 2);
+  };
+  await until('her camera to be off the line', async () => {
+    const before = (await encoded()).q ?? 0;
+    await new Promise((done) => setTimeout(done, 500));
+    return ((await encoded()).q ?? 0) === before;
+  });
+  await joinCall(bob);
+  await sees(bob, 'Ada');
+  await still('f');
+  await tile(bob, 'Ada').hover();
+  await tile(bob, 'Ada').getByTestId('enlarge').click();
+  await until('a large picture', async () => (await arrived(bob)).widths.some((width) => width >= 640));
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
 });

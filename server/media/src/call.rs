@@ -246,6 +246,11 @@ impl Call {
         self.speakers.iter().cloned().collect()
     }
 
+    /// What somebody publishes.
+    pub fn published(&self, id: &ParticipantId) -> impl Iterator<Item = Source> {
+        self.participants.get(id).into_iter().flat_map(|participant| participant.tracks.keys().copied())
+    }
+
     /// What somebody is to be sent: everything that others publish, but what they do not want.
     pub fn wanted(&self, id: &ParticipantId) -> BTreeMap<TrackId, Layer> {
         let Some(receiver) = self.participants.get(id) else { return BTreeMap::new() };

@@ -90,6 +90,16 @@ pub enum Heard {
     },
     /// Which section of the offer carries which track now.
     Slots(Vec<(String, TrackId)>),
+    /// What the page's line has no room for now: sent smaller than it is shown, and not at all.
+    Held {
+        reduced: Vec<TrackId>,
+        paused: Vec<TrackId>,
+    },
+    /// The largest layer of what the page publishes that anybody shows; `None`: nobody does.
+    Needed {
+        source: Source,
+        layer: Option<Layer>,
+    },
     Muted {
         source: Source,
         by: Principal,

@@ -1,10 +1,11 @@
 //! Voice, video and screen share in a room: a selective forwarding unit (SFU) in the same process.
 //!
 //! The decisions are pure: who is in a call and is sent what ([`call`]), which packet goes to whom ([`router`]), under which number
-//! ([`rewrite`]), on which line ([`slots`]), and who speaks ([`speaker`]). [`calls`] owns the tasks that perform them, over a
+//! ([`rewrite`]), on which line ([`slots`]), how much of it fits through ([`allocator`]), and who speaks ([`speaker`]). [`calls`] owns the tasks that perform them, over a
 //! [`ports::Transport`]; the real one is [`webrtc`]. Nothing here knows HTTP, rooms or documents, and nothing is decoded, mixed or
 //! stored. Read [`call`] first, then [`router`].
 
+pub mod allocator;
 pub mod call;
 pub mod calls;
 #[cfg(any(test, feature = "contract"))]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::ports::{
     Condition, Incoming, Line, Publisher, PublisherEvent, Received, Subscriber, SubscriberEvent, Transport,
@@ -24,6 +24,7 @@ struct State {
     publishers: Vec<mpsc::Sender<PublisherEvent>>,
     subscribers: Vec<mpsc::Sender<SubscriberEvent>>,
     lines: Vec<Arc<MemoryLine>>,
+    capacities: Vec<watch::Sender<Option<u64>>>,
     keyframes: Vec<u32>,
     closed: usize,
 }
@@ -45,6 +46,11 @@ impl MemoryTransport {
     pub fn publisher_fails(&self, nth: usize) {
         let event = PublisherEvent::Became(Condition::Failed);
         assert!(self.state().publishers[nth].try_send(event).is_ok(), "the publisher listens");
+    }
+
+    /// What the line to the `nth` subscriber takes, from now on.
+    pub fn takes(&self, nth: usize, capacity: u64) {
+        self.state().capacities[nth].send_replace(Some(capacity));
     }
 
     pub fn lines(&self) -> Vec<Arc<MemoryLine>> {
@@ -72,8 +78,12 @@ impl Transport for MemoryTransport {
 
     async fn subscriber(&self) -> Result<(Box<dyn Subscriber>, mpsc::Receiver<SubscriberEvent>), TransportError> {
         let (events, received) = mpsc::channel(ROOM);
-        self.state().subscribers.push(events.clone());
-        Ok((Box::new(MemorySubscriber { transport: self.clone(), events, lines: 0, offers: 0 }), received))
+        let (sender, capacity) = watch::channel(None);
+        let mut state = self.state();
+        state.subscribers.push(events.clone());
+        state.capacities.push(sender);
+        let transport = self.clone();
+        Ok((Box::new(MemorySubscriber { transport, events, capacity, lines: 0, offers: 0 }), received))
     }
 }
 
@@ -112,6 +122,7 @@ impl Incoming for MemoryIncoming {
 struct MemorySubscriber {
     transport: MemoryTransport,
     events: mpsc::Sender<SubscriberEvent>,
+    capacity: watch::Receiver<Option<u64>>,
     lines: usize,
     offers: usize,
 }
@@ -134,6 +145,10 @@ impl Subscriber for MemorySubscriber {
     async fn answered(&mut self, _: &str) -> Result<(), TransportError> {
         let _ = self.events.try_send(SubscriberEvent::Became(Condition::Connected));
         Ok(())
+    }
+
+    fn capacity(&self) -> watch::Receiver<Option<u64>> {
+        self.capacity.clone()
     }
 
     async fn close(&mut self) {
@@ -174,5 +189,20 @@ pub fn sound(sequence: u16, level: u8) -> Received {
         marker: false,
         payload: Bytes::from_static(b"sound"),
         level: Some(level),
+    }
+}
+
+/// A packet of a camera of one layer: a keyframe of so many bytes.
+pub fn picture(sequence: u16, bytes: usize) -> Received {
+    let mut payload = vec![0; bytes];
+    payload[0] = 0x10;
+    Received {
+        ssrc: 8,
+        layer: Layer::LOW,
+        sequence,
+        timestamp: u32::from(sequence) * 4500,
+        marker: true,
+        payload: payload.into(),
+        level: None,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::router::{Kind, Layer};
 
@@ -92,6 +92,8 @@ pub trait Subscriber: Send + Sync {
     /// An offer of all lines, and the names of their sections in their order.
     async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError>;
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError>;
+    /// What the line to the page takes, in bits in a second; `None` until something is known. Whoever waits for changes is told when it falls.
+    fn capacity(&self) -> watch::Receiver<Option<u64>>;
     async fn close(&mut self);
 }
 

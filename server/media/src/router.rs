@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::allocator::Rates;
 use crate::rewrite::Source;
 use crate::vp8;
 
@@ -51,7 +52,16 @@ impl Layer {
     pub const LOW: Self = Self(0);
     pub const MIDDLE: Self = Self(1);
     pub const HIGH: Self = Self(2);
-    const COUNT: usize = 3;
+    pub const ALL: [Self; Self::COUNT] = [Self::LOW, Self::MIDDLE, Self::HIGH];
+    pub const COUNT: usize = 3;
+
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub fn below(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
 
     /// By the name under which pages send it.
     pub fn of_rid(rid: &str) -> Option<Self> {
@@ -81,13 +91,13 @@ pub enum Input<'a> {
     Packet(Packet<'a>),
     Subscribed {
         id: SubscriberId,
-        want: Layer,
+        want: Option<Layer>,
     },
     Unsubscribed(SubscriberId),
-    /// At most this layer.
+    /// At most this layer; `None`: nothing until it is wanted again.
     Want {
         id: SubscriberId,
-        layer: Layer,
+        layer: Option<Layer>,
     },
     /// The subscriber cannot show anything until a keyframe comes.
     KeyframeWanted(SubscriberId),
@@ -137,6 +147,7 @@ pub struct Router {
 struct Stream {
     ssrc: u32,
     seen: Instant,
+    rate: Rate,
     /// A keyframe is wanted and has not come.
     wanted: bool,
     asked: Option<Instant>,
@@ -145,11 +156,13 @@ struct Stream {
 #[derive(Debug)]
 struct Subscriber {
     id: SubscriberId,
-    want: Layer,
+    want: Option<Layer>,
     /// What it is sent; `None` before its first keyframe.
     current: Option<Layer>,
     /// What it is to be sent.
     target: Option<Layer>,
+    /// Counts pauses, for the same reason as openings are counted.
+    epoch: u32,
 }
 
 impl Router {
@@ -171,7 +184,7 @@ impl Router {
             Input::Packet(packet) => self.packet(now, packet, effects),
             Input::Subscribed { id, want } => {
                 self.subscribers.retain(|subscriber| subscriber.id != id);
-                self.subscribers.push(Subscriber { id, want, current: None, target: None });
+                self.subscribers.push(Subscriber { id, want, current: None, target: None, epoch: 0 });
                 self.look(now, effects);
             }
             Input::Unsubscribed(id) => self.subscribers.retain(|subscriber| subscriber.id != id),
@@ -219,11 +232,14 @@ impl Router {
             Some(stream) => {
                 let was_gone = now >= stream.seen + ALIVE;
                 stream.seen = now;
+                stream.rate.add(now, packet.payload.len());
                 was_gone
             }
             None => {
-                let stream = Stream { ssrc: packet.ssrc, seen: now, wanted: false, asked: None };
-                self.streams[usize::from(packet.layer.0)] = Some(stream);
+                let mut rate = Rate::default();
+                rate.add(now, packet.payload.len());
+                let stream = Stream { ssrc: packet.ssrc, seen: now, rate, wanted: false, asked: None };
+                self.streams[packet.layer.index()] = Some(stream);
                 true
             }
         };
@@ -233,11 +249,12 @@ impl Router {
         if is_new {
             self.look(now, effects);
         }
-        let source = Source { ssrc: packet.ssrc, epoch: self.epoch };
+        let epoch = self.epoch;
+        let source = |subscriber: &Subscriber| Source { ssrc: packet.ssrc, epoch: epoch + subscriber.epoch };
         if packet.payload.is_empty() {
             // Padding, with which browsers try how much a line takes.
             let on_it = self.subscribers.iter().filter(|subscriber| subscriber.current == Some(packet.layer));
-            effects.skip.extend(on_it.map(|subscriber| (subscriber.id, source)));
+            effects.skip.extend(on_it.map(|subscriber| (subscriber.id, source(subscriber))));
             return;
         }
         let keyframe = self.kind == Kind::Audio || vp8::starts_keyframe(packet.payload);
@@ -254,7 +271,7 @@ impl Router {
                 subscriber.current = subscriber.target;
             }
             if subscriber.current == Some(packet.layer) {
-                effects.forward.push((subscriber.id, source));
+                effects.forward.push((subscriber.id, source(subscriber)));
             }
         }
     }
@@ -270,8 +287,13 @@ impl Router {
             below.or_else(above).map(Layer)
         };
         for subscriber in &mut self.subscribers {
+            let Some(want) = subscriber.want else {
+                subscriber.epoch += u32::from(subscriber.current.is_some());
+                (subscriber.current, subscriber.target) = (None, None);
+                continue;
+            };
             // A shared screen on which nothing moves sends nothing: what is gone without another to take its place stays.
-            subscriber.target = best(subscriber.want).or(subscriber.target);
+            subscriber.target = best(want).or(subscriber.target);
             if self.kind == Kind::Audio {
                 subscriber.current = subscriber.target;
             } else if subscriber.current != subscriber.target
@@ -292,7 +314,48 @@ impl Router {
     }
 
     fn stream(&mut self, layer: Layer) -> Option<&mut Stream> {
-        self.streams[usize::from(layer.0)].as_mut()
+        self.streams[layer.index()].as_mut()
+    }
+
+    /// What comes in of each layer; nothing while nothing of it is passed on.
+    pub fn rates(&self, now: Instant) -> Rates {
+        let rate = |stream: &Option<Stream>| match stream {
+            Some(stream) if self.open && now < stream.seen + ALIVE => stream.rate.per_second as u32,
+            _ => 0,
+        };
+        Rates([0, 1, 2].map(|layer| rate(&self.streams[layer])))
+    }
+}
+
+/// What is sent of a packet besides its payload, on average.
+const OVERHEAD: usize = 24;
+
+/// Bits in a second, over the last few seconds: a keyframe or a scrolled page does not change it much.
+#[derive(Debug, Default)]
+struct Rate {
+    per_second: f64,
+    is_settled: bool,
+    bits: f64,
+    since: Option<Instant>,
+}
+
+impl Rate {
+    const FOLDED_AFTER: f64 = 0.5;
+    const AVERAGED_OVER: f64 = 2.0;
+
+    fn add(&mut self, now: Instant, bytes: usize) {
+        self.bits += (bytes + OVERHEAD) as f64 * 8.0;
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since).as_secs_f64();
+        if passed < Self::FOLDED_AFTER {
+            if !self.is_settled {
+                self.per_second = self.bits / passed.max(Self::FOLDED_AFTER / 2.0);
+            }
+            return;
+        }
+        let weight = if self.is_settled { 1.0 - (-passed / Self::AVERAGED_OVER).exp() } else { 1.0 };
+        self.per_second += (self.bits / passed - self.per_second) * weight;
+        (self.is_settled, self.bits, self.since) = (true, 0.0, Some(now));
     }
 }
 

@@ -7,9 +7,11 @@
 //! - Requests for keyframes are read before the crate routes them, because it routes a compound by its first packet alone
 //!   ([`feedback`]).
 
+mod estimate;
 mod feedback;
 mod mux;
 mod peer;
+mod trend;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -14,8 +14,8 @@ import { Server, temporaryFolder } from './server.mjs';
 /** A scenario that takes longer than this hangs. */
 const LONGEST_MS = 150_000;
 
-export function scenario(name, body, { ms = LONGEST_MS } = {}) {
-  test(name, { timeout: ms + 60_000 }, async (t) => {
+export function scenario(name, body, { ms = LONGEST_MS, skip = null } = {}) {
+  test(name, { timeout: ms + 60_000, skip: skip ?? false }, async (t) => {
     const stage = new Stage();
     let timer;
     const late = new Promise((_, fail) => {
@@ -38,7 +38,8 @@ export class Stage {
   #servers = [];
   #people = [];
   #clients = [];
-  #browser = null;
+  /** The first is the one that most people use. */
+  #browsers = [null];
 
   /** A running server with a data folder of its own. */
   async server(environment = {}) {
@@ -47,9 +48,12 @@ export class Stage {
     return server.start();
   }
 
-  async person(name, options) {
-    this.#browser ??= await launch();
-    const person = await Person.arrive(this.#browser, name, options);
+  /** With a `line` in a browser of their own, at its end. */
+  async person(name, { line, ...options } = {}) {
+    if (!line) this.#browsers[0] ??= await launch();
+    const browser = line ? await launch(line) : this.#browsers[0];
+    if (line) this.#browsers.push(browser);
+    const person = await Person.arrive(browser, name, options);
     this.#people.push(person);
     return person;
   }
@@ -79,9 +83,9 @@ export class Stage {
   }
 
   async clear() {
-    for (const client of this.#clients) client.destroy();
     for (const person of this.#people) await person.leave().catch(() => undefined);
-    await this.#browser?.close();
+    for (const browser of this.#browsers) await browser?.close();
+    for (const client of this.#clients) client.destroy();
     const left = [];
     for (const server of this.#servers) {
       const code = await server.stop();

@@ -51,12 +51,32 @@ pub(crate) enum How {
     On,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Layer {
     Low,
     Middle,
     High,
+}
+
+impl From<Layer> for MediaLayer {
+    fn from(layer: Layer) -> Self {
+        match layer {
+            Layer::Low => Self::LOW,
+            Layer::Middle => Self::MIDDLE,
+            Layer::High => Self::HIGH,
+        }
+    }
+}
+
+impl From<MediaLayer> for Layer {
+    fn from(layer: MediaLayer) -> Self {
+        match layer {
+            MediaLayer::LOW => Self::Low,
+            MediaLayer::MIDDLE => Self::Middle,
+            _ => Self::High,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -125,14 +145,7 @@ impl FromPage {
                 };
                 Said::Set { source: source.into(), how }
             }
-            Self::Want { track, layer } => {
-                let layer = layer.map(|layer| match layer {
-                    Layer::Low => MediaLayer::LOW,
-                    Layer::Middle => MediaLayer::MIDDLE,
-                    Layer::High => MediaLayer::HIGH,
-                });
-                Said::Want { track: TrackId::parse(&track)?, layer }
-            }
+            Self::Want { track, layer } => Said::Want { track: TrackId::parse(&track)?, layer: layer.map(Into::into) },
             Self::Mute { track } => Said::Mute { track: TrackId::parse(&track)? },
             Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
             Self::Leave {} => Said::Leave,
@@ -169,6 +182,16 @@ pub(crate) enum ToPage {
     /// Which section of the last offer carries what.
     Slots {
         slots: Vec<Slot>,
+    },
+    /// Tracks for which the page's line has no room now: sent smaller than they are shown, and not at all.
+    Held {
+        reduced: Vec<String>,
+        paused: Vec<String>,
+    },
+    /// The largest layer of what this page publishes that anybody shows; without one nobody does. What is above need not be sent.
+    Needed {
+        source: Source,
+        layer: Option<Layer>,
     },
     Muted {
         source: Source,
@@ -248,6 +271,11 @@ impl From<Heard> for ToPage {
             }
             Heard::Muted { source, by } => Self::Muted { source: source.into(), by: name(by) },
             Heard::Asked { source, by } => Self::Asked { source: source.into(), by: name(by) },
+            Heard::Held { reduced, paused } => {
+                let names = |tracks: Vec<TrackId>| tracks.iter().map(ToString::to_string).collect();
+                Self::Held { reduced: names(reduced), paused: names(paused) }
+            }
+            Heard::Needed { source, layer } => Self::Needed { source: source.into(), layer: layer.map(Into::into) },
             Heard::Refused(message) => Self::Refused { message },
             Heard::Ended { again } => Self::Ended { again },
         }

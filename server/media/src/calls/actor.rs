@@ -1,7 +1,7 @@
 //! The actor of one call: owns [`Call`], knows the pages that look at it, and starts the tasks of those who take part. It never
 //! waits for any of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,10 @@ use super::forwarder::Forwarder;
 use super::publisher::{OFFERS, Offer, Publishing};
 use super::subscriber::{ANSWERS, AllWanted, Subscribing, ToSubscriber, Wanted};
 use super::{Heard, MAX_PAGES, Said, Shared, View};
+use crate::allocator::Importance;
 use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
 use crate::ports::Transport;
+use crate::router::{Kind, Layer};
 use crate::{Error, meters};
 
 /// How often it looks for pages that went without a word.
@@ -81,6 +83,8 @@ struct Peer {
     forwarders: BTreeMap<Source, Forwarder>,
     offers: mpsc::Sender<Offer>,
     wanted: watch::Sender<AllWanted>,
+    /// What its page was told that others need.
+    needed: BTreeMap<Source, Option<Layer>>,
     to_subscriber: mpsc::Sender<ToSubscriber>,
 }
 
@@ -279,6 +283,8 @@ impl Actor {
         self.input(Input::Back { id: id.clone(), who })?;
         let Some(peer) = self.peers.get_mut(id) else { return Err(Refused::Gone) };
         peer.page = Some(connection);
+        // It may have missed what it was told last.
+        peer.needed.clear();
         let again = peer.to_subscriber.clone();
         // The page before speaks for it no more, whether it is lost or not.
         for page in self.pages.values_mut().filter(|page| page.participant.as_ref() == Some(id)) {
@@ -290,6 +296,7 @@ impl Actor {
         self.tell(id, Heard::Joined { participant: id.clone(), resume: secret, resumed: true });
         // If there is no room, its answers are on the way, and it knows.
         let _ = again.try_send(ToSubscriber::Again);
+        self.is_stale = true;
         Ok(())
     }
 
@@ -306,7 +313,8 @@ impl Actor {
         tasks.spawn("media publisher", async move { publishing.run(transport.as_ref()).await });
         let transport = self.transport.clone();
         tasks.spawn("media subscriber", async move { subscribing.run(transport.as_ref()).await });
-        Peer { page: Some(page), principal, secret, forwarders: BTreeMap::new(), offers, wanted, to_subscriber }
+        let (forwarders, needed) = (BTreeMap::new(), BTreeMap::new());
+        Peer { page: Some(page), principal, secret, forwarders, offers, wanted, needed, to_subscriber }
     }
 
     fn detach(&mut self, connection: ConnectionId) {
@@ -352,7 +360,7 @@ impl Actor {
                 let _ = page.heard.try_send(Heard::Ended { again: false });
             }
         }
-        self.is_stale |= subscriptions;
+        self.is_stale |= subscriptions || speakers;
         if changed || speakers {
             let (participants, speakers) = (self.call.seen(), self.call.speakers());
             self.view.send_replace(Arc::new(View { participants, speakers }));
@@ -360,15 +368,37 @@ impl Actor {
         Ok(())
     }
 
-    /// Hands each participant's task what is to be sent to them.
+    /// Hands each participant's task what is to be sent to them, and tells pages what of theirs anybody is sent.
     fn renew_wanted(&mut self) {
         (self.renewed, self.is_stale) = (now(), false);
+        let speakers: BTreeSet<_> = self.call.speakers().into_iter().collect();
+        let mut needed: BTreeMap<TrackId, Layer> = BTreeMap::new();
         for (id, peer) in &self.peers {
-            let wanted = self.call.wanted(id).into_iter().map(|(track, layer)| {
+            let mut all = BTreeMap::new();
+            for (track, layer) in self.call.wanted(id) {
                 let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source)).cloned();
-                (track, Wanted { layer, forwarder })
-            });
-            peer.wanted.send_replace(Arc::new(wanted.collect()));
+                let importance = match track.source {
+                    Source::Screen => Importance::Screen,
+                    _ if speakers.contains(&track.of) => Importance::Speaker,
+                    _ => Importance::Camera,
+                };
+                let most = needed.entry(track.clone()).or_insert(layer);
+                *most = layer.max(*most);
+                all.insert(track, Wanted { layer, importance, forwarder });
+            }
+            peer.wanted.send_replace(Arc::new(all));
+        }
+        let mut news = Vec::new();
+        for (id, peer) in &mut self.peers {
+            let pictures = self.call.published(id).filter(|source| source.kind() == Kind::Video);
+            let layer = |source| needed.get(&TrackId { of: id.clone(), source }).copied();
+            let now: BTreeMap<_, _> = pictures.map(|source| (source, layer(source))).collect();
+            let is_news = |(source, layer): &(&Source, &Option<Layer>)| peer.needed.get(source) != Some(layer);
+            news.extend(now.iter().filter(is_news).map(|(source, layer)| (id.clone(), *source, *layer)));
+            peer.needed = now;
+        }
+        for (id, source, layer) in news {
+            self.tell(&id, Heard::Needed { source, layer });
         }
     }
 

@@ -5,17 +5,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::ParticipantId;
 use tokio::sync::{mpsc, watch};
 
 use super::actor;
+use crate::allocator::Rates;
 use crate::meters;
 use crate::ports::{Incoming, Line, Received};
 use crate::rewrite::Rewriter;
 use crate::router::{Effects, Input, Kind, Layer, Packet, Router, SubscriberId};
 use crate::speaker::Loudness;
+
+/// How often it is told at most what comes in.
+const RATES_EVERY: Duration = Duration::from_millis(200);
 
 /// Changes that wait for one track's task. When it is full, whoever brings one waits.
 #[cfg(not(test))]
@@ -24,8 +28,17 @@ const CHANGES: usize = 64;
 const CHANGES: usize = 1;
 
 pub(super) enum Change {
-    Subscribe { id: SubscriberId, want: Layer, line: Arc<dyn Line>, rewriter: Arc<Mutex<Rewriter>> },
-    Want { id: SubscriberId, layer: Layer },
+    Subscribe {
+        id: SubscriberId,
+        want: Option<Layer>,
+        line: Arc<dyn Line>,
+        rewriter: Arc<Mutex<Rewriter>>,
+    },
+    /// `None`: nothing for now.
+    Want {
+        id: SubscriberId,
+        layer: Option<Layer>,
+    },
     KeyframeWanted(SubscriberId),
     Unsubscribe(SubscriberId),
 }
@@ -35,6 +48,8 @@ pub(super) enum Change {
 pub(super) struct Forwarder {
     pub(super) changes: mpsc::Sender<Change>,
     pub(super) open: Arc<watch::Sender<bool>>,
+    /// What comes in, as of a moment ago.
+    pub(super) rates: watch::Receiver<Rates>,
 }
 
 impl Forwarder {
@@ -52,9 +67,10 @@ pub(super) fn forwarder(
 ) -> (Forwarder, impl Future<Output = ()> + Send + 'static) {
     let (changes, mailbox) = mpsc::channel(CHANGES);
     let (open, opened) = watch::channel(false);
-    let forwarding =
-        Forwarding { of, router: Router::new(kind), out: HashMap::new(), effects: Effects::default(), incoming };
-    (Forwarder { changes, open: Arc::new(open) }, forwarding.run(mailbox, opened, levels))
+    let (told, rates) = watch::channel(Rates::default());
+    let (router, out, effects) = (Router::new(kind), HashMap::new(), Effects::default());
+    let forwarding = Forwarding { of, router, out, effects, incoming, rates: told, rates_at: now() };
+    (Forwarder { changes, open: Arc::new(open), rates }, forwarding.run(mailbox, opened, levels))
 }
 
 /// Where a subscriber's packets go. A line's numbering is used by one task at a time.
@@ -66,6 +82,8 @@ struct Forwarding {
     out: HashMap<SubscriberId, Out>,
     effects: Effects,
     incoming: Box<dyn Incoming>,
+    rates: watch::Sender<Rates>,
+    rates_at: Instant,
 }
 
 impl Forwarding {
@@ -98,7 +116,10 @@ impl Forwarding {
                     None => has_owner = false,
                 },
                 // Before packets, of which there may always be one.
-                () = elapsed => self.handle(Input::Elapsed).await,
+                () = elapsed => {
+                    self.handle(Input::Elapsed).await;
+                    self.tell_rates(now());
+                }
                 received = self.incoming.next() => {
                     let Some(received) = received else { return };
                     meters::PACKETS_RECEIVED.increment(1);
@@ -153,7 +174,16 @@ impl Forwarding {
         }
         meters::PACKETS_FORWARDED.increment(sent);
         meters::RECEIVER_FULL.increment(full);
+        if now >= self.rates_at + RATES_EVERY {
+            self.tell_rates(now);
+        }
         self.ask().await;
+    }
+
+    fn tell_rates(&mut self, now: Instant) {
+        self.rates_at = now;
+        let rates = self.router.rates(now);
+        self.rates.send_if_modified(|told| std::mem::replace(told, rates) != rates);
     }
 
     async fn handle(&mut self, input: Input<'_>) {

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::ParticipantId;
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::Heard;
 use super::actor::Command;
 use super::forwarder::{Change, Forwarder};
-use crate::call::TrackId;
+use crate::allocator::{Allocator, Demand, Importance};
+use crate::call::{Source, TrackId};
 use crate::ports::{Condition, Line, Subscriber, SubscriberEvent, Transport, TransportError};
 use crate::rewrite::Rewriter;
 use crate::router::{Kind, Layer, SubscriberId};
@@ -21,6 +23,9 @@ use crate::slots::{SlotId, Slots};
 /// How long it waits for more changes before it offers: people turn on microphone and camera together.
 const GATHERED_FOR: Duration = Duration::from_millis(30);
 
+/// How often what fits through the line is shared out anew, besides when the line takes less.
+const ALLOCATED_EVERY: Duration = Duration::from_millis(200);
+
 /// Answers of one page that wait. When it is full, the next is refused.
 pub(super) const ANSWERS: usize = 4;
 
@@ -28,6 +33,7 @@ pub(super) const ANSWERS: usize = 4;
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) layer: Layer,
+    pub(super) importance: Importance,
     /// `None` before its first packet.
     pub(super) forwarder: Option<Forwarder>,
 }
@@ -67,7 +73,7 @@ struct Carried {
 /// A line's place at a track's task.
 struct Subscription {
     id: SubscriberId,
-    layer: Layer,
+    layer: Option<Layer>,
     forwarder: Forwarder,
 }
 
@@ -87,6 +93,17 @@ struct Connection {
     assigned: Slots<TrackId>,
     slots: Vec<Slot>,
     told: Vec<(String, TrackId)>,
+    allocator: Allocator<TrackId>,
+    capacity: watch::Receiver<Option<u64>>,
+    /// What the page was told that its line has no room for.
+    held: Held,
+}
+
+/// What is sent smaller than it is wanted, and what not at all.
+#[derive(Clone, PartialEq, Eq, Default)]
+struct Held {
+    reduced: Vec<TrackId>,
+    paused: Vec<TrackId>,
 }
 
 impl Subscribing {
@@ -100,6 +117,7 @@ impl Subscribing {
             Err(error) => return self.failed(&error).await,
         };
         let mut connection = Connection {
+            capacity: peer.capacity(),
             peer,
             connected: false,
             neg: 0,
@@ -107,6 +125,8 @@ impl Subscribing {
             assigned: Slots::default(),
             slots: Vec::new(),
             told: Vec::new(),
+            allocator: Allocator::default(),
+            held: Held::default(),
         };
         if let Err(error) = self.carry(&mut connection, &mut events).await {
             self.failed(&error).await;
@@ -121,8 +141,21 @@ impl Subscribing {
         events: &mut mpsc::Receiver<SubscriberEvent>,
     ) -> Result<(), TransportError> {
         self.wanted.mark_changed();
+        let mut again = tokio::time::interval(ALLOCATED_EVERY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let is_thin = connection.connected && connection.capacity.borrow().is_some();
             tokio::select! {
+                _ = again.tick(), if is_thin => {
+                    self.share_out(connection).await;
+                    continue;
+                }
+                Ok(()) = connection.capacity.changed() => {
+                    if connection.connected {
+                        self.share_out(connection).await;
+                    }
+                    continue;
+                }
                 changed = self.wanted.changed() => {
                     if changed.is_err() {
                         return Ok(());
@@ -139,6 +172,7 @@ impl Subscribing {
                     }
                     Some(ToSubscriber::Again) => {
                         connection.told.clear();
+                        connection.held = Held::default();
                         if let Some(pending) = &connection.pending {
                             self.tell(Heard::Offer { neg: pending.neg, sdp: pending.sdp.clone() }).await;
                         }
@@ -160,11 +194,24 @@ impl Subscribing {
             if let Some(offer) = connection.reconcile(&wanted).await? {
                 self.tell(offer).await;
             }
+            if connection.connected {
+                self.share_out(connection).await;
+            }
             let slots = connection.carried();
             if slots != connection.told {
                 connection.told.clone_from(&slots);
                 self.tell(Heard::Slots(slots)).await;
             }
+        }
+    }
+
+    /// Has as much of everything sent as the line takes, and tells the page what that leaves out.
+    async fn share_out(&self, connection: &mut Connection) {
+        let wanted = self.wanted.borrow().clone();
+        let held = connection.subscribe(&wanted).await;
+        if held != connection.held {
+            connection.held = held.clone();
+            self.tell(Heard::Held { reduced: held.reduced, paused: held.paused }).await;
         }
     }
 
@@ -195,9 +242,6 @@ impl Connection {
         for (SlotId(at), track) in changes.attach {
             self.slots[at].carries = Some(Carried { track, subscription: None });
         }
-        if self.connected {
-            self.subscribe(wanted).await;
-        }
         if changes.missing.is_empty() || self.pending.is_some() {
             return Ok(None);
         }
@@ -224,30 +268,48 @@ impl Connection {
         Ok(())
     }
 
-    /// Sees to it that each line is subscribed to what it carries, in the layer that is wanted.
-    async fn subscribe(&mut self, wanted: &AllWanted) {
+    /// Sees to it that each line is subscribed to what it carries, in the layer that is wanted and fits through the line.
+    async fn subscribe(&mut self, wanted: &AllWanted) -> Held {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let carried = self.slots.iter().filter_map(|slot| Some(&slot.carries.as_ref()?.track));
+        let demand = |track: &TrackId| {
+            let wanted = wanted.get(track)?;
+            let rates = *wanted.forwarder.as_ref()?.rates.borrow();
+            let rates = if track.source == Source::Camera { rates.expected() } else { rates };
+            let kind = track.source.kind();
+            Some((track.clone(), Demand { kind, layer: wanted.layer, importance: wanted.importance, rates }))
+        };
+        let demands: BTreeMap<_, _> = carried.filter_map(demand).collect();
+        let capacity = *self.capacity.borrow_and_update();
+        let shares = self.allocator.allocate(now(), capacity, &demands);
+        let mut held = Held::default();
         for slot in &mut self.slots {
             let Some(carried) = &mut slot.carries else { continue };
-            let Some(Wanted { layer, forwarder: Some(forwarder) }) = wanted.get(&carried.track) else { continue };
+            let Some(Wanted { forwarder: Some(forwarder), .. }) = wanted.get(&carried.track) else { continue };
+            let Some((demand, &layer)) = demands.get(&carried.track).zip(shares.get(&carried.track)) else { continue };
+            match layer {
+                None => held.paused.push(carried.track.clone()),
+                Some(layer) if demand.is_less(layer) => held.reduced.push(carried.track.clone()),
+                Some(_) => {}
+            }
             match &mut carried.subscription {
                 Some(subscription) if subscription.forwarder.is_same(forwarder) => {
-                    if subscription.layer != *layer {
-                        subscription.layer = *layer;
-                        let change = Change::Want { id: subscription.id, layer: *layer };
-                        let _ = forwarder.changes.send(change).await;
+                    if subscription.layer != layer {
+                        subscription.layer = layer;
+                        let _ = forwarder.changes.send(Change::Want { id: subscription.id, layer }).await;
                     }
                 }
                 other => {
                     let id = SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed));
                     let (line, rewriter) = (slot.line.clone(), slot.rewriter.clone());
-                    let change = Change::Subscribe { id, want: *layer, line, rewriter };
+                    let change = Change::Subscribe { id, want: layer, line, rewriter };
                     // A track that ended just now is told of in a moment.
                     let _ = forwarder.changes.send(change).await;
-                    *other = Some(Subscription { id, layer: *layer, forwarder: forwarder.clone() });
+                    *other = Some(Subscription { id, layer, forwarder: forwarder.clone() });
                 }
             }
         }
+        held
     }
 
     async fn detach(&mut self, at: usize) {
@@ -276,4 +338,9 @@ impl Connection {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(at, slot)| Some((slot.mid.clone(), (*tracks.get(&SlotId(at))?).clone()))).collect()
     }
+}
+
+/// Tokio's clock, which tests stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

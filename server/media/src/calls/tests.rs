@@ -5,8 +5,8 @@ use buildspaces_policy::Role;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::memory::{MemoryTransport, sound};
-use crate::router::Kind;
+use crate::memory::{MemoryTransport, picture, sound};
+use crate::router::{Kind, Layer};
 
 /// A server with calls, and its network.
 struct Bench {
@@ -55,8 +55,26 @@ impl Bench {
 struct Page(Attached);
 
 impl Page {
+    /// What it is told next, but for what others need of it.
     async fn hears(&mut self) -> Heard {
+        loop {
+            match self.hears_all().await {
+                Heard::Needed { .. } => {}
+                heard => return heard,
+            }
+        }
+    }
+
+    async fn hears_all(&mut self) -> Heard {
         timeout(Duration::from_secs(60), self.0.heard.recv()).await.expect("something").expect("the call lives")
+    }
+
+    /// Up to which layer its camera is needed, when that changes.
+    async fn camera_is_needed(&mut self) -> Option<Layer> {
+        match self.hears_all().await {
+            Heard::Needed { source: Source::Camera, layer } => layer,
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn publishes(&mut self, source: Source, how: Publishing) {
@@ -297,4 +315,59 @@ async fn a_server_without_calls_says_why() {
     let who = Authority { principal, role: Role::Host };
     let refused = calls.attach(&RoomId::random(), &who).await.map(|_| ()).expect_err("there are none");
     assert_eq!(refused.to_string(), "calls are off here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_knows_what_of_its_camera_anybody_shows() {
+    let bench = Bench::new();
+    let (mut ada, id, _) = bench.joined("ada", Role::Host).await;
+    ada.publishes(Source::Camera, Publishing::On).await;
+    assert_eq!(ada.camera_is_needed().await, None, "nobody is here");
+    let (bob, _, _) = bench.joined("bob", Role::Viewer).await;
+    assert_eq!(ada.camera_is_needed().await, Some(Layer::LOW));
+    let (eve, _, _) = bench.joined("eve", Role::Viewer).await;
+    let track = TrackId { of: id, source: Source::Camera };
+    for layer in [Some(Layer::HIGH), Some(Layer::MIDDLE), None] {
+        bob.0.say(Said::Want { track: track.clone(), layer }).await;
+        assert_eq!(ada.camera_is_needed().await, layer.or(Some(Layer::LOW)), "Eve wants the smallest");
+    }
+    drop(eve);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(ada.camera_is_needed().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thin_line_carries_the_voice_and_no_picture_until_it_is_wider() {
+    let bench = Bench::new();
+    let (mut ada, id, _) = bench.joined("ada", Role::Host).await;
+    ada.offers().await;
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    ada.publishes(Source::Camera, Publishing::On).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Viewer).await;
+    assert_eq!(bob.accepts().await.len(), 2);
+    let (voice, camera) = (bench.transport.track(0, "0", Kind::Audio), bench.transport.track(0, "1", Kind::Video));
+    let mut sequence = 0;
+    let mut a_second = async || {
+        for _ in 0..20 {
+            sequence += 1;
+            voice.send(sound(sequence, 60)).await.expect("it is read");
+            camera.send(picture(sequence, 1000)).await.expect("it is read");
+            sleep(Duration::from_millis(50)).await;
+        }
+        let sent: Vec<usize> = bench.transport.lines().iter().map(|line| line.taken().len()).collect();
+        sent
+    };
+    a_second().await;
+    assert_eq!(a_second().await, [20, 20]);
+    bench.transport.takes(0, 100_000);
+    let paused = vec![TrackId { of: id, source: Source::Camera }];
+    a_second().await;
+    assert_eq!(a_second().await, [20, 0]);
+    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused });
+    bench.transport.takes(0, 1_000_000);
+    for _ in 0..4 {
+        a_second().await;
+    }
+    assert_eq!(a_second().await, [20, 20]);
+    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused: Vec::new() });
 }

@@ -39,15 +39,15 @@ impl Bench {
 #[test]
 fn sound_is_passed_on_at_once_and_pictures_from_a_keyframe_on() {
     let mut audio = Bench::new(Kind::Audio);
-    audio.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    audio.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
     assert_eq!(audio.sends(0, b"sound"), [ADA]);
 
     let mut video = Bench::new(Kind::Video);
-    video.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    video.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
     assert_eq!(video.sends(0, DELTA), []);
     assert_eq!(video.sends(0, KEY), [ADA]);
     assert_eq!(video.sends(0, DELTA), [ADA]);
-    video.tell(Input::Subscribed { id: BOB, want: Layer::HIGH });
+    video.tell(Input::Subscribed { id: BOB, want: Some(Layer::HIGH) });
     assert_eq!(video.sends(0, DELTA), [ADA]);
     assert_eq!(video.sends(0, KEY), [ADA, BOB]);
 }
@@ -56,8 +56,8 @@ fn sound_is_passed_on_at_once_and_pictures_from_a_keyframe_on() {
 fn a_keyframe_is_asked_for_until_it_comes_and_not_more_often_than_allowed() {
     let mut bench = Bench::new(Kind::Video);
     bench.sends(0, KEY);
-    assert_eq!(bench.tell(Input::Subscribed { id: ADA, want: Layer::LOW }).keyframes, [100]);
-    assert!(bench.tell(Input::Subscribed { id: BOB, want: Layer::LOW }).keyframes.is_empty());
+    assert_eq!(bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::LOW) }).keyframes, [100]);
+    assert!(bench.tell(Input::Subscribed { id: BOB, want: Some(Layer::LOW) }).keyframes.is_empty());
     let asked: usize = (0..8).map(|_| bench.wait(250).keyframes.len()).sum();
     assert_eq!(asked, 4, "two seconds, every half second");
     bench.sends(0, KEY);
@@ -72,9 +72,9 @@ fn a_subscriber_stays_on_its_layer_until_a_keyframe_of_the_other() {
     for layer in 0..3 {
         bench.sends(layer, KEY);
     }
-    bench.tell(Input::Subscribed { id: ADA, want: Layer::LOW });
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::LOW) });
     assert_eq!(bench.sends(0, KEY), [ADA]);
-    assert_eq!(bench.tell(Input::Want { id: ADA, layer: Layer::HIGH }).keyframes, [102]);
+    assert_eq!(bench.tell(Input::Want { id: ADA, layer: Some(Layer::HIGH) }).keyframes, [102]);
     assert_eq!(bench.sends(0, DELTA), [ADA]);
     assert_eq!(bench.sends(1, KEY), []);
     assert_eq!(bench.sends(2, DELTA), []);
@@ -85,7 +85,7 @@ fn a_subscriber_stays_on_its_layer_until_a_keyframe_of_the_other() {
 #[test]
 fn a_layer_that_stops_gives_way_to_the_best_that_is_there() {
     let mut bench = Bench::new(Kind::Video);
-    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
     bench.sends(0, KEY);
     bench.sends(2, KEY);
     assert_eq!(bench.sends(2, DELTA), [ADA]);
@@ -103,7 +103,7 @@ fn a_layer_that_stops_gives_way_to_the_best_that_is_there() {
 #[test]
 fn a_still_screen_is_not_taken_for_one_that_is_gone() {
     let mut bench = Bench::new(Kind::Video);
-    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
     bench.sends(0, KEY);
     assert_eq!((0..100).map(|_| bench.wait(250).keyframes.len()).sum::<usize>(), 0);
     assert_eq!(bench.sends(0, DELTA), [ADA]);
@@ -112,7 +112,7 @@ fn a_still_screen_is_not_taken_for_one_that_is_gone() {
 #[test]
 fn nothing_of_a_muted_track_is_passed_on_and_it_goes_on_as_another_source() {
     let mut bench = Bench::new(Kind::Video);
-    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
     bench.sends(0, KEY);
     let before = bench.effects.forward[0].1;
     assert!(bench.tell(Input::Open(false)).keyframes.is_empty());
@@ -125,10 +125,50 @@ fn nothing_of_a_muted_track_is_passed_on_and_it_goes_on_as_another_source() {
 }
 
 #[test]
+fn what_is_paused_goes_on_as_another_source_and_from_a_keyframe_on() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.tell(Input::Subscribed { id: ADA, want: None });
+    bench.tell(Input::Subscribed { id: BOB, want: Some(Layer::LOW) });
+    assert_eq!(bench.sends(0, KEY), [BOB]);
+    assert_eq!(bench.tell(Input::Want { id: ADA, layer: Some(Layer::LOW) }).keyframes, [100]);
+    assert_eq!(bench.sends(0, KEY), [ADA, BOB]);
+    let [ada, bob] = [0, 1].map(|at| bench.effects.forward[at].1);
+    assert_eq!(bob, ada);
+    bench.tell(Input::Want { id: ADA, layer: None });
+    assert_eq!(bench.sends(0, KEY), [BOB]);
+    bench.tell(Input::Want { id: ADA, layer: Some(Layer::LOW) });
+    assert_eq!(bench.sends(0, DELTA), [BOB]);
+    assert_eq!(bench.sends(0, KEY), [ADA, BOB]);
+    assert_ne!(bench.effects.forward[0].1, ada);
+    assert_eq!(bench.effects.forward[1].1, bob);
+}
+
+#[test]
+fn how_much_comes_in_is_known_for_each_layer() {
+    let mut bench = Bench::new(Kind::Video);
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
+    // Every 20 ms, of the second layer twice as much.
+    for _ in 0..200 {
+        bench.now += Duration::from_millis(20);
+        bench.sends(0, &[0x10; 226]);
+        bench.sends(1, &[0x10; 476]);
+    }
+    let rates = bench.router.rates(bench.now).0;
+    let expected = [100_000, 200_000, 0];
+    assert!(
+        rates.iter().zip(expected).all(|(rate, expected): (&u32, u32)| rate.abs_diff(expected) <= expected / 20),
+        "{rates:?}"
+    );
+    assert_eq!(bench.router.rates(bench.now + ALIVE).0, [0; 3]);
+    bench.tell(Input::Open(false));
+    assert_eq!(bench.router.rates(bench.now).0, [0; 3]);
+}
+
+#[test]
 fn padding_is_not_passed_on() {
     let mut bench = Bench::new(Kind::Video);
-    bench.tell(Input::Subscribed { id: ADA, want: Layer::HIGH });
-    bench.tell(Input::Subscribed { id: BOB, want: Layer::HIGH });
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
+    bench.tell(Input::Subscribed { id: BOB, want: Some(Layer::HIGH) });
     bench.sends(0, KEY);
     assert_eq!(bench.sends(0, &[]), []);
     assert_eq!(bench.effects.skip.len(), 2);
@@ -137,7 +177,7 @@ fn padding_is_not_passed_on() {
 #[test]
 fn a_flood_is_cut_to_what_a_track_may_take() {
     let mut bench = Bench::new(Kind::Audio);
-    bench.tell(Input::Subscribed { id: ADA, want: Layer::LOW });
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::LOW) });
     let payload = [1; 1000];
     let mut passed = 0;
     for _ in 0..10_000 {

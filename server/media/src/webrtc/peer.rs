@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use rtc::interceptor::Slot;
+use rtc::interceptor::{CongestionControlBuilder, Slot, TwccSenderBuilder};
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -15,7 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use webrtc::media_stream::MediaStreamTrack;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
@@ -26,6 +26,7 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpTransceiver;
 
+use super::estimate::Estimate;
 use super::feedback::KeyframeRequests;
 use super::mux::{Mux, Place};
 use crate::meters;
@@ -154,14 +155,18 @@ impl Peer {
     async fn new(
         mux: &Arc<Mux>,
         side: Side,
-        requests: Option<KeyframeRequests>,
+        heard: Option<(KeyframeRequests, Estimate)>,
         handler: impl FnOnce(mpsc::Sender<()>) -> Handler,
     ) -> Result<Self, TransportError> {
         let place = Place::new(mux);
         let mut engine = media_engine(side)?;
         let mut registry = register_default_interceptors(Registry::new(), &mut engine).map_err(failed)?;
-        if let Some(requests) = requests {
-            registry = registry.with(Slot::from(NEAREST_TO_US), requests);
+        if let Some((requests, estimate)) = heard {
+            // Without the crate's pacer: what is passed on was paced by the page that sent it, and a voice must not wait behind pictures.
+            registry = registry
+                .with(Slot::CongestionControl, CongestionControlBuilder::new(estimate).build())
+                .with(Slot::TwccSender, TwccSenderBuilder::new().build())
+                .with(Slot::from(NEAREST_TO_US), requests);
         }
         let settings = SettingEngineBuilder::new()
             .with_lite(true)
@@ -318,11 +323,13 @@ impl Incoming for Section {
 pub(super) struct SubscriberPeer {
     peer: Peer,
     lines: Vec<Arc<dyn RtpTransceiver>>,
+    capacity: watch::Receiver<Option<u64>>,
 }
 
 impl SubscriberPeer {
     pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<SubscriberEvent>) -> Result<Self, TransportError> {
-        let requests = KeyframeRequests::new(events.clone());
+        let (estimated, capacity) = watch::channel(None);
+        let heard = (KeyframeRequests::new(events.clone()), Estimate::new(estimated));
         let handler = move |gathered| Handler {
             gathered,
             conditions: Box::new(move |condition| {
@@ -330,7 +337,8 @@ impl SubscriberPeer {
             }),
             tracks: Box::new(|_| {}),
         };
-        Ok(Self { peer: Peer::new(mux, Side::Subscriber, Some(requests), handler).await?, lines: Vec::new() })
+        let peer = Peer::new(mux, Side::Subscriber, Some(heard), handler).await?;
+        Ok(Self { peer, lines: Vec::new(), capacity })
     }
 }
 
@@ -372,6 +380,10 @@ impl Subscriber for SubscriberPeer {
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError> {
         let answer = RTCSessionDescription::answer(sdp::without_candidates(answer)).map_err(unusable)?;
         self.peer.connection.set_remote_description(answer).await.map_err(unusable)
+    }
+
+    fn capacity(&self) -> watch::Receiver<Option<u64>> {
+        self.capacity.clone()
     }
 
     async fn close(&mut self) {

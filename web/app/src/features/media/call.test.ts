@@ -28,12 +28,22 @@ class FakeConnection {
   constructor() {
     FakeConnection.all.push(this);
   }
-  addTransceiver(): unknown {
+  /** By section. */
+  readonly encodings: { active?: boolean }[][] = [];
+  addTransceiver(_: unknown, { sendEncodings = [{}] }: { sendEncodings?: object[] }): unknown {
+    const section = this.encodings.push(sendEncodings.map((encoding) => ({ ...encoding }))) - 1;
+    const getParameters = () => ({
+      encodings: (this.encodings[section] ?? []).map((encoding) => ({ ...encoding })),
+    });
+    const setParameters = ({ encodings }: { encodings: { active?: boolean }[] }) => {
+      this.encodings[section] = encodings;
+      return Promise.resolve();
+    };
     const replaceTrack = (track: unknown) => {
       this.replaced.push(track);
       return Promise.resolve();
     };
-    return { mid: String(this.mid++), sender: { replaceTrack } };
+    return { mid: String(this.mid++), sender: { replaceTrack, getParameters, setParameters } };
   }
   getTransceivers(): unknown[] {
     return [];
@@ -235,4 +245,23 @@ it('says again how large it shows tracks if that was not heard', async () => {
   link.isOpen = true;
   await joined(true);
   expect(said('want')).toEqual([{ type: 'want', track: 'b/screen', layer: 'high' }]);
+});
+
+it('sends no more of its pictures than others show, also after it joined anew', async () => {
+  start({ camera: new FakeTrack() });
+  await joined();
+  const active = () =>
+    FakeConnection.all.at(-1)?.encodings.map((section) => section.map(({ active }) => active ?? true));
+  expect(active()).toEqual([[true], [true, true, true], [true]]);
+  await hears(
+    { type: 'needed', source: 'camera', layer: 'middle' },
+    { type: 'needed', source: 'screen', layer: null },
+  );
+  expect(active()).toEqual([[true], [true, true, false], [false]]);
+  await hears({ type: 'needed', source: 'camera', layer: 'high' });
+  expect(active()?.[1]).toEqual([true, true, true]);
+  await hears({ type: 'held', reduced: [], paused: ['b/camera'] });
+  expect(call.held.get().paused).toEqual(new Set(['b/camera']));
+  await hears({ type: 'ended', again: true });
+  expect(call.held.get().paused.size).toBe(0);
 });

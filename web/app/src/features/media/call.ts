@@ -7,7 +7,16 @@
  */
 import { Store } from '../../ui/store';
 import type { MediaLink } from './mediaLink';
-import { deviceWords, type Layer, type Source, type ToPage, trackOf } from './mediaModel';
+import {
+  activeEncodings,
+  deviceWords,
+  type Held,
+  type Layer,
+  NOTHING_HELD,
+  type Source,
+  type ToPage,
+  trackOf,
+} from './mediaModel';
 
 export type Phase = 'out' | 'joining' | 'in';
 
@@ -55,6 +64,7 @@ export class Call {
   readonly state = new Store<CallState>(OUT);
   /** What arrives, by track id. */
   readonly remote = new Store<ReadonlyMap<string, MediaStreamTrack>>(new Map());
+  readonly held = new Store<Held>(NOTHING_HELD);
   /** What this page shows of itself. */
   readonly local = new Store<{ camera: MediaStreamTrack | null; screen: MediaStreamTrack | null }>({
     camera: null,
@@ -68,6 +78,8 @@ export class Call {
   private subscriber: RTCPeerConnection | null = null;
   private slots: { mid: string; track: string }[] = [];
   private wanted = new Map<string, Layer | null>();
+  /** How large others show what this page sends. */
+  private needed = new Map<Source, Layer | null>();
   private neg = 0;
   /** It has asked to join since it last had to. */
   private isAsked = false;
@@ -216,12 +228,19 @@ export class Call {
       case 'answer':
         if (message.neg === this.neg)
           await this.publisher?.setRemoteDescription({ type: 'answer', sdp: message.sdp });
-        return;
+        return this.activateAll();
       case 'offer':
         return this.receive(message.neg, message.sdp);
       case 'slots':
         this.slots = message.slots;
         return this.assign();
+      case 'held':
+        this.held.set({ reduced: new Set(message.reduced), paused: new Set(message.paused) });
+        return;
+      case 'needed':
+        this.needed.set(message.source, message.layer);
+        void this.activate(message.source);
+        return;
       case 'muted':
         if (message.source === 'microphone') {
           if (this.microphone) this.microphone.enabled = false;
@@ -333,6 +352,28 @@ export class Call {
     }
   }
 
+  private activateAll(): void {
+    for (const source of this.needed.keys()) void this.activate(source);
+  }
+
+  /** Sends no more of a picture than anybody shows. */
+  private async activate(source: Source): Promise<void> {
+    const sender = this.senders[source];
+    const needed = this.needed.get(source);
+    if (!sender || needed === undefined) return;
+    const parameters = sender.getParameters();
+    const active = activeEncodings(parameters.encodings.length, needed);
+    if (parameters.encodings.every((encoding, at) => (encoding.active ?? true) === active[at])) return;
+    parameters.encodings.forEach((encoding, at) => {
+      encoding.active = active[at];
+    });
+    try {
+      await sender.setParameters(parameters);
+    } catch {
+      // Of a connection that is closed or not negotiated yet: it is done again when it is.
+    }
+  }
+
   private async publish(): Promise<void> {
     const publisher = new RTCPeerConnection();
     this.publisher = publisher;
@@ -352,7 +393,10 @@ export class Call {
       screen: screenSection.sender,
     };
     publisher.onconnectionstatechange = () => {
-      if (publisher === this.publisher && publisher.connectionState === 'failed') this.again();
+      if (publisher !== this.publisher) return;
+      if (publisher.connectionState === 'failed') this.again();
+      // Negotiating has turned all encodings on again.
+      if (publisher.connectionState === 'connected') this.activateAll();
     };
     await publisher.setLocalDescription(await publisher.createOffer());
     if (publisher !== this.publisher) return;
@@ -432,7 +476,9 @@ export class Call {
     this.senders = {};
     this.slots = [];
     this.wanted = new Map();
+    this.needed = new Map();
     this.remote.set(new Map());
+    this.held.set(NOTHING_HELD);
   }
 
   /** Goes on without what is being worked on: what is asked of a connection that was closed meanwhile is never answered. */

@@ -1,5 +1,16 @@
 /** The call beside the editor: a picture for each person and shared screen, what can be turned on and off, and the way out. */
-import { Mic, MicOff, MonitorUp, MonitorX, PhoneOff, TriangleAlert, Video, VideoOff, X } from 'lucide-react';
+import {
+  Mic,
+  MicOff,
+  MonitorUp,
+  MonitorX,
+  PhoneOff,
+  SignalLow,
+  TriangleAlert,
+  Video,
+  VideoOff,
+  X,
+} from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
@@ -7,7 +18,7 @@ import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
 import type { Call } from './call';
-import { type Source, tiles, wants } from './mediaModel';
+import { heldWords, type Source, tiles, wants } from './mediaModel';
 import { Stage } from './stage';
 import { TileView } from './tileView';
 import './media.css';
@@ -50,12 +61,24 @@ export default function CallStrip() {
             {link === 'online' ? 'Joining…' : 'The connection is lost. Coming back…'}
           </p>
         )}
+        <Line />
         <Messages />
         <Controls />
         <AudioOut />
       </aside>
       {onStage && <Stage tile={onStage} onClose={() => setStaged(null)} />}
     </>
+  );
+}
+
+/** How the line is, when that is worth a word. */
+function Line() {
+  const words = heldWords(useStore(useRoom().session.call.held));
+  return (
+    <p className="call-line" role="status" data-testid="call-line" hidden={words === null}>
+      <SignalLow size={13} aria-hidden />
+      <span>{words}</span>
+    </p>
   );
 }
 

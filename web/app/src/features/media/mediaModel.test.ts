@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { deviceWords, type Participant, readMessage, type Source, tiles, wants } from './mediaModel';
+import {
+  activeEncodings,
+  deviceWords,
+  heldWords,
+  NOTHING_HELD,
+  type Participant,
+  readMessage,
+  type Source,
+  tiles,
+  wants,
+} from './mediaModel';
 
 function participant(id: string, ...sources: Source[]): Participant {
   return {
@@ -33,6 +43,20 @@ describe('a call', () => {
       ['bob/screen', 'high'],
     ]);
     expect([...wants(call, 'ada', null, true)].map(([, layer]) => layer)).toEqual([null, null]);
+  });
+
+  it('sends no more of a picture than anybody shows', () => {
+    expect(activeEncodings(3, 'middle')).toEqual([true, true, false]);
+    expect(activeEncodings(3, null)).toEqual([false, false, false]);
+    expect(activeEncodings(1, 'low')).toEqual([true]);
+  });
+
+  it('says what a slow connection does to the pictures', () => {
+    expect(heldWords(NOTHING_HELD)).toBeNull();
+    expect(heldWords({ reduced: new Set(['a']), paused: new Set() })).toContain('One picture is less sharp');
+    expect(heldWords({ reduced: new Set(['a']), paused: new Set(['b', 'c']) })).toContain(
+      '2 pictures are paused',
+    );
   });
 
   it('reads what it knows and ignores the rest', () => {

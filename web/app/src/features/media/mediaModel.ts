@@ -28,6 +28,8 @@ export type ToPage =
   | { type: 'offer'; neg: number; sdp: string }
   | { type: 'answer'; neg: number; sdp: string }
   | { type: 'slots'; slots: { mid: string; track: string }[] }
+  | { type: 'held'; reduced: string[]; paused: string[] }
+  | { type: 'needed'; source: Source; layer: Layer | null }
   | { type: 'muted'; source: Source; by: string }
   | { type: 'asked'; source: Source; by: string }
   | { type: 'refused'; message: string }
@@ -60,6 +62,8 @@ export function readMessage(text: string): ToPage | null {
     case 'offer':
     case 'answer':
     case 'slots':
+    case 'held':
+    case 'needed':
     case 'muted':
     case 'asked':
     case 'refused':
@@ -72,6 +76,34 @@ export function readMessage(text: string): ToPage | null {
 
 export function trackOf(participant: Participant, source: Source): Track | null {
   return participant.tracks.find((track) => track.source === source) ?? null;
+}
+
+/** Layers, the smallest first. */
+const ORDER: Layer[] = ['low', 'middle', 'high'];
+
+/** Which of so many encodings, the smallest first, are worth sending when others show at most this layer. */
+export function activeEncodings(count: number, needed: Layer | null): boolean[] {
+  const most = needed === null ? -1 : ORDER.indexOf(needed);
+  // What is not layered is all there is to send.
+  return Array.from({ length: count }, (_, at) => (count === 1 ? needed !== null : at <= most));
+}
+
+/** What of the others this page's line has no room for. */
+export interface Held {
+  /** Sent smaller than they are shown. */
+  reduced: ReadonlySet<string>;
+  paused: ReadonlySet<string>;
+}
+
+export const NOTHING_HELD: Held = { reduced: new Set(), paused: new Set() };
+
+/** A sentence about a line that is too thin, or `null`. */
+export function heldWords({ reduced, paused }: Held): string | null {
+  const pictures = (count: number) => (count === 1 ? 'One picture is' : `${count} pictures are`);
+  if (paused.size > 0)
+    return `Your connection is slow. ${pictures(paused.size)} paused, so that you hear everybody.`;
+  if (reduced.size > 0) return `Your connection is slow. ${pictures(reduced.size)} less sharp.`;
+  return null;
 }
 
 /** What is in a call, as pictures: screens first, then people, oneself last, because one knows how one looks. */

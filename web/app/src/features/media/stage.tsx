@@ -1,13 +1,17 @@
 /** One picture of a call over the editors, as large as there is room. Escape closes it; the editors stay as they are below. */
 import { X } from 'lucide-react';
 import { useEffect } from 'react';
-import type { Tile } from './mediaModel';
+import { useStore } from '../../ui/store';
+import { useRoom } from '../room/roomContext';
+import { type Tile, trackOf } from './mediaModel';
 import { usePicture } from './tileView';
 import { VideoView } from './videoView';
 
 export function Stage(props: { tile: Tile; onClose: () => void }) {
   const { tile, onClose } = props;
   const picture = usePicture(tile);
+  const { paused } = useStore(useRoom().session.call.held);
+  const isPaused = paused.has(trackOf(tile.participant, tile.source)?.id ?? '');
   useEffect(() => {
     const close = (event: KeyboardEvent) => {
       // In editor and terminal the key is theirs.
@@ -20,7 +24,7 @@ export function Stage(props: { tile: Tile; onClose: () => void }) {
   }, [onClose]);
   const name = tile.participant.person.name;
   const words = tile.source === 'screen' ? `${name}'s screen` : name;
-  if (!picture) return null;
+  if (!picture && !isPaused) return null;
   return (
     <section className="call-stage" aria-label={words} data-testid="stage">
       <header className="call-stage-head">
@@ -29,7 +33,11 @@ export function Stage(props: { tile: Tile; onClose: () => void }) {
           <X size={13} aria-hidden /> Back to the editor
         </button>
       </header>
-      <VideoView track={picture} whole />
+      {picture ? (
+        <VideoView track={picture} whole />
+      ) : (
+        <p className="call-stage-paused">Paused, because your connection is slow.</p>
+      )}
     </section>
   );
 }

@@ -1,5 +1,5 @@
 /** One person or one shared screen in a call. A click makes it large; hosts can mute and ask. */
-import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, WifiOff } from 'lucide-react';
+import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, SignalLow, WifiOff } from 'lucide-react';
 import { initials } from '../../ui/color';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
@@ -13,9 +13,10 @@ export function usePicture(tile: Tile): MediaStreamTrack | null {
   const { call } = useRoom().session;
   const remote = useStore(call.remote);
   const local = useStore(call.local);
+  const { paused } = useStore(call.held);
   if (tile.self) return local[tile.source];
   const track = trackOf(tile.participant, tile.source);
-  return track && !track.muted ? (remote.get(track.id) ?? null) : null;
+  return track && !track.muted && !paused.has(track.id) ? (remote.get(track.id) ?? null) : null;
 }
 
 export function TileView(props: { tile: Tile; staged: boolean; onStage: () => void }) {
@@ -25,6 +26,9 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const moderator = useMay('moderate');
   const speaking = useStore(media.speakers).includes(participant.id);
   const picture = usePicture(tile);
+  const { paused } = useStore(call.held);
+  const own = trackOf(participant, source);
+  const isPaused = own !== null && paused.has(own.id);
   const microphone = trackOf(participant, 'microphone');
   const muted = microphone === null || microphone.muted;
   const { name, color } = participant.person;
@@ -42,6 +46,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       data-muted={(source === 'camera' && muted) || undefined}
       data-away={participant.away || undefined}
       data-staged={staged || undefined}
+      data-paused={isPaused || undefined}
     >
       {picture ? (
         <VideoView track={picture} mirrored={self && source === 'camera'} whole={source === 'screen'} />
@@ -53,6 +58,8 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       <span className="tile-name">
         {participant.away ? (
           <WifiOff size={12} aria-label="lost the connection" />
+        ) : isPaused ? (
+          <SignalLow size={12} aria-label="paused, because your connection is slow" />
         ) : source === 'screen' ? (
           <MonitorUp size={12} aria-hidden />
         ) : (

@@ -1,0 +1,94 @@
+/**
+ * A line to the server that takes only so much: a network namespace of its own at the other end of a virtual cable. What the server sends through it waits
+ * in a queue of 400 ms, and what finds that full is lost, as on a slow line at home. Needs root.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const run = (program, ...args) => execFileSync(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** Why there can be none here, or `null`. */
+export function whyNoThinLine() {
+  if (process.getuid() !== 0) return 'a line of its own needs root';
+  try {
+    run('ip', 'netns', 'list');
+    run('tc', '-V');
+    return null;
+  } catch (error) {
+    return `a line of its own needs ip and tc: ${error.message}`;
+  }
+}
+
+export class ThinLine {
+  /** The server's end, and the page's. */
+  here = '';
+  /** Where the page finds the server. */
+  url = '';
+  #name = `bs${process.pid}`;
+  #folder = mkdtempSync(join(tmpdir(), 'buildspaces-line-'));
+  #server = null;
+
+  constructor() {
+    // One of 198.18.0.0/15, which is for measurements (RFC 2544).
+    const net = `198.18.${process.pid % 256}`;
+    this.here = `${net}.1`;
+    const cable = ['link', 'add', `${this.#name}a`, 'type', 'veth', 'peer', 'name', `${this.#name}b`];
+    run('ip', 'netns', 'add', this.#name);
+    try {
+      run('ip', ...cable);
+      run('ip', 'link', 'set', `${this.#name}b`, 'netns', this.#name);
+      run('ip', 'addr', 'add', `${this.here}/24`, 'dev', `${this.#name}a`);
+      run('ip', 'link', 'set', `${this.#name}a`, 'up');
+      const there = ['-n', this.#name];
+      run('ip', ...there, 'addr', 'add', `${net}.2/24`, 'dev', `${this.#name}b`);
+      run('ip', ...there, 'link', 'set', `${this.#name}b`, 'up');
+      run('ip', ...there, 'link', 'set', 'lo', 'up');
+    } catch (error) {
+      this.destroy();
+      throw error;
+    }
+  }
+
+  /** The program that starts a browser at the other end. */
+  get chromium() {
+    const path = join(this.#folder, 'chromium');
+    const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
+    writeFileSync(path, `#!/bin/sh\nexec ip netns exec ${this.#name} ${chromium} "$@"\n`, { mode: 0o755 });
+    return path;
+  }
+
+  /** From now on the server's packets to the page are no more than so many kilobits in a second. */
+  takes(kilobits) {
+    const shape = ['rate', `${kilobits}kbit`, 'burst', '4kb', 'latency', '400ms'];
+    run('tc', 'qdisc', 'replace', 'dev', `${this.#name}a`, 'root', 'tbf', ...shape);
+  }
+
+  /** Passes the server's port on to the other end. */
+  async passOn(port) {
+    this.#server = createServer((near) => {
+      const far = connect(port, '127.0.0.1');
+      near.pipe(far).pipe(near);
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ])
+        one.on('error', () => other.destroy());
+    });
+    await new Promise((done, fail) => this.#server.once('error', fail).listen(0, this.here, done));
+    this.url = `http://${this.here}:${this.#server.address().port}`;
+  }
+
+  destroy() {
+    this.#server?.close();
+    try {
+      // The cable goes with it.
+      run('ip', 'netns', 'delete', this.#name);
+    } catch {
+      // It was never made.
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
