@@ -4,7 +4,8 @@
 //! One task per connection keeps where each document stands: asked for, opening, or open. What is said to a document before it is
 //! open waits here, within bounds. The documents themselves write to the socket, each under its own address.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 
 use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
@@ -30,6 +32,12 @@ use crate::yjs;
 
 /// How long before a token ends the client is asked for another.
 const ASK_BEFORE_END: Duration = Duration::from_secs(30);
+
+/// Tokens of one socket that are looked at at the same time: each may be a question to the operator's own service, where others want their turn.
+const TOKENS_AT_ONCE: usize = 16;
+
+/// Documents that were denied and of which it is remembered, so that what is on the way for them is dropped.
+const MAX_DENIED: usize = 1000;
 
 /// `GET /collab`; what stands behind does not matter, as with Hocuspocus.
 pub(crate) async fn connect(State(gateway): State<Gateway>, Origin(origin): Origin, upgrade: Upgrade) -> Response {
@@ -57,6 +65,8 @@ struct Open {
     watch: AbortHandle,
     /// Another token that is being looked at.
     renewal: Option<Ask>,
+    /// When the grant ends, in Unix milliseconds.
+    expires: Option<i64>,
 }
 
 impl Drop for Open {
@@ -105,6 +115,9 @@ struct Collab<'a> {
     origin: Option<&'a str>,
     socket: Socket,
     documents: HashMap<Bytes, Slot>,
+    /// Documents that were denied: a provider sends what it has right behind its token.
+    denied: HashSet<Bytes>,
+    tokens: Arc<Semaphore>,
     /// **Invariant:** one for each open document.
     lanes: HashMap<ConnectionId, Bytes>,
     verdicts: FuturesUnordered<Abortable<BoxFuture<'a, Verdict>>>,
@@ -124,6 +137,8 @@ impl<'a> Collab<'a> {
             origin,
             socket,
             documents: HashMap::new(),
+            denied: HashSet::new(),
+            tokens: Arc::new(Semaphore::new(TOKENS_AT_ONCE)),
             lanes: HashMap::new(),
             verdicts: FuturesUnordered::new(),
             watches: FuturesUnordered::new(),
@@ -198,7 +213,7 @@ impl<'a> Collab<'a> {
             step.in_scope(|| hocuspocus::decode(frame)).map_err(|error| Some(Close::new(1002, error.to_string())))?;
         let address = message.address;
         match message.kind {
-            Kind::Token(token) => return self.token(address, token),
+            Kind::Token(token) => return self.token(&address, token),
             Kind::Forbidden => {
                 return Err(Some(Close::new(RESET, "only servers may send this kind of message")));
             }
@@ -221,8 +236,18 @@ impl<'a> Collab<'a> {
                 drop(handed);
                 Ok(())
             }
-            _ => self.wait(address, frame.clone()),
+            None if self.denied.contains(&address) => Ok(()),
+            // A copy of its own: what is kept must not keep the whole frame.
+            _ => self.wait(Bytes::copy_from_slice(&address), frame.clone()),
         }
+    }
+
+    fn deny(&mut self, address: &Bytes, reason: &str) {
+        if self.denied.len() >= MAX_DENIED {
+            self.denied.clear();
+        }
+        self.denied.insert(address.clone());
+        self.socket.outbox().message(address, hocuspocus::permission_denied(reason));
     }
 
     /// Keeps a message for a document that is not open yet.
@@ -242,10 +267,13 @@ impl<'a> Collab<'a> {
         Ok(())
     }
 
-    fn token(&mut self, address: Bytes, token: String) -> Result<(), Option<Close>> {
-        let (gateway, origin) = (self.gateway, self.origin);
+    fn token(&mut self, address: &Bytes, token: String) -> Result<(), Option<Close>> {
+        let (gateway, origin, tokens) = (self.gateway, self.origin, self.tokens.clone());
+        let address = Bytes::copy_from_slice(address);
+        self.denied.remove(&address);
         if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
             let renewal = async move {
+                let _place = tokens.acquire_owned().await;
                 let admitted = admit(gateway, &address, &token, origin).await;
                 let result = admitted.map(|(_, grant)| Admitted::Renewed(Box::new(grant)));
                 Verdict { address, result }
@@ -257,7 +285,7 @@ impl<'a> Collab<'a> {
         let is_new = !self.documents.contains_key(&address);
         if is_new && let Err(exceeded) = self.budget.take(1) {
             let (_, reason) = exceeded.close();
-            self.socket.outbox().message(&address, hocuspocus::permission_denied(reason));
+            self.deny(&address, reason);
             return Ok(());
         }
         if is_new {
@@ -272,6 +300,7 @@ impl<'a> Collab<'a> {
             let outbox = self.socket.outbox().clone();
             let opened = async move {
                 let opened = async {
+                    let _place = tokens.acquire_owned().await;
                     let (name, grant) = admit(gateway, &address, &token, origin).await?;
                     let _exists = yjs::document_of(gateway, &name).await.map_err(|close| close.reason)?;
                     // The provider takes nothing before this word.
@@ -305,7 +334,8 @@ impl<'a> Collab<'a> {
                 let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
                 let slot = self.documents.get_mut(&address).expect("who forgets a document forgets its tokens");
                 self.lanes.insert(connection.id(), address);
-                let open = Slot::Open(Box::new(Open { connection, name, watch, renewal: None }));
+                let open = Open { connection, name, watch, renewal: None, expires: grant.expires };
+                let open = Slot::Open(Box::new(open));
                 if let Slot::Waiting { messages, .. } = std::mem::replace(slot, open) {
                     for frame in messages {
                         self.waiting.give(frame.len());
@@ -320,14 +350,18 @@ impl<'a> Collab<'a> {
                     let answer = hocuspocus::authenticated(may_write(&open.name, &grant));
                     self.socket.outbox().message(&address, answer);
                 }
-                let watch = self.watch(&address, self.gateway.identity.watch(&grant, &open.name), soon(&grant));
+                // A client that has no later token would send the same one again and again.
+                let is_later = grant.expires.is_none_or(|at| open.expires.is_some_and(|before| at > before));
+                let ask_in = soon(&grant).filter(|_| is_later);
+                let watch = self.watch(&address, self.gateway.identity.watch(&grant, &open.name), ask_in);
                 if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
+                    open.expires = grant.expires;
                     std::mem::replace(&mut open.watch, watch).abort();
                 }
             }
             Err(reason) => {
                 self.forget(&address);
-                self.socket.outbox().message(&address, hocuspocus::permission_denied(&reason));
+                self.deny(&address, &reason);
             }
         }
         Ok(())
@@ -366,7 +400,7 @@ impl<'a> Collab<'a> {
             }
             Notice::Ended(end) => {
                 self.forget(&address);
-                self.socket.outbox().message(&address, hocuspocus::permission_denied(&end.message()));
+                self.deny(&address, &end.message());
             }
         }
     }
@@ -380,9 +414,7 @@ impl<'a> Collab<'a> {
                 CloseReason::Gone => {
                     self.socket.outbox().message(&address, hocuspocus::close("the document was deleted"));
                 }
-                CloseReason::TooLarge => {
-                    self.socket.outbox().message(&address, hocuspocus::permission_denied(DOCUMENT_TOO_LARGE));
-                }
+                CloseReason::TooLarge => self.deny(&address, DOCUMENT_TOO_LARGE),
                 // The provider begins anew with a new socket only.
                 _ => return Err(Some(close_of(&reason))),
             }

@@ -190,7 +190,8 @@ impl Identity {
         directory.start(tasks);
         // Reading the system's certificates takes a while, so only who needs them does.
         let client = (config.jwks.is_some() || config.webhook.is_some()).then(|| Client::new(Reach::All));
-        let jwks = config.jwks.clone().zip(client.clone()).map(|(url, client)| jwks::Jwks::new(url, client));
+        let jwks =
+            config.jwks.clone().zip(client.clone()).map(|(url, client)| jwks::Jwks::new(url, client, tasks.clone()));
         let webhook = config.webhook.clone().zip(client).map(|(config, client)| webhook::Webhook::new(config, client));
         let (config, store, loaded) = (config.clone(), store.clone(), OnceCell::new());
         Self { config, directory, jwks, webhook, store, loaded }

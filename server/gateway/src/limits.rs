@@ -154,6 +154,13 @@ impl RateLimit {
         self.bytes.empty_at = bytes.ok_or(Exceeded::ByteRate)?;
         Ok(())
     }
+
+    /// So many messages more that came in one with another.
+    pub(crate) fn take_more(&mut self, now: Instant, messages: usize) -> Result<(), Exceeded> {
+        let messages = self.messages.after(now, messages as u64);
+        self.messages.empty_at = messages.ok_or(Exceeded::MessageRate)?;
+        Ok(())
+    }
 }
 
 /// A leaky bucket as one instant: when it will have run empty (the "theoretical arrival time" of ATM's generic cell rate algorithm).

@@ -91,7 +91,9 @@ impl FromRequestParts<Gateway> for Upgrade {
         };
         let on_upgrade = parts.extensions.remove::<OnUpgrade>();
         let on_upgrade = on_upgrade.ok_or_else(|| wrong("this connection cannot be upgraded; use HTTP/1.1"))?;
-        let forwarded_for = parts.headers.get("x-forwarded-for").and_then(|list| list.to_str().ok());
+        // A proxy may add a line of its own behind one that the client sent.
+        let forwarded_for = parts.headers.get_all("x-forwarded-for").iter().next_back();
+        let forwarded_for = forwarded_for.and_then(|list| list.to_str().ok());
         Ok(Self { accept, on_upgrade, forwarded_for: forwarded_for.map(str::to_owned) })
     }
 }
@@ -342,6 +344,11 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Counts further messages that a frame held, besides itself.
+    pub(crate) fn held(&mut self, more: usize) -> Result<(), Close> {
+        self.rate.take_more(std::time::Instant::now(), more).map_err(Into::into)
     }
 
     fn event(&mut self, message: Result<Message, Error>) -> Option<Event> {

@@ -160,6 +160,9 @@ async fn exchange(socket: &mut Socket, connection: Connection, mut watch: Watch)
                     Ok(messages) => messages,
                     Err(error) => return Some(Close::new(1002, error.to_string())),
                 };
+                if let Err(close) = socket.held(messages.len().saturating_sub(1)) {
+                    return Some(close);
+                }
                 for message in messages {
                     if connection.receive(message).await.is_err() {
                         // The document ended, and says why at once or has said so already.

@@ -144,13 +144,29 @@ async fn authorize(
     let base_url = format!("{}/d/{doc_id}", own_address(&gateway, &headers)?);
     // http becomes ws, https becomes wss.
     let url = format!("ws{}/ws", base_url.strip_prefix("http").unwrap_or_default());
-    let token = if gateway.config.auth.is_open() { None } else { Some(token(&gateway, &grant, &name, &request)?) };
+    let token = if gateway.config.auth.is_open() {
+        None
+    } else {
+        Some(token(&gateway, &grant, caller.is_admin(&gateway), &name, &request)?)
+    };
     Ok(Json(ClientToken { url, base_url, doc_id, token, authorization: request.authorization }))
 }
 
 /// A token for one document, from whoever may hand on what they have.
-fn token(gateway: &Gateway, grant: &Grant, name: &DocumentName, request: &AuthRequest) -> Result<String, ApiError> {
+fn token(
+    gateway: &Gateway,
+    grant: &Grant,
+    is_admin: bool,
+    name: &DocumentName,
+    request: &AuthRequest,
+) -> Result<String, ApiError> {
     grant.authority.check(Capability::Share)?;
+    if request.user_id.is_some() && !is_admin {
+        // Whoever could choose would write under others' names.
+        let message =
+            "only the administrator's token may say who somebody is; leave userId out, or ask with auth.admin_token";
+        return Err(ApiError::forbidden("denied", message));
+    }
     let mut lifetime = Duration::from_secs(request.valid_for_seconds.unwrap_or(TOKEN_SECONDS));
     if let Some(own_end) = grant.expires {
         // Nobody hands out more time than they have.
@@ -158,7 +174,8 @@ fn token(gateway: &Gateway, grant: &Grant, name: &DocumentName, request: &AuthRe
     }
     let new = NewToken {
         subject: request.user_id.clone(),
-        name: "Guest".to_owned(),
+        // What history calls them; a server that knows better says so in a token of its own.
+        name: request.user_id.clone().unwrap_or_else(|| "Guest".to_owned()),
         role: match request.authorization {
             Authorization::Full => Role::Editor,
             Authorization::ReadOnly => Role::Viewer,

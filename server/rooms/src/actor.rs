@@ -130,7 +130,7 @@ pub(crate) struct Setup {
 /// for it as long as it is open.
 pub(crate) async fn run(setup: Setup) {
     let Some(mut actor) = Box::pin(load(setup)).await else { return };
-    meters::DOCUMENTS_OPEN.increment(1.0);
+    let _counted = meters::OpenDocument::new();
     let end = actor.run().await;
     tracing::debug!(document = %actor.setup.name, ?end, "document unloaded");
     Box::pin(async {
@@ -142,7 +142,6 @@ pub(crate) async fn run(setup: Setup) {
         }
     })
     .await;
-    meters::DOCUMENTS_OPEN.decrement(1.0);
 }
 
 /// Loads the document; if that fails, everyone who wants it hears why.
@@ -261,6 +260,7 @@ struct Actor {
     /// A state to keep once the log has reached its number.
     to_keep: Option<(u64, BoxFuture<'static, ()>)>,
     last_used: tokio::time::Instant,
+    ticked: Instant,
     /// When the turn under way was taken from the mailbox, if it was.
     began: Option<Instant>,
     /// Who waits for the end, because the document was deleted.
@@ -288,6 +288,7 @@ impl Actor {
             kept: stored.snapshot.as_ref().map_or(0, |(_, state)| state.len()),
             to_keep: None,
             last_used: tokio::time::Instant::now(),
+            ticked: Instant::now(),
             began: None,
             buried: None,
             removal: None,
@@ -318,10 +319,12 @@ impl Actor {
                 }
                 () = self.setup.share.asked_to_leave() => {
                     if self.document.is_idle() && self.append.is_none() && (self.setup.retire)() {
+                        meters::DOCUMENTS_EVICTED.increment(1);
                         return End::Idle;
                     }
                 }
                 _ = tick.tick() => {
+                    self.ticked = Instant::now();
                     self.handle(Input::Tick);
                     if self.is_unused() && (self.setup.retire)() {
                         return End::Idle;
@@ -361,13 +364,15 @@ impl Actor {
         (is_large && !self.document.replica().is_built())
             || self.turn.iter().any(|command| match &**command {
                 Command::Receive { message: Message::SyncStep2(update) | Message::Update(update), .. }
-                | Command::Submit { update, .. } => update.len() >= LARGE_UPDATE,
+                | Command::Submit { update, .. } => {
+                    update.len() >= LARGE_UPDATE || (is_large && self.document.is_full(update.len()))
+                }
+                Command::Propose(proposal) => is_large || proposal.update.len() >= LARGE_UPDATE,
                 Command::Receive { message: Message::SyncStep1(_), .. }
                 | Command::Diff { .. }
                 | Command::Text { .. }
                 | Command::Map { .. }
                 | Command::Replace { .. }
-                | Command::Propose(_)
                 | Command::State(_) => is_large,
                 _ => false,
             })
@@ -376,7 +381,13 @@ impl Actor {
     fn take_turn(&mut self) {
         self.last_used = tokio::time::Instant::now();
         self.setup.share.touch();
-        self.began = Some(Instant::now());
+        let now = Instant::now();
+        self.began = Some(now);
+        if now.saturating_duration_since(self.ticked) > TICK * 2 {
+            // There is always something in the mailbox, and the timer's turn does not come.
+            self.ticked = now;
+            self.handle(Input::Tick);
+        }
         meters::TURN_COMMANDS.record(self.turn.len() as f64);
         let mut turn = std::mem::take(&mut self.turn);
         let mut commands = turn.drain(..);
@@ -492,8 +503,9 @@ impl Actor {
                 self.effects = effects;
             }
             for peer in std::mem::take(&mut touched.slow) {
-                meters::SLOW_READERS_CLOSED.increment(1);
-                self.close(peer, CloseReason::TooSlow);
+                if self.close(peer, CloseReason::TooSlow) {
+                    meters::SLOW_READERS_CLOSED.increment(1);
+                }
             }
             self.document.end_turn(Instant::now(), &mut self.effects);
         }
@@ -525,7 +537,9 @@ impl Actor {
                 self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
             }
             Effect::Refused(reason) => meters::refused(reason),
-            Effect::Close { peer, reason } => self.close(peer, reason),
+            Effect::Close { peer, reason } => {
+                self.close(peer, reason);
+            }
             Effect::Edited { by } => {
                 if let Some((node, events)) = &self.setup.events {
                     // Nobody listening is fine: consumers look at everything when they begin.
@@ -573,11 +587,12 @@ impl Actor {
         }
     }
 
-    fn close(&mut self, peer: ConnectionId, reason: CloseReason) {
-        if let Some(lane) = self.peers.remove(&peer) {
-            lane.close(reason);
-            self.handle(Input::Disconnected { peer });
-        }
+    /// False if it was closed before.
+    fn close(&mut self, peer: ConnectionId, reason: CloseReason) -> bool {
+        let Some(lane) = self.peers.remove(&peer) else { return false };
+        lane.close(reason);
+        self.handle(Input::Disconnected { peer });
+        true
     }
 
     /// Takes what is in the mailbox, saves it, and says goodbye.
@@ -589,9 +604,12 @@ impl Actor {
         if self.save().await { End::Stopping } else { End::Failed }
     }
 
-    /// Saves everything. False if the log does not take it, or, while the server runs, has no room now.
+    /// Saves everything. False if the log does not take it, or, while the server runs, has no room now; and if the document broke: then what is
+    /// in the log counts and nothing else.
     async fn save(&mut self) -> bool {
-        self.perform();
+        if !self.perform() {
+            return false;
+        }
         self.start_append();
         while let Some(append) = &self.append {
             if append.is_put_off() && !self.setup.tasks.is_cancelled() {
@@ -602,7 +620,9 @@ impl Actor {
                 tracing::error!(document = %self.setup.name, %error, "an append failed while stopping");
                 return false;
             }
-            self.perform();
+            if !self.perform() {
+                return false;
+            }
             self.start_append();
         }
         true

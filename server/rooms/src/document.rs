@@ -13,6 +13,7 @@
 
 mod joins;
 mod reads;
+mod size;
 mod turn;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use buildspaces_crdt::protocol::{self, Message, hocuspocus};
 use buildspaces_crdt::replica::{self, Applied};
-use buildspaces_crdt::{Replica, awareness, update};
+use buildspaces_crdt::{Replica, awareness};
 use buildspaces_kernel::ids::ConnectionId;
 use buildspaces_policy::{Authority, Capability, Principal};
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::ports::StoredDocument;
 use crate::presence::Presence;
 use joins::FullState;
 use reads::Reads;
+use size::Size;
 use turn::Turn;
 
 /// Presence messages may take this part of a core: a pause follows each that is as many times longer than it took.
@@ -39,6 +41,10 @@ const PRESENCE_SHARE: u32 = 5;
 
 /// What sending one frame to one receiver takes, about.
 const SEND_COST: Duration = Duration::from_micros(10);
+
+/// How often one client may ask who is here, when that is much.
+const QUERY_EVERY: Duration = Duration::from_secs(1);
+const MUCH_PRESENCE: usize = 16 << 10;
 
 /// So few receivers hear of presence at once.
 const FEW_RECEIVERS: usize = 8;
@@ -220,6 +226,8 @@ struct Peer {
     owed: u32,
     /// What somebody who may not write tried; unknown until they answered the server's SyncStep1.
     writes: Option<Writes>,
+    /// When it asked last who is here.
+    queried: Option<Instant>,
 }
 
 /// Whether we lack something that a peer sent.
@@ -243,9 +251,23 @@ enum Writes {
 
 #[derive(Debug)]
 enum Waiting {
-    Send { to: ConnectionId, frame: Bytes },
-    SendUpdate { to: ConnectionId, frame: Bytes },
-    SendState { to: ConnectionId, frames: Arc<[Bytes]> },
+    Send {
+        to: ConnectionId,
+        frame: Bytes,
+    },
+    /// A save-status.
+    Saved {
+        to: ConnectionId,
+        frame: Bytes,
+    },
+    SendUpdate {
+        to: ConnectionId,
+        frame: Bytes,
+    },
+    SendState {
+        to: ConnectionId,
+        frames: Arc<[Bytes]>,
+    },
     Broadcast(Bytes),
     Done(Ticket),
 }
@@ -294,7 +316,7 @@ impl Document {
             full_state,
             reads: Reads::default(),
             is_log_stuck: false,
-            size: Size { max: usize::MAX, bytes: stored.bytes(), uncounted: stored.bytes(), has_shrunk: false },
+            size: Size::new(stored.bytes()),
         })
     }
 
@@ -353,6 +375,7 @@ impl Document {
             Input::Disconnected { peer } => {
                 self.peers.remove(&peer);
                 self.reads.forget(peer);
+                self.waiting.retain(|(_, waiting)| !waiting.is_for(peer));
                 let gone = self.presence.disconnect(now, peer);
                 self.tell(gone);
             }
@@ -363,7 +386,7 @@ impl Document {
             Input::Proposed { ticket, .. } if self.is_log_stuck => {
                 effects.push(Effect::Done { ticket, result: Err(Refused::Unsaved) });
             }
-            Input::Proposed { update, ticket, .. } if !self.has_room_for(&update) => {
+            Input::Proposed { update, ticket, .. } if !self.has_room_for(now, &update) => {
                 effects.push(Effect::Done { ticket, result: Err(Refused::TooLarge) });
             }
             Input::Proposed { by, update, ticket } => {
@@ -448,7 +471,8 @@ impl Document {
         dialect: Dialect,
         effects: &mut Vec<Effect>,
     ) {
-        let new = Peer { authority, stamp, dialect, behind: Behind::No, held: None, owed: 0, writes: None };
+        let new =
+            Peer { authority, stamp, dialect, behind: Behind::No, held: None, owed: 0, writes: None, queried: None };
         self.peers.insert(peer, new);
         if dialect != Dialect::Hocuspocus {
             effects.push(Effect::Send { to: peer, frame: protocol::sync_step_1(&self.replica.state_vector()) });
@@ -478,7 +502,12 @@ impl Document {
                 Err(error) => effects.push(malformed(peer, error.to_string())),
             },
             Message::QueryAwareness => {
-                effects.push(Effect::Send { to: peer, frame: awareness_frame(&self.presence.all()) });
+                let is_soon = known.queried.is_some_and(|at| now < at + QUERY_EVERY);
+                // Whoever asks again is told of changes anyway.
+                if !is_soon || self.presence.bytes() < MUCH_PRESENCE {
+                    effects.push(Effect::Send { to: peer, frame: awareness_frame(&self.presence.all()) });
+                    self.peers.get_mut(&peer).expect("looked above").queried = Some(now);
+                }
             }
             Message::SaveStatus(payload) => {
                 let may_write = self.may_write(peer);
@@ -486,8 +515,13 @@ impl Document {
                 if state.behind != Behind::No {
                     state.held = Some(payload);
                 } else if may_write || state.writes == Some(Writes::None) {
+                    // While nothing is saved, a later one brings an earlier one too.
+                    let seq = self.seq;
+                    self.waiting.retain(|(at, waiting)| {
+                        *at < seq || !matches!(waiting, Waiting::Saved { to, .. } if *to == peer)
+                    });
                     let frame = protocol::save_status(&payload);
-                    self.when_durable(Waiting::Send { to: peer, frame }, effects);
+                    self.when_durable(Waiting::Saved { to: peer, frame }, effects);
                 }
             }
         }
@@ -505,7 +539,7 @@ impl Document {
             self.peers.get_mut(&from).expect("the caller looked").lacks(Behind::Later);
             return;
         }
-        if !self.has_room_for(&update) {
+        if !self.has_room_for(now, &update) {
             effects.push(Effect::Refused("too_large"));
             effects.push(Effect::Close { peer: from, reason: CloseReason::TooLarge });
             return;
@@ -553,7 +587,8 @@ impl Document {
     fn refuse(&mut self, now: Instant, from: ConnectionId, update: &Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         // Every client answers our SyncStep1 with all it has; that alone is no attempt to write. It does so once.
-        let is_attempt = !(is_answer && self.reads.take(now, from, self.size.bytes) && self.replica.knows(update));
+        let may_look = peer.writes.is_none() || self.reads.take(now, from, self.size.bytes);
+        let is_attempt = !(is_answer && may_look && self.replica.knows(update));
         if is_attempt {
             peer.writes = Some(Writes::Refused);
             effects.push(Effect::Refused("read_only"));
@@ -634,7 +669,7 @@ impl Document {
             self.when_durable(Waiting::Send { to, frame: hocuspocus::sync_status(true) }, effects);
         }
         if let Some(payload) = held {
-            self.when_durable(Waiting::Send { to, frame: protocol::save_status(&payload) }, effects);
+            self.when_durable(Waiting::Saved { to, frame: protocol::save_status(&payload) }, effects);
         }
     }
 
@@ -651,45 +686,11 @@ impl Document {
         self.untold.extend(entries.into_iter().map(|entry| (entry.client, entry)));
     }
 
-    /// True if the document may grow by `update`. Deleting makes room, so it is always possible.
-    fn has_room_for(&mut self, update: &[u8]) -> bool {
-        let would_be = |size: &Size| size.bytes.saturating_add(update.len());
-        if would_be(&self.size) <= self.size.max {
-            return true;
-        }
-        let makes_room = |weight: update::Weight| !weight.brings_something || weight.deleted >= update.len() as u64;
-        if update::weigh(update).is_some_and(makes_room) {
-            return true;
-        }
-        // Updates were added up, and together they are smaller; but counting takes a while.
-        if self.size.has_shrunk || self.size.uncounted > self.size.max / 16 {
-            let bytes = self.replica.state().len();
-            self.size = Size { bytes, uncounted: 0, has_shrunk: false, ..self.size };
-        }
-        would_be(&self.size) <= self.size.max
-    }
-
     /// Remembers a change for the next newcomer.
     fn changed(&mut self, update: &Bytes) {
-        self.size.bytes += update.len();
-        self.size.uncounted += update.len();
-        // What a deletion took away may be large, but only where it matters is it worth a look.
-        if self.size.bytes > self.size.max / 2 && !self.size.has_shrunk {
-            self.size.has_shrunk = update::weigh(update).is_some_and(|weight| weight.deleted > 0);
-        }
+        self.size.grown(update);
         self.full_state = self.full_state.take().and_then(|state| state.with(update));
     }
-}
-
-/// How large the document is, at most.
-#[derive(Debug)]
-struct Size {
-    max: usize,
-    bytes: usize,
-    /// What came since it was counted.
-    uncounted: usize,
-    /// Something was deleted since.
-    has_shrunk: bool,
 }
 
 impl Peer {
@@ -705,9 +706,19 @@ impl Peer {
 }
 
 impl Waiting {
+    fn is_for(&self, peer: ConnectionId) -> bool {
+        match self {
+            Self::Send { to, .. }
+            | Self::Saved { to, .. }
+            | Self::SendUpdate { to, .. }
+            | Self::SendState { to, .. } => *to == peer,
+            Self::Broadcast(_) | Self::Done(_) => false,
+        }
+    }
+
     fn into_effect(self) -> Effect {
         match self {
-            Self::Send { to, frame } => Effect::Send { to, frame },
+            Self::Send { to, frame } | Self::Saved { to, frame } => Effect::Send { to, frame },
             Self::SendUpdate { to, frame } => Effect::SendUpdate { to, frame },
             Self::SendState { to, frames } => Effect::SendState { to, frames },
             Self::Broadcast(frame) => Effect::Broadcast { to: Recipients::All, frame },

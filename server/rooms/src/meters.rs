@@ -5,7 +5,26 @@ use std::sync::LazyLock;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-pub(crate) static DOCUMENTS_OPEN: LazyLock<Gauge> = LazyLock::new(|| gauge!("buildspaces_documents_open"));
+static DOCUMENTS_OPEN: LazyLock<Gauge> = LazyLock::new(|| gauge!("buildspaces_documents_open"));
+
+/// A document that counts as open until this is dropped, however its task ends.
+pub(crate) struct OpenDocument(());
+
+impl OpenDocument {
+    pub(crate) fn new() -> Self {
+        DOCUMENTS_OPEN.increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenDocument {
+    fn drop(&mut self) {
+        DOCUMENTS_OPEN.decrement(1.0);
+    }
+}
+
+pub(crate) static DOCUMENTS_EVICTED: LazyLock<Counter> =
+    LazyLock::new(|| counter!("buildspaces_documents_evicted_total"));
 
 pub(crate) static DOCUMENTS_BYTES: LazyLock<Gauge> = LazyLock::new(|| gauge!("buildspaces_documents_bytes"));
 

@@ -26,6 +26,9 @@ use crate::meters;
 /// Bytes of presence that wait for one socket. Past it the oldest states are dropped: newer ones follow anyway.
 const MAX_PRESENCE_BYTES: usize = 1 << 20;
 
+/// What a frame that waits takes besides its body, about.
+const FRAME_OVERHEAD: usize = 128;
+
 /// Frames that leave in one system call.
 const MAX_BATCH: usize = 64;
 
@@ -135,7 +138,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Returns how many bytes less wait after merging, if it came to that.
+    /// Returns how much less waits after merging, if it came to that.
     fn push(&mut self, update: Bytes) -> usize {
         self.updates.push(update);
         self.fresh += 1;
@@ -150,7 +153,7 @@ impl Waiting {
     fn merge(&mut self, first: usize) -> usize {
         let parts = &self.updates[first..];
         let Some(merged) = protocol::merge_updates(parts) else { return 0 };
-        let Some(freed) = parts.iter().map(Bytes::len).sum::<usize>().checked_sub(merged.len()) else { return 0 };
+        let Some(freed) = parts.iter().map(weight).sum::<usize>().checked_sub(weight(&merged)) else { return 0 };
         self.updates.truncate(first);
         self.updates.push(merged);
         freed
@@ -202,7 +205,7 @@ struct State {
     /// Oldest first. In use only while the socket takes nothing.
     presence: VecDeque<Spoken>,
     presence_bytes: usize,
-    /// What waits in `queue` and `leaving`, apart from documents' states.
+    /// The weight of what waits in `queue` and `leaving`, apart from documents' states.
     bytes: usize,
     /// Parts of documents' states that wait.
     state_bytes: usize,
@@ -252,17 +255,17 @@ impl Outbox {
 
     /// Sends a message of the transport's own, such as the answer to an authentication.
     pub fn message(&self, address: &Bytes, body: Bytes) {
-        self.own(address.clone(), body.len(), Item::Message(body));
+        self.own(address.clone(), weight(&body), Item::Message(body));
     }
 
     /// Sends bytes that need no header.
     pub fn raw(&self, bytes: Bytes) {
-        self.own(Bytes::new(), bytes.len(), Item::Raw(bytes));
+        self.own(Bytes::new(), weight(&bytes), Item::Raw(bytes));
     }
 
-    fn own(&self, address: Bytes, len: usize, item: Item) {
+    fn own(&self, address: Bytes, weight: usize, item: Item) {
         let mut state = self.lock();
-        state.bytes += len;
+        state.bytes += weight;
         state.queue.push_back(Queued { address, item });
         if state.bytes > self.max_bytes.saturating_mul(2) {
             // Somebody asks on and on and reads none of the answers.
@@ -301,7 +304,7 @@ impl Outbox {
         state.presence.clear();
         let (mut bytes, mut state_bytes) = (0, 0);
         for frame in &state.leaving {
-            *(if frame.is_state { &mut state_bytes } else { &mut bytes }) += frame.body.len();
+            *(if frame.is_state { &mut state_bytes } else { &mut bytes }) += weight(&frame.body);
         }
         (state.bytes, state.state_bytes, state.presence_bytes) = (bytes, state_bytes, 0);
     }
@@ -405,8 +408,8 @@ impl Outbox {
                     let merged = if bodies.len() > 1 { protocol::merge_updates(&bodies) } else { None };
                     match merged {
                         Some(merged) => {
-                            state.bytes += merged.len();
-                            state.bytes -= bodies.iter().map(Bytes::len).sum::<usize>();
+                            state.bytes += weight(&merged);
+                            state.bytes -= bodies.iter().map(weight).sum::<usize>();
                             self.leave(state, address, merged, false);
                         }
                         None => bodies.into_iter().for_each(|body| self.leave(state, address.clone(), body, false)),
@@ -429,7 +432,7 @@ impl Outbox {
         for group in spoken.chunk_by(|a, b| a.address == b.address) {
             let body = protocol::awareness(&awareness::join(group.iter().map(|spoken| &spoken.entry[..])));
             let address = group[0].address.clone();
-            state.bytes += body.len();
+            state.bytes += weight(&body);
             self.leave(state, address, body, false);
         }
     }
@@ -456,7 +459,7 @@ impl State {
             }
             self.written -= len;
             let counted = if frame.is_state { &mut self.state_bytes } else { &mut self.bytes };
-            *counted -= frame.body.len();
+            *counted -= weight(&frame.body);
             self.leaving.pop_front();
         }
     }
@@ -483,7 +486,7 @@ impl Lane {
 
     /// Queues an update message; it may be merged with others.
     pub(crate) fn update(&self, body: Bytes) -> Result<(), Full> {
-        self.push(body.len(), 0, |state| {
+        self.push(weight(&body), 0, |state| {
             // Only neighbours of one document may be merged; what lies between of other documents does not matter.
             let own = state.queue.iter_mut().rev().take(LOOK_BACK).find(|queued| queued.address == self.address);
             match own.map(|queued| &mut queued.item) {
@@ -498,7 +501,7 @@ impl Lane {
 
     /// Queues a message that keeps its place.
     pub(crate) fn message(&self, body: Bytes) -> Result<(), Full> {
-        self.push(body.len(), 0, |state| {
+        self.push(weight(&body), 0, |state| {
             state.queue.push_back(Queued { address: self.address.clone(), item: Item::Message(body) });
         })
     }
@@ -507,9 +510,9 @@ impl Lane {
     pub(crate) fn state(&self, parts: impl Iterator<Item = Bytes>) -> Result<(), Full> {
         for (index, body) in parts.enumerate() {
             // The first part decides.
-            let len = if index == 0 { body.len() } else { 0 };
-            self.push(0, len, |state| {
-                state.state_bytes += body.len() - len;
+            let first = if index == 0 { weight(&body) } else { 0 };
+            self.push(0, first, |state| {
+                state.state_bytes += weight(&body) - first;
                 state.queue.push_back(Queued { address: self.address.clone(), item: Item::State(body) });
             })?;
         }
@@ -555,22 +558,27 @@ impl Lane {
         }
     }
 
-    fn push(&self, len: usize, state_len: usize, queue: impl FnOnce(&mut State)) -> Result<(), Full> {
-        let _step = tracing::trace_span!(target: "keystroke", "push", bytes = len + state_len).entered();
+    fn push(&self, weight: usize, state_weight: usize, queue: impl FnOnce(&mut State)) -> Result<(), Full> {
+        let _step = tracing::trace_span!(target: "keystroke", "push", weight = weight + state_weight).entered();
         let mut state = self.outbox.lock();
         if state.broken {
             // The connection's task is about to end; until then there is nobody to send to.
             return Ok(());
         }
-        let full = |waiting: usize, len: usize| len > 0 && waiting > 0 && waiting + len > self.outbox.max_bytes;
-        if full(state.bytes, len) || full(state.state_bytes, state_len) {
+        let full = |waiting: usize, more: usize| more > 0 && waiting > 0 && waiting + more > self.outbox.max_bytes;
+        if full(state.bytes, weight) || full(state.state_bytes, state_weight) {
             return Err(Full);
         }
-        state.bytes += len;
-        state.state_bytes += state_len;
+        state.bytes += weight;
+        state.state_bytes += state_weight;
         queue(&mut state);
         Ok(())
     }
+}
+
+/// What a body counts for while it waits: small ones are mostly what holds them.
+fn weight(body: &Bytes) -> usize {
+    body.len() + FRAME_OVERHEAD
 }
 
 impl Drop for Lane {

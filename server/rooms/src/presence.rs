@@ -10,7 +10,7 @@
 //! already, which ends the exchange.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use buildspaces_crdt::awareness::Entry;
@@ -23,6 +23,11 @@ pub const EXPIRY: Duration = Duration::from_secs(30);
 
 /// Most client ids of one connection; announcements beyond are ignored.
 const MAX_CLIENTS_PER_CONNECTION: usize = 16;
+
+/// Bytes of states of one connection, of one principal and of all; what would be more is ignored. Every newcomer is told all of it at once.
+const MAX_CONNECTION_BYTES: usize = 128 << 10;
+const MAX_PRINCIPAL_BYTES: usize = 512 << 10;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Clients that are gone and whose clocks are remembered. Past it the longest gone are forgotten: they are seen again when they
 /// renew their state, as everybody who was away longer than [`EXPIRY`].
@@ -49,20 +54,30 @@ struct Known {
 
 #[derive(Debug)]
 struct Gone {
-    client: u64,
     /// What others were told.
     clock: u32,
     at: Instant,
+}
+
+/// How much somebody has in here.
+#[derive(Clone, Copy, Default, Debug)]
+struct Share {
+    clients: usize,
+    bytes: usize,
 }
 
 /// The states of one document.
 #[derive(Debug, Default)]
 pub struct Presence {
     known: BTreeMap<u64, Known>,
-    /// Clients that went lately, with the clock others were told; in the order they went.
-    gone: VecDeque<Gone>,
-    /// Connections that have announced something.
-    begun: HashSet<ConnectionId>,
+    /// Of each connection that has announced something.
+    connections: HashMap<ConnectionId, Share>,
+    principals: HashMap<PrincipalId, Share>,
+    bytes: usize,
+    /// Clients that went lately, with the clock others were told.
+    gone: HashMap<u64, Gone>,
+    /// In the order they went. One that came back or went again since does not count.
+    went: VecDeque<(u64, Instant)>,
 }
 
 impl Presence {
@@ -78,7 +93,7 @@ impl Presence {
     ) -> Vec<Entry> {
         // A client that comes back begins by announcing itself under the clock it had, maybe before its old connection
         // is known to be dead. Later, the same words are an echo: clients repeat what they hear from others.
-        let first = self.begun.insert(from);
+        let first = self.connections.insert(from, self.connections.get(&from).copied().unwrap_or_default()).is_none();
         let mut accepted = Vec::with_capacity(entries.len());
         for mut entry in entries {
             let known = self.known.get(&entry.client);
@@ -97,29 +112,25 @@ impl Presence {
                         continue;
                     }
                 }
-                None => match self.gone.iter().rposition(|gone| gone.client == entry.client) {
-                    Some(at) if entry.clock > self.gone[at].clock || first => {
-                        let gone = self.gone.remove(at).expect("it was found there");
-                        entry.clock = entry.clock.max(next(gone.clock));
-                    }
+                None => match self.gone.get(&entry.client) {
+                    Some(gone) if entry.clock > gone.clock || first => entry.clock = entry.clock.max(next(gone.clock)),
                     // Somebody repeats what they heard before it went.
                     Some(_) => continue,
                     None => {}
                 },
             }
-            if known.is_none()
-                && self.known.values().filter(|known| known.owner == from).count() >= MAX_CLIENTS_PER_CONNECTION
-            {
-                continue;
-            }
             match &mut entry.state {
                 Some(state) => {
                     *state = said(state, principal, stamp).into_owned();
-                    let state = state.clone();
-                    let (clock, principal) = (entry.clock, principal.id.clone());
-                    self.known.insert(entry.client, Known { clock, state, owner: from, principal, renewed: now });
+                    if !self.has_room(from, &principal.id, entry.client, state.len()) {
+                        continue;
+                    }
+                    self.gone.remove(&entry.client);
+                    let (clock, state) = (entry.clock, state.clone());
+                    let known = Known { clock, state, owner: from, principal: principal.id.clone(), renewed: now };
+                    self.insert(entry.client, known);
                 }
-                None if self.known.remove(&entry.client).is_none() => continue,
+                None if self.take(entry.client).is_none() => continue,
                 None => self.remember(now, entry.client, entry.clock),
             }
             accepted.push(entry);
@@ -129,13 +140,16 @@ impl Presence {
 
     /// Forgets a connection's clients. Returns what others must be told.
     pub fn disconnect(&mut self, now: Instant, from: ConnectionId) -> Vec<Entry> {
-        self.begun.remove(&from);
-        self.remove(now, |known| known.owner == from)
+        let gone = self.remove(now, |known| known.owner == from);
+        self.connections.remove(&from);
+        gone
     }
 
     /// Forgets what was not renewed in time. Returns what others must be told.
     pub fn expire(&mut self, now: Instant) -> Vec<Entry> {
-        self.gone.retain(|gone| now.saturating_duration_since(gone.at) < EXPIRY);
+        while self.went.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) >= EXPIRY) {
+            self.forget_longest_gone();
+        }
         self.remove(now, |known| now.saturating_duration_since(known.renewed) >= EXPIRY)
     }
 
@@ -153,7 +167,7 @@ impl Presence {
         going
             .into_iter()
             .map(|(client, clock)| {
-                self.known.remove(&client);
+                self.take(client);
                 self.remember(now, client, clock);
                 Entry { client, clock, state: None }
             })
@@ -161,10 +175,67 @@ impl Presence {
     }
 
     fn remember(&mut self, at: Instant, client: u64, clock: u32) {
-        if self.gone.len() == MAX_GONE {
-            self.gone.pop_front();
+        if self.went.len() == MAX_GONE {
+            self.forget_longest_gone();
         }
-        self.gone.push_back(Gone { client, clock, at });
+        self.gone.insert(client, Gone { clock, at });
+        self.went.push_back((client, at));
+    }
+
+    fn forget_longest_gone(&mut self) {
+        let Some((client, at)) = self.went.pop_front() else { return };
+        if self.gone.get(&client).is_some_and(|gone| gone.at == at) {
+            self.gone.remove(&client);
+        }
+    }
+
+    /// Bytes of all states.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// May `client` have a state of so many bytes, as one of `from`?
+    fn has_room(&self, from: ConnectionId, principal: &PrincipalId, client: u64, bytes: usize) -> bool {
+        let known = self.known.get(&client);
+        let connection = self.connections.get(&from).copied().unwrap_or_default();
+        let before = |is_own: bool| known.filter(|_| is_own).map_or(0, |known| known.state.len());
+        let own = known.is_some_and(|known| known.owner == from);
+        let theirs = known.is_some_and(|known| known.principal == *principal);
+        let principal = self.principals.get(principal).copied().unwrap_or_default();
+        (own || connection.clients < MAX_CLIENTS_PER_CONNECTION)
+            && connection.bytes - before(own) + bytes <= MAX_CONNECTION_BYTES
+            && principal.bytes - before(theirs) + bytes <= MAX_PRINCIPAL_BYTES
+            && self.bytes - before(true) + bytes <= MAX_BYTES
+    }
+
+    fn insert(&mut self, client: u64, known: Known) {
+        self.take(client);
+        let bytes = known.state.len();
+        self.bytes += bytes;
+        let connection = self.connections.entry(known.owner).or_default();
+        let principal = self.principals.entry(known.principal.clone()).or_default();
+        for share in [connection, principal] {
+            *share = Share { clients: share.clients + 1, bytes: share.bytes + bytes };
+        }
+        self.known.insert(client, known);
+    }
+
+    fn take(&mut self, client: u64) -> Option<Known> {
+        let known = self.known.remove(&client)?;
+        let bytes = known.state.len();
+        self.bytes -= bytes;
+        let less = |share: &mut Share| *share = Share { clients: share.clients - 1, bytes: share.bytes - bytes };
+        // A connection is known as long as it lives, whether it has clients or not.
+        if let Some(connection) = self.connections.get_mut(&known.owner) {
+            less(connection);
+        }
+        if let Some(principal) = self.principals.get_mut(&known.principal) {
+            less(principal);
+            if principal.clients == 0 {
+                self.principals.remove(&known.principal);
+            }
+        }
+        Some(known)
     }
 }
 
@@ -326,6 +397,37 @@ mod tests {
         presence.announce(now, from, &ada, false, says(1, 1, "{}"));
         assert_eq!(presence.announce(now, from, &ada, false, says(1, 2, "null")).len(), 1);
         assert_eq!(presence.announce(now, from, &ada, false, says(1, 3, "{}")), says(1, 3, "{}"));
+    }
+
+    #[test]
+    fn nobody_fills_the_room_with_words() {
+        let (mut presence, now) = (Presence::default(), Instant::now());
+        let large = format!("{{\"x\":\"{}\"}}", "x".repeat(40 << 10));
+        let mut client = 0;
+        let mut fill = |presence: &mut Presence, who: &Principal, connections: usize| {
+            for _ in 0..connections {
+                let from = ConnectionId::new();
+                for _ in 0..MAX_CLIENTS_PER_CONNECTION {
+                    client += 1;
+                    presence.announce(now, from, who, false, says(client, 1, &large));
+                }
+            }
+        };
+        let eve = person("Eve");
+        fill(&mut presence, &eve, 100);
+        assert!(presence.bytes() <= MAX_PRINCIPAL_BYTES && presence.bytes() > MAX_PRINCIPAL_BYTES / 2);
+        // Others are seen all the same, and what is known may be renewed.
+        let ada = ConnectionId::new();
+        assert_eq!(presence.announce(now, ada, &person("Ada"), false, says(1 << 40, 1, "{}")).len(), 1);
+        assert_eq!(presence.announce(now, ada, &person("Ada"), false, says(1 << 40, 2, "{}")).len(), 1);
+        for who in 0..20 {
+            fill(&mut presence, &person(&format!("p{who}")), 20);
+        }
+        assert!(presence.bytes() <= MAX_BYTES);
+        for from in presence.connections.keys().copied().collect::<Vec<_>>() {
+            presence.disconnect(now, from);
+        }
+        assert_eq!((presence.bytes(), presence.principals.len(), presence.connections.len()), (0, 0, 0));
     }
 
     #[test]

@@ -378,7 +378,6 @@ impl Inner {
                 return;
             }
             freed += share.bytes();
-            metrics::counter!("buildspaces_documents_evicted_total").increment(1);
             share.ask_to_leave();
         }
     }

@@ -31,14 +31,18 @@ pub(crate) async fn insert(connection: &mut SqliteConnection, revocation: &Revoc
     Ok(())
 }
 
-/// Forgets what is over at `now` and returns the rest.
+/// How long what is over is kept: a clock that stands in the future for a while must not take back what was taken back.
+const KEPT_MILLIS: i64 = 400 * 24 * 3600 * 1000;
+
+/// What holds at `now`.
 pub(crate) async fn at(connection: &mut SqliteConnection, now: UnixMillis) -> Result<Vec<Revocation>, StoreError> {
     sqlx::query("DELETE FROM revocation WHERE expires <= ?")
-        .bind(now)
+        .bind(now.saturating_sub(KEPT_MILLIS))
         .execute(&mut *connection)
         .await
         .map_err(failed)?;
-    let rows = sqlx::query("SELECT kind, subject, room, reason, principal, at, expires FROM revocation")
+    let rows = sqlx::query("SELECT kind, subject, room, reason, principal, at, expires FROM revocation WHERE expires IS NULL OR expires > ?")
+        .bind(now)
         .fetch_all(connection)
         .await
         .map_err(failed)?;

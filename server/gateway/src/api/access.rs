@@ -20,6 +20,9 @@ use crate::schema::{Access, ErrorBody, Link, NewLink, NewRevocation, Person, Rev
 /// How long a revocation is remembered if it does not say.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The longest that one can be: no token lives as long.
+const MOST_REMEMBERED: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Longest life of a link, in seconds.
 const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 
@@ -124,7 +127,8 @@ pub(crate) async fn revoke(
     };
     authority.check(Capability::Manage)?;
     let now = unix_millis();
-    let expires = new.expires.unwrap_or(now.saturating_add(REMEMBERED.as_millis() as i64));
+    let after = |time: Duration| now.saturating_add(time.as_millis() as i64);
+    let expires = new.expires.unwrap_or(after(REMEMBERED)).min(after(MOST_REMEMBERED));
     if expires <= now {
         return Err(bad("expires must be a moment to come, in Unix milliseconds"));
     }

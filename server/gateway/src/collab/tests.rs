@@ -80,6 +80,24 @@ async fn a_document_that_may_not_be_opened_is_denied_and_may_be_asked_for_again(
 }
 
 #[tokio::test]
+async fn what_comes_behind_a_denied_token_is_dropped_and_holds_no_place() {
+    let f = Fixture::new();
+    let ada = f.session("Ada").await;
+    let mut socket = collab(&f).await;
+    send(&mut socket, token("open", &ada)).await;
+    assert_eq!(body(&mut socket, "open").await, hocuspocus::authenticated(true));
+    let name = format!("{}/tree:main", f.room(&ada).await);
+    send(&mut socket, token(&name, "forged")).await;
+    assert_eq!(body(&mut socket, &name).await[..2], [2, 1]);
+    // More than may wait for documents that are not open.
+    for _ in 0..5_000 {
+        send(&mut socket, to(&name, &protocol::sync_step_1(&[0]))).await;
+    }
+    send(&mut socket, token(&name, &ada)).await;
+    assert_eq!(body(&mut socket, &name).await, hocuspocus::authenticated(false));
+}
+
+#[tokio::test]
 async fn what_only_servers_may_send_and_what_is_too_much_resets_the_connection() {
     let f = Fixture::new();
     let mut socket = collab(&f).await;

@@ -2,23 +2,27 @@
 //!
 //! They are fetched when the first token comes and kept for a while. A token that names an unknown key has them fetched anew,
 //! but not more often than [`MIN_INTERVAL`], or whoever sends such tokens would have us pester that system. While it does not
-//! answer, the keys that are known go on to serve.
+//! answer, the keys that are known go on to serve. A fetch is a task of its own: whoever waits for it may go away, and must not take it along.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use axum::http::{Request, StatusCode};
+use buildspaces_kernel::tasks::Tasks;
 use bytes::Bytes;
 use jsonwebtoken::jwk::Jwk;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keys::Key;
 use super::tokens::Signed;
 use crate::http::{Client, Url};
 
-/// Keys are fetched anew when they are older: one that was withdrawn serves no longer than this.
+/// Keys are fetched anew when they are older: one that was withdrawn serves hardly longer than this.
 const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// So old, keys serve while others are fetched. With older ones one waits for that.
+const SERVES_MEANWHILE: Duration = Duration::from_secs(1200);
 
 /// What is fetched anew because a key is unknown, or because the last try failed, waits this long.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -37,12 +41,23 @@ const MAX_KEYS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Unavailable;
 
-pub(super) struct Jwks {
+/// Clones share the keys.
+#[derive(Clone)]
+pub(super) struct Jwks(Arc<Inner>);
+
+struct Inner {
     url: Url,
     client: Client,
+    tasks: Tasks,
     known: RwLock<Known>,
-    /// Held while fetching, so that all who wait share one try.
-    fetching: Mutex<Option<Instant>>,
+    fetching: Mutex<Fetching>,
+}
+
+#[derive(Default)]
+struct Fetching {
+    last_try: Option<Instant>,
+    /// Turns true when the last try has ended.
+    ended: Option<watch::Receiver<bool>>,
 }
 
 #[derive(Clone, Default)]
@@ -62,8 +77,8 @@ impl Known {
 }
 
 impl Jwks {
-    pub(super) fn new(url: Url, client: Client) -> Self {
-        Self { url, client, known: RwLock::default(), fetching: Mutex::default() }
+    pub(super) fn new(url: Url, client: Client, tasks: Tasks) -> Self {
+        Self(Arc::new(Inner { url, client, tasks, known: RwLock::default(), fetching: Mutex::default() }))
     }
 
     /// The keys that may have signed a token.
@@ -72,28 +87,50 @@ impl Jwks {
         if known.is_younger_than(MAX_AGE) && known.serves(signed) {
             return Ok(known.keys);
         }
-        let mut last_try = self.fetching.lock().await;
-        // Somebody else may have fetched them while we waited.
-        let known = self.known();
-        let fresh = known.is_younger_than(MAX_AGE) && known.serves(signed);
-        if !fresh && last_try.is_none_or(|at| at.elapsed() >= MIN_INTERVAL) {
-            *last_try = Some(Instant::now());
-            match self.fetch().await {
-                Ok(keys) => {
-                    let at = Some(Instant::now());
-                    *self.known.write().expect("no code panics while it holds the lock") = Known { keys, at };
-                }
-                Err(cause) => tracing::warn!(url = %self.url, cause, "the keys that check tokens were not fetched"),
-            }
+        let ended = self.fetch_soon();
+        if known.is_younger_than(SERVES_MEANWHILE) && known.serves(signed) {
+            return Ok(known.keys);
+        }
+        if let Some(mut ended) = ended {
+            // An error means that it has ended too.
+            let _ = ended.wait_for(|ended| *ended).await;
         }
         let known = self.known();
         if known.is_younger_than(MAX_STALE) { Ok(known.keys) } else { Err(Unavailable) }
     }
 
-    fn known(&self) -> Known {
-        self.known.read().expect("no code panics while it holds the lock").clone()
+    /// Begins to fetch, unless that is under way or was tried lately. What to wait for, if there is something.
+    fn fetch_soon(&self) -> Option<watch::Receiver<bool>> {
+        let mut fetching = self.0.fetching.lock().expect("no code panics while it holds the lock");
+        let under_way = fetching.ended.as_ref().filter(|ended| ended.has_changed().is_ok() && !*ended.borrow());
+        if let Some(ended) = under_way {
+            return Some(ended.clone());
+        }
+        if fetching.last_try.is_some_and(|at| at.elapsed() < MIN_INTERVAL) {
+            return None;
+        }
+        let (end, ended) = watch::channel(false);
+        *fetching = Fetching { last_try: Some(Instant::now()), ended: Some(ended.clone()) };
+        let this = self.clone();
+        self.0.tasks.spawn("fetch keys", async move {
+            match this.0.fetch().await {
+                Ok(keys) => {
+                    let at = Some(Instant::now());
+                    *this.0.known.write().expect("no code panics while it holds the lock") = Known { keys, at };
+                }
+                Err(cause) => tracing::warn!(url = %this.0.url, cause, "the keys that check tokens were not fetched"),
+            }
+            end.send_replace(true);
+        });
+        Some(ended)
     }
 
+    fn known(&self) -> Known {
+        self.0.known.read().expect("no code panics while it holds the lock").clone()
+    }
+}
+
+impl Inner {
     async fn fetch(&self) -> Result<Arc<[Key]>, String> {
         let request = Request::get("/").header("accept", "application/json").body(Bytes::new());
         let request = request.map_err(|error| error.to_string())?;

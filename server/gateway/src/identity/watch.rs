@@ -29,6 +29,9 @@ const LONGEST_NAP: Duration = Duration::from_secs(30);
 /// Revocations that are remembered at the same time. Past it the one that may be forgotten first is, with a warning.
 const MAX_REVOCATIONS: usize = 100_000;
 
+/// The same for those of one room.
+const MAX_OF_ROOM: usize = 2_000;
+
 /// Reads the wall clock.
 pub(crate) type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
@@ -186,7 +189,7 @@ impl Directory {
         if document.is_none() {
             let revoked = Revoked { reason: reason.clone(), expires: revocation.expires };
             state.revoked.insert((revocation.subject.clone(), revocation.room.clone()), revoked);
-            state.forget_above(MAX_REVOCATIONS, self.now());
+            state.forget_above((MAX_REVOCATIONS, MAX_OF_ROOM), revocation.room.as_deref(), self.now());
         }
         let concerned: Vec<usize> = state
             .slots
@@ -255,15 +258,29 @@ impl State {
         slot.waker.wake();
     }
 
-    fn forget_above(&mut self, most: usize, now: UnixMillis) {
-        if self.revoked.len() <= most {
+    /// Makes room for the newest, which is about `room`. A room's host may push out what was said of that room, and nobody what the
+    /// administrator said of all.
+    fn forget_above(&mut self, (most, most_of_room): (usize, usize), room: Option<&str>, now: UnixMillis) {
+        let of_room = |state: &Self| state.revoked.keys().filter(|(_, of)| of.as_deref() == room).count();
+        let is_too_much = room.is_some() && of_room(self) > most_of_room;
+        if self.revoked.len() <= most && !is_too_much {
             return;
         }
         self.revoked.retain(|_, revoked| revoked.expires.is_none_or(|at| at > now));
+        while room.is_some() && of_room(self) > most_of_room {
+            self.forget_first(|of| of == room);
+        }
         while self.revoked.len() > most {
-            let first = self.revoked.iter().min_by_key(|(_, revoked)| revoked.expires.unwrap_or(NEVER));
-            let Some(key) = first.map(|(key, _)| key.clone()) else { return };
-            tracing::warn!(most, "too many revocations: one is forgotten before its time");
+            let has_rooms = self.revoked.keys().any(|(_, of)| of.is_some());
+            self.forget_first(|of| of.is_some() == has_rooms);
+        }
+    }
+
+    fn forget_first(&mut self, which: impl Fn(Option<&str>) -> bool) {
+        let those = self.revoked.iter().filter(|((_, of), _)| which(of.as_deref()));
+        let first = those.min_by_key(|(_, revoked)| revoked.expires.unwrap_or(NEVER)).map(|(key, _)| key.clone());
+        if let Some(key) = first {
+            tracing::warn!("too many revocations: one is forgotten before its time");
             self.revoked.remove(&key);
         }
     }

@@ -58,8 +58,15 @@ pub(super) struct Webhook {
     key: Option<hmac::Key>,
     client: Client,
     questions: Semaphore,
-    remembered: Mutex<HashMap<u64, (Instant, Grant)>>,
+    remembered: Mutex<Remembered>,
     hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Remembered {
+    answers: HashMap<u64, (Instant, Grant)>,
+    /// Counts how often everything was forgotten: an answer that was on its way then is not remembered.
+    generation: u64,
 }
 
 #[derive(Serialize)]
@@ -105,23 +112,29 @@ impl Webhook {
         }
         let question = Question { token, document: document.map(DocumentName::as_str), origin };
         let key = self.hasher.hash_one((question.token, question.document, question.origin));
-        if let Some((at, grant)) = self.lock().get(&key)
-            && at.elapsed() < self.config.remember
-        {
-            return Ok(grant.clone());
-        }
+        let generation = {
+            let remembered = self.lock();
+            if let Some((at, grant)) = remembered.answers.get(&key)
+                && at.elapsed() < self.config.remember
+            {
+                return Ok(grant.clone());
+            }
+            remembered.generation
+        };
         let Ok(Ok(_permit)) = timeout(self.config.timeout, self.questions.acquire()).await else {
             return Err(Refusal::unavailable("too many questions wait for the auth webhook"));
         };
         let answer = self.post(&question).await.map_err(Refusal::unavailable)?;
         let grant = answer.grant(token)?;
-        self.remember(key, &grant);
+        self.remember(generation, key, &grant);
         Ok(grant)
     }
 
     /// Nothing is remembered any more; the next question is asked.
     pub(super) fn forget(&self) {
-        self.lock().clear();
+        let mut remembered = self.lock();
+        remembered.answers.clear();
+        remembered.generation += 1;
     }
 
     async fn post(&self, question: &Question<'_>) -> Result<Answer, String> {
@@ -141,21 +154,22 @@ impl Webhook {
         }
     }
 
-    fn remember(&self, key: u64, grant: &Grant) {
-        if self.config.remember.is_zero() {
+    fn remember(&self, generation: u64, key: u64, grant: &Grant) {
+        let mut remembered = self.lock();
+        if self.config.remember.is_zero() || remembered.generation != generation {
             return;
         }
-        let mut remembered = self.lock();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, (at, _)| at.elapsed() < self.config.remember);
-            if remembered.len() >= MAX_REMEMBERED {
-                remembered.clear();
+        let answers = &mut remembered.answers;
+        if answers.len() >= MAX_REMEMBERED {
+            answers.retain(|_, (at, _)| at.elapsed() < self.config.remember);
+            if answers.len() >= MAX_REMEMBERED {
+                answers.clear();
             }
         }
-        remembered.insert(key, (Instant::now(), grant.clone()));
+        answers.insert(key, (Instant::now(), grant.clone()));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (Instant, Grant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Remembered> {
         self.remembered.lock().expect("no code panics while it holds the lock")
     }
 }

@@ -368,13 +368,59 @@ fn a_large_document_is_read_for_one_client_only_so_often() {
     let late = f.turn([]);
     assert!(matches!(&late[..], [Effect::SendState { to, .. }] if *to == viewer), "{late:?}");
     assert_eq!(f.document.wake_at(), None);
-    // Answering our SyncStep1 reads the document too.
+    // Answering our SyncStep1 reads the document too, but everybody does so once.
     let refused =
         |effects: Vec<Effect>| effects == [Effect::Send { to: viewer, frame: hocuspocus::sync_status(false) }];
     let has = Bytes::from(replica.state());
+    assert!(!refused(f.receive(viewer, Message::SyncStep2(has.clone()))));
     assert!(refused(f.receive(viewer, Message::SyncStep2(has.clone()))));
     f.now += Duration::from_secs(1);
     assert!(!refused(f.receive(viewer, Message::SyncStep2(has))));
+}
+
+#[test]
+fn a_full_document_does_not_grow_by_deleting_what_is_gone_already() {
+    let mut f = Fixture::new(Access::Shared);
+    f.document = f.document.with_limit(100_000);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, &"x".repeat(60_000))));
+    let root = replica.doc().get_or_insert_text("text");
+    let deletion = replica.edit(|txn| root.remove_range(txn, 0, 60_000)).expect("changed");
+    f.receive(ada, Message::Update(deletion.into()));
+    let mut taken = 0;
+    for _ in 0..20 {
+        let text = "y".repeat(15_000);
+        // Each names all that was deleted before as deleted.
+        let state = {
+            typed(&mut replica, &text);
+            Bytes::from(replica.state())
+        };
+        let effects = f.receive(ada, Message::Update(state));
+        if names(&effects).contains(&"close") {
+            break;
+        }
+        taken += 15_000;
+    }
+    assert!(taken <= 125_000, "{taken}");
+}
+
+#[test]
+fn of_questions_whether_all_is_saved_one_waits_at_a_time() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join_as("ada", Role::Editor, Dialect::YSweet);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, "a")));
+    for at in 0..100u8 {
+        assert_eq!(f.receive(ada, Message::SaveStatus(Bytes::copy_from_slice(&[at]))), []);
+    }
+    assert_eq!(f.document.waiting.len(), 1);
+    let told = f.run(Input::Durable { seq: 1 });
+    assert_eq!(told, [Effect::Send { to: ada, frame: protocol::save_status(&[99]) }]);
+    f.receive(ada, Message::Update(typed(&mut replica, "b")));
+    f.receive(ada, Message::SaveStatus(Bytes::from_static(&[1])));
+    f.run(Input::Disconnected { peer: ada });
+    assert_eq!(f.document.waiting.len(), 0);
 }
 
 #[test]

@@ -144,6 +144,16 @@ fn of_presence_only_the_latest_waits() {
 }
 
 #[test]
+fn small_frames_weigh_what_holds_them() {
+    let (lane, inbox) = lane();
+    inbox.set_room(Some(0));
+    let taken = (0..wire::MAX_BYTES).take_while(|_| lane.message(frame("abc")).is_ok()).count();
+    assert!(taken <= wire::MAX_BYTES / FRAME_OVERHEAD + 1, "{taken}");
+    lane.outbox.abandon();
+    assert_eq!(lane.outbox.lock().bytes, 0);
+}
+
+#[test]
 fn a_bound_holds_and_one_large_frame_passes() {
     let (lane, inbox) = lane();
     inbox.set_room(Some(0));

@@ -39,7 +39,7 @@ impl Publisher {
 
     fn jwks(&self) -> Jwks {
         crate::identity::crypto::install();
-        Jwks::new(self.url.clone(), Client::new(Reach::All))
+        Jwks::new(self.url.clone(), Client::new(Reach::All), Tasks::new())
     }
 
     fn answer(&self, status: StatusCode, body: &str) {
@@ -88,7 +88,7 @@ async fn an_unknown_key_is_looked_for_but_not_at_every_token() {
     }
     assert_eq!(publisher.asked(), 1);
     // After a while it may have been published.
-    *jwks.fetching.lock().await = None;
+    jwks.0.fetching.lock().expect("lock").last_try = None;
     publisher.answer(StatusCode::OK, &JWKS.replace("rsa-1", "rsa-2"));
     let keys = jwks.keys(&signed("rsa-2")).await.expect("keys");
     assert!(keys.iter().any(|key| key.id.as_deref() == Some("rsa-2")));
@@ -101,15 +101,25 @@ async fn known_keys_serve_while_they_cannot_be_fetched() {
     let jwks = publisher.jwks();
     publisher.answer(StatusCode::INTERNAL_SERVER_ERROR, "");
     assert!(jwks.keys(&signed("rsa-1")).await.is_err());
-    *jwks.fetching.lock().await = None;
+    jwks.0.fetching.lock().expect("lock").last_try = None;
     publisher.answer(StatusCode::OK, JWKS);
     assert!(jwks.keys(&signed("rsa-1")).await.is_ok());
     for (status, body) in
         [(StatusCode::OK, "x".repeat(MAX_BYTES + 1)), (StatusCode::FOUND, String::new()), (StatusCode::OK, "{}".into())]
     {
         publisher.answer(status, &body);
-        *jwks.fetching.lock().await = None;
+        jwks.0.fetching.lock().expect("lock").last_try = None;
         assert_eq!(jwks.keys(&signed("unknown")).await.expect("the known ones").len(), 2);
     }
     assert_eq!(publisher.asked(), 5);
+}
+
+#[tokio::test]
+async fn who_goes_away_while_keys_are_fetched_takes_nothing_along() {
+    let publisher = Publisher::start().await;
+    let jwks = publisher.jwks();
+    let token = signed("rsa-1");
+    assert!(futures_util::FutureExt::now_or_never(jwks.keys(&token)).is_none(), "it is dropped while it waits");
+    assert_eq!(jwks.keys(&token).await.expect("keys").len(), 2);
+    assert_eq!(publisher.asked(), 1);
 }

@@ -172,10 +172,22 @@ fn revocations_are_bounded() {
         let revoked = Revoked { reason: "".into(), expires: Some(START + id) };
         state.revoked.insert((user(&format!("u{id}")), None), revoked);
     }
-    state.forget_above(4, START + 3);
-    let mut left: Vec<UnixMillis> = state.revoked.values().filter_map(|revoked| revoked.expires).collect();
-    left.sort_unstable();
-    assert_eq!(left, [START + 6, START + 7, START + 8, START + 9]);
+    state.forget_above((4, 2), None, START + 3);
+    let left = |state: &State| {
+        let mut left: Vec<UnixMillis> = state.revoked.values().filter_map(|revoked| revoked.expires).collect();
+        left.sort_unstable();
+        left.iter().map(|at| at - START).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&state), [6, 7, 8, 9]);
+    // A room's host pushes out their own, and nothing that holds everywhere.
+    for id in 100..105 {
+        let revoked = Revoked { reason: "".into(), expires: Some(START + id) };
+        state.revoked.insert((user(&format!("u{id}")), Some("room".to_owned())), revoked);
+        state.forget_above((6, 2), Some("room"), START + 3);
+    }
+    assert_eq!(left(&state), [6, 7, 8, 9, 103, 104]);
+    state.forget_above((4, 2), None, START + 3);
+    assert_eq!(left(&state), [6, 7, 8, 9]);
 }
 
 #[test]
