@@ -23,6 +23,8 @@ pub struct Run {
     pub label: &'static str,
     pub scenario: Scenario,
     pub servers: Vec<Kind>,
+    /// How often; the servers take turns, and what counts is the median. What happens once, within a moment, is seldom twice the same.
+    pub times: usize,
 }
 
 /// In the order they are measured: ours beside the relay first, so that what is compared is close in time.
@@ -39,7 +41,8 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
     let in_memory = || all().into_iter().filter(|kind| full || *kind != HocuspocusSqlite).collect::<Vec<_>>();
     let with_documents = || all().into_iter().filter(|kind| *kind != Relay).collect::<Vec<_>>();
     let persisting = || vec![Ours, YSweet, HocuspocusSqlite];
-    let run = |label, scenario, servers| Run { label, scenario, servers };
+    let run = |label, scenario, servers| Run { label, scenario, servers, times: 1 };
+    let thrice = |label, scenario, servers| Run { label, scenario, servers, times: 3 };
     let defaults = steady::Steady::default;
     let mut runs = vec![
         run("steady", Scenario::Steady(defaults()), all()),
@@ -55,12 +58,17 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
         ),
         run("burst-one", Scenario::Burst(burst::Burst::default()), in_memory()),
         run("burst-all", Scenario::Burst(burst::Burst { all: true, ..Default::default() }), in_memory()),
-        run("idle", Scenario::Idle(idle::Idle::default()), all()),
-        run("documents", Scenario::Documents(documents::Documents::default()), vec![Relay, Ours]),
+        thrice("idle", Scenario::Idle(idle::Idle::default()), all()),
+        // What has not come back by then comes back with the next use, or never.
+        run(
+            "documents",
+            Scenario::Documents(documents::Documents { patience: 20.0, ..Default::default() }),
+            vec![Relay, Ours],
+        ),
         run("cold", Scenario::Cold(cold::Cold { trace, ..Default::default() }), persisting()),
         run("join-20", Scenario::Join(join::Join { megabytes: 20.0, ..Default::default() }), vec![Ours]),
-        run("reconnect", Scenario::Reconnect(reconnect::Reconnect::default()), in_memory()),
-        run("acks", Scenario::Acks(acks::Acks { rate: 210.0, ..Default::default() }), vec![Ours, HocuspocusSqlite]),
+        thrice("reconnect", Scenario::Reconnect(reconnect::Reconnect::default()), in_memory()),
+        thrice("acks", Scenario::Acks(acks::Acks { rate: 210.0, ..Default::default() }), vec![Ours, HocuspocusSqlite]),
         run("presence", Scenario::Presence(presence::Presence::default()), in_memory()),
         run("kill", Scenario::Kill(kill::Kill::default()), persisting()),
     ];

@@ -173,7 +173,7 @@ async fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
                 [] => &[Kind::Ours][..],
                 some => some,
             };
-            bench.measure(scenario.name(), &scenario, servers).await.map(drop)
+            bench.measure(scenario.name(), &scenario, servers, 1).await.map(drop)
         }
         Command::Bench { set, trace, page } => {
             let start = std::time::Instant::now();
@@ -182,7 +182,7 @@ async fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
                 let wanted = |kind: &Kind| bench.common.server.is_empty() || bench.common.server.contains(kind);
                 let servers: Vec<_> = run.servers.into_iter().filter(wanted).collect();
                 report::note(&format!("{} ({} s so far)", run.label, start.elapsed().as_secs()));
-                lines.extend(bench.measure(run.label, &run.scenario, &servers).await?);
+                lines.extend(bench.measure(run.label, &run.scenario, &servers, run.times).await?);
             }
             show(&lines, page.as_deref())
         }
@@ -198,9 +198,15 @@ struct Bench {
 
 impl Bench {
     /// Measures a scenario on each server in turn.
-    async fn measure(&self, label: &str, scenario: &Scenario, servers: &[Kind]) -> anyhow::Result<Vec<Value>> {
+    async fn measure(
+        &self,
+        label: &str,
+        scenario: &Scenario,
+        servers: &[Kind],
+        times: usize,
+    ) -> anyhow::Result<Vec<Value>> {
         let mut lines = Vec::new();
-        for _ in 0..self.common.repeat {
+        for _ in 0..self.common.repeat * times {
             for kind in servers {
                 let result = self.measure_one(*kind, scenario).await;
                 let version = self.programs.version(*kind);
