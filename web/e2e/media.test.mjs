@@ -335,3 +335,37 @@ scenario('a camera that nobody looks at is not encoded', async (stage) => {
   await until('a large picture', async () => (await arrived(bob)).widths.some((width) => width >= 640));
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
+
+scenario('keys mute and let one talk, and a device can be changed meanwhile', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada, { microphone: true });
+  await joinCall(bob);
+  const speaks = (on) =>
+    until(
+      `her microphone to be ${on ? 'on' : 'off'}`,
+      async () => (await ada.get('control-microphone').getAttribute('aria-pressed')) === String(on),
+    );
+  const { keyboard } = ada.page;
+  await keyboard.press('Control+Shift+KeyM');
+  await speaks(false);
+  await ada.page.evaluate(() => document.activeElement?.blur());
+  await keyboard.down('Space');
+  await speaks(true);
+  await keyboard.up('Space');
+  await speaks(false);
+  // In a text it is a space, and the other keys go on to do what they do.
+  await ada.open('README.md');
+  await ada.type('README.md', 'held down');
+  await ada.seesText('README.md', 'held down');
+  assert.equal(await ada.get('control-microphone').getAttribute('aria-pressed'), 'false');
+  await keyboard.press('Control+Shift+KeyM');
+  await speaks(true);
+  await ada.get('control-devices').click();
+  const microphones = ada.get('device-choices').locator('select').first();
+  const [, other] = await microphones.locator('option').evaluateAll((all) => all.map(({ value }) => value));
+  await microphones.selectOption(other);
+  await until('the other microphone to be in use', async () => (await microphones.inputValue()) === other);
+  await keyboard.press('Escape');
+  await more(bob, 'packets', 20);
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});

@@ -265,3 +265,21 @@ it('sends no more of its pictures than others show, also after it joined anew', 
   await hears({ type: 'ended', again: true });
   expect(call.held.get().paused.size).toBe(0);
 });
+
+it('goes on with another device, muted as it was', async () => {
+  const before = new FakeTrack();
+  start({ microphone: before });
+  await joined();
+  await call.setMicrophone(false);
+  void call.switchTo('microphone', 'headset');
+  const next = new FakeTrack();
+  prompts.at(-1)?.answer(next);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([before.isStopped, next.isStopped, next.enabled]).toEqual([true, false, false]);
+  expect(call.local.get().microphone).toBe(next);
+  expect(FakeConnection.all.at(-1)?.replaced.at(-1)).toBe(next);
+  // What is chosen while nothing is on counts when it is turned on.
+  void call.switchTo('camera', 'webcam');
+  await vi.advanceTimersByTimeAsync(0);
+  expect(call.local.get().camera).toBeNull();
+});

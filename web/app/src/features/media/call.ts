@@ -38,6 +38,15 @@ export interface Devices {
   camera: string | null;
 }
 
+/** What this page has on, muted or not. */
+interface Local {
+  microphone: MediaStreamTrack | null;
+  camera: MediaStreamTrack | null;
+  screen: MediaStreamTrack | null;
+}
+
+const NOTHING_LOCAL: Local = { microphone: null, camera: null, screen: null };
+
 const OUT: CallState = {
   phase: 'out',
   me: null,
@@ -66,12 +75,8 @@ export class Call {
   readonly remote = new Store<ReadonlyMap<string, MediaStreamTrack>>(new Map());
   readonly held = new Store<Held>(NOTHING_HELD);
   /** What this page shows of itself. */
-  readonly local = new Store<{ camera: MediaStreamTrack | null; screen: MediaStreamTrack | null }>({
-    camera: null,
-    screen: null,
-  });
+  readonly local = new Store<Local>(NOTHING_LOCAL);
   private devices: Devices = { microphone: null, camera: null };
-  private microphone: MediaStreamTrack | null = null;
   private resume: string | null = null;
   private publisher: RTCPeerConnection | null = null;
   private senders: Partial<Record<Source, RTCRtpSender>> = {};
@@ -116,8 +121,7 @@ export class Call {
   }): void {
     if (this.state.get().phase !== 'out') return;
     this.devices = start.devices;
-    this.microphone = start.microphone;
-    this.keep({ camera: start.camera });
+    this.keep({ microphone: start.microphone, camera: start.camera });
     this.watch('microphone', start.microphone);
     this.watch('camera', start.camera);
     this.patch({
@@ -138,10 +142,10 @@ export class Call {
   async setMicrophone(on: boolean): Promise<void> {
     this.patch({ problem: null, asked: null });
     if (on && !this.microphone) {
-      const audio = { ...exactly(this.devices.microphone), echoCancellation: true, noiseSuppression: true };
+      const audio = audioWish(this.devices.microphone);
       const track = await this.request('microphone', () => navigator.mediaDevices.getUserMedia({ audio }));
       if (!track) return;
-      this.microphone = track;
+      this.keep({ microphone: track });
       await this.send('microphone', track);
     }
     if (!this.microphone) return;
@@ -156,6 +160,24 @@ export class Call {
     await this.setPicture('camera', on, () =>
       navigator.mediaDevices.getUserMedia({ video: cameraWish(this.devices.camera) }),
     );
+  }
+
+  /** From now on another device. What is on goes on with it. */
+  async switchTo(source: 'microphone' | 'camera', id: string): Promise<void> {
+    this.devices = { ...this.devices, [source]: id };
+    this.patch({ problem: null });
+    const before = this.local.get()[source];
+    if (!before) return;
+    const wish = source === 'microphone' ? { audio: audioWish(id) } : { video: cameraWish(id) };
+    const track = await this.request(source, () => navigator.mediaDevices.getUserMedia(wish));
+    if (!track) return;
+    // Muted meanwhile, or turned off.
+    const now = this.local.get()[source];
+    if (now !== before) return track.stop();
+    track.enabled = before.enabled;
+    this.keep({ [source]: track });
+    await this.send(source, track);
+    before.stop();
   }
 
   async setScreen(on: boolean): Promise<void> {
@@ -332,7 +354,7 @@ export class Call {
   private async lost(source: Source, track: MediaStreamTrack): Promise<void> {
     if (source === 'microphone') {
       if (this.microphone !== track) return;
-      this.microphone = null;
+      this.keep({ microphone: null });
       this.patch({ microphone: 'off', problem: 'The microphone is gone. Unmute to use another one.' });
       this.tell('microphone');
       await this.send('microphone', null);
@@ -459,12 +481,11 @@ export class Call {
     this.requests = new Set();
     this.disconnect();
     this.forget();
-    this.microphone?.stop();
-    this.microphone = null;
-    const { camera, screen } = this.local.get();
+    const { microphone, camera, screen } = this.local.get();
+    microphone?.stop();
     camera?.stop();
     screen?.stop();
-    this.local.set({ camera: null, screen: null });
+    this.local.set(NOTHING_LOCAL);
     this.state.set({ ...OUT, problem: this.state.get().problem });
   }
 
@@ -506,7 +527,11 @@ export class Call {
     this.link.say({ type: 'set', source, state });
   }
 
-  private keep(part: { camera?: MediaStreamTrack | null; screen?: MediaStreamTrack | null }): void {
+  private get microphone(): MediaStreamTrack | null {
+    return this.local.get().microphone;
+  }
+
+  private keep(part: Partial<Local>): void {
     this.local.set({ ...this.local.get(), ...part });
   }
 
@@ -522,6 +547,10 @@ export class Call {
 
 function exactly(device: string | null): MediaTrackConstraints {
   return device === null ? {} : { deviceId: { exact: device } };
+}
+
+export function audioWish(device: string | null): MediaTrackConstraints {
+  return { ...exactly(device), echoCancellation: true, noiseSuppression: true };
 }
 
 export function cameraWish(device: string | null): MediaTrackConstraints {

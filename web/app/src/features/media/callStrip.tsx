@@ -5,6 +5,7 @@ import {
   MonitorUp,
   MonitorX,
   PhoneOff,
+  Settings2,
   SignalLow,
   TriangleAlert,
   Video,
@@ -18,6 +19,8 @@ import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
 import type { Call } from './call';
+import { DevicesDialog } from './devices';
+import { useKeys } from './keys';
 import { heldWords, type Source, tiles, wants } from './mediaModel';
 import { Stage } from './stage';
 import { TileView } from './tileView';
@@ -31,6 +34,7 @@ export default function CallStrip() {
   const link = useStore(media.state);
   const [staged, setStaged] = useState<string | null>(null);
   const hidden = useHidden();
+  useKeys(call);
   const all = tiles(participants, state.me);
   const onStage = all.find((tile) => tile.key === staged) ?? null;
 
@@ -147,12 +151,15 @@ function Controls() {
   const mayShow = useMay('publish_video');
   const mayShare = useMay('share_screen');
   const speaking = microphone === 'on';
+  const [choosing, setChoosing] = useState(false);
   return (
     <div className="call-controls" role="toolbar" aria-label="Call controls">
       {maySpeak && (
         <Control
           id="microphone"
           label={speaking ? 'Mute' : 'Unmute'}
+          hint={speaking ? 'Mute (Ctrl+Shift+M)' : 'Unmute (Ctrl+Shift+M, or hold Space to talk)'}
+          keys="Control+Shift+M"
           on={speaking}
           onPress={() => void call.setMicrophone(!speaking)}
         >
@@ -180,6 +187,12 @@ function Controls() {
           {screen ? <MonitorX size={16} /> : <MonitorUp size={16} />}
         </Control>
       )}
+      {(maySpeak || mayShow) && (
+        <Control id="devices" label="Devices" on={false} quiet onPress={() => setChoosing(true)}>
+          <Settings2 size={16} />
+        </Control>
+      )}
+      {choosing && <DevicesDialog onClose={() => setChoosing(false)} />}
       <Tip text="Leave the call">
         <button
           type="button"
@@ -199,6 +212,9 @@ function Controls() {
 function Control(props: {
   id: string;
   label: string;
+  /** The label with its keys. */
+  hint?: string;
+  keys?: string;
   on: boolean;
   /** Off is how it usually is: not shown as something that is missing. */
   quiet?: boolean;
@@ -206,10 +222,11 @@ function Control(props: {
   children: React.ReactNode;
 }) {
   return (
-    <Tip text={props.label}>
+    <Tip text={props.hint ?? props.label}>
       <button
         type="button"
         className="call-control"
+        aria-keyshortcuts={props.keys}
         data-testid={`control-${props.id}`}
         data-off={(!props.on && !props.quiet) || undefined}
         data-on={(props.on && props.quiet) || undefined}

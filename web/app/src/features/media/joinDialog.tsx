@@ -9,7 +9,8 @@ import { Dialog } from '../../ui/dialog';
 import { useStore } from '../../ui/store';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
-import { cameraWish } from './call';
+import { audioWish, cameraWish } from './call';
+import { DeviceSelect } from './devices';
 import { LevelMeter } from './levelMeter';
 import { deviceWords } from './mediaModel';
 import { VideoView } from './videoView';
@@ -52,8 +53,7 @@ export function JoinDialog(props: { onClose: () => void }) {
   const ask = async (kind: Kind, device: string | null) => {
     setProblem(null);
     try {
-      const audio = { ...(device ? { deviceId: { exact: device } } : {}), echoCancellation: true };
-      const wish = kind === 'microphone' ? { audio } : { video: cameraWish(device) };
+      const wish = kind === 'microphone' ? { audio: audioWish(device) } : { video: cameraWish(device) };
       const stream = await navigator.mediaDevices.getUserMedia(wish);
       const track = stream.getTracks()[0] ?? null;
       if (!open.current) return track?.stop();
@@ -176,33 +176,6 @@ export function JoinDialog(props: { onClose: () => void }) {
         {maySpeak && !microphone && ' You join muted and can unmute at any time.'}
       </p>
     </Dialog>
-  );
-}
-
-function DeviceSelect(props: {
-  label: string;
-  kind: MediaDeviceKind;
-  devices: MediaDeviceInfo[];
-  track: MediaStreamTrack;
-  onChoose: (id: string) => void;
-}) {
-  const devices = props.devices.filter((device) => device.kind === props.kind);
-  if (devices.length < 2) return null;
-  return (
-    <label className="field">
-      <span>{props.label}</span>
-      <select
-        className="input"
-        value={props.track.getSettings().deviceId ?? ''}
-        onChange={(event) => props.onChoose(event.target.value)}
-      >
-        {devices.map((device) => (
-          <option key={device.deviceId} value={device.deviceId}>
-            {device.label || props.label}
-          </option>
-        ))}
-      </select>
-    </label>
   );
 }
 

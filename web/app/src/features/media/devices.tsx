@@ -1,0 +1,102 @@
+/** Which microphone and camera, during a call. What is on goes on with the other device. */
+import { useEffect, useState } from 'react';
+import { Dialog } from '../../ui/dialog';
+import { useStore } from '../../ui/store';
+import { useRoom } from '../room/roomContext';
+import { LevelMeter } from './levelMeter';
+import { VideoView } from './videoView';
+
+export function DevicesDialog(props: { onClose: () => void }) {
+  const { call } = useRoom().session;
+  const { problem } = useStore(call.state);
+  const { microphone, camera } = useStore(call.local);
+  const devices = useDevices();
+  const choices = devices.filter(({ kind }) => kind === 'audioinput' || kind === 'videoinput');
+  return (
+    <Dialog
+      title="Devices"
+      onClose={props.onClose}
+      actions={
+        <button type="button" className="button" data-kind="primary" onClick={props.onClose}>
+          Done
+        </button>
+      }
+    >
+      {camera && (
+        <div className="join-preview" data-testid="device-preview">
+          <VideoView track={camera} mirrored />
+        </div>
+      )}
+      {microphone && <LevelMeter track={microphone} />}
+      {problem && (
+        <p className="notice join-problem" role="alert">
+          {problem}
+        </p>
+      )}
+      <div className="join-devices" data-testid="device-choices">
+        <DeviceSelect
+          label="Microphone"
+          kind="audioinput"
+          devices={devices}
+          track={microphone}
+          onChoose={(id) => void call.switchTo('microphone', id)}
+        />
+        <DeviceSelect
+          label="Camera"
+          kind="videoinput"
+          devices={devices}
+          track={camera}
+          onChoose={(id) => void call.switchTo('camera', id)}
+        />
+      </div>
+      <p className="join-words">
+        {microphone || camera
+          ? choices.length > 2
+            ? 'Others hear and see the change at once.'
+            : 'There is no other microphone or camera on this machine.'
+          : 'Turn on the microphone or the camera first: the browser names devices only then.'}
+      </p>
+    </Dialog>
+  );
+}
+
+/** Those that this machine has, as they come and go. Their names are told only to pages that may use one. */
+function useDevices(): MediaDeviceInfo[] {
+  const [devices, setDevices] = useState<MediaDeviceInfo[]>([]);
+  useEffect(() => {
+    const { mediaDevices } = navigator;
+    const look = () => void mediaDevices?.enumerateDevices().then(setDevices, () => undefined);
+    look();
+    mediaDevices?.addEventListener('devicechange', look);
+    return () => mediaDevices?.removeEventListener('devicechange', look);
+  }, []);
+  return devices;
+}
+
+/** Nothing where there is no choice. */
+export function DeviceSelect(props: {
+  label: string;
+  kind: MediaDeviceKind;
+  devices: MediaDeviceInfo[];
+  track: MediaStreamTrack | null;
+  onChoose: (id: string) => void;
+}) {
+  const devices = props.devices.filter((device) => device.kind === props.kind);
+  if (devices.length < 2 || !props.track) return null;
+  return (
+    <label className="field">
+      <span>{props.label}</span>
+      <select
+        className="input"
+        value={props.track.getSettings().deviceId ?? ''}
+        onChange={(event) => props.onChoose(event.target.value)}
+      >
+        {devices.map((device) => (
+          <option key={device.deviceId} value={device.deviceId}>
+            {device.label || props.label}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

@@ -1,0 +1,47 @@
+/** The keys of a call: Ctrl+Shift+M mutes and unmutes from anywhere, and Space is held to talk where nobody types. */
+import { useEffect } from 'react';
+import type { Call } from './call';
+
+/** Where Space has a meaning of its own. */
+const BUSY =
+  'input, textarea, select, button, a, summary, [contenteditable], [tabindex]:not(body), .monaco-editor, .terminal-screen, [role="dialog"]';
+
+export function useKeys(call: Call): void {
+  useEffect(() => {
+    let isTalking = false;
+    const isOn = () => call.state.get().microphone === 'on';
+    const onDown = (event: KeyboardEvent) => {
+      if (event.code === 'KeyM' && (event.ctrlKey || event.metaKey) && event.shiftKey) {
+        event.preventDefault();
+        if (!event.repeat) void call.setMicrophone(!isOn());
+        return;
+      }
+      if (event.code !== 'Space' || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target instanceof Element && event.target.closest(BUSY)) return;
+      const { microphone } = call.state.get();
+      if (isTalking) event.preventDefault();
+      // The first time the browser asks for the microphone, which nobody answers with a key held down.
+      if (microphone !== 'muted' || event.repeat) return;
+      event.preventDefault();
+      isTalking = true;
+      void call.setMicrophone(true);
+    };
+    const stop = () => {
+      if (!isTalking) return;
+      isTalking = false;
+      if (isOn()) void call.setMicrophone(false);
+    };
+    const onUp = (event: KeyboardEvent) => {
+      if (event.code === 'Space') stop();
+    };
+    window.addEventListener('keydown', onDown, true);
+    window.addEventListener('keyup', onUp, true);
+    window.addEventListener('blur', stop);
+    return () => {
+      stop();
+      window.removeEventListener('keydown', onDown, true);
+      window.removeEventListener('keyup', onUp, true);
+      window.removeEventListener('blur', stop);
+    };
+  }, [call]);
+}
