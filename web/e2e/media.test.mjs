@@ -362,6 +362,7 @@ scenario('keys mute and let one talk, and a device can be changed meanwhile', as
   await speaks(true);
   await ada.get('control-devices').click();
   const microphones = ada.get('device-choices').locator('select').first();
+  await microphones.locator('option').nth(1).waitFor({ state: 'attached' });
   const [, other] = await microphones.locator('option').evaluateAll((all) => all.map(({ value }) => value));
   await microphones.selectOption(other);
   await until('the other microphone to be in use', async () => (await microphones.inputValue()) === other);
