@@ -161,6 +161,17 @@ impl Replica {
         self.take(update, Source::Foreign)
     }
 
+    /// As [`Replica::apply_foreign`], for what brings a whole document or a part of its log that was merged. It may be of as many clients as a
+    /// document, which takes as much stack as loading one.
+    pub fn apply_whole(&mut self, update: &[u8]) -> Result<Applied, Error> {
+        self.take(update, Source::Whole)
+    }
+
+    /// True if nothing was ever written.
+    pub fn is_empty(&self) -> bool {
+        self.gate.is_empty()
+    }
+
     fn take(&mut self, update: &[u8], source: Source) -> Result<Applied, Error> {
         let parsed = update::parse(update)?;
         if parsed.is_empty() {

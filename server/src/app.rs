@@ -76,6 +76,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
     );
     webhooks.start(&tasks, config.webhooks.own.clone()).await?;
     rooms.listen(Arc::new(webhooks.clone()));
+    let leftovers = rooms.clone();
+    tasks.spawn("leftovers of imports", async move { buildspaces_rooms::archive::discard_leftovers(&leftovers).await });
     if let Some(policy) = config.history {
         rooms.merge_old_updates(policy);
     }

@@ -27,6 +27,8 @@ pub(crate) enum Source {
     /// A client's. It is held to all rules: it may not make the document one that `yrs` can only handle with great
     /// amounts of time or stack, or weave its lists into each other.
     Foreign,
+    /// A client's as well, which brings a whole document, or a part of its log that was merged: it may be of as many clients as a document.
+    Whole,
     /// This process' own, or one that was let in before.
     Own,
 }
@@ -56,7 +58,10 @@ pub(crate) struct Gate {
 impl Gate {
     /// Decides about `update`. If it is ready, it counts as applied from now on; otherwise nothing changed.
     pub(crate) fn admit(&mut self, update: &Parsed<'_>, source: Source) -> Result<Verdict, Malformed> {
-        if source == Source::Foreign {
+        if source == Source::Foreign && update.sections.len() > MAX_CLIENTS_PER_UPDATE {
+            return Err(Malformed("changes of too many clients in one update"));
+        }
+        if source != Source::Own {
             self.check_clients(update)?;
         }
         let mut journal = Vec::new();
@@ -81,6 +86,10 @@ impl Gate {
         update.sections.iter().all(|section| end(section) <= self.clock(section.client))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clocks.is_empty()
+    }
+
     /// How many elements of a client are known.
     pub(crate) fn clock(&self, client: u64) -> u32 {
         self.clocks.get(&client).copied().unwrap_or(0)
@@ -97,9 +106,6 @@ impl Gate {
     }
 
     fn check_clients(&self, update: &Parsed<'_>) -> Result<(), Malformed> {
-        if update.sections.len() > MAX_CLIENTS_PER_UPDATE {
-            return Err(Malformed("changes of too many clients in one update"));
-        }
         if self.clocks.len() + update.sections.len() > MAX_CLIENTS_PER_DOCUMENT {
             let new = update.sections.iter().filter(|section| !self.clocks.contains_key(&section.client)).count();
             if new > 0 && self.clocks.len() + new > MAX_CLIENTS_PER_DOCUMENT {
@@ -131,7 +137,7 @@ impl Gate {
                         break;
                     }
                     let depth = self.lists.place(update, client, item, clock, source, journal)?;
-                    if depth > MAX_NESTING && source == Source::Foreign {
+                    if depth > MAX_NESTING && source != Source::Own {
                         return Err(Malformed("shared types nested more than 256 deep"));
                     }
                     clock = item.end();

@@ -110,7 +110,7 @@ impl Lists {
                 NOWHERE => list != NOWHERE && self.depths[list as usize] == 0,
                 other => other != list,
             };
-            if source == Source::Foreign && lists.any(is_odd) {
+            if source != Source::Own && lists.any(is_odd) {
                 return Err(Malformed("a struct that belongs to two lists"));
             }
         }

@@ -256,6 +256,9 @@ fn too_many_clients_are_refused_to_clients_and_loaded_from_the_log() {
     let too_many = chain(MAX_CLIENTS_PER_UPDATE as u64 + 1, |client| client.checked_sub(1));
     assert!(matches!(Replica::new().apply_foreign(&too_many), Err(crate::replica::Error::Malformed(_))));
     assert_eq!(Replica::new().apply(&too_many), Ok(Applied::Changed));
+    assert_eq!(Replica::new().apply_whole(&too_many), Ok(Applied::Changed));
+    let far_too_many = chain(MAX_CLIENTS_PER_DOCUMENT as u64 + 1, |_| None);
+    assert!(matches!(Replica::new().apply_whole(&far_too_many), Err(crate::replica::Error::Malformed(_))));
 }
 
 /// A map in a map in a map: `depth` of them, of one client from `clock` on, inside `outer`.

@@ -151,6 +151,7 @@ impl From<webhooks::Error> for ApiError {
             E::BadWebhook(_) => Self::bad_request("bad_webhook", message),
             E::TooManyWebhooks => Self::new(StatusCode::CONFLICT, "too_many_webhooks", message),
             E::Off => Self::new(StatusCode::CONFLICT, "webhook_off", message),
+            E::Full => rooms::Error::Full.into(),
             E::Store(error) => Self::internal(error),
         }
     }

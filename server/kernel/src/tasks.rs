@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +35,20 @@ impl Tasks {
                 tracing::error!(task = name, panic = message, "background task panicked");
             }
         });
+    }
+
+    /// Does what must not end half-way: to its end, in a task of its own, also when whoever asked has gone. `None` if it panicked.
+    pub async fn to_the_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (reply, result) = oneshot::channel();
+        self.spawn(name, async move {
+            // An error means that nobody waits any more.
+            let _ = reply.send(work.await);
+        });
+        result.await.ok()
     }
 
     /// Completes when the process begins to stop. Cancel-safe.
@@ -93,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_task_leaves_the_others_running() {
         let tasks = Tasks::new();
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         tasks.spawn("bad", async { panic!("on purpose") });
         tasks.spawn("good", async move {
             let _ = sender.send(1);

@@ -51,5 +51,14 @@ pub enum Error {
     Room(#[from] buildspaces_rooms::Error),
     /// The cause is for the log, not for people.
     #[error(transparent)]
-    Store(#[from] ports::StoreError),
+    Store(ports::StoreError),
+}
+
+impl From<ports::StoreError> for Error {
+    fn from(error: ports::StoreError) -> Self {
+        match error {
+            ports::StoreError::Full(_) => Self::Room(buildspaces_rooms::Error::Full),
+            error => Self::Store(error),
+        }
+    }
 }

@@ -20,8 +20,13 @@ use crate::run::Run;
 
 /// A store's answer was an error. The cause is in the text, for the log.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("run store: {0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// Nothing is broken: the same works once there is space.
+    #[error("run store: no space is left: {0}")]
+    Full(String),
+    #[error("run store: {0}")]
+    Failed(String),
+}
 
 /// Rows of rules, runs and their steps. Every method is one transaction and durable on return.
 #[async_trait]

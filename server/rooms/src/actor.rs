@@ -6,6 +6,7 @@
 //! socket that got something is written to. It ends when nobody has used the document for a while, when the store
 //! fails (then clients connect again and bring what was not acknowledged), or at shutdown.
 
+mod reading;
 mod saving;
 
 use std::collections::HashMap;
@@ -27,9 +28,11 @@ use crate::budget::Share;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::listener::Ear;
 use crate::outbox::{CloseReason, Full, Lane};
-use crate::ports::{Deletion, Record, Store, StoreError, StoredDocument};
-use crate::{Error, Present, RoomEvent, meters};
-use saving::{Append, ended, weight};
+use crate::ports::{Deletion, Record, Store, StoredDocument};
+use crate::{Error, Position, RoomEvent, meters};
+use reading::Readers;
+use saving::{Append, ended};
+pub(crate) use saving::{is_worth_a_state, weight};
 
 /// Requests that wait for one document. When it is full, senders wait: a connection stops reading its socket.
 #[cfg(not(test))]
@@ -68,15 +71,14 @@ pub(crate) enum Command {
     Replace { by: Box<Principal>, text: Box<str>, reply: oneshot::Sender<Result<(), Error>> },
     CloseAll { reason: Box<CloseReason> },
     Propose(Box<Proposal>),
-    State(oneshot::Sender<Result<Present, Error>>),
-    Bury(oneshot::Sender<()>),
+    Read(Reader),
     Remove(Box<Removal>),
 }
 
-/// A deletion that is to happen only while the last update is the one `expected`.
+/// A deletion; if it says what is `expected`, only while the last update is that one.
 #[derive(Debug)]
 pub(crate) struct Removal {
-    pub(crate) expected: u64,
+    pub(crate) expected: Option<u64>,
     pub(crate) deletion: Deletion,
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
@@ -88,6 +90,14 @@ pub(crate) struct Proposal {
     pub(crate) update: Bytes,
     pub(crate) expected: Option<u64>,
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
+}
+
+/// Somebody who wants to know how the document is.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// All of it, and not only where it stands.
+    pub(crate) with_state: bool,
+    pub(crate) reply: oneshot::Sender<Result<(Position, Bytes), Error>>,
 }
 
 /// A client that connects.
@@ -188,14 +198,22 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
             Ok(Some(Command::Propose(proposal))) => {
                 let _ = proposal.reply.send(Err(error.clone()));
             }
-            Ok(Some(Command::State(reply))) => {
-                let _ = reply.send(Err(error.clone()));
-            }
-            Ok(Some(Command::Bury(reply))) => {
-                let _ = reply.send(());
+            Ok(Some(Command::Read(reader))) => {
+                let _ = reader.reply.send(Err(error.clone()));
             }
             Ok(Some(Command::Remove(removal))) => {
-                let _ = removal.reply.send(Err(error.clone()));
+                let Removal { expected, deletion, reply } = *removal;
+                // What cannot be read can be deleted.
+                let result = match expected {
+                    None if !deleted => setup.store.bury(&setup.name, &deletion).await.map_err(Error::from),
+                    _ => Err(error.clone()),
+                };
+                let is_gone = matches!(result, Ok(true));
+                let _ = reply.send(result.and_then(|done| if done { Ok(()) } else { Err(Error::Deleted) }));
+                if is_gone {
+                    // Whoever opens it from now on finds it deleted.
+                    setup.mailbox.close();
+                }
             }
             Ok(Some(Command::Diff { reply, .. })) => {
                 let _ = reply.send(Err(error.clone()));
@@ -252,6 +270,7 @@ struct Actor {
     append: Option<Append>,
     requests: HashMap<Ticket, oneshot::Sender<Result<(), Error>>>,
     next_ticket: Ticket,
+    readers: Readers,
     /// Number of the last update in the log.
     saved: u64,
     /// Weight of the log behind the last state that was kept, and that state's size.
@@ -263,8 +282,6 @@ struct Actor {
     ticked: Instant,
     /// When the turn under way was taken from the mailbox, if it was.
     began: Option<Instant>,
-    /// Who waits for the end, because the document was deleted.
-    buried: Option<oneshot::Sender<()>>,
     /// The deletion that comes next. What came behind it waits in `turn`.
     removal: Option<Box<Removal>>,
 }
@@ -283,6 +300,7 @@ impl Actor {
             append: None,
             requests: HashMap::new(),
             next_ticket: 0,
+            readers: Readers::default(),
             saved: stored.seq,
             behind: weight(stored.updates.iter().map(Bytes::len)),
             kept: stored.snapshot.as_ref().map_or(0, |(_, state)| state.len()),
@@ -290,7 +308,6 @@ impl Actor {
             last_used: tokio::time::Instant::now(),
             ticked: Instant::now(),
             began: None,
-            buried: None,
             removal: None,
         }
     }
@@ -344,10 +361,6 @@ impl Actor {
                     return End::Failed;
                 }
             }
-            if self.buried.is_some() {
-                Box::pin(self.stop()).await;
-                return End::Deleted;
-            }
             self.start_append();
             self.keep_snapshot();
             self.look_after_the_log();
@@ -373,7 +386,7 @@ impl Actor {
                 | Command::Text { .. }
                 | Command::Map { .. }
                 | Command::Replace { .. }
-                | Command::State(_) => is_large,
+                | Command::Read(Reader { with_state: true, .. }) => is_large,
                 _ => false,
             })
     }
@@ -453,16 +466,10 @@ impl Actor {
                 let ticket = self.ticket(reply);
                 self.handle(Input::Proposed { by, update, ticket });
             }
-            Command::State(reply) => {
-                self.document.end_turn(Instant::now(), &mut self.effects);
-                let replica = self.document.replica();
-                let (state, state_vector) = (replica.state().into(), replica.state_vector());
-                let _ = reply.send(Ok(Present { seq: self.document.seq(), state, state_vector }));
-            }
-            Command::Bury(reply) => self.buried = Some(reply),
+            Command::Read(reader) => self.read(reader),
             Command::Remove(removal) => {
                 self.document.end_turn(Instant::now(), &mut self.effects);
-                if removal.expected == self.document.seq() {
+                if removal.expected.is_none_or(|expected| expected == self.document.seq()) {
                     self.removal = Some(removal);
                 } else {
                     let _ = removal.reply.send(Err(Error::Changed));
@@ -646,7 +653,6 @@ impl Actor {
             true => match self.setup.store.bury(&self.setup.name, &deletion).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::Deleted),
-                Err(StoreError::Full(_)) => Err(Error::Full),
                 Err(error) => Err(error.into()),
             },
         };
@@ -687,9 +693,6 @@ impl Actor {
         for (_, reply) in self.requests.drain() {
             let _ = reply.send(Err(Error::Closed));
         }
-        if let Some(waiting) = self.buried.take() {
-            let _ = waiting.send(());
-        }
     }
 }
 
@@ -703,8 +706,11 @@ fn refuse(command: Command, is_deleted: bool) {
         Command::Propose(proposal) => {
             let _ = proposal.reply.send(Err(error()));
         }
-        Command::State(reply) => {
-            let _ = reply.send(Err(error()));
+        Command::Read(reader) => {
+            let _ = reader.reply.send(Err(error()));
+        }
+        Command::Remove(removal) => {
+            let _ = removal.reply.send(Err(error()));
         }
         _ => {}
     }

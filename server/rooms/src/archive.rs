@@ -1,7 +1,7 @@
 //! A room as one file: its tree, its documents with every update, their named versions, and who everybody is.
 //!
 //! The file is a tar (`ustar`) of plain files in a fixed order, without anything of the moment or the machine, so exporting a
-//! room, importing it elsewhere and exporting it again gives the same bytes. Nothing larger than [`MAX_FILE`] is held in memory.
+//! room, importing it elsewhere and exporting it again gives the same bytes. No more than one file of it is held in memory.
 //! Runs, and files that are no texts, are not in it: they live in the sandbox's workspace and in the run store.
 //!
 //! [`format`] says how each file looks, [`export`] writes, [`Import`] reads. Who imports trusts nothing: paths must be the next
@@ -13,10 +13,13 @@ pub mod format;
 mod import;
 
 pub use export::export;
-pub use import::Import;
+pub use import::{Import, discard_leftovers};
 
-/// Largest file within an archive.
-pub const MAX_FILE: u64 = 32 << 20;
+/// Largest file within an archive, where a document may have so many bytes: a part of a log, whose last record may have as many as a
+/// document, or a manifest of some hundred thousand documents.
+pub(crate) fn max_file(max_document_bytes: usize) -> u64 {
+    2 * max_document_bytes as u64 + (32 << 20)
+}
 
 /// Largest archive, in bytes.
 pub const MAX_ARCHIVE: u64 = 8 << 30;

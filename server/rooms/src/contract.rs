@@ -70,6 +70,8 @@ async fn a_snapshot_stands_for_what_came_before(store: &dyn Store) {
     assert_eq!(stored.snapshot, Some((2, Bytes::from_static(b"ab"))));
     assert_eq!(stored.seq, 3);
     assert_eq!(stored.updates, ["c"]);
+    store.save_snapshot(&document, 1, b"a".to_vec()).await.expect("snapshot");
+    assert_eq!(store.load(&document).await.expect("load").snapshot, stored.snapshot, "an older one changes nothing");
 }
 
 async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {

@@ -383,14 +383,17 @@ impl Document {
                 let applied = self.replica.apply(&update);
                 self.submitted(applied, by, update, ticket, effects);
             }
-            Input::Proposed { ticket, .. } if self.is_log_stuck => {
+            Input::Proposed { ticket, .. } | Input::Replaced { ticket, .. } if self.is_log_stuck => {
                 effects.push(Effect::Done { ticket, result: Err(Refused::Unsaved) });
             }
             Input::Proposed { update, ticket, .. } if !self.has_room_for(now, &update) => {
                 effects.push(Effect::Done { ticket, result: Err(Refused::TooLarge) });
             }
             Input::Proposed { by, update, ticket } => {
-                let applied = self.replica.apply_foreign(&update);
+                // What a document begins with may be all of another one.
+                let is_first = self.replica.is_empty();
+                let replica = &mut self.replica;
+                let applied = if is_first { replica.apply_whole(&update) } else { replica.apply_foreign(&update) };
                 self.submitted(applied, by, update, ticket, effects);
             }
             Input::Replaced { by, text, ticket } => {

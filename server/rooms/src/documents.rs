@@ -5,12 +5,14 @@
 //! only while nothing was ever written. A deleted document's name stays taken until somebody asks for it by name; then it
 //! begins an epoch of its own, and nothing of the old one shows up in it.
 
-use buildspaces_crdt::DocumentName;
 use buildspaces_crdt::names::Kind;
+use buildspaces_crdt::replica::Applied;
+use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_policy::Principal;
 use bytes::Bytes;
 
+use crate::history::blocking;
 use crate::ports::{About, Deletion};
 use crate::{DocumentHandle, Error, Rooms};
 
@@ -23,8 +25,19 @@ pub struct Present {
     pub state_vector: Vec<u8>,
 }
 
+/// Where a document stands: enough to tell whether it changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// Number of the last update.
+    pub seq: u64,
+    pub state_vector: Vec<u8>,
+}
+
 /// How often something is tried that met the end of a document.
 const ATTEMPTS: usize = 3;
+
+/// How often a document that is being deleted is asked for again by whoever wants to use its name.
+const BEGIN_ATTEMPTS: usize = 10;
 
 impl Rooms {
     /// Tries again what met the end of a document, which somebody deletes or whose log failed just then: the next attempt finds out
@@ -43,7 +56,7 @@ impl Rooms {
     }
 
     /// Gives a plain document its first content. False if it has content already, whatever that is. `again`: use the name
-    /// of a deleted document.
+    /// of a deleted document. It is done to its end even if the caller goes away.
     pub async fn create_document(
         &self,
         by: &Principal,
@@ -52,30 +65,53 @@ impl Rooms {
         again: bool,
     ) -> Result<bool, Error> {
         check_plain(document)?;
-        let mut begins = 0;
-        if let Some(About { begins: begun, seq, deleted, .. }) = self.store().about(document).await? {
-            begins = begun;
-            if deleted.is_some() {
-                if !again {
-                    return Err(Error::Deleted);
+        let (rooms, by, document) = (self.clone(), by.clone(), document.clone());
+        self.to_the_end("creating a document", async move { rooms.begin(&by, &document, update, again).await }).await
+    }
+
+    async fn begin(&self, by: &Principal, document: &DocumentName, update: Bytes, again: bool) -> Result<bool, Error> {
+        let mut attempts = 0..BEGIN_ATTEMPTS;
+        loop {
+            let mut begins = 0;
+            if let Some(about) = self.store().about(document).await? {
+                begins = about.begins;
+                if about.deleted.is_some() {
+                    if !again {
+                        return Err(Error::Deleted);
+                    }
+                    // Before the name is given free: what cannot begin a document must not bring a deleted one back.
+                    self.check_first(update.clone()).await?;
+                    // Nothing of the old epoch comes after its deletion: its actor had saved everything by then.
+                    self.store().begin_again(document).await?;
+                    begins = about.seq;
                 }
-                // What a deletion that is still under way writes belongs to the old epoch.
-                if let Some(old) = self.open_document(document) {
-                    old.bury().await;
+            }
+            let live = self.document(document).await?;
+            match live.propose(by, update.clone(), Some(begins)).await {
+                // One that ends meanwhile was created all the same.
+                Ok(()) if live.position().await.is_ok_and(|position| position.seq == begins) => {
+                    return Err(brings_nothing());
                 }
-                self.store().begin_again(document).await?;
-                begins = seq;
+                Ok(()) => return Ok(true),
+                Err(Error::Changed) => return Ok(false),
+                // It is the actor of a document that was deleted, on its way out.
+                Err(Error::Deleted | Error::Closed) if again && attempts.next().is_some() => live.closed().await,
+                Err(error) => return Err(error),
             }
         }
-        let live = self.document(document).await?;
-        match live.propose(by, update, Some(begins)).await {
-            // One that ends meanwhile was created all the same.
-            Ok(()) if live.present().await.is_ok_and(|present| present.seq == begins) => {
-                Err(Error::InvalidUpdate("it brings nothing, and a document begins with something".to_owned()))
-            }
-            Ok(()) => Ok(true),
-            Err(Error::Changed) => Ok(false),
-            Err(error) => Err(error),
+    }
+
+    /// Could a document begin with this?
+    async fn check_first(&self, update: Bytes) -> Result<(), Error> {
+        if update.len() > self.max_document_bytes() {
+            return Err(Error::TooLarge);
+        }
+        let invalid = |cause: String| Err(Error::InvalidUpdate(cause));
+        match blocking(move || Replica::new().apply_whole(&update)).await? {
+            Ok(Applied::Changed) => Ok(()),
+            Ok(Applied::Nothing) => Err(brings_nothing()),
+            Ok(Applied::Missing) => invalid("it builds on unknown changes".to_owned()),
+            Err(error) => invalid(error.to_string()),
         }
     }
 
@@ -106,29 +142,29 @@ impl Rooms {
 
     async fn delete(&self, by: &Principal, document: &DocumentName, expected: Option<u64>) -> Result<(), Error> {
         check_plain(document)?;
+        let (rooms, by, document) = (self.clone(), by.clone(), document.clone());
+        let delete = async move { rooms.again(|| rooms.end(&by, &document, expected)).await };
+        self.to_the_end("deleting a document", delete).await
+    }
+
+    /// The document's own actor deletes it: it knows what the document is, saves that before, and tells whoever has it open.
+    async fn end(&self, by: &Principal, document: &DocumentName, expected: Option<u64>) -> Result<(), Error> {
         let about = self.store().about(document).await?;
         let about = about.ok_or_else(|| Error::NoSuchDocument(document.to_string()))?;
-        let deletion = Deletion { at: unix_millis(), by: by.id.clone() };
         if about.deleted.is_some() {
             return Err(Error::Deleted);
         }
-        match expected {
-            Some(expected) => self.document(document).await?.remove(expected, deletion).await?,
-            None => {
-                if !self.store().bury(document, &deletion).await? {
-                    return Err(Error::Deleted);
-                }
-                // Whoever opens it from now on finds it deleted; whoever has it open loses it here.
-                if let Some(live) = self.open_document(document) {
-                    live.bury().await;
-                }
-            }
-        }
+        let deletion = Deletion { at: unix_millis(), by: by.id.clone() };
+        self.document(document).await?.remove(expected, deletion).await?;
         if let Some(listener) = self.listener() {
-            listener.deleted(document, by).await;
+            listener.deleted(std::slice::from_ref(document), by).await;
         }
         Ok(())
     }
+}
+
+fn brings_nothing() -> Error {
+    Error::InvalidUpdate("it brings nothing, and a document begins with something".to_owned())
 }
 
 /// A room's own documents come and go with what they stand for.

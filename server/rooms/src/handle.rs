@@ -9,11 +9,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
-use crate::actor::{Command, Newcomer, Projection, Proposal, Removal};
+use crate::actor::{Command, Newcomer, Projection, Proposal, Reader, Removal};
 use crate::document::Dialect;
 use crate::outbox::{CloseReason, Lane};
 use crate::ports::Deletion;
-use crate::{Error, Present};
+use crate::{Error, Position, Present};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -62,23 +62,30 @@ impl DocumentHandle {
         self.ask(|reply| Command::Propose(Box::new(Proposal { by, update, expected, reply }))).await?
     }
 
-    /// The whole document as it is now. Returns once that is durable, so that nobody acts on what a crash could take back.
+    /// The whole document as it is now. Returns once that is durable, so that nobody acts on what a crash could take back; while the
+    /// log takes no more, it is the document as it is in the log.
     pub async fn present(&self) -> Result<Present, Error> {
-        const NOTHING: &[u8] = &[0, 0];
-        let present = self.ask(Command::State).await??;
-        self.apply_own(&Principal::system(), NOTHING.to_vec()).await?;
-        Ok(present)
+        let (Position { seq, state_vector }, state) = self.read(true).await?;
+        Ok(Present { seq, state, state_vector })
     }
 
-    /// Ends the document, which was deleted; returns when it has.
-    pub(crate) async fn bury(&self) {
-        // An error means that it has ended.
-        let _ = self.ask(Command::Bury).await;
+    /// Where the document stands, under the same conditions and without writing out all of it.
+    pub async fn position(&self) -> Result<Position, Error> {
+        Ok(self.read(false).await?.0)
     }
 
-    /// Deletes the document; with [`Error::Changed`] if the last update is another than `expected`.
-    pub(crate) async fn remove(&self, expected: u64, deletion: Deletion) -> Result<(), Error> {
+    async fn read(&self, with_state: bool) -> Result<(Position, Bytes), Error> {
+        self.ask(|reply| Command::Read(Reader { with_state, reply })).await?
+    }
+
+    /// Deletes the document as it is then; with [`Error::Changed`] if the last update is another than `expected`.
+    pub(crate) async fn remove(&self, expected: Option<u64>, deletion: Deletion) -> Result<(), Error> {
         self.ask(|reply| Command::Remove(Box::new(Removal { expected, deletion, reply }))).await?
+    }
+
+    /// Completes when nothing can be asked of the document any more.
+    pub(crate) async fn closed(&self) {
+        self.commands.closed().await;
     }
 
     /// The file's text.

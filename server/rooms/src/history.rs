@@ -9,12 +9,14 @@
 mod reader;
 pub mod retention;
 pub mod sessions;
+mod turns;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use buildspaces_crdt::history as past;
 use buildspaces_crdt::names::Kind;
+use buildspaces_crdt::replica::LoadError;
 use buildspaces_crdt::revert::Revert;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::UnixMillis;
@@ -23,27 +25,26 @@ use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::{Principal, PrincipalKind};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
-use crate::ports::{About, Entry, NamedVersion, Store};
+use crate::actor::{is_worth_a_state, weight};
+use crate::ports::{About, NamedVersion, Store};
 use crate::{DocumentHandle, Error};
 pub use reader::Author;
 pub(crate) use reader::blocking;
 use reader::{Reader, check_version};
-use retention::{Merger, Policy};
+use retention::{Merger, Plan, Policy};
 pub use sessions::Session;
-
-/// Questions about the past that are answered at the same time.
-const JOBS: usize = 2;
-
-/// Questions that may wait for their turn. Past it they are refused with [`Error::Busy`].
-const MAX_WAITING: usize = 64;
+use sessions::Sessions;
+use turns::{Turn, Turns};
 
 /// Most named versions of a document; another is refused.
 pub const MAX_NAMED_VERSIONS: usize = 1000;
 
 /// Longest name of a version, in characters.
 pub const MAX_VERSION_NAME_CHARS: usize = 120;
+
+/// How often naming the present version is tried while old updates are merged.
+const NAMING_ATTEMPTS: usize = 3;
 
 /// Log entries that are read at a time.
 const ENTRIES: usize = 10_000;
@@ -56,13 +57,6 @@ const SAME_TIME: UnixMillis = 5 * 60_000;
 pub struct History {
     store: Arc<dyn Store>,
     turns: Arc<Turns>,
-}
-
-struct Turns {
-    jobs: Semaphore,
-    waiting: Semaphore,
-    /// One import at a time: two of the same room would undo each other.
-    import: Arc<Semaphore>,
 }
 
 /// What happened to a document, by number: versions that somebody named, and the sessions between them.
@@ -116,12 +110,7 @@ impl std::fmt::Debug for History {
 
 impl History {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        let turns = Turns {
-            jobs: Semaphore::new(JOBS),
-            waiting: Semaphore::new(MAX_WAITING),
-            import: Arc::new(Semaphore::new(1)),
-        };
-        Self { store, turns: Arc::new(turns) }
+        Self { store, turns: Arc::default() }
     }
 
     /// What is known of a document that has a past and was not deleted.
@@ -135,28 +124,21 @@ impl History {
     pub async fn versions(&self, document: &DocumentName) -> Result<Versions, Error> {
         let about = self.about(document).await?;
         let named = self.store.named_versions(document).await?;
-        let entries = self.entries(document, &about).await?;
-        let ids: HashSet<&PrincipalId> =
-            entries.iter().map(|entry| &entry.by).chain(named.iter().map(|version| &version.by)).collect();
-        let authors = self.principals(ids.into_iter().cloned().collect()).await?;
-        let kinds: HashMap<&PrincipalId, PrincipalKind> =
-            authors.iter().map(|author| (&author.id, author.kind)).collect();
         let names: HashSet<u64> = named.iter().map(|version| version.seq).collect();
-        let kind = |id: &PrincipalId| kinds.get(id).copied().unwrap_or(PrincipalKind::Person);
-        let sessions = sessions::sessions(entries, kind, |seq| names.contains(&seq));
-        Ok(Versions { about, named, sessions, authors })
-    }
-
-    async fn entries(&self, document: &DocumentName, about: &About) -> Result<Vec<Entry>, Error> {
-        let mut entries: Vec<Entry> = Vec::new();
+        let _turn = self.turn().await?;
+        let mut authors = Authors::default();
+        authors.learn(self, named.iter().map(|version| &version.by)).await?;
+        let (mut sessions, mut after) = (Sessions::default(), about.begins);
         loop {
-            let after = entries.last().map_or(about.begins, |entry| entry.seq);
             let page = self.store.entries(document, after, ENTRIES).await?;
-            if page.is_empty() {
-                return Ok(entries);
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            authors.learn(self, page.iter().map(|entry| &entry.by)).await?;
+            for entry in page {
+                sessions.push(entry, |id| authors.kind(id), |seq| names.contains(&seq));
             }
-            entries.extend(page);
         }
+        Ok(Versions { about, named, sessions: sessions.end(), authors: authors.known() })
     }
 
     /// The document as it was after update `seq`.
@@ -177,8 +159,8 @@ impl History {
         then: impl FnOnce(Replica) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let about = self.about(document).await?;
-        let _turn = self.turn().await?;
-        let mut reader = Reader::begin(&*self.store, about);
+        let turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about, turn);
         reader.start_from_kept(seq).await?;
         let (reader, result) = reader.read_to(seq, |read| then(std::mem::take(&mut read.replica))).await?;
         drop(reader);
@@ -192,16 +174,37 @@ impl History {
         if chars == 0 || chars > MAX_VERSION_NAME_CHARS || name.chars().any(char::is_control) {
             return Err(Error::BadVersionName);
         }
-        let seq = self.about(document).await?.seq;
-        let present = self.store.named_versions(document).await?;
-        if present.len() >= MAX_NAMED_VERSIONS && present.iter().all(|version| version.seq != seq) {
-            return Err(Error::TooManyVersions);
+        self.store.remember(by, unix_millis()).await?;
+        for _ in 0..NAMING_ATTEMPTS {
+            let about = self.about(document).await?;
+            let seq = about.seq;
+            let present = self.store.named_versions(document).await?;
+            if present.len() >= MAX_NAMED_VERSIONS && present.iter().all(|version| version.seq != seq) {
+                return Err(Error::TooManyVersions);
+            }
+            let state =
+                if self.is_worth_a_state(&about).await? { Some(self.state(document, seq).await?) } else { None };
+            let version = NamedVersion { seq, name: name.to_owned(), by: by.id.clone(), at: unix_millis() };
+            if self.store.name_version(document, &version, state).await? {
+                return Ok(version);
+            }
+            // It was merged with later ones meanwhile, so it is not the present one any more.
         }
-        let state = self.state(document, seq).await?;
-        let version = NamedVersion { seq, name: name.to_owned(), by: by.id.clone(), at: unix_millis() };
-        self.store.remember(by, version.at).await?;
-        self.store.name_version(document, &version, state).await?;
-        Ok(version)
+        Err(Error::Busy)
+    }
+
+    /// True if so much was written since the last named version whose state is kept that the present one is worth a state of its own.
+    async fn is_worth_a_state(&self, about: &About) -> Result<bool, Error> {
+        let kept = self.store.last_named_state(&about.document).await?;
+        let (mut after, kept) = kept.map_or((about.begins, 0), |(seq, bytes)| (seq, bytes as usize));
+        let mut behind = 0;
+        while !is_worth_a_state(behind, kept) {
+            let page = self.store.entries(&about.document, after, ENTRIES).await?;
+            let Some(last) = page.last() else { return Ok(false) };
+            after = last.seq;
+            behind += weight(page.iter().map(|entry| entry.bytes as usize));
+        }
+        Ok(true)
     }
 
     /// In what the text at `root` after update `to` differs from that after update `from`.
@@ -214,8 +217,8 @@ impl History {
     ) -> Result<(Vec<Hunk>, Vec<Principal>), Error> {
         let (first, last) = (from.min(to), from.max(to));
         let about = self.about(document).await?;
-        let _turn = self.turn().await?;
-        let mut reader = Reader::begin(&*self.store, about);
+        let turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about, turn);
         reader.start_from_kept(first).await?;
         reader.attribute();
         let (old_root, new_root) = (root.to_owned(), root.to_owned());
@@ -243,8 +246,8 @@ impl History {
     ) -> Result<(u64, Vec<Blame>, Vec<Principal>), Error> {
         let about = self.about(document).await?;
         let seq = seq.unwrap_or(about.seq);
-        let _turn = self.turn().await?;
-        let mut reader = Reader::begin(&*self.store, about);
+        let turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about, turn);
         reader.start_from_kept(seq).await?;
         reader.attribute();
         let root = root.to_owned();
@@ -258,8 +261,8 @@ impl History {
     pub async fn clients(&self, document: &DocumentName) -> Result<(Vec<(u64, Author)>, Vec<Principal>), Error> {
         let about = self.about(document).await?;
         let seq = about.seq;
-        let _turn = self.turn().await?;
-        let mut reader = Reader::begin(&*self.store, about);
+        let turn = self.turn().await?;
+        let mut reader = Reader::begin(&*self.store, about, turn);
         reader.start_from_kept(seq).await?;
         reader.attribute();
         let (_, clients) = reader.read_to(seq, |read| read.clients()).await?;
@@ -275,25 +278,33 @@ impl History {
         by: &Principal,
         seq: u64,
     ) -> Result<(), Error> {
-        if matches!(document.kind(), Kind::File { .. }) {
+        let update = if matches!(document.kind(), Kind::File { .. }) {
             // A file is a plain text: the difference of two texts is all there is to do.
             let text = self.text(document, seq, buildspaces_crdt::text::ROOT).await?;
-            return live.replace_text(by, text).await;
-        }
-        let update = self.revert(document, seq).await?;
-        if update.is_empty() { Ok(()) } else { live.apply_own(by, update).await }
+            let present = live.present().await?;
+            let turn = self.turn().await?;
+            let work = turn.work(move || {
+                let mut replica = Replica::load(Some(&present.state), &[])?;
+                Ok(replica.set_text(buildspaces_crdt::text::ROOT, &text).unwrap_or_default())
+            });
+            work.await?.map_err(|error: LoadError| Error::Storage(error.to_string().into()))?
+        } else {
+            self.revert(document, seq).await?
+        };
+        // As anybody's: it waits for space, and leaves the document no larger than it may be.
+        if update.is_empty() { Ok(()) } else { live.propose(by, update.into(), None).await }
     }
 
     /// The update that takes the document back.
     async fn revert(&self, document: &DocumentName, seq: u64) -> Result<Vec<u8>, Error> {
         let about = self.about(document).await?;
         check_version(&about, seq)?;
-        let _turn = self.turn().await?;
+        let turn = self.turn().await?;
         let (mut revert, mut after, mut marked) = (Revert::default(), about.begins, false);
         while after < about.seq {
             let page = self.store.records(document, after).await?;
             let Some(last) = page.last().map(|record| record.seq) else { break };
-            let work = blocking(move || {
+            let work = turn.work(move || {
                 for record in page {
                     if !marked && record.seq > seq {
                         if record.first <= seq {
@@ -312,24 +323,34 @@ impl History {
         if !marked {
             return Ok(Vec::new());
         }
-        blocking(|| revert.finish()).await?.ok_or(Error::NotRestorable)
+        turn.work(|| revert.finish()).await?.ok_or(Error::NotRestorable)
     }
 
     /// Merges what is older than `policy` keeps. Returns how many merged records were stored. It can be stopped at any moment
     /// and called again: each record is stored by itself, and the log is whole before and after.
     pub async fn compact(&self, document: &DocumentName, policy: Policy, now: UnixMillis) -> Result<usize, Error> {
+        if self.is_held(document) {
+            return Ok(0);
+        }
         let about = self.about(document).await?;
         let named = self.store.named_versions(document).await?.into_iter().map(|version| version.seq).collect();
-        let groups = Arc::new(retention::plan(&self.entries(document, &about).await?, &named, now, policy));
+        let turn = self.turn().await?;
+        let (mut plan, mut after) = (Plan::new(named, now, policy), about.begins);
+        while let page = self.store.entries(document, after, ENTRIES).await?
+            && let Some(last) = page.last()
+            && page.iter().all(|entry| plan.push(entry))
+        {
+            after = last.seq;
+        }
+        let groups = Arc::new(plan.end());
         let Some((_, end)) = groups.last().copied() else { return Ok(0) };
-        let _turn = self.turn().await?;
         let (mut merger, mut after, mut stored) = (Merger::default(), about.begins, 0);
         while after < end {
             let page = self.store.records(document, after).await?;
             let Some(last) = page.last() else { break };
             after = last.seq;
             let groups = groups.clone();
-            let work = blocking(move || {
+            let work = turn.work(move || {
                 let mut merged = Vec::new();
                 for record in page {
                     merged.extend(merger.push(record, &groups)?);
@@ -339,6 +360,10 @@ impl History {
             let (next, merged) = work.await?.map_err(|error| Error::Storage(error.to_string().into()))?;
             merger = next;
             for record in merged {
+                let _merging = self.turns.merging.lock().await;
+                if self.is_held(document) {
+                    return Ok(stored);
+                }
                 stored += usize::from(self.store.merge_records(document, &record).await?);
             }
         }
@@ -384,16 +409,28 @@ impl History {
         found.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(found)
     }
+}
 
-    /// Keeps others from importing.
-    pub(crate) fn begin_import(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        self.turns.import.clone().try_acquire_owned().map_err(|_| Error::Busy)
+/// Everybody that something was asked about so far.
+#[derive(Default)]
+struct Authors(BTreeMap<PrincipalId, Option<Principal>>);
+
+impl Authors {
+    async fn learn(&mut self, history: &History, ids: impl Iterator<Item = &PrincipalId>) -> Result<(), Error> {
+        let new: Vec<PrincipalId> = ids.filter(|id| !self.0.contains_key(id)).cloned().collect();
+        self.0.extend(new.iter().map(|id| (id.clone(), None)));
+        let found = history.principals(new).await?;
+        self.0.extend(found.into_iter().map(|principal| (principal.id.clone(), Some(principal))));
+        Ok(())
     }
 
-    /// Waits until this question may be worked on.
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        let _waiting = self.turns.waiting.try_acquire().map_err(|_| Error::Busy)?;
-        self.turns.jobs.acquire().await.map_err(|_| Error::Closed)
+    fn kind(&self, id: &PrincipalId) -> PrincipalKind {
+        self.0.get(id).and_then(Option::as_ref).map_or(PrincipalKind::Person, |principal| principal.kind)
+    }
+
+    /// By id.
+    fn known(self) -> Vec<Principal> {
+        self.0.into_values().flatten().collect()
     }
 }
 

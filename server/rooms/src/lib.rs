@@ -29,7 +29,7 @@ use std::sync::Arc;
 use buildspaces_kernel::ids::RoomId;
 
 pub use document::Dialect;
-pub use documents::Present;
+pub use documents::{Position, Present};
 pub use handle::{Connection, DocumentHandle};
 pub use outbox::{CloseReason, Outbox};
 pub use room::{RoomEvent, RoomHandle, RunsMap};
@@ -95,6 +95,9 @@ pub enum Error {
 
 impl From<ports::StoreError> for Error {
     fn from(error: ports::StoreError) -> Self {
-        Self::Storage(error.cause().clone())
+        match error {
+            ports::StoreError::Full(_) => Self::Full,
+            ports::StoreError::Failed(cause) => Self::Storage(cause),
+        }
     }
 }

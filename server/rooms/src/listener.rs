@@ -27,8 +27,8 @@ pub trait Listener: Send + Sync + 'static {
     /// not wait for anything.
     fn changed(&self, document: &DocumentName, seq: u64, by: &[Principal]);
 
-    /// A document was deleted. Whoever deleted it gets no answer before this returns.
-    async fn deleted(&self, document: &DocumentName, by: &Principal);
+    /// Documents were deleted, together. Whoever deleted them gets no answer before this returns.
+    async fn deleted(&self, documents: &[DocumentName], by: &Principal);
 
     /// A room was made. Whoever made it gets no answer before this returns.
     async fn room_created(&self, room: &RoomRecord, by: &Principal);

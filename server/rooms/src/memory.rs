@@ -18,7 +18,7 @@ use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
 
-use crate::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
+use crate::ports::{MAX_SEQ, Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use crate::tree::Node;
 
 /// See the module.
@@ -43,6 +43,12 @@ impl MemoryStore {
     /// From now on every append fails, or works again.
     pub fn fail_appends(&self, failing: bool) {
         self.lock().failing = failing;
+    }
+
+    /// Bytes of the states that are kept for named versions.
+    #[cfg(test)]
+    pub(crate) fn bytes_of_states(&self) -> usize {
+        self.lock().pasts.values().map(history::Past::bytes_of_states).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -96,7 +102,7 @@ impl Store for MemoryStore {
         let mut next = log.last().map_or(0, |record| record.seq);
         for record in &records {
             next += 1;
-            if record.seq != next {
+            if record.seq != next || record.seq > MAX_SEQ {
                 return Err(StoreError::failed(format!("update {} was expected, not {}", next, record.seq)));
             }
         }
@@ -105,7 +111,11 @@ impl Store for MemoryStore {
     }
 
     async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
-        self.lock().snapshots.insert(document.clone(), (seq, state.into()));
+        let mut inner = self.lock();
+        let is_older = inner.snapshots.get(document).is_some_and(|(kept, _)| *kept >= seq);
+        if !is_older && !inner.is_deleted(document) {
+            inner.snapshots.insert(document.clone(), (seq, state.into()));
+        }
         Ok(())
     }
 

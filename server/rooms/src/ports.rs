@@ -43,10 +43,13 @@ impl StoreError {
     }
 }
 
+/// The largest number of an update. Clients read numbers as JSON, which is exact up to here.
+pub const MAX_SEQ: u64 = 1 << 53;
+
 /// One update of a document's log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// 1 for the document's first update, then rising by one without gaps.
+    /// 1 for the document's first update, then rising by one without gaps, up to [`MAX_SEQ`].
     pub seq: u64,
     /// Who made it.
     pub by: PrincipalId,

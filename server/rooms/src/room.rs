@@ -287,8 +287,10 @@ async fn write(
         for document in written.iter().filter(|document| listener.wants(document)) {
             listener.changed(document, 1, std::slice::from_ref(by));
         }
-        for node in texts {
-            listener.deleted(&DocumentName::file(room.id().as_str(), node.as_str()), by).await;
+        let name = |node: &NodeId| DocumentName::file(room.id().as_str(), node.as_str());
+        let gone: Vec<DocumentName> = texts.iter().map(name).collect();
+        if !gone.is_empty() {
+            listener.deleted(&gone, by).await;
         }
     }
     // Nobody listening is fine: consumers look at everything when they begin.

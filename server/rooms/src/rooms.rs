@@ -144,11 +144,16 @@ impl Rooms {
             created_by: by.id.clone(),
         };
         let change = first_tree(&record.id, by, new.files)?;
-        self.inner.store.create_room(&record, change).await?;
-        if let Some(listener) = self.listener() {
-            listener.room_created(&record, by).await;
-        }
-        self.room(&record.id).await
+        let (rooms, by, id) = (self.clone(), by.clone(), record.id.clone());
+        let create = async move {
+            rooms.inner.store.create_room(&record, change).await?;
+            if let Some(listener) = rooms.listener() {
+                listener.room_created(&record, &by).await;
+            }
+            Ok(())
+        };
+        self.to_the_end("creating a room", create).await?;
+        self.room(&id).await
     }
 
     /// Opens the room if need be.
@@ -246,11 +251,6 @@ impl Rooms {
         handle
     }
 
-    /// The document if anybody has it open.
-    pub(crate) fn open_document(&self, name: &DocumentName) -> Option<DocumentHandle> {
-        self.inner.documents.get(name).map(|entry| entry.handle.clone())
-    }
-
     /// Ends the connections to a file that is gone, if anybody has it open.
     pub(crate) async fn close_file(&self, room: &RoomId, node: &NodeId, reason: CloseReason) {
         let name = DocumentName::file(room.as_str(), node.as_str());
@@ -304,6 +304,19 @@ impl Rooms {
 
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// Does what must not end half-way, see [`Tasks::to_the_end`].
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.tasks.to_the_end(name, work).await.unwrap_or(Err(Error::Closed))
+    }
+
+    pub(crate) fn max_document_bytes(&self) -> usize {
+        self.inner.max_document_bytes
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

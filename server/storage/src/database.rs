@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use buildspaces_rooms::ports::StoreError;
 use bytes::Bytes;
-use rusqlite::OpenFlags;
+use rusqlite::{OpenFlags, OptionalExtension as _};
 use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -181,23 +181,31 @@ impl Database {
         Ok(connection)
     }
 
-    /// What is in the journal, in order, and the names of the documents it speaks of.
-    pub(crate) fn read_journal(&self) -> Result<Journal, rusqlite::Error> {
+    /// What is in the journal, in order.
+    pub(crate) fn read_journal(&self) -> Result<Vec<(i64, Bytes)>, rusqlite::Error> {
         let connection = self.connect_to_read()?;
         let mut statement = connection.prepare("SELECT id, data FROM journal ORDER BY id")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))?;
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        rows.collect()
+    }
+
+    /// By number, the names of documents, and the last of their updates that is settled.
+    pub(crate) fn read_names(
+        &self,
+        documents: impl Iterator<Item = i64>,
+    ) -> Result<HashMap<i64, (String, u64)>, rusqlite::Error> {
+        let connection = self.connect_to_read()?;
+        let mut statement = connection.prepare(
+            "SELECT name, (SELECT COALESCE(MAX(seq), 0) FROM document_update WHERE document = document.id)
+             FROM document WHERE id = ?",
+        )?;
         let mut names = HashMap::new();
-        if !rows.is_empty() {
-            let mut statement = connection.prepare(
-                "SELECT id, name, (SELECT COALESCE(MAX(seq), 0) FROM document_update WHERE document = document.id)
-                 FROM document",
-            )?;
-            let found =
-                statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get::<_, i64>(2)? as u64))))?;
-            names = found.collect::<Result<_, _>>()?;
+        for document in documents {
+            let name =
+                statement.query_row([document], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64))).optional()?;
+            names.extend(name.map(|name| (document, name)));
         }
-        Ok(Journal { rows, names })
+        Ok(names)
     }
 
     /// True if the database answers.
@@ -214,13 +222,6 @@ impl Database {
         }
         self.writer.close().await;
     }
-}
-
-/// What a former process left to be settled.
-pub(crate) struct Journal {
-    pub(crate) rows: Vec<(i64, Bytes)>,
-    /// By number: the document's name, and the last of its updates that is settled.
-    pub(crate) names: HashMap<i64, (String, u64)>,
 }
 
 /// The connection that writes, for as long as it is one's turn.
@@ -259,22 +260,31 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 
 /// Tells a full disk from everything else.
 pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(error.to_string().into()),
+    match error {
+        rusqlite::Error::SqliteFailure(inner, _) if is_full(inner.extended_code) => {
+            StoreError::Full(error.to_string().into())
+        }
         _ => StoreError::failed(error.to_string()),
     }
 }
 
 /// The same for what sqlx says.
 pub(crate) fn failed(error: sqlx::Error) -> StoreError {
-    /// `SQLITE_FULL`.
-    const FULL: &str = "13";
-    match &error {
-        sqlx::Error::Database(inner) if inner.code().as_deref() == Some(FULL) => {
-            StoreError::Full(error.to_string().into())
-        }
-        _ => StoreError::failed(error.to_string()),
+    let code = error.as_database_error().and_then(|error| error.code()?.parse().ok());
+    if code.is_some_and(is_full) {
+        StoreError::Full(error.to_string().into())
+    } else {
+        StoreError::failed(error.to_string())
     }
+}
+
+/// True of the errors (extended codes of SQLite) of which more space is the cure.
+fn is_full(code: i32) -> bool {
+    /// The database or its log has no room on the disk.
+    const FULL: i32 = 13;
+    /// The index of the log has none.
+    const IOERR_SHMSIZE: i32 = 4874;
+    matches!(code, FULL | IOERR_SHMSIZE)
 }
 
 #[cfg(test)]

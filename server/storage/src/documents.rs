@@ -29,6 +29,12 @@ impl Documents {
         Self { database: database.clone(), log: Log::start(database, tasks) }
     }
 
+    /// Over a log that runs already.
+    #[cfg(test)]
+    pub(crate) fn over(database: &Database, log: Log) -> Self {
+        Self { database: database.clone(), log }
+    }
+
     /// Leaves alone the documents whose updates are still in the journal. To be called by the one who writes.
     fn without_begun(&self, mut change: TreeChange) -> Result<TreeChange, StoreError> {
         let mut documents = Vec::with_capacity(change.documents.len());
@@ -41,13 +47,7 @@ impl Documents {
         Ok(change)
     }
 
-    /// For reading the tables: every update of `document` that was acknowledged before is in them.
-    pub(crate) async fn settled(&self, document: &DocumentName) -> Result<&SqlitePool, StoreError> {
-        self.log.settle(document).await?;
-        Ok(self.database.reader())
-    }
-
-    /// The same for all documents.
+    /// For reading the tables: every update that was acknowledged before is in them.
     pub(crate) async fn all_settled(&self) -> Result<&SqlitePool, StoreError> {
         self.log.settle_all().await?;
         Ok(self.database.reader())

@@ -1,12 +1,13 @@
 //! The past of documents in SQLite: reading the log back, named versions, merged records, deleted documents.
 
+mod listing;
+
 use async_trait::async_trait;
 use buildspaces_crdt::DocumentName;
-use buildspaces_crdt::names::Kind;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::Principal;
-use buildspaces_rooms::ports::{About, Deletion, Entry, HistoryStore, LogRecord, NamedVersion, StoreError};
+use buildspaces_rooms::ports::{About, Deletion, Entry, HistoryStore, LogRecord, MAX_SEQ, NamedVersion, StoreError};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
@@ -15,6 +16,9 @@ use sqlx::{Connection, Row, SqliteConnection};
 use crate::Documents;
 use crate::database::failed;
 use crate::documents::unreadable;
+use crate::log::Update;
+pub(crate) use listing::IS_PLAIN;
+use listing::{ABOUT, after_all_with, list_sql};
 
 /// Bytes of updates after which an answer is full. The last record may go past it.
 const PAGE_BYTES: usize = 4 << 20;
@@ -22,59 +26,53 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Records of an answer.
 const PAGE_RECORDS: i64 = 4096;
 
-/// Names that are looked at together when a list leaves some out.
-const LIST_AT_ONCE: i64 = 500;
-
-/// A row for each document, with its last update.
-const ABOUT: &str = "
-    SELECT document.name, epoch, begins, deleted_at, deleted_by, last.seq, last.at
-    FROM document LEFT JOIN document_update AS last ON last.document = document.id AND last.seq =
-        (SELECT MAX(seq) FROM document_update WHERE document = document.id AND seq > document.begins)";
-
 #[async_trait]
 impl HistoryStore for Documents {
     async fn about(&self, document: &DocumentName) -> Result<Option<About>, StoreError> {
-        let reader = self.settled(document).await?;
+        let tail = self.log().tail(document).await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{ABOUT} WHERE document.name = ?")))
             .bind(document.as_str())
-            .fetch_optional(reader)
+            .fetch_optional(self.reader())
             .await
             .map_err(failed)?;
-        let about = row.map(|row| about(&row)).transpose()?;
+        let about = row.map(|row| about(&row, tail.last())).transpose()?;
         Ok(about.filter(|about| about.seq > 0))
     }
 
     async fn list(&self, prefix: &str, after: &str, plain: bool, limit: usize) -> Result<Vec<About>, StoreError> {
-        let reader = self.all_settled().await?;
-        let sql = format!(
-            "{ABOUT} WHERE document.name > ?1 AND document.name >= ?2 AND substr(document.name, 1, length(?2)) = ?2
-                 AND deleted_at IS NULL AND (last.seq IS NOT NULL OR begins > 0) ORDER BY document.name LIMIT ?3"
-        );
+        let tails = self.log().tails(|name| name.as_str().starts_with(prefix)).await?;
+        let end = after_all_with(prefix);
+        let sql = list_sql(end.is_some(), plain);
         let mut found: Vec<About> = Vec::new();
         let mut after = after.to_owned();
         while found.len() < limit {
+            let wanted = limit - found.len();
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
                 .bind(&after)
                 .bind(prefix)
-                .bind(LIST_AT_ONCE)
-                .fetch_all(reader)
+                .bind(wanted as i64)
+                .bind(&end)
+                .fetch_all(self.reader())
                 .await
                 .map_err(failed)?;
-            let Some(last) = rows.last() else { break };
-            after = last.get("name");
             for row in &rows {
-                let about = about(row)?;
-                if !plain || about.document.kind() == Kind::Plain {
+                after = row.get("name");
+                let name = DocumentName::parse(&after).map_err(|_| unreadable("document.name"))?;
+                let about = about(row, tails.get(&name))?;
+                // What was discarded has nothing, and no past.
+                if about.seq > 0 {
                     found.push(about);
                 }
             }
+            if rows.len() < wanted {
+                break;
+            }
         }
-        found.truncate(limit);
         Ok(found)
     }
 
     async fn records(&self, document: &DocumentName, after: u64) -> Result<Vec<LogRecord>, StoreError> {
-        let reader = self.settled(document).await?;
+        let tail = self.log().tail(document).await?;
         let mut rows = sqlx::query(
             "SELECT u.seq, u.at, u.principal, u.data, merged.first, merged.shares
              FROM document JOIN document_update AS u ON u.document = document.id AND u.seq > MAX(?, document.begins)
@@ -84,7 +82,7 @@ impl HistoryStore for Documents {
         .bind(after as i64)
         .bind(document.as_str())
         .bind(PAGE_RECORDS)
-        .fetch(reader);
+        .fetch(self.reader());
         let mut records = Vec::new();
         let mut bytes = 0;
         while let Some(row) = rows.try_next().await.map_err(failed)? {
@@ -97,14 +95,23 @@ impl HistoryStore for Documents {
             bytes += update.len();
             records.push(LogRecord { seq, first, by, at, update, shares });
             if bytes >= PAGE_BYTES {
+                return Ok(records);
+            }
+        }
+        drop(rows);
+        let last = records.last().map_or(after, |record| record.seq);
+        for Update { seq, at, by, update } in self.behind(document, tail, last).await? {
+            if bytes >= PAGE_BYTES || records.len() >= PAGE_RECORDS as usize {
                 break;
             }
+            bytes += update.len();
+            records.push(LogRecord { seq, first: seq, by: author(&by)?, at, update, shares: Vec::new() });
         }
         Ok(records)
     }
 
     async fn entries(&self, document: &DocumentName, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let reader = self.settled(document).await?;
+        let tail = self.log().tail(document).await?;
         let rows = sqlx::query(
             "SELECT u.seq, u.at, u.principal, length(u.data) AS bytes, merged.first
              FROM document JOIN document_update AS u ON u.document = document.id AND u.seq > MAX(?, document.begins)
@@ -114,16 +121,23 @@ impl HistoryStore for Documents {
         .bind(after as i64)
         .bind(document.as_str())
         .bind(limit as i64)
-        .fetch_all(reader)
+        .fetch_all(self.reader())
         .await
         .map_err(failed)?;
-        rows.iter().map(|row| entry(row, row.get::<i64, _>("bytes") as u64)).collect()
+        let mut entries =
+            rows.iter().map(|row| entry(row, row.get::<i64, _>("bytes") as u64)).collect::<Result<Vec<_>, _>>()?;
+        let last = entries.last().map_or(after, |entry| entry.seq);
+        let room = limit - entries.len();
+        for Update { seq, at, by, update } in self.behind(document, tail, last).await?.into_iter().take(room) {
+            entries.push(Entry { seq, first: seq, by: author(&by)?, at, bytes: update.len() as u64 });
+        }
+        Ok(entries)
     }
 
     async fn state_before(&self, document: &DocumentName, seq: u64) -> Result<Option<(u64, Bytes)>, StoreError> {
         let row: Option<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT kept.seq, kept.state FROM document, (
-                 SELECT document, seq, state FROM document_version
+                 SELECT document, seq, state FROM document_version WHERE length(state) > 0
                  UNION ALL SELECT document, seq, data AS state FROM document_snapshot
              ) AS kept
              WHERE document.name = ? AND kept.document = document.id AND kept.seq BETWEEN document.begins AND ?
@@ -141,24 +155,39 @@ impl HistoryStore for Documents {
         &self,
         document: &DocumentName,
         version: &NamedVersion,
-        state: Bytes,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
+        state: Option<Bytes>,
+    ) -> Result<bool, StoreError> {
+        self.log().settle(document).await?;
+        // No state is empty, so an empty one stands for none.
+        let done = sqlx::query(
             "INSERT INTO document_version (document, seq, name, at, principal, state)
-             SELECT id, ?, ?, ?, ?, ? FROM document WHERE name = ?
-             ON CONFLICT (document, seq) DO UPDATE SET
-                 name = excluded.name, at = excluded.at, principal = excluded.principal, state = excluded.state",
+             SELECT id, ?1, ?2, ?3, ?4, ?5 FROM document WHERE name = ?6 AND (begins = ?1 OR EXISTS
+                 (SELECT 1 FROM document_update WHERE document = document.id AND seq = ?1))
+             ON CONFLICT (document, seq) DO UPDATE SET name = excluded.name, at = excluded.at, principal = excluded.principal,
+                 state = CASE WHEN length(excluded.state) = 0 THEN state ELSE excluded.state END",
         )
         .bind(version.seq as i64)
         .bind(&version.name)
         .bind(version.at)
         .bind(version.by.as_str())
-        .bind(state.as_ref())
+        .bind(state.as_deref().unwrap_or_default())
         .bind(document.as_str())
         .execute(&mut *self.write().await?)
         .await
         .map_err(failed)?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn last_named_state(&self, document: &DocumentName) -> Result<Option<(u64, u64)>, StoreError> {
+        let row: Option<(i64, i64)> = sqlx::query_as(
+            "SELECT v.seq, length(v.state) FROM document JOIN document_version AS v ON v.document = document.id
+             WHERE document.name = ? AND v.seq >= document.begins AND length(v.state) > 0 ORDER BY v.seq DESC LIMIT 1",
+        )
+        .bind(document.as_str())
+        .fetch_optional(self.reader())
+        .await
+        .map_err(failed)?;
+        Ok(row.map(|(seq, bytes)| (seq as u64, bytes as u64)))
     }
 
     async fn named_versions(&self, document: &DocumentName) -> Result<Vec<NamedVersion>, StoreError> {
@@ -252,7 +281,7 @@ impl HistoryStore for Documents {
             .map_err(failed)?;
         let mut next = last.unwrap_or(0) as u64 + 1;
         for record in &records {
-            if record.first != next || record.seq < record.first {
+            if record.first != next || !(record.first..=MAX_SEQ).contains(&record.seq) {
                 return Err(StoreError::failed(format!("update {next} was expected, not {}", record.first)));
             }
             next = record.seq + 1;
@@ -275,6 +304,20 @@ impl HistoryStore for Documents {
                 .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
+    }
+
+    async fn orphans(&self) -> Result<Vec<DocumentName>, StoreError> {
+        let reader = self.all_settled().await?;
+        let names: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT name FROM document WHERE NOT ({IS_PLAIN}) AND name NOT LIKE '%/runs:main'
+                 AND NOT EXISTS (SELECT 1 FROM room WHERE id = substr(document.name, 1, instr(document.name, '/') - 1))
+                 AND EXISTS (SELECT 1 FROM document_update WHERE document = document.id)
+             ORDER BY name"
+        )))
+        .fetch_all(reader)
+        .await
+        .map_err(failed)?;
+        names.iter().map(|name| DocumentName::parse(name).map_err(|_| unreadable("document.name"))).collect()
     }
 
     async fn bury(&self, document: &DocumentName, deletion: &Deletion) -> Result<bool, StoreError> {
@@ -323,7 +366,25 @@ impl HistoryStore for Documents {
     }
 }
 
-/// The document's number, and whether the log has every update that `merged` stands for, in whole records.
+impl Documents {
+    /// Of what the journal holds of a document the part behind number `last`, the last that the table has.
+    async fn behind(&self, document: &DocumentName, tail: Vec<Update>, last: u64) -> Result<Vec<Update>, StoreError> {
+        if tail.is_empty() {
+            return Ok(tail);
+        }
+        // It may have begun again since the journal was looked at.
+        let begins: Option<i64> = sqlx::query_scalar("SELECT begins FROM document WHERE name = ?")
+            .bind(document.as_str())
+            .fetch_optional(self.reader())
+            .await
+            .map_err(failed)?;
+        let last = last.max(begins.unwrap_or(0) as u64);
+        Ok(tail.into_iter().filter(|update| update.seq > last).collect())
+    }
+}
+
+/// The document's number, and whether the log has every update that `merged` stands for, in whole records and without a named version
+/// before the last.
 async fn whole(
     connection: &mut SqliteConnection,
     document: &DocumentName,
@@ -345,8 +406,16 @@ async fn whole(
     .bind(merged.seq as i64)
     .fetch_one(&mut *connection)
     .await?;
+    let named: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM document_version WHERE document = ? AND seq >= ? AND seq < ?)",
+    )
+    .bind(id)
+    .bind(merged.first as i64)
+    .bind(merged.seq as i64)
+    .fetch_one(&mut *connection)
+    .await?;
     let wanted = (merged.seq + 1).saturating_sub(merged.first);
-    Ok(Some((id, count as u64 == wanted && last as u64 == merged.seq)))
+    Ok(Some((id, count as u64 == wanted && last as u64 == merged.seq && !named)))
 }
 
 /// Writes one record.
@@ -383,26 +452,30 @@ async fn document_id(connection: &mut SqliteConnection, document: &DocumentName)
     sqlx::query_scalar("SELECT id FROM document WHERE name = ?").bind(document.as_str()).fetch_one(connection).await
 }
 
-fn about(row: &SqliteRow) -> Result<About, StoreError> {
+/// What a row says, and the last update in the journal.
+fn about(row: &SqliteRow, tail: Option<&Update>) -> Result<About, StoreError> {
     let begins = row.get::<i64, _>("begins") as u64;
     let deleted = match (row.get::<Option<i64>, _>("deleted_at"), row.get::<Option<&str>, _>("deleted_by")) {
         (Some(at), Some(by)) => Some(Deletion { at, by: principal_id(by)? }),
         _ => None,
     };
-    Ok(About {
-        document: DocumentName::parse(row.get("name")).map_err(|_| unreadable("document.name"))?,
-        epoch: row.get::<i64, _>("epoch") as u64,
-        begins,
-        seq: row.get::<Option<i64>, _>("seq").map_or(begins, |seq| seq as u64),
-        changed_at: row.get("at"),
-        deleted,
-    })
+    let (mut seq, mut changed_at) = (row.get::<Option<i64>, _>("seq").map_or(begins, |seq| seq as u64), row.get("at"));
+    if let Some(tail) = tail.filter(|tail| tail.seq > seq) {
+        (seq, changed_at) = (tail.seq, Some(tail.at));
+    }
+    let document = DocumentName::parse(row.get("name")).map_err(|_| unreadable("document.name"))?;
+    Ok(About { document, epoch: row.get::<i64, _>("epoch") as u64, begins, seq, changed_at, deleted })
 }
 
 fn entry(row: &SqliteRow, bytes: u64) -> Result<Entry, StoreError> {
     let seq = row.get::<i64, _>("seq") as u64;
     let first = row.get::<Option<i64>, _>("first").map_or(seq, |first| first as u64);
     Ok(Entry { seq, first, by: principal_id(row.get("principal"))?, at: row.get("at"), bytes })
+}
+
+/// Whose an update in the journal is.
+fn author(by: &[u8]) -> Result<PrincipalId, StoreError> {
+    principal_id(std::str::from_utf8(by).map_err(|_| unreadable("principal"))?)
 }
 
 fn principal_id(text: &str) -> Result<PrincipalId, StoreError> {

@@ -13,8 +13,7 @@ mod journal;
 mod loader;
 mod writer;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use buildspaces_crdt::DocumentName;
@@ -24,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Database;
 use crate::database::{Durability, store_error};
+pub(crate) use journal::Entry as Update;
 use journal::{Chunk, chunks};
 
 /// Appends that wait for the next flush. When it is full, documents wait; they keep their own queue.
@@ -101,16 +101,48 @@ impl Log {
     }
 
     pub(crate) async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError> {
-        if self.durability == Durability::Off {
-            // What was acknowledged may be on its way still.
-            let (reply, written) = oneshot::channel();
-            self.requests.send(Request::Written(reply)).await.map_err(|_| ended())?;
-            written.await.map_err(|_| ended())?;
-        }
+        self.written().await?;
         let (reply, stored) = oneshot::channel();
         let load = loader::Load { document: document.clone(), reply };
         self.loads.send(load).await.map_err(|_| ended())?;
         stored.await.map_err(|_| ended())?
+    }
+
+    /// Returns once what was acknowledged is written.
+    async fn written(&self) -> Result<(), StoreError> {
+        if self.durability == Durability::Off {
+            let (reply, written) = oneshot::channel();
+            self.requests.send(Request::Written(reply)).await.map_err(|_| ended())?;
+            written.await.map_err(|_| ended())?;
+        }
+        Ok(())
+    }
+
+    /// The updates of a document that are in the journal, without writing anything. Read the tables afterwards: what is settled in between
+    /// is seen twice.
+    pub(crate) async fn tail(&self, document: &DocumentName) -> Result<Vec<Update>, StoreError> {
+        self.written().await?;
+        let chunks = loader::tail(&*self.shared.ready()?, document);
+        let entries = chunks.iter().map(Chunk::entries).collect::<Result<Vec<_>, _>>();
+        Ok(entries.map_err(|_| unreadable_chunk(document))?.into_iter().flatten().collect())
+    }
+
+    /// The last of them, of each document that is `wanted`.
+    pub(crate) async fn tails(
+        &self,
+        wanted: impl Fn(&DocumentName) -> bool,
+    ) -> Result<HashMap<DocumentName, Update>, StoreError> {
+        self.written().await?;
+        let state = self.shared.ready()?;
+        let mut found = HashMap::new();
+        for (_, document) in state.unsettled.iter().filter(|(_, document)| wanted(document)) {
+            let last = state.documents[document].chunks.back().map(|(_, chunk)| chunk.entries());
+            let entries = last.transpose().map_err(|_| unreadable_chunk(document))?;
+            if let Some(last) = entries.and_then(|mut entries| entries.pop()) {
+                found.insert(document.clone(), last);
+            }
+        }
+        Ok(found)
     }
 
     /// Returns once `document_update` holds every update of `document` that was acknowledged before. Call it before reading that table.
@@ -188,26 +220,25 @@ struct Place {
 impl State {
     /// Reads what a former process left in the journal.
     fn recover(&mut self, database: &Database) -> Result<(), StoreError> {
-        let journal = database.read_journal().map_err(|error| store_error(&error))?;
-        let mut names: HashMap<i64, (DocumentName, u64)> = HashMap::new();
-        for (row, data) in journal.rows {
-            let read = chunks(data).map_err(|_| unreadable(row))?;
-            for chunk in read {
-                chunk.entries().map_err(|_| unreadable(row))?;
-                let (name, settled) = match names.entry(chunk.document) {
-                    Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => {
-                        let known = journal.names.get(&chunk.document);
-                        let known = known.and_then(|(name, seq)| Some((DocumentName::parse(name).ok()?, *seq)));
-                        entry.insert(known.ok_or_else(|| unreadable(row))?)
-                    }
-                };
-                // A row goes when all of it is settled: until then part of it is in the tables too.
-                if chunk.last() > *settled {
-                    self.appended(name, row, chunk);
-                }
+        let rows = database.read_journal().map_err(|error| store_error(&error))?;
+        let mut read: Vec<(i64, Chunk)> = Vec::new();
+        for (row, data) in rows {
+            let of_row = chunks(data).map_err(|_| unreadable(row))?;
+            if of_row.iter().any(|chunk| chunk.entries().is_err()) {
+                return Err(unreadable(row));
             }
+            read.extend(of_row.into_iter().map(|chunk| (row, chunk)));
             self.last_row = row;
+        }
+        let documents: HashSet<i64> = read.iter().map(|(_, chunk)| chunk.document).collect();
+        let names = database.read_names(documents.into_iter()).map_err(|error| store_error(&error))?;
+        for (row, chunk) in read {
+            let (name, settled) = names.get(&chunk.document).ok_or_else(|| unreadable(row))?;
+            let name = DocumentName::parse(name).map_err(|_| unreadable(row))?;
+            // A row goes when all of it is settled: until then part of it is in the tables too.
+            if chunk.last() > *settled {
+                self.appended(&name, row, chunk);
+            }
         }
         Ok(())
     }
@@ -250,6 +281,10 @@ impl Place {
     fn new(id: i64) -> Self {
         Self { id, seq: 0, chunks: VecDeque::new() }
     }
+}
+
+fn unreadable_chunk(document: &DocumentName) -> StoreError {
+    StoreError::failed(format!("{document}: the journal holds what this version cannot read"))
 }
 
 fn unreadable(row: i64) -> StoreError {

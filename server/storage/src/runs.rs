@@ -335,7 +335,7 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError(error.to_string()))
+    serde_json::from_str(text).map_err(|error| StoreError::Failed(error.to_string()))
 }
 
 /// SQLite's integers are signed; revisions count transitions and stay far below the bound.
@@ -344,9 +344,12 @@ fn number(rev: u64) -> i64 {
 }
 
 fn corrupt(column: &str) -> StoreError {
-    StoreError(format!("the column {column} holds what this version does not know"))
+    StoreError::Failed(format!("the column {column} holds what this version does not know"))
 }
 
 fn failed(error: sqlx::Error) -> StoreError {
-    StoreError(error.to_string())
+    match crate::database::failed(error) {
+        buildspaces_rooms::ports::StoreError::Full(cause) => StoreError::Full(cause.to_string()),
+        buildspaces_rooms::ports::StoreError::Failed(cause) => StoreError::Failed(cause.to_string()),
+    }
 }

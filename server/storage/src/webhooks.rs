@@ -20,6 +20,7 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::database::failed;
 use crate::documents::unreadable;
+use crate::history::IS_PLAIN;
 use crate::{Database, Documents};
 
 #[cfg(test)]
@@ -196,21 +197,22 @@ impl WebhookStore for Webhooks {
         scope: &Scope,
         since: UnixMillis,
         of_interest: &(dyn for<'a> Fn(&'a DocumentName) -> bool + Sync),
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<(Changed, UnixMillis)>, StoreError> {
         let reader = self.documents.all_settled().await?;
-        let (from, to) = match scope {
+        let (from, to, kind) = match scope {
             // The character after a slash.
-            Scope::Room(room) => (format!("{room}/"), format!("{room}0")),
-            Scope::Server => (String::new(), "\u{10ffff}".to_owned()),
+            Scope::Room(room) => (format!("{room}/"), format!("{room}0"), "TRUE"),
+            Scope::Server => (String::new(), "\u{10ffff}".to_owned(), IS_PLAIN),
         };
-        let rows = sqlx::query(
-            "SELECT document.name, last.seq, MAX(document.begins, COALESCE(announced.seq, 0)) AS known
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT document.name, last.seq, last.at, MAX(document.begins, COALESCE(announced.seq, 0)) AS known
              FROM document JOIN document_update AS last ON last.document = document.id AND last.seq =
                  (SELECT MAX(seq) FROM document_update WHERE document = document.id)
              LEFT JOIN webhook_announced AS announced ON announced.document = document.name
-             WHERE document.name >= ? AND document.name < ? AND document.deleted_at IS NULL AND last.at >= ?
-                 AND last.seq > MAX(document.begins, COALESCE(announced.seq, 0))",
-        )
+             WHERE document.name >= ? AND document.name < ? AND {kind} AND document.deleted_at IS NULL AND last.at >= ?
+                 AND last.seq > MAX(document.begins, COALESCE(announced.seq, 0))
+             ORDER BY last.at, document.name",
+        )))
         .bind(from)
         .bind(to)
         .bind(since)
@@ -222,7 +224,7 @@ impl WebhookStore for Webhooks {
             let document = DocumentName::parse(row.get("name")).map_err(|_| unreadable("name"))?;
             if of_interest(&document) {
                 let by = self.authors(&document, row.get("known")).await?;
-                found.push(Changed { document, seq: row.get::<i64, _>("seq") as u64, by });
+                found.push((Changed { document, seq: row.get::<i64, _>("seq") as u64, by }, row.get("at")));
             }
         }
         Ok(found)

@@ -12,7 +12,7 @@ mod delivering;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +34,9 @@ use crate::{Delivery, Error, Health, KEPT_DELIVERIES, MAX_WAITING, MAX_WEBHOOKS,
 
 /// How long the tasks wait before they try again what the store did not do.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Deliveries that are stored in one transaction.
+const PART: usize = 500;
 
 /// The id of the operator's own webhook.
 const OWN: &str = "server";
@@ -79,6 +82,7 @@ struct Shared {
     gathered: Notify,
     /// Something may be due.
     queued: Notify,
+    tasks: OnceLock<Tasks>,
 }
 
 impl Engine {
@@ -95,11 +99,13 @@ impl Engine {
             gatherer: Mutex::new(Gatherer::new(config.quiet)),
             gathered: Notify::new(),
             queued: Notify::new(),
+            tasks: OnceLock::new(),
         }))
     }
 
     /// Takes up what the store has and begins. Let `rooms` tell it what happens before anybody comes in. `own` is the operator's webhook.
     pub async fn start(&self, tasks: &Tasks, own: Option<OwnWebhook>) -> Result<(), StoreError> {
+        self.0.tasks.get_or_init(|| tasks.clone());
         self.0.put_own(own).await?;
         for webhook in self.0.store.webhooks().await? {
             self.0.take_up(webhook);
@@ -118,15 +124,10 @@ impl Engine {
         events: &[String],
     ) -> Result<Arc<Webhook>, Error> {
         self.0.transport.check(url).map_err(Error::BadWebhook)?;
-        let events = events.iter().map(|name| parse_event(name)).collect::<Result<Vec<_>, _>>()?;
-        let scope = Scope::Room(room.clone());
-        let _changing = self.0.changing.lock().await;
-        if self.0.of(&scope).len() >= MAX_WEBHOOKS {
-            return Err(Error::TooManyWebhooks);
-        }
+        let events = parse_events(events)?;
         let webhook = Webhook {
             id: WebhookId::random(),
-            scope,
+            scope: Scope::Room(room.clone()),
             url: url.into(),
             events: if events.is_empty() { EventKind::OF_ROOMS.to_vec() } else { events },
             secret: Secret::random(),
@@ -134,8 +135,7 @@ impl Engine {
             created_by: by.id.clone(),
             health: Health::default(),
         };
-        self.0.store.put(&webhook).await?;
-        Ok(self.0.take_up(webhook))
+        self.to_the_end(move |shared| async move { shared.create(webhook).await }).await
     }
 
     /// The webhooks of a scope, oldest first.
@@ -146,37 +146,23 @@ impl Engine {
     /// Switches a webhook on or off. One that is switched on hears of what changed meanwhile, each document once, and what waited
     /// for it is sent.
     pub async fn switch(&self, scope: &Scope, id: &WebhookId, on: bool) -> Result<Arc<Webhook>, Error> {
-        let _changing = self.0.changing.lock().await;
-        let known = self.0.find(scope, id)?;
-        if known.is_on() == on {
-            return Ok(known);
-        }
-        let off = (!on).then(|| Off { at: (self.0.clock)(), reason: "somebody switched it off".to_owned() });
-        let webhook = Webhook { health: Health { off, failing_since: None }, ..(*known).clone() };
-        self.0.store.put(&webhook).await?;
-        let webhook = self.0.take_up(webhook);
-        if on {
-            self.0.queued.notify_one();
-            self.0.announce_missed(scope).await?;
-        }
-        Ok(webhook)
+        let (scope, id) = (scope.clone(), id.clone());
+        self.to_the_end(move |shared| async move { shared.switch(&scope, &id, on).await }).await
     }
 
     /// Forgets a webhook and what waits for it.
     pub async fn delete(&self, scope: &Scope, id: &WebhookId) -> Result<(), Error> {
-        let _changing = self.0.changing.lock().await;
-        self.0.find(scope, id)?;
-        self.0.store.delete(id).await?;
-        let mut webhooks = self.0.webhooks.write().expect(POISON);
-        if let Some(of_scope) = webhooks.get_mut(scope) {
-            of_scope.retain(|webhook| webhook.id != *id);
-            if of_scope.is_empty() {
-                webhooks.remove(scope);
-            }
-        }
-        drop(webhooks);
-        self.0.interest.changed();
-        Ok(())
+        let (scope, id) = (scope.clone(), id.clone());
+        self.to_the_end(move |shared| async move { shared.delete(&scope, &id).await }).await
+    }
+
+    /// Changes what a webhook is, in the store and in memory: to the end, also when whoever asked has gone.
+    async fn to_the_end<T: Send + 'static, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let done = self.0.tasks.get_or_init(Tasks::new).to_the_end("changing a webhook", work(self.0.clone())).await;
+        done.unwrap_or_else(|| Err(Error::Store(StoreError::failed("changing a webhook panicked"))))
     }
 
     /// Sends something to a webhook, to see whether it arrives.
@@ -203,6 +189,48 @@ impl Engine {
 }
 
 impl Shared {
+    async fn create(&self, webhook: Webhook) -> Result<Arc<Webhook>, Error> {
+        let _changing = self.changing.lock().await;
+        if self.of(&webhook.scope).len() >= MAX_WEBHOOKS {
+            return Err(Error::TooManyWebhooks);
+        }
+        self.store.put(&webhook).await?;
+        Ok(self.take_up(webhook))
+    }
+
+    async fn switch(&self, scope: &Scope, id: &WebhookId, on: bool) -> Result<Arc<Webhook>, Error> {
+        let _changing = self.changing.lock().await;
+        let known = self.find(scope, id)?;
+        if known.is_on() == on {
+            return Ok(known);
+        }
+        let off = (!on).then(|| Off { at: (self.clock)(), reason: "somebody switched it off".to_owned() });
+        let webhook = Webhook { health: Health { off, failing_since: None }, ..(*known).clone() };
+        self.store.put(&webhook).await?;
+        let webhook = self.take_up(webhook);
+        if on {
+            self.queued.notify_one();
+            self.announce_missed(scope).await?;
+        }
+        Ok(webhook)
+    }
+
+    async fn delete(&self, scope: &Scope, id: &WebhookId) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
+        self.find(scope, id)?;
+        self.store.delete(id).await?;
+        let mut webhooks = self.webhooks.write().expect(POISON);
+        if let Some(of_scope) = webhooks.get_mut(scope) {
+            of_scope.retain(|webhook| webhook.id != *id);
+            if of_scope.is_empty() {
+                webhooks.remove(scope);
+            }
+        }
+        drop(webhooks);
+        self.interest.changed();
+        Ok(())
+    }
+
     fn of(&self, scope: &Scope) -> Vec<Arc<Webhook>> {
         self.webhooks.read().expect(POISON).get(scope).cloned().unwrap_or_default()
     }
@@ -261,18 +289,28 @@ impl Shared {
         Ok(())
     }
 
-    /// Stores one event for everybody who asked for it, at once. What fails is lost, and said so in the log: what it is about has
-    /// happened already.
-    async fn announce(&self, scope: &Scope, event: EventKind, document: Option<&DocumentName>, body: &str) {
+    /// A delivery of one event to each who asked for such.
+    fn deliveries(
+        &self,
+        scope: &Scope,
+        event: EventKind,
+        document: Option<&DocumentName>,
+        body: &str,
+    ) -> Vec<Delivery> {
         let now = (self.clock)();
         let name = || document.map(|document| document.as_str().to_owned());
         let deliver = |webhook: &Arc<Webhook>| Delivery::new(&webhook.id, event, name(), body.to_owned(), now);
-        let deliveries: Vec<Delivery> = self.listening(scope, event).iter().map(deliver).collect();
-        if deliveries.is_empty() {
-            return;
-        }
-        if let Err(error) = self.enqueue(&deliveries, &[]).await {
-            tracing::error!(event = event.as_str(), %error, "webhooks will not hear of something that happened");
+        self.listening(scope, event).iter().map(deliver).collect()
+    }
+
+    /// Stores what is to be delivered, in parts, so that nobody who wants to write waits long. What fails is lost, and said so in the log: what
+    /// it is about has happened already.
+    async fn announce(&self, deliveries: &[Delivery]) {
+        for part in deliveries.chunks(PART) {
+            if let Err(error) = self.enqueue(part, &[]).await {
+                let event = part[0].event.as_str();
+                tracing::error!(event, %error, "webhooks will not hear of something that happened");
+            }
         }
     }
 
@@ -301,17 +339,25 @@ impl Listener for Engine {
         }
     }
 
-    async fn deleted(&self, document: &DocumentName, by: &Principal) {
-        self.0.gatherer().forget(document);
-        if let Some(scope) = scope_of(document) {
-            let body = event::deleted(document, by, (self.0.clock)());
-            self.0.announce(&scope, EventKind::DocumentDeleted, Some(document), &body).await;
+    async fn deleted(&self, documents: &[DocumentName], by: &Principal) {
+        {
+            let mut gatherer = self.0.gatherer();
+            documents.iter().for_each(|document| gatherer.forget(document));
         }
+        let at = (self.0.clock)();
+        let mut deliveries = Vec::new();
+        // More would be dropped at once.
+        for document in &documents[documents.len().saturating_sub(MAX_WAITING as usize)..] {
+            let Some(scope) = scope_of(document) else { continue };
+            let body = event::deleted(document, by, at);
+            deliveries.extend(self.0.deliveries(&scope, EventKind::DocumentDeleted, Some(document), &body));
+        }
+        self.0.announce(&deliveries).await;
     }
 
     async fn room_created(&self, room: &RoomRecord, by: &Principal) {
         let body = event::room_created(room, by, (self.0.clock)());
-        self.0.announce(&Scope::Server, EventKind::RoomCreated, None, &body).await;
+        self.0.announce(&self.0.deliveries(&Scope::Server, EventKind::RoomCreated, None, &body)).await;
     }
 }
 
@@ -324,12 +370,20 @@ fn scope_of(document: &DocumentName) -> Option<Scope> {
     }
 }
 
-fn parse_event(name: &str) -> Result<EventKind, Error> {
-    let known = EventKind::parse(name).filter(|kind| EventKind::OF_ROOMS.contains(kind));
-    known.ok_or_else(|| {
-        let known: Vec<&str> = EventKind::OF_ROOMS.into_iter().map(EventKind::as_str).collect();
-        Error::BadWebhook(format!("there is no event {name:?}; there is {}", known.join(", ")))
-    })
+/// Each once.
+fn parse_events(names: &[String]) -> Result<Vec<EventKind>, Error> {
+    let mut events = Vec::new();
+    for name in names {
+        let known = EventKind::parse(name).filter(|kind| EventKind::OF_ROOMS.contains(kind));
+        let event = known.ok_or_else(|| {
+            let known: Vec<&str> = EventKind::OF_ROOMS.into_iter().map(EventKind::as_str).collect();
+            Error::BadWebhook(format!("there is no event {name:?}; there is {}", known.join(", ")))
+        })?;
+        if !events.contains(&event) {
+            events.push(event);
+        }
+    }
+    Ok(events)
 }
 
 /// The moment, as tasks that sleep see it.

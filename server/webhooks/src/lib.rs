@@ -152,6 +152,15 @@ pub enum Error {
     /// A test of a webhook that is switched off.
     #[error("this webhook is switched off; switch it on first")]
     Off,
+    /// Nothing was changed; the same works once there is space.
+    #[error("{}", buildspaces_rooms::Error::Full)]
+    Full,
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Full(_)) { Self::Full } else { Self::Store(error) }
+    }
 }

@@ -93,11 +93,15 @@ impl WebhookStore for MemoryWebhooks {
     }
 
     async fn put(&self, webhook: &Webhook) -> Result<(), StoreError> {
-        let mut kept = self.call()?;
-        match kept.webhooks.iter_mut().find(|known| known.id == webhook.id) {
-            Some(known) => *known = webhook.clone(),
-            None => kept.webhooks.push(webhook.clone()),
+        {
+            let mut kept = self.call()?;
+            match kept.webhooks.iter_mut().find(|known| known.id == webhook.id) {
+                Some(known) => *known = webhook.clone(),
+                None => kept.webhooks.push(webhook.clone()),
+            }
         }
+        // A disk answers later than it writes.
+        tokio::task::yield_now().await;
         Ok(())
     }
 
@@ -173,11 +177,14 @@ impl WebhookStore for MemoryWebhooks {
         scope: &Scope,
         since: UnixMillis,
         of_interest: &(dyn for<'a> Fn(&'a DocumentName) -> bool + Sync),
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<(Changed, UnixMillis)>, StoreError> {
         let kept = self.call()?;
         let is_new = |changed: &Changed| kept.announced.get(&changed.document).is_none_or(|seq| changed.seq > *seq);
-        let found = kept.documents.iter().filter(|(of, at, _)| of == scope && *at >= since).map(|(_, _, found)| found);
-        Ok(found.filter(|changed| is_new(changed) && of_interest(&changed.document)).cloned().collect())
+        let found = kept.documents.iter().filter(|(of, at, _)| of == scope && *at >= since);
+        let wanted = found.filter(|(_, _, changed)| is_new(changed) && of_interest(&changed.document));
+        let mut found: Vec<_> = wanted.map(|(_, at, changed)| (changed.clone(), *at)).collect();
+        found.sort_by_key(|(_, at)| *at);
+        Ok(found)
     }
 }
 

@@ -48,14 +48,14 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// How often the document's name was used anew, counted from 1.
     async fn epoch(&self, document: &DocumentName) -> Result<u64, StoreError>;
 
-    /// Documents of `scope` whose last update was made at `since` or later and is not announced, and who made what is not.
-    /// What is not `of_interest` is left out.
+    /// Documents of `scope` whose last update was made at `since` or later and is not announced, who made what is not, and when the last
+    /// was made; the longest ago first. What is not `of_interest` is left out.
     async fn unannounced(
         &self,
         scope: &Scope,
         since: UnixMillis,
         of_interest: &(dyn for<'a> Fn(&'a DocumentName) -> bool + Sync),
-    ) -> Result<Vec<Changed>, StoreError>;
+    ) -> Result<Vec<(Changed, UnixMillis)>, StoreError>;
 }
 
 /// One attempt.

@@ -14,7 +14,7 @@ use buildspaces_crdt::names;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::{Capability, Principal};
-use buildspaces_rooms::{DocumentHandle, Error, Present};
+use buildspaces_rooms::{DocumentHandle, Error, Position, Present};
 use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
@@ -171,7 +171,7 @@ pub(crate) async fn create(
     }
     if headers.contains_key(header::IF_MATCH) {
         // It changes nothing if there is such a document, and creates none in place of one that is gone.
-        present(&gateway, &document, &headers).await.map_err(|error| match error {
+        found(&gateway, &document, &headers).await.map_err(|error| match error {
             Error::NoSuchDocument(_) | Error::Deleted => Error::Changed,
             error => error,
         })?;
@@ -259,16 +259,20 @@ pub(crate) async fn read(
         Some(wanted) => wanted,
         None => accepted(&headers)?,
     };
-    let (_, present, state) = present(&gateway, &document, &HeaderMap::new()).await?;
-    let tag = format!("{state}.{}", wanted.suffix());
-    let etag = HeaderValue::from_str(&format!("\"{tag}\"")).map_err(ApiError::internal)?;
+    let mut found = found(&gateway, &document, &HeaderMap::new()).await?;
+    let tag = found.tag(wanted);
     if is_named(&headers, header::IF_NONE_MATCH, |named| named == tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag), vary()]).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&tag)?), vary()]).into_response());
     }
+    if wanted == As::StateVector {
+        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(UPDATE)), (header::ETAG, etag(&tag)?), vary()];
+        return Ok((headers, Body::from(found.position.state_vector)).into_response());
+    }
+    let present = whole(&gateway, &document, &mut found).await?;
+    let etag = etag(&found.tag(wanted))?;
     let root = params.root;
     let (content_type, body) = match wanted {
-        As::Update => (UPDATE, Body::from(present.state)),
-        As::StateVector => (UPDATE, Body::from(present.state_vector)),
+        As::Update | As::StateVector => (UPDATE, Body::from(present.state)),
         As::Text => {
             let root = root.unwrap_or_else(|| buildspaces_crdt::text::ROOT.to_owned());
             let text = gateway.exports.run(present, move |replica| replica.text(&root)).await?;
@@ -313,8 +317,8 @@ pub(crate) async fn update(
     }
     if headers.contains_key(header::IF_MATCH) {
         // Once only: if it took effect and that was not heard, a second attempt would find it changed, by itself.
-        let (live, present, _) = present(&gateway, &document, &headers).await?;
-        live.propose(&by, body, Some(present.seq)).await?;
+        let found = found(&gateway, &document, &headers).await?;
+        found.live.propose(&by, body, Some(found.position.seq)).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     // As over WebSocket, the first update begins a document.
@@ -337,8 +341,8 @@ pub(crate) async fn delete(
     let (document, by) = permitted(&gateway, &caller, &name, Capability::Manage).await?;
     if headers.contains_key(header::IF_MATCH) {
         // It stays open meanwhile, so that nothing is loaded twice.
-        let (_open, present, _) = present(&gateway, &document, &headers).await?;
-        gateway.rooms.delete_unchanged_document(&by, &document, present.seq).await?;
+        let found = found(&gateway, &document, &headers).await?;
+        gateway.rooms.delete_unchanged_document(&by, &document, found.position.seq).await?;
     } else {
         gateway.rooms.delete_document(&by, &document).await?;
     }
@@ -358,7 +362,8 @@ pub(crate) async fn copy(
 ) -> Result<(StatusCode, axum::Json<Created>), ApiError> {
     let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
     let (target, by) = permitted(&gateway, &caller, &to, Capability::EditDocuments).await?;
-    let (_, Present { state, .. }, _) = present(&gateway, &document, &HeaderMap::new()).await?;
+    let mut found = found(&gateway, &document, &HeaderMap::new()).await?;
+    let Present { state, .. } = whole(&gateway, &document, &mut found).await?;
     let create = || async { gateway.rooms.create_document(&by, &target, state.clone(), false).await };
     if !gateway.rooms.again(create).await? {
         let message = format!("there is already a document {target}; choose another name");
@@ -376,34 +381,64 @@ async fn open(gateway: &Gateway, document: &DocumentName) -> Result<(u64, Docume
     Ok((1, gateway.rooms.document(document).await?))
 }
 
-/// The document, as it is now and what names that state; [`Error::Changed`] if `If-Match` names others.
-async fn present(
-    gateway: &Gateway,
-    document: &DocumentName,
-    headers: &HeaderMap,
-) -> Result<(DocumentHandle, Present, String), Error> {
+/// A document and where it stands.
+struct Found {
+    epoch: u64,
+    /// As long as it is held nothing is loaded twice.
+    live: DocumentHandle,
+    position: Position,
+}
+
+impl Found {
+    /// What names its state.
+    fn state(&self) -> String {
+        let mut hash = Sha256::new();
+        for (client, clock) in clocks(&self.position.state_vector).unwrap_or_default() {
+            hash.update(client.to_le_bytes());
+            hash.update(clock.to_le_bytes());
+        }
+        let hash = hash.finalize();
+        let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}-{hash}", self.epoch, self.position.seq)
+    }
+
+    /// What names its state in a form.
+    fn tag(&self, form: As) -> String {
+        format!("{}.{}", self.state(), form.suffix())
+    }
+}
+
+/// The document and where it stands; [`Error::Changed`] if that is nothing that `If-Match` names.
+async fn found(gateway: &Gateway, document: &DocumentName, headers: &HeaderMap) -> Result<Found, Error> {
+    let look = || async {
+        let (epoch, live) = open(gateway, document).await?;
+        let position = live.position().await?;
+        Ok(Found { epoch, live, position })
+    };
+    let found = gateway.rooms.again(look).await?;
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(found);
+    }
+    let state = found.state();
+    let is_wanted = is_named(headers, header::IF_MATCH, |named| named.split('.').next() == Some(&state));
+    if is_wanted { Ok(found) } else { Err(Error::Changed) }
+}
+
+/// All of it, and where it stands then.
+async fn whole(gateway: &Gateway, document: &DocumentName, found: &mut Found) -> Result<Present, Error> {
     let read = || async {
         let (epoch, live) = open(gateway, document).await?;
         let present = live.present().await?;
-        let state = state(epoch, &present);
-        Ok((live, present, state))
+        Ok((epoch, present))
     };
-    let read = gateway.rooms.again(read).await?;
-    let is_it = |named: &str| named.split('.').next() == Some(&read.2);
-    let is_wanted = !headers.contains_key(header::IF_MATCH) || is_named(headers, header::IF_MATCH, is_it);
-    if is_wanted { Ok(read) } else { Err(Error::Changed) }
+    let (epoch, present) = gateway.rooms.again(read).await?;
+    found.epoch = epoch;
+    found.position = Position { seq: present.seq, state_vector: present.state_vector.clone() };
+    Ok(present)
 }
 
-/// What names a state.
-fn state(epoch: u64, present: &Present) -> String {
-    let mut hash = Sha256::new();
-    for (client, clock) in clocks(&present.state_vector).unwrap_or_default() {
-        hash.update(client.to_le_bytes());
-        hash.update(clock.to_le_bytes());
-    }
-    let hash = hash.finalize();
-    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{epoch}-{}-{hash}", present.seq)
+fn etag(tag: &str) -> Result<HeaderValue, ApiError> {
+    HeaderValue::from_str(&format!("\"{tag}\"")).map_err(ApiError::internal)
 }
 
 /// Does one of these headers name it, or anything?

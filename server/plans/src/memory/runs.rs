@@ -40,7 +40,7 @@ impl MemoryRuns {
         let mut state = self.lock();
         if state.failing > 0 {
             state.failing -= 1;
-            return Err(StoreError("told to fail".to_owned()));
+            return Err(StoreError::Failed("told to fail".to_owned()));
         }
         Ok(state)
     }

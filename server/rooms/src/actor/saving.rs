@@ -12,8 +12,7 @@ use crate::listener::Ear;
 use crate::meters;
 use crate::ports::{Record, StoreError};
 
-/// The state is kept when the log behind the last one weighs so much, or a quarter of the state if that is more; so loading stays
-/// fast, and a large document is not written again and again.
+/// See [`is_worth_a_state`].
 const SNAPSHOT_FROM: usize = 256 << 10;
 
 /// What an update weighs beside its bytes, since loading must read it.
@@ -56,6 +55,7 @@ impl Actor {
         if is_stuck != self.document.is_log_stuck() {
             self.handle(Input::LogStuck(is_stuck));
             self.perform();
+            self.answer_readers();
         }
     }
 
@@ -91,6 +91,7 @@ impl Actor {
                 self.saved = append.seq;
                 self.handle(Input::Durable { seq: append.seq });
                 self.tell(&append);
+                self.answer_readers();
                 Ok(())
             }
             Err(error @ StoreError::Full(_)) if !self.setup.tasks.is_cancelled() => {
@@ -112,7 +113,7 @@ impl Actor {
 
     /// Keeps the state when the log has grown.
     pub(super) fn keep_snapshot(&mut self) {
-        if self.behind >= SNAPSHOT_FROM.max(self.kept / 4) && self.to_keep.is_none() {
+        if is_worth_a_state(self.behind, self.kept) && self.to_keep.is_none() {
             let seq = self.document.seq();
             self.to_keep = Some((seq, Box::pin(self.snapshot())));
         }
@@ -156,6 +157,12 @@ pub(super) async fn ended(append: &mut Option<Append>) -> (Append, Result<(), St
 }
 
 /// What a log with updates of these sizes weighs.
-pub(super) fn weight(updates: impl Iterator<Item = usize>) -> usize {
+pub(crate) fn weight(updates: impl Iterator<Item = usize>) -> usize {
     updates.map(|bytes| bytes + UPDATE_WEIGHT).sum()
+}
+
+/// A state is kept when the log behind the last one weighs 256 KiB, or a quarter of that state if it is more. So loading stays fast, and
+/// all states together are not much larger than the log, however large each is.
+pub(crate) fn is_worth_a_state(behind: usize, kept: usize) -> bool {
+    behind >= SNAPSHOT_FROM.max(kept / 4)
 }

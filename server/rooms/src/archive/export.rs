@@ -15,14 +15,22 @@ use crate::Rooms;
 use crate::ports::About;
 
 /// Bytes after which a part of a log is full. Its last record may go past it.
-const PART: usize = 4 << 20;
+pub(super) const PART: usize = 4 << 20;
 
 /// Documents that are looked up at a time.
 const LIST: usize = 500;
 
 /// Sends a room's archive to `out`. What is typed meanwhile may or may not be in it; each document is whole.
 pub async fn export(rooms: &Rooms, room: &RoomId, out: mpsc::Sender<Result<Bytes, Error>>) {
-    let mut writer = Writer { out: &out, manifest: Manifest { format: FORMAT, ..Manifest::default() } };
+    let (manifest, max_file) =
+        (Manifest { format: FORMAT, ..Manifest::default() }, super::max_file(rooms.max_document_bytes()));
+    let mut writer = Writer { out: &out, max_file, manifest };
+    let _turn = tokio::select! {
+        () = out.closed() => return,
+        turn = rooms.history().export_turn() => turn,
+    };
+    // An archive has one log from its beginning to its end.
+    let _held = rooms.history().hold(room).await;
     if let Err(error) = write(rooms, room, &mut writer).await {
         // An error means that nobody reads any more.
         let _ = out.send(Err(error)).await;
@@ -94,18 +102,27 @@ async fn authors(rooms: &Rooms, about: &About) -> Result<BTreeSet<PrincipalId>, 
     const AT_ONCE: usize = 10_000;
     let named = rooms.store().named_versions(&about.document).await?;
     let mut ids: BTreeSet<PrincipalId> = named.into_iter().map(|version| version.by).collect();
-    let mut after = 0;
+    let (mut after, mut merged) = (0, None);
     while after < about.seq {
         let page = rooms.store().entries(&about.document, after, AT_ONCE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
         for entry in page.into_iter().take_while(|entry| entry.seq <= about.seq) {
             if entry.first != entry.seq {
-                let records = rooms.store().records(&about.document, entry.first - 1).await?;
-                ids.extend(records.into_iter().take(1).flat_map(|record| record.shares).map(|share| share.by));
+                let (first, _) = merged.unwrap_or((entry.first, entry.seq));
+                merged = Some((first, entry.seq));
             }
             ids.insert(entry.by);
         }
+    }
+    // Whose part is what is known of records alone, so those are read, where any are merged.
+    let Some((first, last)) = merged else { return Ok(ids) };
+    let mut after = first - 1;
+    while after < last {
+        let page = rooms.store().records(&about.document, after).await?;
+        let Some(end) = page.last() else { break };
+        after = end.seq;
+        ids.extend(page.into_iter().flat_map(|record| record.shares).map(|share| share.by));
     }
     Ok(ids)
 }
@@ -119,8 +136,11 @@ async fn log(rooms: &Rooms, about: &About, folder: &str, writer: &mut Writer<'_>
             return Err(broken(format!("the log of {} ends too early", about.document)));
         }
         for record in page {
-            if record.seq > about.seq {
+            if after == about.seq {
                 break;
+            }
+            if record.first != after + 1 || record.seq > about.seq {
+                return Err(broken(format!("update {} of {} is merged with others now", after + 1, about.document)));
             }
             after = record.seq;
             writer.manifest.records += 1;
@@ -139,6 +159,7 @@ async fn log(rooms: &Rooms, about: &About, folder: &str, writer: &mut Writer<'_>
 
 struct Writer<'o> {
     out: &'o mpsc::Sender<Result<Bytes, Error>>,
+    max_file: u64,
     manifest: Manifest,
 }
 
@@ -150,8 +171,8 @@ impl Writer<'_> {
 
     async fn file(&mut self, path: &str, bytes: Bytes) -> Result<(), Error> {
         let size = bytes.len() as u64;
-        if size > super::MAX_FILE {
-            return Err(broken(format!("{path} would be larger than {} bytes", super::MAX_FILE)));
+        if size > self.max_file {
+            return Err(broken(format!("{path} would be larger than {} bytes; raise max_document_mib", self.max_file)));
         }
         let sha256 = hex(&Sha256::digest(&bytes));
         self.manifest.files.push(File { path: path.to_owned(), size, sha256 });

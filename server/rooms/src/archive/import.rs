@@ -14,17 +14,24 @@ use sha2::{Digest, Sha256};
 
 use super::export::{hex, is_of};
 use super::format::{self, BLOCK, DocumentHead, FORMAT, File, Head, Manifest};
-use super::{Error, MAX_ARCHIVE, MAX_FILE, broken};
+use super::{Error, MAX_ARCHIVE, broken, max_file};
 use crate::Rooms;
+use crate::actor::{is_worth_a_state, weight};
 use crate::history::{MAX_NAMED_VERSIONS, MAX_VERSION_NAME_CHARS};
-use crate::ports::{LogRecord, NamedVersion, Range, RoomRecord, TreeChange};
+use crate::ports::{LogRecord, MAX_SEQ, NamedVersion, Range, RoomRecord, TreeChange};
 use crate::tree::{self, MAX_NODES, Node, NodeKind, TreeView};
 
 /// Most principals that an archive may introduce.
 const MAX_PRINCIPALS: usize = 100_000;
 
+/// The largest number that an archive may bring: as many are left for what is written here.
+const MAX_IMPORTED_SEQ: u64 = MAX_SEQ / 2;
+
 /// Records that are stored together.
 const RECORDS: usize = 2000;
+
+/// Bytes of named versions' states that are stored together with the records before them.
+const STATES: usize = 16 << 20;
 
 /// An archive that is being read. Hand it the bytes with [`Import::push`] and end with [`Import::finish`]; if either fails, call
 /// [`Import::abandon`].
@@ -38,6 +45,8 @@ pub struct Import {
     files: Vec<File>,
     next: Next,
     head: Option<Head>,
+    /// Those who are not known here.
+    principals: Vec<Principal>,
     nodes: BTreeMap<NodeId, Node>,
     seen: HashSet<DocumentName>,
     document: Option<Document>,
@@ -64,8 +73,21 @@ struct Document {
     parts: u64,
     seq: u64,
     replica: Replica,
+    size: Size,
+    /// Weight of the log since a state was kept, and that state's size.
+    behind: usize,
+    kept: usize,
     /// Versions whose turn is to come, last first.
     versions: Vec<NamedVersion>,
+}
+
+/// How large a document is, about.
+struct Size {
+    /// What it may have, see [`crate::Config::max_document_bytes`].
+    max: usize,
+    bytes: usize,
+    /// What came since it was counted.
+    uncounted: usize,
 }
 
 impl Import {
@@ -80,6 +102,7 @@ impl Import {
             files: Vec::new(),
             next: Next::Room,
             head: None,
+            principals: Vec::new(),
             nodes: BTreeMap::new(),
             seen: HashSet::new(),
             document: None,
@@ -122,8 +145,9 @@ impl Import {
                 }
                 let (path, size) = format::read_header(block)
                     .map_err(|_| broken("a file in it was not written by an export, or the archive is damaged"))?;
-                if size > MAX_FILE {
-                    return Err(broken(format!("{path:?} is larger than {MAX_FILE} bytes")));
+                let max = max_file(self.rooms.max_document_bytes());
+                if size > max {
+                    return Err(broken(format!("{path:?} is larger than {max} bytes")));
                 }
                 self.file = Some((path, size));
             }
@@ -143,6 +167,9 @@ impl Import {
             created_at: head.created_at,
             created_by: head.created_by.clone(),
         };
+        for principal in &self.principals {
+            self.rooms.store().remember(principal, unix_millis()).await?;
+        }
         let tree = TreeChange { changed: self.nodes.values().cloned().collect(), ..TreeChange::default() };
         self.rooms.store().create_room(&room, tree).await?;
         if let Some(listener) = self.rooms.listener() {
@@ -151,12 +178,11 @@ impl Import {
         Ok(room.id)
     }
 
-    /// Removes what was stored so far of an archive that could not be read to its end.
+    /// Removes what was stored so far of an archive that could not be read to its end. What cannot be removed now is at the next start, see
+    /// [`discard_leftovers`].
     pub async fn abandon(&mut self) {
         for document in std::mem::take(&mut self.seen) {
-            if let Err(error) = self.rooms.store().discard(&document).await {
-                tracing::warn!(%document, %error, "a document of a failed import was left behind");
-            }
+            discard(&self.rooms, &document).await;
         }
     }
 
@@ -223,8 +249,8 @@ impl Import {
         Ok(head)
     }
 
-    /// Introduces those who are not known here. Nobody who is known becomes another.
-    async fn principals(&self, content: &Bytes) -> Result<(), Error> {
+    /// Finds those who are not known here. Nobody who is known becomes another.
+    async fn principals(&mut self, content: &Bytes) -> Result<(), Error> {
         let principals: Vec<Principal> = json(content, "principals.json")?;
         if principals.len() > MAX_PRINCIPALS || principals.iter().any(|principal| principal.name.chars().count() > 200)
         {
@@ -233,9 +259,7 @@ impl Import {
         let ids = principals.iter().map(|principal| principal.id.clone()).collect();
         let known: HashSet<_> =
             self.rooms.history().principals(ids).await?.into_iter().map(|principal| principal.id).collect();
-        for principal in principals.iter().filter(|principal| !known.contains(&principal.id)) {
-            self.rooms.store().remember(principal, unix_millis()).await?;
-        }
+        self.principals = principals.into_iter().filter(|principal| !known.contains(&principal.id)).collect();
         Ok(())
     }
 
@@ -249,6 +273,9 @@ impl Import {
         };
         if !is_of(room, &name) || !in_tree || self.seen.contains(&name) {
             return Err(broken(format!("{name} is not a document of this room, or is in it twice")));
+        }
+        if head.seq > MAX_IMPORTED_SEQ {
+            return Err(broken(format!("nobody has written {} updates of {name}", head.seq)));
         }
         let valid = |name: &str| name.chars().count() <= MAX_VERSION_NAME_CHARS && !name.chars().any(char::is_control);
         let ascending = head.versions.windows(2).all(|pair| pair[0].seq < pair[1].seq);
@@ -271,7 +298,9 @@ impl Import {
             })
             .collect();
         versions.reverse();
-        self.document = Some(Document { name, head, parts: 0, seq: 0, replica: Replica::new(), versions });
+        let size = Size { max: self.rooms.max_document_bytes(), bytes: 0, uncounted: 0 };
+        let replica = Replica::new();
+        self.document = Some(Document { name, head, parts: 0, seq: 0, replica, size, behind: 0, kept: 0, versions });
         Ok(())
     }
 
@@ -285,7 +314,9 @@ impl Import {
             self.records += records.len() as u64;
             self.rooms.store().append_records(&document.name, records).await?;
             for (version, state) in versions {
-                self.rooms.store().name_version(&document.name, &version, state).await?;
+                if !self.rooms.store().name_version(&document.name, &version, state).await? {
+                    return Err(broken(format!("version {} of {} is not kept", version.seq, document.name)));
+                }
             }
         }
         self.document = Some(document);
@@ -298,44 +329,99 @@ impl Import {
             return Err(broken(format!("the log of {} ends too early", document.name)));
         }
         // So that opening it does not read the whole log.
-        self.rooms.store().save_snapshot(&document.name, document.seq, document.replica.state()).await?;
+        let Document { name, seq, replica, .. } = document;
+        let state = crate::history::blocking(move || replica.state()).await?;
+        self.rooms.store().save_snapshot(&name, seq, state).await?;
         Ok(())
     }
 }
 
+async fn discard(rooms: &Rooms, document: &DocumentName) {
+    if let Err(error) = rooms.store().discard(document).await {
+        tracing::warn!(%document, %error, "a document of a failed import was left behind");
+    }
+}
+
+/// Removes what imports left that ended with their process. Nothing happens while an import is under way.
+pub async fn discard_leftovers(rooms: &Rooms) {
+    let Ok(_turn) = rooms.history().begin_import() else { return };
+    match rooms.store().orphans().await {
+        Ok(orphans) => {
+            for document in orphans {
+                tracing::info!(%document, "removing what a failed import left");
+                discard(rooms, &document).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "what failed imports left is not looked for now"),
+    }
+}
+
 /// A document, records of it, versions they lead to, and the bytes that were not read yet.
-type Batch = (Document, Vec<LogRecord>, Vec<(NamedVersion, Bytes)>, Bytes);
+type Batch = (Document, Vec<LogRecord>, Vec<(NamedVersion, Option<Bytes>)>, Bytes);
 
 impl Document {
     /// Reads some records and lets each update through the gate.
     fn read(mut self, mut content: Bytes) -> Result<Batch, Error> {
-        let (mut records, mut versions) = (Vec::new(), Vec::new());
-        while !content.is_empty() && records.len() < RECORDS {
+        let (mut records, mut versions, mut states) = (Vec::new(), Vec::new(), 0);
+        while !content.is_empty() && records.len() < RECORDS && states < STATES {
             let record = format::take_record(&mut content)
                 .map_err(|_| broken(format!("a record of {} cannot be read", self.name)))?;
-            if record.first != self.seq + 1 || record.seq < record.first {
+            if record.first != self.seq + 1 || !(record.first..=self.head.seq).contains(&record.seq) {
                 return Err(broken(format!("update {} of {} is missing or there twice", self.seq + 1, self.name)));
             }
             if !shares_are_valid(&record) {
                 return Err(broken(format!("the authors of update {} of {} are not valid", record.seq, self.name)));
             }
-            match self.replica.apply_foreign(&record.update) {
+            if record.update.len() > self.size.max {
+                return Err(self.too_large());
+            }
+            match self.replica.apply_whole(&record.update) {
                 Ok(Applied::Changed | Applied::Nothing) => {}
                 Ok(Applied::Missing) | Err(_) => {
                     return Err(broken(format!("update {} of {} is not valid", record.seq, self.name)));
                 }
             }
             self.seq = record.seq;
+            self.behind += weight(std::iter::once(record.update.len()));
+            if !self.size.has_room_for(record.update.len(), &self.replica) {
+                return Err(self.too_large());
+            }
             if self.versions.last().is_some_and(|version| version.seq <= self.seq) {
                 let version = self.versions.pop().expect("the last was there");
                 if version.seq != self.seq {
                     return Err(broken(format!("version {} of {} is not kept", version.seq, self.name)));
                 }
-                versions.push((version, self.replica.state().into()));
+                let state = is_worth_a_state(self.behind, self.kept).then(|| Bytes::from(self.replica.state()));
+                if let Some(state) = &state {
+                    (self.behind, self.kept) = (0, state.len());
+                    states += state.len();
+                }
+                versions.push((version, state));
             }
             records.push(record);
         }
         Ok((self, records, versions, content))
+    }
+
+    fn too_large(&self) -> Error {
+        let mib = self.size.max >> 20;
+        broken(format!(
+            "{} is larger than a document may be here, which is {mib} MiB; raise that to import it",
+            self.name
+        ))
+    }
+}
+
+impl Size {
+    /// True if the document, which an update made `replica`, is not too large. It is counted only now and then, because that takes a while.
+    fn has_room_for(&mut self, update: usize, replica: &Replica) -> bool {
+        self.bytes += update;
+        self.uncounted += update;
+        if self.bytes > self.max && self.uncounted > self.max / 16 {
+            (self.bytes, self.uncounted) = (replica.state().len(), 0);
+            return self.bytes <= self.max;
+        }
+        true
     }
 }
 

@@ -12,7 +12,7 @@ use super::format::{BLOCK, header, padding, put_record, take_record};
 use super::*;
 use crate::history::retention::{Grain, Policy};
 use crate::memory::MemoryStore;
-use crate::ports::{LogRecord, Range, Share};
+use crate::ports::{HistoryStore, LogRecord, Range, Share};
 use crate::{NewRoom, Rooms};
 
 fn server() -> Rooms {
@@ -233,7 +233,8 @@ async fn what_an_export_would_not_write_is_refused_and_leaves_nothing() {
     let mut flipped = archive.clone();
     let middle = archive.len() / 2;
     flipped[middle] ^= 1;
-    let mut huge = header("room.json", MAX_FILE + 1).expect("short").to_vec();
+    let mut huge =
+        header("room.json", max_file(crate::Config::default().max_document_bytes) + 1).expect("short").to_vec();
     huge.extend(vec![0; 4096]);
     let link = {
         let mut link = tar::Header::new_ustar();
@@ -310,6 +311,8 @@ async fn what_an_export_would_not_write_is_refused_and_leaves_nothing() {
         assert!(matches!(result, Err(Error::Archive(_))), "{what}: {result:?}");
         assert_eq!(there.store().room(&room).await.expect("room"), None, "{what}");
         assert_eq!(there.store().list("", "", false, 10).await.expect("list"), [], "{what}");
+        let ids = vec![PrincipalId::parse("ada").expect("valid")];
+        assert_eq!(there.history().principals(ids).await.expect("known"), [], "{what}");
         imported(&there, &archive, 1000).await.expect("nothing is in the way of the real one");
     }
 }
@@ -321,4 +324,163 @@ async fn one_import_at_a_time() {
     assert!(matches!(Import::begin(&rooms), Err(Error::Room(crate::Error::Busy))));
     drop(first);
     Import::begin(&rooms).expect("the next");
+}
+
+#[tokio::test]
+async fn numbers_that_leave_none_for_what_is_written_next_are_refused() {
+    for seq in [u64::MAX, i64::MAX as u64, crate::ports::MAX_SEQ] {
+        let update = Replica::new().set_text(ROOT, "x").expect("changed").into();
+        let by = PrincipalId::parse("ada").expect("valid");
+        let share = Share { by: by.clone(), at: 1, seq, inserted: vec![], deleted: vec![] };
+        let record = LogRecord { seq, first: 1, by, at: 1, update, shares: vec![share] };
+        let result = imported(&server(), &archive_with(&[record], &[]).await, 4096).await;
+        assert!(matches!(result, Err(Error::Archive(_))), "{seq}: {result:?}");
+    }
+}
+
+/// An archive whose one document is written by `records`, and with these named versions.
+async fn archive_with(records: &[LogRecord], versions: &[u64]) -> Vec<u8> {
+    let here = server();
+    let (room, document) = room_with_a_past(&here).await;
+    let mut all = files(&exported(&here, &room).await);
+    let name = format!("\"{document}\"");
+    let is_its_head = |(path, content): &(String, Vec<u8>)| {
+        path.ends_with("document.json") && String::from_utf8_lossy(content).contains(&name)
+    };
+    let at = all.iter().position(is_its_head).expect("in the archive");
+    let by = PrincipalId::parse("ada").expect("valid");
+    let version = |seq: &u64| format::Version { seq: *seq, name: format!("v{seq}"), by: by.clone(), at: 1 };
+    let seq = records.last().map_or(0, |record| record.seq);
+    let versions = versions.iter().map(version).collect();
+    let head = format::DocumentHead { name: document.to_string(), seq, versions };
+    all[at].1 = serde_json::to_vec_pretty(&head).expect("JSON");
+    let mut changed = 0;
+    let mut manifest: format::Manifest = serde_json::from_slice(&all.last().expect("files").1).expect("JSON");
+    let mut old = Bytes::from(std::mem::take(&mut all[at + 1].1));
+    while !old.is_empty() {
+        take_record(&mut old).expect("a record");
+        changed += 1;
+    }
+    manifest.records = manifest.records - changed + records.len() as u64;
+    all.last_mut().expect("files").1 = serde_json::to_vec_pretty(&manifest).expect("JSON");
+    records.iter().for_each(|record| put_record(&mut all[at + 1].1, record));
+    packed(&all)
+}
+
+/// Updates that write a text of `bytes` in pieces.
+fn text_in_pieces(bytes: usize, pieces: usize) -> Vec<LogRecord> {
+    use yrs::Text;
+    let mut replica = Replica::new();
+    let text = replica.doc().get_or_insert_text(ROOT);
+    let piece = "x".repeat(bytes / pieces);
+    let by = PrincipalId::parse("ada").expect("valid");
+    (1..=pieces as u64)
+        .map(|seq| {
+            let update = replica.edit(|txn| text.push(txn, &piece)).expect("changed").into();
+            LogRecord { seq, first: seq, by: by.clone(), at: 1, update, shares: Vec::new() }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn versions_of_a_large_document_do_not_keep_its_state_each() {
+    let records = text_in_pieces(2 << 20, 200);
+    let versions: Vec<u64> = (1..=200).collect();
+    let archive = archive_with(&records, &versions).await;
+    let store = Arc::new(MemoryStore::default());
+    let there = Rooms::new(store.clone(), Tasks::new());
+    let room = imported(&there, &archive, 1 << 20).await.expect("imported");
+    assert!(store.bytes_of_states() < 6 * archive.len(), "{} of states", store.bytes_of_states());
+    let listed = there.store().list(room.as_str(), "", false, 9).await.expect("list");
+    let document = listed.into_iter().find(|about| about.seq == 200).expect("the large one").document;
+    for seq in [1, 150, 200] {
+        let text = there.history().text(&document, seq, ROOT).await.expect("kept");
+        assert_eq!(text.len() as u64, seq * ((2 << 20) / 200));
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_is_larger_than_one_may_be_is_refused() {
+    let archive = archive_with(&text_in_pieces(3 << 20, 30), &[]).await;
+    for (max_document_bytes, fits) in [(4 << 20, true), (2 << 20, false), (50_000, false)] {
+        let config = crate::Config { max_document_bytes, ..crate::Config::default() };
+        let there = Rooms::with_config(Arc::new(MemoryStore::default()), Tasks::new(), &config);
+        let result = imported(&there, &archive, 1 << 20).await;
+        assert_eq!(result.is_ok(), fits, "{max_document_bytes}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_merged_waits_for_an_export() {
+    let here = server();
+    let (room, document) = room_with_a_past(&here).await;
+    let live = here.document(&document).await.expect("open");
+    let (out, mut pieces) = mpsc::channel::<Result<Bytes, Error>>(1);
+    let (exporting, id) = (here.clone(), room.clone());
+    let tasks = Tasks::new();
+    tasks.spawn("export", async move { export(&exporting, &id, out).await });
+    let mut archive = pieces.recv().await.expect("begun").expect("exported").to_vec();
+    // The document is in the list by now, with the number that it had.
+    live.replace_text(&person("bo", "Bo"), "later\n".to_owned()).await.expect("written");
+    let policy = Policy { keep_days: 0, then: Grain::Day };
+    let merge = async || here.history().compact(&document, policy, i64::MAX / 2).await.expect("merged");
+    assert_eq!(merge().await, 0);
+    let rest = async {
+        while let Some(piece) = pieces.recv().await {
+            archive.extend_from_slice(&piece.expect("exported"));
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), rest).await.expect("it ends");
+    tasks.shutdown(std::time::Duration::from_secs(30)).await;
+    imported(&server(), &archive, 4096).await.expect("imported");
+    assert_eq!(merge().await, 1, "afterwards it is merged");
+}
+
+#[test]
+fn a_record_as_large_as_a_document_may_be_has_room_in_a_file() {
+    for max_document_bytes in [1 << 20, 64 << 20, 4 << 30] {
+        assert!(max_file(max_document_bytes) > (max_document_bytes + export::PART + (16 << 20)) as u64);
+    }
+}
+
+#[tokio::test]
+async fn merged_updates_of_many_clients_go_and_come() {
+    const CLIENTS: usize = 4200;
+    let here = server();
+    let (room, document) = room_with_a_past(&here).await;
+    let live = here.document(&document).await.expect("open");
+    // A text of its own each, because many who write at one place take long to order.
+    let write = |client: usize| Bytes::from(Replica::new().set_text(&format!("t{client}"), "x").expect("changed"));
+    let updates: Vec<Bytes> = (0..CLIENTS).map(write).collect();
+    let merged = buildspaces_crdt::update::merge(&updates).expect("well-formed");
+    live.apply_own(&person("ada", "Ada"), merged).await.expect("written");
+    let there = server();
+    imported(&there, &exported(&here, &room).await, 1 << 20).await.expect("imported");
+    let live = there.document(&document).await.expect("open");
+    // So does a copy, whose one update brings all of them.
+    let copy = DocumentName::parse("copy").expect("valid");
+    let present = live.present().await.expect("read");
+    assert!(there.create_document(&Principal::system(), &copy, present.state, false).await.expect("created"));
+    let position = there.document(&copy).await.expect("open").position().await.expect("read");
+    assert_eq!(position.state_vector, present.state_vector);
+}
+
+#[tokio::test]
+async fn what_a_killed_import_left_is_gone_after_the_next_start() {
+    let here = server();
+    let (room, _) = room_with_a_past(&here).await;
+    let archive = exported(&here, &room).await;
+    let store = Arc::new(MemoryStore::default());
+    let killed = Rooms::new(store.clone(), Tasks::new());
+    let mut import = Import::begin(&killed).expect("the first");
+    import.push(&archive[..archive.len() - 4096]).await.expect("read so far");
+    discard_leftovers(&killed).await;
+    assert_ne!(store.orphans().await.expect("answers"), [], "an import that goes on is left alone");
+    drop((import, killed));
+    let again = Rooms::new(store.clone(), Tasks::new());
+    discard_leftovers(&again).await;
+    assert_eq!(store.orphans().await.expect("answers"), []);
+    imported(&again, &archive, 4096).await.expect("imported");
+    discard_leftovers(&again).await;
+    assert!(exported(&again, &room).await == archive, "what is a room's stays");
 }

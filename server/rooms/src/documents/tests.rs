@@ -1,12 +1,16 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use buildspaces_crdt::Replica;
+use async_trait::async_trait;
 use buildspaces_crdt::text::ROOT;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::{Authority, Role};
 
 use super::*;
+use crate::listener::{Interest, Listener};
+use crate::memory::faults::FaultStore;
 use crate::memory::{MemoryStore, wire};
+use crate::ports::RoomRecord;
 use crate::{CloseReason, Dialect, NewRoom};
 
 fn fixture() -> Rooms {
@@ -112,4 +116,116 @@ async fn a_rooms_documents_come_and_go_with_its_nodes() {
         let created = rooms.create_document(&by, &document, content("x"), false).await;
         assert!(matches!(created, Err(Error::OfARoom)), "{created:?}");
     }
+}
+
+/// Hears of deletions.
+#[derive(Default)]
+struct Deletions {
+    interest: Interest,
+    heard: Mutex<Vec<DocumentName>>,
+}
+
+#[async_trait]
+impl Listener for Deletions {
+    fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    fn wants(&self, _: &DocumentName) -> bool {
+        false
+    }
+
+    fn changed(&self, _: &DocumentName, _: u64, _: &[Principal]) {}
+
+    async fn deleted(&self, documents: &[DocumentName], _: &Principal) {
+        self.heard.lock().expect("no panics").extend_from_slice(documents);
+    }
+
+    async fn room_created(&self, _: &RoomRecord, _: &Principal) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_saved_when_a_document_is_deleted_stays_in_its_epoch() {
+    for head_start in 0..40 {
+        let rooms = Rooms::new(
+            Arc::new(FaultStore::slow(Arc::new(MemoryStore::default()), Duration::from_millis(20))),
+            Tasks::new(),
+        );
+        let (by, notes) = (Principal::system(), name("notes"));
+        rooms.create_document(&by, &notes, content("old"), false).await.expect("created");
+        let live = rooms.document(&notes).await.expect("open");
+        let write = async {
+            // As long as anybody takes it.
+            while live.propose(&by, content("old"), None).await.is_ok() {}
+        };
+        let delete = async {
+            tokio::time::sleep(Duration::from_millis(head_start)).await;
+            rooms.delete_document(&by, &notes).await.expect("deleted");
+        };
+        let again = async {
+            while !rooms.create_document(&by, &notes, content("new"), true).await.expect("created or left alone") {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let all = async { tokio::join!(write, delete, again) };
+        tokio::time::timeout(Duration::from_secs(60), Box::pin(all)).await.expect("it ends");
+        let (about, live) = rooms.written_document(&notes).await.expect("open");
+        assert_eq!((about.epoch, about.seq), (2, about.begins + 1), "{head_start}");
+        assert_eq!(live.text().await.expect("text"), "new", "{head_start}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_begin_a_document_leaves_a_deleted_one_deleted() {
+    let config = crate::Config { max_document_bytes: 1000, ..crate::Config::default() };
+    let rooms = Rooms::with_config(Arc::new(MemoryStore::default()), Tasks::new(), &config);
+    let (by, notes) = (Principal::system(), name("notes"));
+    rooms.create_document(&by, &notes, content("old"), false).await.expect("created");
+    rooms.delete_document(&by, &notes).await.expect("deleted");
+    let mut replica = Replica::new();
+    replica.set_text(ROOT, "x");
+    let dangling: Bytes = replica.set_text(ROOT, "xy").expect("changed").into();
+    let large = content(&"x".repeat(2000));
+    for update in [Bytes::from_static(&[9, 9]), Bytes::from_static(&[0, 0]), dangling, large] {
+        let result = rooms.create_document(&by, &notes, update, true).await;
+        assert!(matches!(result, Err(Error::InvalidUpdate(_) | Error::TooLarge)), "{result:?}");
+        let read = rooms.written_document(&notes).await;
+        assert!(matches!(read, Err(Error::Deleted)), "{read:?}");
+    }
+    assert!(rooms.create_document(&by, &notes, content("new"), true).await.expect("created"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_done_to_its_end_whoever_has_gone() {
+    let store = FaultStore::slow(Arc::new(MemoryStore::default()), Duration::from_millis(20));
+    let rooms = Rooms::new(Arc::new(store), Tasks::new());
+    let deletions = Arc::new(Deletions::default());
+    rooms.listen(deletions.clone());
+    let (by, notes) = (Principal::system(), name("notes"));
+    rooms.create_document(&by, &notes, content("old"), false).await.expect("created");
+    let live = rooms.document(&notes).await.expect("open");
+    let (outbox, mut inbox) = wire::outbox();
+    let authority = Authority { principal: by.clone(), role: Role::Editor };
+    let lane = outbox.lane(Bytes::new());
+    let _connection = live.connect(authority, true, Dialect::YWebsocket, lane).await.expect("connect");
+    let writing = live.propose(&by, content("more"), None);
+    let short = Duration::from_millis(5);
+    assert!(tokio::time::timeout(short, writing).await.is_err());
+    assert!(tokio::time::timeout(short, rooms.delete_document(&by, &notes)).await.is_err());
+    while inbox.next().await.is_ok() {}
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(*deletions.heard.lock().expect("no panics"), [notes]);
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_read_can_be_deleted() {
+    let store = Arc::new(MemoryStore::default());
+    let rooms = Rooms::new(store.clone(), Tasks::new());
+    let (by, notes) = (Principal::system(), name("notes"));
+    let record = crate::ports::Record { seq: 1, by: by.id.clone(), at: 1, update: Bytes::from_static(&[9, 9]) };
+    crate::ports::Store::append(&*store, &notes, vec![record]).await.expect("stored");
+    let text = rooms.document(&notes).await.expect("a handle").text().await;
+    assert!(matches!(text, Err(Error::Storage(_))), "{text:?}");
+    rooms.delete_document(&by, &notes).await.expect("deleted");
+    assert!(rooms.create_document(&by, &notes, content("new"), true).await.expect("created"));
 }

@@ -7,7 +7,7 @@ use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::PrincipalId;
 use bytes::Bytes;
 
-use super::{Blame, Hunk, piece};
+use super::{Blame, Hunk, Turn, piece};
 use crate::Error;
 use crate::ports::{About, LogRecord, Store};
 
@@ -32,6 +32,7 @@ pub(super) struct Read {
 /// See the module.
 pub(super) struct Reader<'s> {
     store: &'s dyn Store,
+    turn: Turn,
     about: About,
     read: Read,
     /// The state stands after this update.
@@ -51,9 +52,9 @@ pub(super) fn check_version(about: &About, seq: u64) -> Result<(), Error> {
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn begin(store: &'s dyn Store, about: About) -> Self {
+    pub(super) fn begin(store: &'s dyn Store, about: About, turn: Turn) -> Self {
         let seq = about.begins;
-        Self { store, about, read: Read::default(), seq, attributed: None, ahead: Vec::new() }
+        Self { store, turn, about, read: Read::default(), seq, attributed: None, ahead: Vec::new() }
     }
 
     fn document(&self) -> &DocumentName {
@@ -66,7 +67,7 @@ impl<'s> Reader<'s> {
         let Some((at, state)) = self.store.state_before(self.document(), seq).await? else { return Ok(()) };
         if at > self.seq {
             let read = std::mem::take(&mut self.read);
-            self.read = blocking(move || read.start(&state)).await??;
+            self.read = self.turn.work(move || read.start(&state)).await??;
             self.seq = at;
         }
         Ok(())
@@ -105,7 +106,7 @@ impl<'s> Reader<'s> {
             };
             let (mut read, from) = (std::mem::take(&mut self.read), self.seq);
             let attributes = self.attributed.is_some();
-            self.read = blocking(move || {
+            let work = self.turn.work(move || {
                 for record in page {
                     if attributes {
                         read.learn(&record)?;
@@ -115,19 +116,19 @@ impl<'s> Reader<'s> {
                     }
                 }
                 Ok::<Read, Error>(read)
-            })
-            .await??;
+            });
+            self.read = work.await??;
             self.seq = self.seq.max(last);
             if attributes {
                 self.attributed = Some(last);
             }
         }
         let mut read = std::mem::take(&mut self.read);
-        let (read, result) = blocking(move || {
+        let work = self.turn.work(move || {
             let result = then(&mut read);
             (read, result)
-        })
-        .await?;
+        });
+        let (read, result) = work.await?;
         self.read = read;
         Ok((self, result))
     }

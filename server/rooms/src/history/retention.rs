@@ -35,40 +35,72 @@ pub struct Policy {
     pub then: Grain,
 }
 
-/// Which updates are merged, by the first and last number of each group.
-pub fn plan(entries: &[Entry], named: &HashSet<u64>, now: UnixMillis, policy: Policy) -> Vec<(u64, u64)> {
-    let until = now - DAY * i64::from(policy.keep_days);
-    let grain = if policy.then == Grain::Hour { HOUR } else { DAY };
-    let mut groups: Vec<(u64, u64)> = Vec::new();
-    let mut open: Option<(i64, u64, u64, usize)> = None;
-    let mut latest = UnixMillis::MIN;
-    let mut close = |open: &mut Option<(i64, u64, u64, usize)>| {
-        if let Some((_, first, seq, count)) = open.take()
-            && count > 1
-        {
-            groups.push((first, seq));
-        }
-    };
-    for entry in entries {
+/// Bytes of updates that may become one record. An archive has each record whole.
+const MAX_GROUP_BYTES: u64 = 8 << 20;
+
+/// Which updates are merged: a log's entries go in, from its beginning, and groups come out.
+#[derive(Debug)]
+pub struct Plan {
+    named: HashSet<u64>,
+    until: UnixMillis,
+    grain: UnixMillis,
+    groups: Vec<(u64, u64)>,
+    open: Option<Open>,
+    latest: UnixMillis,
+}
+
+/// A group that may go on.
+#[derive(Debug)]
+struct Open {
+    window: i64,
+    first: u64,
+    seq: u64,
+    entries: usize,
+    bytes: u64,
+}
+
+impl Plan {
+    /// `named` are the versions with names.
+    pub fn new(named: HashSet<u64>, now: UnixMillis, policy: Policy) -> Self {
+        let until = now - DAY * i64::from(policy.keep_days);
+        let grain = if policy.then == Grain::Hour { HOUR } else { DAY };
+        Self { named, until, grain, groups: Vec::new(), open: None, latest: UnixMillis::MIN }
+    }
+
+    /// Takes the next entry. False if it and all after it are too young.
+    pub fn push(&mut self, entry: &Entry) -> bool {
         // A clock that was set back does not make an update older than the one before it.
-        latest = latest.max(entry.at);
-        if latest >= until {
-            break;
+        self.latest = self.latest.max(entry.at);
+        if self.latest >= self.until {
+            return false;
         }
-        let window = latest.div_euclid(grain);
-        match &mut open {
-            Some((of, _, seq, count)) if *of == window => (*seq, *count) = (entry.seq, *count + 1),
+        let window = self.latest.div_euclid(self.grain);
+        match &mut self.open {
+            Some(open) if open.window == window && open.bytes + entry.bytes <= MAX_GROUP_BYTES => {
+                (open.seq, open.entries, open.bytes) = (entry.seq, open.entries + 1, open.bytes + entry.bytes);
+            }
             _ => {
-                close(&mut open);
-                open = Some((window, entry.first, entry.seq, 1));
+                self.close();
+                let Entry { seq, first, bytes, .. } = *entry;
+                self.open = Some(Open { window, first, seq, entries: 1, bytes });
             }
         }
-        if named.contains(&entry.seq) {
-            close(&mut open);
+        if self.named.contains(&entry.seq) {
+            self.close();
         }
+        true
     }
-    close(&mut open);
-    groups
+
+    /// The first and last number of each group.
+    pub fn end(mut self) -> Vec<(u64, u64)> {
+        self.close();
+        self.groups
+    }
+
+    fn close(&mut self) {
+        let open = self.open.take().filter(|open| open.entries > 1);
+        self.groups.extend(open.map(|Open { first, seq, .. }| (first, seq)));
+    }
 }
 
 /// Why records were not merged. Nothing was changed.
@@ -195,7 +227,9 @@ mod tests {
                 .map(|(hour, seq)| Entry { seq, first: seq, by: by.clone(), at: hour * HOUR + 1, bytes: 1 })
                 .collect();
             let named = named.iter().copied().collect();
-            assert_eq!(plan(&entries, &named, now_days * DAY, Policy { keep_days: 7, then },), expected, "{hours:?}");
+            let mut plan = Plan::new(named, now_days * DAY, Policy { keep_days: 7, then });
+            entries.iter().all(|entry| plan.push(entry));
+            assert_eq!(plan.end(), expected, "{hours:?}");
         };
         check(&[], &[], 100, Grain::Hour, &[]);
         check(&[0, 0, 0, 1, 1, 5], &[], 100, Grain::Hour, &[(1, 3), (4, 5)]);
@@ -205,5 +239,15 @@ mod tests {
         check(&[0, 0], &[], 7, Grain::Hour, &[]);
         // A clock that was set back for two updates.
         check(&[10, 2, 2, 10, 11], &[], 100, Grain::Hour, &[(1, 4)]);
+    }
+
+    #[test]
+    fn what_is_merged_is_no_larger_than_an_archive_takes() {
+        let by = PrincipalId::parse("ada").expect("valid");
+        let mut plan = Plan::new(HashSet::new(), 100 * DAY, Policy { keep_days: 7, then: Grain::Day });
+        for (bytes, seq) in [4 << 20, 4 << 20, 1, 2, 100 << 20, 3, 4].into_iter().zip(1..) {
+            assert!(plan.push(&Entry { seq, first: seq, by: by.clone(), at: 1, bytes }));
+        }
+        assert_eq!(plan.end(), [(1, 2), (3, 4), (6, 7)]);
     }
 }

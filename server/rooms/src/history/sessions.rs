@@ -39,18 +39,24 @@ pub struct Session {
     pub updates: u64,
 }
 
-/// The sessions of a log, oldest first. `kind` tells what an author is, `is_named` where somebody named a version.
-pub fn sessions(
-    entries: impl IntoIterator<Item = Entry>,
-    kind: impl Fn(&PrincipalId) -> PrincipalKind,
-    is_named: impl Fn(u64) -> bool,
-) -> Vec<Session> {
-    let mut sessions: Vec<Session> = Vec::new();
-    let mut last_by: Option<PrincipalId> = None;
-    for Entry { seq, first, by, at, .. } in entries {
-        let goes_on = sessions.last().is_some_and(|session| {
+/// The sessions of a log that is read from its beginning.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    found: Vec<Session>,
+    last_by: Option<PrincipalId>,
+}
+
+impl Sessions {
+    /// Takes the next entry. `kind` tells what an author is, `is_named` where somebody named a version.
+    pub fn push(
+        &mut self,
+        Entry { seq, first, by, at, .. }: Entry,
+        kind: impl Fn(&PrincipalId) -> PrincipalKind,
+        is_named: impl Fn(u64) -> bool,
+    ) {
+        let goes_on = self.found.last().is_some_and(|session| {
             let pause = at.saturating_sub(session.to);
-            let other_kind = last_by.as_ref().is_some_and(|last| kind(last) != kind(&by));
+            let other_kind = self.last_by.as_ref().is_some_and(|last| kind(last) != kind(&by));
             let limit = if other_kind {
                 OTHER_KIND
             } else if session.authors.contains(&by) {
@@ -60,7 +66,7 @@ pub fn sessions(
             };
             pause < limit && at.saturating_sub(session.from) < LONGEST && !is_named(session.seq)
         });
-        match sessions.last_mut().filter(|_| goes_on) {
+        match self.found.last_mut().filter(|_| goes_on) {
             Some(session) => {
                 session.seq = seq;
                 // A clock that was set back must not make a session end before it began.
@@ -72,12 +78,16 @@ pub fn sessions(
             }
             None => {
                 let (authors, updates) = (vec![by.clone()], seq + 1 - first);
-                sessions.push(Session { first, seq, from: at, to: at, authors, updates });
+                self.found.push(Session { first, seq, from: at, to: at, authors, updates });
             }
         }
-        last_by = Some(by);
+        self.last_by = Some(by);
     }
-    sessions
+
+    /// All of them, oldest first.
+    pub fn end(self) -> Vec<Session> {
+        self.found
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +105,9 @@ mod tests {
         });
         let kind =
             |by: &PrincipalId| if by.as_str() == "fs" { PrincipalKind::FileSystem } else { PrincipalKind::Person };
-        let found = sessions(entries, kind, |seq| named.contains(&seq));
+        let mut sessions = Sessions::default();
+        entries.for_each(|entry| sessions.push(entry, kind, |seq| named.contains(&seq)));
+        let found = sessions.end();
         let names = |session: &Session| session.authors.iter().map(PrincipalId::as_str).collect::<Vec<_>>().join(" ");
         let seen: Vec<_> = found.iter().map(|session| (session.first, session.seq, names(session))).collect();
         let expected: Vec<_> = expected.iter().map(|(first, seq, names)| (*first, *seq, (*names).to_owned())).collect();

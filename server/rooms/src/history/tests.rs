@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+
 use buildspaces_crdt::text::ROOT;
 use buildspaces_kernel::tasks::Tasks;
 use yrs::Text;
 
+use super::turns::JOBS;
 use super::*;
 use crate::Rooms;
 use crate::memory::MemoryStore;
@@ -262,7 +265,7 @@ async fn merging_old_updates_changes_neither_text_nor_blame_nor_named_versions()
         };
         let state = world.history().state(&world.document, 40).await.expect("state");
         let version = NamedVersion { seq: 40, name: "forty".to_owned(), by: person("ada").id, at: 1 };
-        world.store.name_version(&world.document, &version, state).await.expect("named");
+        world.store.name_version(&world.document, &version, Some(state.clone())).await.expect("named");
         let policy = Policy { keep_days: 1, then: retention::Grain::Hour };
         // All of them lie within two minutes: up to the named version, and what is after it.
         let merged = world.history().compact(&world.document, policy, 100 * 24 * HOUR).await.expect("merged");
@@ -295,4 +298,44 @@ async fn any_version_of_a_plain_document_comes_back() {
             assert_eq!(live.text().await.expect("text"), world.texts[seq], "seed {seed}, version {seq}");
         }
     }
+}
+
+#[tokio::test]
+async fn naming_versions_keeps_few_states_of_a_large_document() {
+    let mut world = World::new();
+    world.write("ada", 1_000, &"a line\n".repeat(100_000)).await;
+    for version in 0..50 {
+        world.write("ada", 2_000, &format!("{version} {}", "a line\n".repeat(100_000))).await;
+        world.history().checkpoint(&world.document, &person("ada"), &format!("v{version}")).await.expect("named");
+    }
+    assert!(world.store.bytes_of_states() < 1_000_000, "{} bytes", world.store.bytes_of_states());
+    let text = world.history().text(&world.document, 30, ROOT).await.expect("kept");
+    assert_eq!(text, world.texts[30]);
+}
+
+#[tokio::test]
+async fn a_question_keeps_its_place_until_its_work_has_ended_whoever_has_gone() {
+    let mut world = World::new();
+    world.write("ada", 1_000, "a").await;
+    let places = world.history().turns.jobs.clone();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let question = world.history().replica(&world.document, 1, move |_| {
+        let _ = begin.send(());
+        released.recv()
+    });
+    tokio::select! {
+        _ = question => unreachable!("it waits"),
+        begun = begun => begun.expect("begun"),
+    }
+    assert_eq!(places.available_permits(), JOBS - 1, "its thread goes on");
+    release.send(()).expect("it waits");
+    let all = tokio::time::timeout(std::time::Duration::from_secs(30), places.acquire_many(JOBS as u32)).await;
+    // Those who list versions wait for a place too.
+    let all = all.expect("in time").expect("open");
+    let versions =
+        tokio::time::timeout(std::time::Duration::from_millis(20), world.history().versions(&world.document));
+    assert!(versions.await.is_err());
+    drop(all);
+    assert_eq!(world.history().versions(&world.document).await.expect("versions").sessions.len(), 1);
 }

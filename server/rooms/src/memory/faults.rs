@@ -37,6 +37,8 @@ pub struct FaultStore {
     disk: Arc<MemoryStore>,
     random: AtomicU64,
     is_calm: bool,
+    /// How long each append takes on a calm disk.
+    pause: Duration,
     is_dead: AtomicBool,
     is_full: AtomicBool,
 }
@@ -45,12 +47,17 @@ impl FaultStore {
     /// A new process on what is flushed.
     pub fn over(disk: Arc<MemoryStore>, seed: u64) -> Self {
         let (is_dead, is_full) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { disk, random: AtomicU64::new(seed), is_calm: false, is_dead, is_full }
+        Self { disk, random: AtomicU64::new(seed), is_calm: false, pause: Duration::ZERO, is_dead, is_full }
     }
 
     /// A disk that does what it is asked, at once, until it is told otherwise.
     pub fn without_faults(disk: Arc<MemoryStore>) -> Self {
         Self { is_calm: true, ..Self::over(disk, 0) }
+    }
+
+    /// The same, which takes so long for each append.
+    pub fn slow(disk: Arc<MemoryStore>, pause: Duration) -> Self {
+        Self { pause, ..Self::without_faults(disk) }
     }
 
     /// From now on nothing reaches the disk: `kill -9`.
@@ -74,6 +81,12 @@ impl FaultStore {
     fn alive(&self) -> Result<(), StoreError> {
         if self.is_dead.load(Ordering::SeqCst) { Err(StoreError::failed("the process was killed")) } else { Ok(()) }
     }
+
+    /// Alive, and with space.
+    fn writable(&self) -> Result<(), StoreError> {
+        self.alive()?;
+        if self.is_full.load(Ordering::SeqCst) { Err(StoreError::Full("told to be full".into())) } else { Ok(()) }
+    }
 }
 
 #[async_trait]
@@ -86,14 +99,11 @@ impl Store for FaultStore {
 
     async fn append(&self, document: &DocumentName, records: Vec<Record>) -> Result<(), StoreError> {
         let (before, after, fate) = match self.is_calm {
-            true => (0, 0, 999),
-            false => (self.random(LONGEST), self.random(LONGEST), self.random(1000)),
+            true => (self.pause, 0, 999),
+            false => (Duration::from_millis(self.random(LONGEST)), self.random(LONGEST), self.random(1000)),
         };
-        tokio::time::sleep(Duration::from_millis(before)).await;
-        self.alive()?;
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(StoreError::Full("told to be full".into()));
-        }
+        tokio::time::sleep(before).await;
+        self.writable()?;
         if fate < FAIL {
             return Err(StoreError::failed("told to fail"));
         }
@@ -105,12 +115,12 @@ impl Store for FaultStore {
     }
 
     async fn save_snapshot(&self, document: &DocumentName, seq: u64, state: Vec<u8>) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.save_snapshot(document, seq, state).await
     }
 
     async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.create_room(room, tree).await
     }
 
@@ -129,12 +139,12 @@ impl Store for FaultStore {
         at: UnixMillis,
         change: TreeChange,
     ) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.change_tree(room, by, at, change).await
     }
 
     async fn create_session(&self, token_hash: [u8; 32], person: &Principal, at: UnixMillis) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.create_session(token_hash, person, at).await
     }
 
@@ -143,12 +153,12 @@ impl Store for FaultStore {
     }
 
     async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.rename_person(person, name).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.revoke(revocation).await
     }
 
@@ -183,10 +193,14 @@ impl HistoryStore for FaultStore {
         &self,
         document: &DocumentName,
         version: &NamedVersion,
-        state: Bytes,
-    ) -> Result<(), StoreError> {
-        self.alive()?;
+        state: Option<Bytes>,
+    ) -> Result<bool, StoreError> {
+        self.writable()?;
         self.disk.name_version(document, version, state).await
+    }
+
+    async fn last_named_state(&self, document: &DocumentName) -> Result<Option<(u64, u64)>, StoreError> {
+        self.disk.last_named_state(document).await
     }
 
     async fn named_versions(&self, document: &DocumentName) -> Result<Vec<NamedVersion>, StoreError> {
@@ -198,32 +212,36 @@ impl HistoryStore for FaultStore {
     }
 
     async fn remember(&self, principal: &Principal, at: UnixMillis) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.remember(principal, at).await
     }
 
     async fn merge_records(&self, document: &DocumentName, merged: &LogRecord) -> Result<bool, StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.merge_records(document, merged).await
     }
 
     async fn append_records(&self, document: &DocumentName, records: Vec<LogRecord>) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.append_records(document, records).await
     }
 
     async fn discard(&self, document: &DocumentName) -> Result<(), StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.discard(document).await
     }
 
+    async fn orphans(&self) -> Result<Vec<DocumentName>, StoreError> {
+        self.disk.orphans().await
+    }
+
     async fn bury(&self, document: &DocumentName, deletion: &Deletion) -> Result<bool, StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.bury(document, deletion).await
     }
 
     async fn begin_again(&self, document: &DocumentName) -> Result<bool, StoreError> {
-        self.alive()?;
+        self.writable()?;
         self.disk.begin_again(document).await
     }
 }

@@ -9,7 +9,7 @@ use buildspaces_policy::Principal;
 use bytes::Bytes;
 
 use super::{Inner, MemoryStore};
-use crate::ports::{About, Deletion, Entry, HistoryStore, LogRecord, NamedVersion, Record, Share, StoreError};
+use crate::ports::{About, Deletion, Entry, HistoryStore, LogRecord, MAX_SEQ, NamedVersion, Record, Share, StoreError};
 
 /// Records of one answer: small, so that tests see more than one.
 const PAGE: usize = 64;
@@ -21,9 +21,16 @@ pub(super) struct Past {
     ended: u64,
     begins: u64,
     deleted: Option<Deletion>,
-    versions: Vec<(NamedVersion, Bytes)>,
+    versions: Vec<(NamedVersion, Option<Bytes>)>,
     /// By a merged record's number: the first number in it, and whose part is what.
     merged: std::collections::HashMap<u64, (u64, Vec<Share>)>,
+}
+
+#[cfg(test)]
+impl Past {
+    pub(super) fn bytes_of_states(&self) -> usize {
+        self.versions.iter().filter_map(|(_, state)| state.as_ref()).map(Bytes::len).sum()
+    }
 }
 
 impl Inner {
@@ -95,7 +102,7 @@ impl HistoryStore for MemoryStore {
         let inner = self.lock();
         let snapshot = inner.snapshots.get(document).cloned();
         let versions = inner.pasts.get(document).map(|past| past.versions.as_slice()).unwrap_or_default();
-        let states = versions.iter().map(|(version, state)| (version.seq, state.clone())).chain(snapshot);
+        let states = versions.iter().filter_map(|(version, state)| Some((version.seq, state.clone()?))).chain(snapshot);
         Ok(states.filter(|(at, _)| *at <= seq).max_by_key(|(at, _)| *at))
     }
 
@@ -103,14 +110,26 @@ impl HistoryStore for MemoryStore {
         &self,
         document: &DocumentName,
         version: &NamedVersion,
-        state: Bytes,
-    ) -> Result<(), StoreError> {
+        state: Option<Bytes>,
+    ) -> Result<bool, StoreError> {
         let mut inner = self.lock();
+        let begins = inner.pasts.get(document).map_or(0, |past| past.begins);
+        let Some(log) = inner.logs.get(document) else { return Ok(false) };
+        if version.seq != begins && log.iter().all(|record| record.seq != version.seq) {
+            return Ok(false);
+        }
         let versions = &mut inner.pasts.entry(document.clone()).or_default().versions;
-        versions.retain(|(old, _)| old.seq != version.seq);
-        versions.push((version.clone(), state));
-        versions.sort_by_key(|(version, _)| version.seq);
-        Ok(())
+        let old = versions.extract_if(.., |(old, _)| old.seq == version.seq).next();
+        let at = versions.partition_point(|(other, _)| other.seq < version.seq);
+        versions.insert(at, (version.clone(), state.or_else(|| old.and_then(|(_, state)| state))));
+        Ok(true)
+    }
+
+    async fn last_named_state(&self, document: &DocumentName) -> Result<Option<(u64, u64)>, StoreError> {
+        let inner = self.lock();
+        let versions = inner.pasts.get(document).map(|past| past.versions.as_slice()).unwrap_or_default();
+        let kept = |(version, state): &(NamedVersion, Option<Bytes>)| Some((version.seq, state.as_ref()?.len() as u64));
+        Ok(versions.iter().rev().find_map(kept))
     }
 
     async fn named_versions(&self, document: &DocumentName) -> Result<Vec<NamedVersion>, StoreError> {
@@ -138,7 +157,9 @@ impl HistoryStore for MemoryStore {
             .collect();
         let whole = inside.first().is_some_and(|(first, _)| *first == merged.first)
             && inside.last().is_some_and(|(_, last)| *last == merged.seq);
-        if !whole {
+        let versions = inner.pasts.get(document).map(|past| past.versions.as_slice()).unwrap_or_default();
+        let is_inside = |seq: u64| (merged.first..merged.seq).contains(&seq);
+        if !whole || versions.iter().any(|(version, _)| is_inside(version.seq)) {
             return Ok(false);
         }
         let log = inner.logs.entry(document.clone()).or_default();
@@ -156,7 +177,7 @@ impl HistoryStore for MemoryStore {
         let mut inner = self.lock();
         let mut next = inner.logs.get(document).and_then(|log| log.last()).map_or(0, |record| record.seq) + 1;
         for record in &records {
-            if record.first != next || record.seq < record.first {
+            if record.first != next || !(record.first..=MAX_SEQ).contains(&record.seq) {
                 return Err(StoreError::failed(format!("update {next} was expected, not {}", record.first)));
             }
             next = record.seq + 1;
@@ -176,6 +197,17 @@ impl HistoryStore for MemoryStore {
         inner.snapshots.remove(document);
         inner.pasts.remove(document);
         Ok(())
+    }
+
+    async fn orphans(&self) -> Result<Vec<DocumentName>, StoreError> {
+        let inner = self.lock();
+        let is_orphan = |name: &&DocumentName| match name.kind() {
+            Kind::File { room, .. } | Kind::Tree { room } => inner.rooms.keys().all(|known| known.as_str() != room),
+            Kind::Runs { .. } | Kind::Plain => false,
+        };
+        let mut orphans: Vec<DocumentName> = inner.logs.keys().filter(is_orphan).cloned().collect();
+        orphans.sort();
+        Ok(orphans)
     }
 
     async fn bury(&self, document: &DocumentName, deletion: &Deletion) -> Result<bool, StoreError> {

@@ -116,13 +116,17 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// The newest state that is kept and not newer than `seq`: the number it was made at, and the state.
     async fn state_before(&self, document: &DocumentName, seq: u64) -> Result<Option<(u64, Bytes)>, StoreError>;
 
-    /// Keeps a version's name and state; another name replaces the one it had.
+    /// Keeps a version's name, in place of the one it had, and the document's state at it, if there is one to be kept. False if that
+    /// is no version: its update was merged with later ones.
     async fn name_version(
         &self,
         document: &DocumentName,
         version: &NamedVersion,
-        state: Bytes,
-    ) -> Result<(), StoreError>;
+        state: Option<Bytes>,
+    ) -> Result<bool, StoreError>;
+
+    /// Of the named versions whose state is kept the newest: its number, and the state's bytes.
+    async fn last_named_state(&self, document: &DocumentName) -> Result<Option<(u64, u64)>, StoreError>;
 
     /// By number.
     async fn named_versions(&self, document: &DocumentName) -> Result<Vec<NamedVersion>, StoreError>;
@@ -133,7 +137,8 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// Remembers what a principal is called and what kind it is, so that its edits can be shown.
     async fn remember(&self, principal: &Principal, at: UnixMillis) -> Result<(), StoreError>;
 
-    /// Puts one record in the place of those with numbers from `first` to `seq`. Nothing happens unless all of those are there.
+    /// Puts one record in the place of those with numbers from `first` to `seq`. Nothing happens unless all of those are there and
+    /// none but the last is a named version.
     async fn merge_records(&self, document: &DocumentName, merged: &LogRecord) -> Result<bool, StoreError>;
 
     /// Appends records that may stand for several updates. An error means that none is in the log. Only for a document that
@@ -142,6 +147,9 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// Forgets a document that nobody can have opened, as if it had never been.
     async fn discard(&self, document: &DocumentName) -> Result<(), StoreError>;
+
+    /// Files and trees of rooms that do not exist, and have updates: what an import left that was killed. Nobody can open them.
+    async fn orphans(&self) -> Result<Vec<DocumentName>, StoreError>;
 
     /// Deletes: the name cannot be opened any more, the log stays. False if there is no such document or it was deleted
     /// before.

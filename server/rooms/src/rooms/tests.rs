@@ -277,3 +277,59 @@ async fn while_the_disk_is_full_nobody_is_sent_away_and_everything_is_saved_afte
     to_ada.next().await.expect("the echo: it is saved");
     assert_eq!(document.text().await.expect("read"), "before while it is full, and more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_disk_is_full_what_is_durable_is_read_and_nothing_else_is_taken() {
+    let disk = Arc::new(MemoryStore::default());
+    let store = Arc::new(crate::memory::faults::FaultStore::without_faults(disk.clone()));
+    let rooms = Rooms::new(store.clone(), Tasks::new());
+    let system = Principal::system();
+    let room = rooms.create(&system, new_room()).await.expect("create");
+    let node = room.tree().at_path("src/a.py").expect("file").id.clone();
+    let file = DocumentName::file(room.id().as_str(), node.as_str());
+    let live = rooms.document(&file).await.expect("open");
+    live.replace_text(&system, "two".to_owned()).await.expect("saved");
+    store.set_full(true);
+    // Somebody reads when it is not known yet, and somebody later.
+    let lost = live.apply_own(&system, typed(&mut Replica::new(), "not saved"));
+    let mut lost = std::pin::pin!(lost);
+    let early = tokio::time::timeout(Duration::from_millis(1), &mut lost).await;
+    assert!(early.is_err(), "{early:?}");
+    for _ in 0..2 {
+        let present =
+            tokio::time::timeout(Duration::from_secs(60), live.present()).await.expect("in time").expect("read");
+        let mut replica = Replica::new();
+        replica.apply(&present.state).expect("whole");
+        assert_eq!((present.seq, replica.text("text").as_str()), (2, "two"));
+        assert_eq!(live.position().await.expect("read").state_vector, present.state_vector);
+    }
+    let restored = rooms.history().restore(&file, &live, &system, 1).await;
+    assert!(matches!(restored, Err(Error::Full)), "{restored:?}");
+    let replaced = live.replace_text(&system, "three".to_owned()).await;
+    assert!(matches!(replaced, Err(Error::Full)), "{replaced:?}");
+    let created = rooms.create(&system, new_room()).await;
+    assert!(matches!(created, Err(Error::Full)), "{created:?}");
+    let named = rooms.history().checkpoint(&file, &system, "now").await;
+    assert!(matches!(named, Err(Error::Full)), "{named:?}");
+    store.set_full(false);
+    lost.await.expect("saved at last");
+    rooms.history().restore(&file, &live, &system, 1).await.expect("restored");
+    assert_eq!(live.text().await.expect("text"), "a\n");
+}
+
+#[tokio::test]
+async fn going_back_to_a_text_that_is_too_large_now_is_refused() {
+    let store = Arc::new(MemoryStore::default());
+    let config = Config { max_document_bytes: 1_000, ..Config::default() };
+    let rooms = Rooms::with_config(store, Tasks::new(), &config);
+    let system = Principal::system();
+    let room = rooms.create(&system, new_room()).await.expect("create");
+    let node = room.tree().at_path("src/a.py").expect("file").id.clone();
+    let file = DocumentName::file(room.id().as_str(), node.as_str());
+    let live = rooms.document(&file).await.expect("open");
+    // The server itself may write more.
+    live.replace_text(&system, "x".repeat(2_000)).await.expect("saved");
+    live.replace_text(&system, "y".to_owned()).await.expect("saved");
+    let restored = rooms.history().restore(&file, &live, &system, 2).await;
+    assert!(matches!(restored, Err(Error::TooLarge)), "{restored:?}");
+}

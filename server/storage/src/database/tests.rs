@@ -5,7 +5,7 @@ use std::path::Path;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_rooms::ports::{Record, Store};
+use buildspaces_rooms::ports::{HistoryStore, Record, Store};
 
 use super::*;
 use crate::Documents;
@@ -133,8 +133,33 @@ async fn a_full_disk_is_told_from_other_errors_and_appends_go_on_once_there_is_s
         let again = store.append(&name(), vec![record(saved + 1)]).await;
         assert!(matches!(again, Err(StoreError::Full(_))), "{again:?}");
         assert_eq!(store.load(&name()).await.expect("reading goes on").seq, saved);
+        // So it does of what is in the journal, which cannot be settled now.
+        assert!(store.log().is_in_journal(&name()).expect("known"));
+        let about = store.about(&name()).await.expect("about").expect("there");
+        assert_eq!((about.seq, about.changed_at), (saved, Some(1)));
+        assert_eq!(store.list("", "", true, 9).await.expect("list"), [about]);
+        let numbers = |from: u64| (from..=saved).collect::<Vec<_>>();
+        let records = store.records(&name(), 0).await.expect("records");
+        assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), numbers(1));
+        assert_eq!(records[3].update, record(4).update);
+        let entries = store.entries(&name(), 4, 1000).await.expect("entries");
+        assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), numbers(5));
+        assert_eq!(store.entries(&name(), 4, 2).await.expect("entries").len(), 2);
     }
     database.max_pages.store(10_000, std::sync::atomic::Ordering::Relaxed);
     store.append(&name(), vec![record(saved + 1)]).await.expect("there is space");
     assert_eq!(store.load(&name()).await.expect("loaded").seq, saved + 1);
+}
+
+#[test]
+fn what_more_space_cures_is_told_from_what_is_broken() {
+    let said = |code: i32| store_error(&rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+    // SQLITE_FULL and SQLITE_IOERR_SHMSIZE.
+    for code in [13, 4874] {
+        assert!(matches!(said(code), StoreError::Full(_)), "{code}");
+    }
+    // SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_IOERR_READ.
+    for code in [10, 11, 266] {
+        assert!(matches!(said(code), StoreError::Failed(_)), "{code}");
+    }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::journal::Chunk;
-use super::{Shared, State};
+use super::{Shared, State, unreadable_chunk};
 use crate::database::store_error;
 
 /// Threads that load. One that reads something large does not keep everybody waiting.
@@ -89,7 +89,7 @@ fn read(
 }
 
 /// What the journal holds of a document.
-fn tail(state: &State, document: &DocumentName) -> Vec<Chunk> {
+pub(super) fn tail(state: &State, document: &DocumentName) -> Vec<Chunk> {
     match state.documents.get(document) {
         Some(place) => place.chunks.iter().map(|(_, chunk)| chunk.clone()).collect(),
         None => Vec::new(),
@@ -132,9 +132,7 @@ fn add_tail(mut stored: StoredDocument, tail: &[Chunk], document: &DocumentName)
         if chunk.last() <= stored.seq {
             continue;
         }
-        let entries = chunk
-            .entries()
-            .map_err(|_| StoreError::failed(format!("{document}: the journal holds what this version cannot read")))?;
+        let entries = chunk.entries().map_err(|_| unreadable_chunk(document))?;
         for entry in entries {
             if entry.seq > stored.seq {
                 stored.seq = entry.seq;

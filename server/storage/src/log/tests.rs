@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use buildspaces_kernel::ids::PrincipalId;
+use buildspaces_rooms::ports::{Deletion, HistoryStore};
 use bytes::Bytes;
 use sqlx::AssertSqlSafe;
 
 use super::*;
+use crate::Documents;
 
 /// A log on a file, and the tasks that end it.
 struct Fixture {
@@ -206,7 +208,7 @@ async fn a_journal_that_grows_is_settled_while_others_append() {
 #[tokio::test]
 async fn what_is_acknowledged_after_the_disk_was_full_is_on_disk() {
     let dir = tempfile::tempdir().expect("temp dir");
-    let (path, copy) = (dir.path().join("test.db"), dir.path().join("copy.db"));
+    let path = dir.path().join("test.db");
     let log = Fixture::open(&path, Durability::Full).await;
     log.append("d", vec![record(1)]).await.expect("appended");
     // What SQLite does when the disk is full: it ends the transaction, or undoes the statement alone.
@@ -218,10 +220,12 @@ async fn what_is_acknowledged_after_the_disk_was_full_is_on_disk() {
         .await;
     }
     let mut saved = 1;
-    for size in [3500, 2500, 1, 3500, 3500, 2500, 2500, 1, 1] {
+    for (round, size) in [3500, 2500, 1, 3500, 3500, 2500, 2500, 1, 1].into_iter().enumerate() {
         let result = log.append("d", vec![sized(saved + 1, size)]).await;
         assert_eq!(result.is_ok(), size == 1, "{result:?}");
         saved += u64::from(result.is_ok());
+        // A file of its own each time: the readers of the one before may still be closing theirs.
+        let copy = dir.path().join(format!("copy{round}.db"));
         as_after_a_crash(&path, &copy);
         let others = Fixture::open(&copy, Durability::Full).await;
         assert_eq!(others.stored("d").await.seq, saved, "what others find after {size} bytes were appended");
@@ -237,5 +241,56 @@ async fn a_tree_change_leaves_a_document_alone_whose_updates_are_in_the_journal(
     log.append("d", vec![record(1)]).await.expect("appended");
     assert!(log.log.is_in_journal(&name("d")).expect("known"));
     assert!(!log.log.is_in_journal(&name("e")).expect("known"));
+    log.close().await;
+}
+
+#[tokio::test]
+async fn a_document_whose_numbers_are_taken_does_not_stop_the_others() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = Fixture::open(&dir.path().join("test.db"), Durability::Full).await;
+    log.append("broken", vec![record(1), record(2)]).await.expect("appended");
+    log.append("fine", vec![record(1)]).await.expect("appended");
+    log.execute(
+        "INSERT INTO document_update (document, seq, at, principal, data)
+         SELECT id, 2, 1, 'bo', CAST('another' AS BLOB) FROM document WHERE name = 'broken'",
+    )
+    .await;
+    log.log.settle_all().await.expect("settled");
+    assert_eq!((log.count("journal").await, log.count("document_update").await), (0, 3));
+    assert_eq!(log.count("document_clash").await, 1, "what was acknowledged is kept");
+    log.append("fine", vec![record(2)]).await.expect("the others go on");
+    log.close().await;
+}
+
+#[tokio::test]
+async fn what_is_settled_and_what_is_not_is_read_as_one_log() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let log = Fixture::open(&dir.path().join("test.db"), Durability::Full).await;
+    let store = Documents::over(&log.database, log.log.clone());
+    log.append("a", vec![record(1), record(2)]).await.expect("appended");
+    log.log.settle_all().await.expect("settled");
+    log.append("a", vec![record(3), record(4)]).await.expect("appended");
+    log.append("b", vec![record(1)]).await.expect("appended");
+    for after in 0..5 {
+        let records = store.records(&name("a"), after).await.expect("read");
+        assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), (after + 1..5).collect::<Vec<_>>());
+        let entries = store.entries(&name("a"), after, 2).await.expect("read");
+        assert_eq!(
+            entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+            (after + 1..5.min(after + 3)).collect::<Vec<_>>()
+        );
+    }
+    let listed: Vec<u64> =
+        store.list("", "", true, 9).await.expect("list").into_iter().map(|about| about.seq).collect();
+    assert_eq!(listed, [4, 1]);
+    assert_eq!((log.count("journal").await, log.count("document_update").await), (2, 2), "reading writes nothing");
+
+    // The journal's part of an epoch that ended does not show.
+    let by = PrincipalId::parse("ada").expect("valid");
+    assert!(store.bury(&name("a"), &Deletion { at: 1, by }).await.expect("deleted"));
+    assert!(store.begin_again(&name("a")).await.expect("again"));
+    log.append("a", vec![record(5)]).await.expect("appended");
+    let records = store.records(&name("a"), 0).await.expect("read");
+    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [5]);
     log.close().await;
 }

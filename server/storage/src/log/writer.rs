@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_rooms::ports::StoreError;
+use buildspaces_rooms::ports::{MAX_SEQ, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,6 +45,8 @@ const MANY: f64 = 80.0;
 const TICK: Duration = Duration::from_secs(1);
 
 const INSERT_UPDATE: &str = "INSERT INTO document_update (document, seq, at, principal, data) VALUES (?, ?, ?, ?, ?)";
+
+const PUT_ASIDE: &str = "INSERT INTO document_clash (document, seq, at, principal, data) VALUES (?, ?, ?, ?, ?)";
 
 const KEEP_STATE: &str = "INSERT INTO document_snapshot (document, seq, data)
     SELECT id, ?, ? FROM document WHERE name = ? AND deleted_at IS NULL
@@ -394,7 +396,7 @@ fn prepare(connection: &Connection, mut plan: Plan, group: &[Append]) -> Result<
             None => plan.places.entry(append.document.clone()).or_insert(find(connection, &append.document)?),
         };
         let in_order = append.records.iter().zip(place.seq + 1..).all(|(record, expected)| record.seq == expected);
-        if !in_order {
+        if !in_order || place.seq + append.records.len() as u64 > MAX_SEQ {
             let (document, seq) = (&append.document, place.seq);
             results.push(Err(StoreError::failed(format!(
                 "{document}: the log stands at {seq}, the next update has another number"
@@ -483,11 +485,29 @@ fn settle(connection: &Connection, document: i64, chunks: &[Chunk]) -> Result<()
         return Ok(());
     }
     let mut insert = connection.prepare_cached(INSERT_UPDATE)?;
+    let mut clashes = 0;
     for entry in chunks.iter().flat_map(|chunk| chunk.entries().expect("written by this process, or read before")) {
         let by = String::from_utf8_lossy(&entry.by);
-        insert.execute(params![document, entry.seq as i64, entry.at, by, &entry.update[..]])?;
+        let values = params![document, entry.seq as i64, entry.at, by, &entry.update[..]];
+        match insert.execute(values) {
+            // One document that is broken must not keep all others from being settled, and what was acknowledged is not thrown away.
+            Err(error) if is_clash(&error) => clashes += connection.prepare_cached(PUT_ASIDE)?.execute(values)?,
+            done => drop(done?),
+        }
+    }
+    if clashes > 0 {
+        tracing::error!(
+            document,
+            updates = clashes,
+            "the log has other updates under their numbers; they are in document_clash"
+        );
     }
     Ok(())
+}
+
+/// True if there is a row with that key. The statement alone was undone.
+fn is_clash(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
 /// The document's place without what is in the journal; creates the document if need be.

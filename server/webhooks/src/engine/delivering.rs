@@ -3,7 +3,7 @@
 //! The store says what is due; this task only knows what is under way. A delivery whose end could not be stored is due again:
 //! its receiver sees the same id twice.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,18 +24,21 @@ const MAX_ATTEMPTS: usize = 64;
 /// Attempts of one webhook, so that one that is slow does not keep the others waiting.
 const MAX_EACH: u32 = 2;
 
+/// Attempts of one room's webhooks, so that a few rooms whose receivers are slow do not keep all others waiting.
+const MAX_OF_ROOM: usize = 8;
+
 /// How often the store is asked although nothing seems to be due: the machine's clock may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// Ends with the process; what is under way then is sent again by the next one.
 pub(super) async fn run(shared: Arc<Shared>, tasks: Tasks) {
     let mut under_way = FuturesUnordered::new();
-    let mut ids: HashSet<DeliveryId> = HashSet::new();
+    let mut ids: HashMap<DeliveryId, Scope> = HashMap::new();
     loop {
         let sleep = match shared.look(&ids).await {
             Ok((due, sleep)) => {
                 for (delivery, webhook) in due {
-                    ids.insert(delivery.id.clone());
+                    ids.insert(delivery.id.clone(), webhook.scope.clone());
                     under_way.push(shared.attempt(delivery, webhook));
                 }
                 sleep
@@ -60,20 +63,27 @@ impl Shared {
     /// What is due and not under way, and how long nothing else will be.
     async fn look(
         &self,
-        under_way: &HashSet<DeliveryId>,
+        under_way: &HashMap<DeliveryId, Scope>,
     ) -> Result<(Vec<(Delivery, Arc<Webhook>)>, Duration), StoreError> {
         let now = (self.clock)();
         let longest = UnixMillis::try_from(self.retry.longest_pause().as_millis()).unwrap_or(UnixMillis::MAX);
         let mut due = self.store.due(now, longest, MAX_EACH).await?;
-        due.retain(|delivery| !under_way.contains(&delivery.id));
-        due.truncate(MAX_ATTEMPTS.saturating_sub(under_way.len()));
+        due.retain(|delivery| !under_way.contains_key(&delivery.id));
+        let mut of_scope: HashMap<Scope, usize> = HashMap::new();
+        under_way.values().for_each(|scope| *of_scope.entry(scope.clone()).or_default() += 1);
+        let mut has_place = |(_, webhook): &(Delivery, Arc<Webhook>)| {
+            let attempts = of_scope.entry(webhook.scope.clone()).or_default();
+            *attempts += 1;
+            webhook.scope == Scope::Server || *attempts <= MAX_OF_ROOM
+        };
         let (next, count) = self.store.waiting(now).await?;
         metrics::gauge!("buildspaces_webhook_waiting").set(count as f64);
         // What is due already and was not taken waits for an attempt to end, which wakes this task.
         let until = next.and_then(|next| u64::try_from(next - now).ok());
         let sleep = until.map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP);
         let with_webhook = |delivery: Delivery| self.webhook(&delivery).map(|webhook| (delivery, webhook));
-        Ok((due.into_iter().filter_map(with_webhook).collect(), sleep))
+        let due = due.into_iter().filter_map(with_webhook).filter(&mut has_place);
+        Ok((due.take(MAX_ATTEMPTS.saturating_sub(under_way.len())).collect(), sleep))
     }
 
     /// The webhook a delivery is for, as it is now.

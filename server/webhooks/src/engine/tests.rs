@@ -238,3 +238,73 @@ async fn what_makes_no_webhook_is_named() {
     let foreign = world.engine.delete(&other, &own[0].id);
     assert!(matches!(foreign.await, Err(Error::NoSuchWebhook)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn memory_and_store_agree_on_a_webhook_whoever_has_gone() {
+    use futures_util::FutureExt as _;
+    let (world, room) = (World::new().await, RoomId::random());
+    let created = world.engine.create(&room, &ada(), "https://a.example/", &[]).now_or_never();
+    assert!(created.is_none(), "nobody waits for it any more");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let scope = Scope::Room(room);
+    let known =
+        |world: &World| world.engine.webhooks(&scope).iter().map(|webhook| (**webhook).clone()).collect::<Vec<_>>();
+    assert_eq!(known(&world), world.store.webhooks().await.expect("answers"));
+    assert_eq!(known(&world).len(), 1);
+    let id = known(&world)[0].id.clone();
+    let switched = world.engine.switch(&scope, &id, false).now_or_never();
+    assert!(switched.is_none());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!known(&world)[0].is_on());
+    assert_eq!(known(&world), world.store.webhooks().await.expect("answers"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_event_is_asked_for_once() {
+    let (world, room) = (World::new().await, RoomId::random());
+    let events = vec!["document.changed".to_owned(); 1000];
+    let webhook = world.engine.create(&room, &ada(), "https://a.example/", &events).await.expect("created");
+    assert_eq!(webhook.events, [EventKind::DocumentChanged]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_deletions_at_once_are_no_more_than_may_wait() {
+    let (world, room) = (World::new().await, RoomId::random());
+    let webhook = world.webhook(&room).await;
+    world.engine.switch(&webhook.scope, &webhook.id, true).await.expect("on");
+    let name = |number: usize| DocumentName::file(room.as_str(), &format!("n{number}"));
+    let documents: Vec<DocumentName> = (0..3000).map(name).collect();
+    world.engine.deleted(&documents, &ada()).await;
+    let listed = world.engine.deliveries(&webhook.scope, &webhook.id).await.expect("listed");
+    assert_eq!(listed.len(), MAX_WAITING as usize);
+    assert_eq!(listed[0].document.as_deref(), Some(name(2999).as_str()), "the newest stay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_switch_each_webhook_hears_of_the_newest_that_it_was_there_for() {
+    let (world, room) = (World::new().await, RoomId::random());
+    let early = world.webhook(&room).await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let late = world.webhook(&room).await;
+    for webhook in [&early, &late] {
+        world.engine.switch(&webhook.scope, &webhook.id, false).await.expect("off");
+    }
+    world.engine.switch(&early.scope, &early.id, true).await.expect("on");
+    let name = |number: i64| DocumentName::file(room.as_str(), &format!("n{number}"));
+    for number in 0..2500 {
+        let changed = Changed { document: name(number), seq: 1, by: vec![ada()] };
+        // The last hundred after the second was made.
+        let at = if number < 2400 { early.created_at + number } else { late.created_at + number };
+        world.store.log(early.scope.clone(), at, changed);
+    }
+    // Of the operator's webhooks, not of a room's.
+    let plain = Changed { document: DocumentName::parse("plain").expect("valid"), seq: 1, by: vec![ada()] };
+    world.store.log(early.scope.clone(), i64::MAX, plain);
+    world.transport.answer(std::iter::repeat_n(answered(500), 10_000));
+    world.engine.switch(&late.scope, &late.id, true).await.expect("on");
+    let mut told = Vec::new();
+    for webhook in [&early, &late] {
+        told.push(world.engine.deliveries(&webhook.scope, &webhook.id).await.expect("listed").len());
+    }
+    assert_eq!(told, [MAX_WAITING as usize, 100]);
+}
