@@ -3,6 +3,7 @@
 mod access;
 mod archive;
 mod documents;
+mod git;
 mod history;
 mod nodes;
 mod people;
@@ -11,6 +12,7 @@ mod rooms;
 mod runs;
 mod sandbox;
 mod terminals;
+mod uploads;
 mod webhooks;
 
 use axum::Router;
@@ -71,6 +73,13 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(runs::cancel_run))
         .routes(routes!(terminals::terminals, terminals::open_terminal))
         .routes(routes!(terminals::close_terminal))
+        .routes(routes!(git::repository, git::begin))
+        .routes(routes!(git::diff))
+        .routes(routes!(git::log, git::commit))
+        .routes(routes!(git::branches, git::create_branch))
+        .routes(routes!(git::switch))
+        .routes(routes!(git::pull))
+        .routes(routes!(git::push))
         .routes(routes!(previews::open_preview))
         .routes(routes!(sandbox::end_sandbox))
         .split_for_parts()
@@ -78,7 +87,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
 
 /// Routes whose bodies may be of any size; they bound what they read by themselves.
 pub(crate) fn large_routes() -> (Router<Gateway>, OpenApi) {
-    OpenApiRouter::new().routes(routes!(archive::import)).split_for_parts()
+    OpenApiRouter::new().routes(routes!(archive::import)).routes(routes!(uploads::create)).split_for_parts()
 }
 
 /// What describes all routes.

@@ -142,6 +142,49 @@ impl From<plans::Error> for ApiError {
     }
 }
 
+impl From<plans::git::Error> for ApiError {
+    fn from(error: plans::git::Error) -> Self {
+        use plans::git::Error as E;
+        let message = error.to_string();
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, message.clone());
+        let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message.clone());
+        match error {
+            E::Off { hint, .. } => Self { hint: Some(hint), ..unavailable("runs_off") },
+            E::Sandbox(_) => unavailable("sandbox_failed"),
+            E::Restless | E::Busy => unavailable("busy"),
+            E::TimedOut(_) => unavailable("git_timed_out"),
+            E::BadMessage => Self::bad_request("bad_message", message),
+            E::TooManyPaths => Self::bad_request("too_many_paths", message),
+            E::BadBranchName => Self::bad_request("bad_branch", message),
+            E::BadUrl(_) => Self::bad_request("bad_url", message),
+            E::NoSuchBranch => Self::not_found("no_such_branch", message),
+            E::NoSuchFile(_) => Self::not_found("no_such_file", message),
+            E::NoSuchCommit => Self::not_found("no_such_commit", message),
+            E::NoSuchRemote => Self::not_found("no_such_repository", message),
+            E::Unreachable(_) => Self::new(StatusCode::BAD_GATEWAY, "unreachable", message),
+            E::NoGit => conflict("no_git"),
+            E::NoRepository => conflict("no_repository"),
+            E::IsRepository => conflict("is_repository"),
+            E::NotEmpty => conflict("not_empty"),
+            E::Cloning => conflict("cloning"),
+            E::Locked => conflict("git_locked"),
+            E::NothingToCommit => conflict("nothing_to_commit"),
+            E::NotChanged(_) => conflict("not_changed"),
+            E::Conflicts(_) => conflict("conflicts"),
+            E::Merging => conflict("merging"),
+            E::BranchExists => conflict("branch_exists"),
+            E::WouldOverwrite(_) => conflict("would_overwrite"),
+            E::NotListed(_) => conflict("host_not_listed"),
+            E::NeedsCredential => conflict("credential_needed"),
+            E::NoUpstream => conflict("no_upstream"),
+            E::NoRemote => conflict("no_remote"),
+            E::Diverged => conflict("diverged"),
+            E::Git(_) => conflict("git_refused"),
+            E::Room(plans::git::RoomError(error)) => error.into(),
+        }
+    }
+}
+
 impl From<webhooks::Error> for ApiError {
     fn from(error: webhooks::Error) -> Self {
         use webhooks::Error as E;

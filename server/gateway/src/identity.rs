@@ -60,6 +60,9 @@ pub(crate) struct Grant {
 pub(crate) const NO_TERMINALS: &str =
     "your token is for single documents, and a terminal shows all of the room's files";
 
+/// What somebody is told whose token leads to no git.
+pub(crate) const NO_GIT: &str = "your token is for single documents, and git shows all of the room's files";
+
 /// What somebody is told whose token leads to no preview.
 pub(crate) const NO_PREVIEWS: &str =
     "your token is for single documents, and what runs in the room's sandbox may show all of its files";

@@ -23,6 +23,7 @@ mod schema;
 mod sessions;
 mod socket;
 mod terminal;
+mod upload;
 mod web;
 mod yjs;
 mod ysweet;
@@ -132,6 +133,8 @@ pub(crate) struct Inner {
     identity: identity::Identity,
     exports: exports::Exports,
     bodies: extract::Bodies,
+    /// One upload at a time is taken apart: each may take much memory.
+    upload: tokio::sync::Semaphore,
     previews: preview::Previews,
 }
 
@@ -174,7 +177,8 @@ pub fn routers(parts: Parts) -> Routers {
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
     let previews = preview::Previews::new(&parts.config.preview, parts.sandboxes.clone());
     let (exports, bodies) = (exports::Exports::default(), extract::Bodies::default());
-    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, previews }));
+    let upload = tokio::sync::Semaphore::new(1);
+    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, upload, previews }));
     let (api, _) = api::routes();
     let (large, _) = api::large_routes();
     let openapi = api::openapi().to_json().expect("the API's description has only string keys");

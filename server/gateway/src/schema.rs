@@ -1,5 +1,6 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
+pub(crate) mod git;
 pub(crate) mod history;
 pub(crate) mod media;
 pub(crate) mod previews;
@@ -92,6 +93,7 @@ pub(crate) enum Capability {
     EditTree,
     Run,
     Terminal,
+    Git,
     Preview,
     PublishAudio,
     PublishVideo,
@@ -110,6 +112,7 @@ impl From<buildspaces_policy::Capability> for Capability {
             C::EditTree => Self::EditTree,
             C::Run => Self::Run,
             C::Terminal => Self::Terminal,
+            C::Git => Self::Git,
             C::Preview => Self::Preview,
             C::PublishAudio => Self::PublishAudio,
             C::PublishVideo => Self::PublishVideo,
@@ -238,10 +241,12 @@ impl From<ports::Availability> for SandboxStatus {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRoom {
-    /// 1 to 120 characters; the template's title if left out.
+    /// 1 to 120 characters; the template's title, or the repository's name, if left out.
     pub title: Option<String>,
-    /// The id of a template.
-    pub template: String,
+    /// The id of a template; without a repository there must be one.
+    pub template: Option<String>,
+    /// A repository to begin with, instead. It is fetched when the room is there already: `GET /rooms/{room}/git` tells how that goes.
+    pub repository: Option<git::Origin>,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -1,6 +1,7 @@
 //! The whole gateway over in-memory rooms and a scripted engine: REST through the router, documents through a socket.
 
 mod documents;
+mod git;
 mod limits;
 mod media;
 mod previews;

@@ -22,6 +22,7 @@ use buildspaces_policy::Principal;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
+use crate::git::Git;
 use crate::ports::{KEPT_RUNS, RoomViews, RunStore, Sandboxes};
 use crate::rule::{DebounceConfig, Globs, NewRule, Rule};
 use crate::run::Run;
@@ -80,10 +81,11 @@ impl fmt::Debug for Engine {
 
 /// What all rooms' tasks have in common.
 struct Shared {
-    rooms: Box<dyn RoomViews>,
+    rooms: Arc<dyn RoomViews>,
     store: Arc<dyn RunStore>,
     sandboxes: Arc<dyn Sandboxes>,
     terminals: Terminals,
+    git: Git,
     tasks: Tasks,
     config: Config,
     followed: Mutex<Followed>,
@@ -130,14 +132,20 @@ impl Engine {
         tasks: Tasks,
         config: Config,
     ) -> Self {
-        let (rooms, followed) = (Box::new(rooms), Mutex::default());
+        let (rooms, followed): (Arc<dyn RoomViews>, _) = (Arc::new(rooms), Mutex::default());
         let terminals = Terminals::new(sandboxes.clone(), tasks.clone());
-        Self(Arc::new(Shared { rooms, store, sandboxes, terminals, tasks, config, followed }))
+        let git = Git::new(rooms.clone(), sandboxes.clone(), tasks.clone());
+        Self(Arc::new(Shared { rooms, store, sandboxes, terminals, git, tasks, config, followed }))
     }
 
     /// The terminals of all rooms. What people see of them is shown in rooms that are followed.
     pub fn terminals(&self) -> &Terminals {
         &self.0.terminals
+    }
+
+    /// Git in the workspaces of all rooms.
+    pub fn git(&self) -> &Git {
+        &self.0.git
     }
 
     /// Somebody is in the room: follow its changes from now on. Calling it again starts nothing.

@@ -1,13 +1,14 @@
-//! Rules, skills, runs and terminals: what happens in a room's sandbox because its text changed or somebody asked.
+//! Rules, skills, runs, terminals and git: what happens in a room's sandbox because its text changed or somebody asked.
 //!
 //! The decisions are pure: when a rule fires ([`rule`]), what makes two firings the same ([`trigger`]), what command a
 //! workspace asks for ([`skill`]), what a run may become ([`run`]), who types in a terminal ([`terminal`]). [`engine`] owns one
-//! task per room that performs them, [`terminals`] one per terminal.
+//! task per room that performs them, [`terminals`] one per terminal; [`git`] asks the git in the sandbox.
 //! Nothing here knows SQL, Docker or HTTP: see [`ports`]. Read [`engine`] first.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod engine;
+pub mod git;
 pub mod log;
 #[cfg(any(test, feature = "contract"))]
 pub mod memory;

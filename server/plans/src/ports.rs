@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, RoomId, RuleId, RunId};
+use buildspaces_policy::Principal;
 use buildspaces_rooms::{RoomEvent, RunsMap};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,8 @@ pub trait RoomView: Send + Sync + 'static {
     fn events(&self) -> broadcast::Receiver<RoomEvent>;
     /// The text of a text file, now. It holds every change whose event has been received.
     async fn text(&self, node: &NodeId) -> Result<String, buildspaces_rooms::Error>;
+    /// The people and agents whose edits make the difference between the file's text as it was at `since` and as it is now.
+    async fn editors(&self, node: &NodeId, since: UnixMillis) -> Result<Vec<Principal>, buildspaces_rooms::Error>;
     /// Sets (`Some`) and removes (`None`) keys of a map of the projected `runs` document; durable when it returns.
     async fn project_runs(
         &self,
@@ -216,6 +219,39 @@ pub struct TerminalLine {
     pub commands: mpsc::Sender<TerminalCommand>,
 }
 
+/// A short program to run in the workspace beside steps and terminals, for what it prints.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandSpec {
+    /// Program and arguments; the first is looked up in the sandbox's PATH.
+    pub argv: Vec<String>,
+    /// Added to what steps have.
+    pub env: Vec<(String, String)>,
+    /// When it is ended.
+    pub timeout: Duration,
+    /// Bytes that it may print; one that prints more is ended.
+    pub max_output: usize,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommandEnd {
+    /// Above 128 for a signal; 127 if there is no such program.
+    Exited(i32),
+    TimedOut,
+    /// It printed more than it may.
+    Cut,
+}
+
+/// What a command did. All of it is a stranger's word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandOutput {
+    pub end: CommandEnd,
+    /// The first of what it printed.
+    pub output: Vec<u8>,
+    /// The end of what it wrote to its standard error; nothing if it was ended early.
+    pub errors: String,
+}
+
 /// A connection to a program in a sandbox: what is written arrives there. Dropping it hangs up.
 pub trait Tunnel: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -260,6 +296,9 @@ pub trait Sandboxes: Send + Sync + 'static {
         terminal: TerminalSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<TerminalLine, SandboxError>;
+    /// Starts the container if there is none, then the command, and waits for its end, after which no process of it is left. It does not
+    /// keep the sandbox from being idle. If the caller goes away, it is carried out all the same.
+    async fn command(&self, room: &RoomId, command: CommandSpec) -> Result<CommandOutput, SandboxError>;
     /// TCP ports on which programs in the room's sandbox accept connections, in ascending order; none without a sandbox. It
     /// changes at most a few times a second.
     fn ports(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>>;
@@ -270,8 +309,20 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// Ends the room's sandbox and whatever runs in it; false if there is none. The next step or terminal gets a new one, on the same
     /// workspace. `reason` is what its step and its terminals say then.
     async fn dispose(&self, room: &RoomId, reason: &str) -> bool;
+    /// Puts files into the room's workspace, where there is nothing of their names, and returns when documents and tree show them. It
+    /// needs no container.
+    async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError>;
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError>;
+}
+
+/// A file to put into a workspace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewFile {
+    /// From the workspace's root; its parts are names of folders, and the last one its own.
+    pub path: String,
+    pub bytes: Vec<u8>,
+    pub executable: bool,
 }
 
 /// A workspace held still for a run.

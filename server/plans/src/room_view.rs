@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, RoomId};
+use buildspaces_policy::Principal;
 use buildspaces_rooms::{Error, RoomEvent, RoomHandle, Rooms, RunsMap};
 use tokio::sync::broadcast;
 
@@ -28,6 +30,10 @@ impl RoomView for RoomHandle {
 
     async fn text(&self, node: &NodeId) -> Result<String, Error> {
         Self::text(self, node).await
+    }
+
+    async fn editors(&self, node: &NodeId, since: UnixMillis) -> Result<Vec<Principal>, Error> {
+        Self::editors(self, node, since).await
     }
 
     async fn project_runs(&self, map: RunsMap, entries: Vec<(String, Option<serde_json::Value>)>) -> Result<(), Error> {

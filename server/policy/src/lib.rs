@@ -72,6 +72,8 @@ pub enum Capability {
     Run,
     /// Open and close terminals, and type in them.
     Terminal,
+    /// Use git in the room's workspace: see changes, commit, switch branches, fetch repositories. All of it starts the sandbox.
+    Git,
     /// Look at what programs in the sandbox serve, and use it.
     Preview,
     /// Be heard in the room's call. Hearing and seeing others there is [`Capability::Read`].
@@ -89,12 +91,13 @@ pub enum Capability {
 }
 
 impl Capability {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::EditDocuments,
         Self::EditTree,
         Self::Run,
         Self::Terminal,
+        Self::Git,
         Self::Preview,
         Self::PublishAudio,
         Self::PublishVideo,
@@ -112,6 +115,7 @@ impl Capability {
             Self::EditTree => "change files and folders",
             Self::Run => "start or cancel runs",
             Self::Terminal => "use terminals",
+            Self::Git => "use git",
             Self::Preview => "open previews",
             Self::PublishAudio => "speak in the call",
             Self::PublishVideo => "show a camera in the call",
@@ -144,7 +148,7 @@ impl Role {
 
     pub fn permits(self, capability: Capability) -> bool {
         use Capability::{
-            EditDocuments, EditTree, Manage, Moderate, Preview, PublishAudio, PublishVideo, Read, Run, Share,
+            EditDocuments, EditTree, Git, Manage, Moderate, Preview, PublishAudio, PublishVideo, Read, Run, Share,
             ShareScreen, Terminal,
         };
         match self {
@@ -153,7 +157,7 @@ impl Role {
             Self::Commenter => matches!(capability, Read | PublishAudio | PublishVideo),
             Self::Viewer => matches!(capability, Read),
             Self::Agent => match capability {
-                Read | EditDocuments | EditTree | Run | Terminal | Preview | PublishAudio => true,
+                Read | EditDocuments | EditTree | Run | Terminal | Git | Preview | PublishAudio => true,
                 PublishVideo | ShareScreen | Moderate | Share | Manage => false,
             },
         }
@@ -218,16 +222,27 @@ mod tests {
     #[test]
     fn roles_carry_what_the_table_says() {
         use Capability::{
-            EditDocuments, EditTree, Preview, PublishAudio, PublishVideo, Read, Run, Share, ShareScreen, Terminal,
+            EditDocuments, EditTree, Git, Preview, PublishAudio, PublishVideo, Read, Run, Share, ShareScreen, Terminal,
         };
-        let editor =
-            [Read, EditDocuments, EditTree, Run, Terminal, Preview, PublishAudio, PublishVideo, ShareScreen, Share];
+        let editor = [
+            Read,
+            EditDocuments,
+            EditTree,
+            Run,
+            Terminal,
+            Git,
+            Preview,
+            PublishAudio,
+            PublishVideo,
+            ShareScreen,
+            Share,
+        ];
         let table: [(Role, &[Capability]); 5] = [
             (Role::Host, &Capability::ALL),
             (Role::Editor, &editor),
             (Role::Commenter, &[Read, PublishAudio, PublishVideo]),
             (Role::Viewer, &[Read]),
-            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal, Preview, PublishAudio]),
+            (Role::Agent, &[Read, EditDocuments, EditTree, Run, Terminal, Git, Preview, PublishAudio]),
         ];
         for (role, capabilities) in table {
             let authority = Authority { principal: Principal::system(), role };

@@ -237,6 +237,32 @@ impl History {
         Ok((hunks, authors))
     }
 
+    /// The people and agents whose edits make the difference between the text at `root` as it was at `since` and as it is now. Nobody,
+    /// if there is no such document.
+    pub async fn editors(
+        &self,
+        document: &DocumentName,
+        since: UnixMillis,
+        root: &str,
+    ) -> Result<Vec<Principal>, Error> {
+        let about = match self.about(document).await {
+            Err(Error::NoSuchDocument(_) | Error::Deleted) => return Ok(Vec::new()),
+            about => about?,
+        };
+        let mut from = about.begins;
+        loop {
+            let page = self.store.entries(document, from, ENTRIES).await?;
+            let Some(last) = page.iter().take_while(|entry| entry.at <= since).last() else { break };
+            from = last.seq;
+        }
+        if from == about.seq {
+            return Ok(Vec::new());
+        }
+        let (_, mut authors) = self.diff(document, from, about.seq, root).await?;
+        authors.retain(|author| author.kind.is_user());
+        Ok(authors)
+    }
+
     /// Who wrote each part of the text at `root` as it was after update `seq`; the newest if there is none.
     pub async fn blame(
         &self,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{NodeId, RoomId};
 use buildspaces_policy::Principal;
@@ -146,6 +147,13 @@ impl RoomHandle {
     /// The text of a text file, now.
     pub async fn text(&self, node: &NodeId) -> Result<String, Error> {
         self.inner.rooms.again(|| async { self.file(node).await?.text().await }).await
+    }
+
+    /// The people and agents whose edits make the difference between a file's text as it was at `since` and as it is now.
+    pub async fn editors(&self, node: &NodeId, since: UnixMillis) -> Result<Vec<Principal>, Error> {
+        let name = DocumentName::file(self.id().as_str(), node.as_str());
+        let history = self.inner.rooms.history().clone();
+        history.editors(&name, since, buildspaces_crdt::text::ROOT).await
     }
 
     /// Sets (`Some`) and removes (`None`) keys of a map of the room's projected `runs` document. Values

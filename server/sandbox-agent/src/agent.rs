@@ -3,8 +3,8 @@
 //! The main thread keeps the connection for steps ([`link`]), one thread writes to it, one waits for children
 //! ([`processes`]), and while a step runs one thread watches it and one reads its output ([`step`]). One more thread keeps
 //! a connection that waits for a terminal ([`lines`]), and each terminal has a few threads and a process that looks after
-//! it ([`terminal`], [`supervise`]). The same goes for tunnels, which have one thread each ([`tunnels`]), and for programs that want to
-//! leave the sandbox ([`egress`]); one thread tells of ports ([`ports`]). All state is in [`State`]; every change of it wakes everybody, because there are few threads and
+//! it ([`terminal`], [`supervise`]). The same goes for commands ([`commands`]), for tunnels, which have one thread each ([`tunnels`]), and for
+//! programs that want to leave the sandbox ([`egress`]); one thread tells of ports ([`ports`]). All state is in [`State`]; every change of it wakes everybody, because there are few threads and
 //! seldom more than one has work.
 
 use std::collections::VecDeque;
@@ -16,10 +16,12 @@ use std::time::Duration;
 use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use crate::protocol::Key;
+use commands::Supervisor;
 use link::Connection;
 use step::Step;
 use terminal::Terminal;
 
+mod commands;
 mod egress;
 mod limits;
 mod lines;
@@ -33,7 +35,7 @@ mod supervise;
 mod terminal;
 mod tunnels;
 
-pub use supervise::{SESSION, SUPERVISE, session, supervise};
+pub use supervise::supervised;
 
 /// What the agent needs to know; the rest comes from the server.
 #[derive(Clone, Debug)]
@@ -58,6 +60,7 @@ pub fn run(config: Config) -> std::io::Result<Infallible> {
     let shared = Arc::new(Shared::default());
     processes::spawn_reaper(Arc::clone(&shared))?;
     lines::spawn(&shared, &config)?;
+    commands::spawn(&shared, &config)?;
     tunnels::spawn(&config)?;
     ports::spawn(&shared, &config)?;
     egress::spawn(&config)?;
@@ -77,6 +80,8 @@ struct State {
     steps: VecDeque<Step>,
     /// In order of opening; the newest few that ended are kept, too.
     terminals: VecDeque<Terminal>,
+    /// Those whose end nobody has been told of.
+    commands: Vec<Supervisor>,
     /// The connection for steps that has been welcomed, if any.
     connection: Option<Connection>,
     /// Processes started so far, so that the reaper knows when there may be children again.
@@ -114,8 +119,9 @@ impl State {
             || self.terminals.iter().any(|terminal| terminal.supervisor().is_some())
     }
 
-    /// The processes that look after the terminals which have not ended.
+    /// The processes that look after the terminals and commands which have not ended.
     fn supervisors(&self) -> Vec<Pid> {
-        self.terminals.iter().filter_map(Terminal::supervisor).collect()
+        let terminals = self.terminals.iter().filter_map(Terminal::supervisor);
+        terminals.chain(self.commands.iter().filter_map(Supervisor::running)).collect()
     }
 }

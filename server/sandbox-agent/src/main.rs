@@ -1,21 +1,18 @@
 //! The agent's entry: reads where to dial and the token, then serves for ever. Start reading at `agent.rs`.
 //!
-//! Started by itself, for a terminal, it is one of the two processes that `agent/supervise.rs` tells of.
+//! Started by itself, for a terminal or a command, it is one of the two processes that `agent/supervise.rs` tells of.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use buildspaces_sandbox_agent::agent::{Config, SESSION, SUPERVISE, run, session, supervise};
+use buildspaces_sandbox_agent::agent::{Config, run, supervised};
 use buildspaces_sandbox_agent::protocol::{DEFAULT_SOCKET, EGRESS_VARIABLE, TOKEN_VARIABLE};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next();
-    if first.as_deref() == Some(SUPERVISE.as_ref()) {
-        return supervise(arguments);
-    }
-    if first.as_deref() == Some(SESSION.as_ref()) {
-        return session(arguments);
+    if let Some(code) = first.as_deref().and_then(|first| supervised(first, &mut arguments)) {
+        return code;
     }
     #[expect(
         clippy::disallowed_methods,

@@ -4,9 +4,9 @@
 //! raw bytes for a step's output and for what a terminal shows and is told. The agent speaks first ([`Event::Hello`]), the
 //! server answers [`Request::Welcome`] or [`Request::Refused`]; after that both send when they have something to say.
 //!
-//! The agent keeps one connection for steps, one that tells of ports, one that waits for a terminal and one that waits for a
-//! tunnel ([`Line`]); as soon as one of the latter two has what it waits for, the agent dials the next. So each terminal and
-//! each tunnel has a socket of its own, and what one of them carries delays neither the others nor a step. After
+//! The agent keeps one connection for steps, one that tells of ports, and one each that waits for a terminal, for a command and
+//! for a tunnel ([`Line`]); as soon as one of the latter three has what it waits for, the agent dials the next. So each of these
+//! has a socket of its own, and what one of them carries delays neither the others nor a step. After
 //! [`Event::Connected`] a tunnel's connection has no frames any more: what follows, both ways, is the program's.
 //!
 //! Nothing here does input or output: [`Decoder`] takes bytes as they come. Both ends treat the other's bytes as
@@ -18,7 +18,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Rises whenever an older agent and a newer server would misunderstand each other.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Where the agent dials unless its first argument says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/buildspaces/agent.sock";
@@ -50,7 +50,7 @@ const KIND_CONTROL: u8 = 1;
 const KIND_OUTPUT: u8 = 2;
 const KIND_INPUT: u8 = 3;
 
-/// The name of a step or a terminal, chosen by the server, stable over attempts: 1 to [`MAX_KEY`] printable ASCII characters.
+/// The name of a step, a terminal or a command, chosen by the server, stable over attempts: 1 to [`MAX_KEY`] printable ASCII characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(String);
@@ -137,6 +137,18 @@ pub enum Request {
     /// On a connection that waits for a tunnel: joins it with a TCP connection to this port of the sandbox's own loopback
     /// address. Answered by [`Event::Connected`] or [`Event::Unreachable`]; after the latter it goes on waiting.
     Connect { port: u16 },
+    /// On a connection that waits for a command: runs one, which ends with this connection at the latest. Answered by
+    /// [`Event::Started`] or [`Event::Rejected`]; after the latter it goes on waiting. What the command prints follows, then
+    /// [`Event::Finished`].
+    Run {
+        key: Key,
+        /// The program and its arguments. Never empty.
+        argv: Vec<String>,
+        /// An absolute path.
+        cwd: String,
+        /// Added to the agent's own environment.
+        env: BTreeMap<String, String>,
+    },
 }
 
 /// What a connection is for.
@@ -145,6 +157,7 @@ pub enum Request {
 pub enum Line {
     Steps,
     Terminal,
+    Command,
     Tunnel,
     /// The server asks nothing on it.
     Ports,
@@ -218,6 +231,12 @@ pub enum Event {
     Ports {
         ports: Vec<u16>,
     },
+    /// The last word on a command; all its output has been sent before, and nothing of it runs any more.
+    Finished {
+        exit: Exit,
+        /// The end of what it wrote to its standard error.
+        errors: String,
+    },
     /// The last frame of this connection.
     Connected,
     /// Nobody listens there, or there are too many tunnels; the reason.
@@ -254,7 +273,7 @@ pub enum Frame<M> {
     Input(Vec<u8>),
 }
 
-/// A piece of a step's or a terminal's output.
+/// A piece of a step's, a terminal's or a command's output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Output {
     pub key: Key,

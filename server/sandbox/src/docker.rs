@@ -23,12 +23,14 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::link::{Connection, Link};
+use crate::mirror::ignore;
 use crate::ports::{self, Board};
 use crate::steps::{self, Container, Following, NotStarted, State};
 use crate::{Config, terminals, workspace_owner};
 use engine::Engine;
 use sandbox::Sandbox;
 
+mod command;
 mod disk;
 mod engine;
 mod leftovers;
@@ -458,6 +460,8 @@ impl Shared {
         tokio::fs::copy(&self.config.agent_binary, &new).await?;
         tokio::fs::set_permissions(&new, Permissions::from_mode(0o755)).await?;
         tokio::fs::rename(&new, agent_folder.join(spec::AGENT)).await?;
+        // What people do not see in the tree is not to be committed either, unless it was before.
+        tokio::fs::write(agent_folder.join(spec::IGNORED), ignore::patterns()).await?;
         Ok(agent_folder)
     }
 

@@ -5,12 +5,13 @@
 //! code that went through an attach stream is not to be trusted. What the agent says is checked like any stranger's word.
 //!
 //! Not here: what to run and when (`plans`), and HTTP. Read [`service`] first, which joins the two halves: [`docker`]
-//! (containers, by [`link`], [`steps`], [`terminals`], [`ports`] and
+//! (containers, by [`link`], [`steps`], [`terminals`], [`commands`], [`ports`] and
 //! [`tunnels`]) and [`mirror`] (documents and files).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod commands;
 pub mod docker;
 pub mod egress;
 mod link;

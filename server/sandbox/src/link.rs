@@ -1,6 +1,6 @@
 //! The server's end of the lines to one container's agent: a Unix socket in a folder that the container sees read-only.
 //!
-//! A [`Link`] accepts connections, lets in those that know the token, and hands them to whoever runs a step, a terminal or a
+//! A [`Link`] accepts connections, lets in those that know the token, and hands them to whoever runs a step, a terminal, a command or a
 //! tunnel. It knows nothing of these or of containers. Connections come and go; of each kind ([`Line`]) the newest that was let in and
 //! is not in use is the one that counts.
 
@@ -52,6 +52,7 @@ struct Shared {
 struct Parked {
     steps: Option<Connection>,
     terminal: Option<Connection>,
+    command: Option<Connection>,
     tunnel: Option<Connection>,
     ports: Option<Connection>,
     /// Where connections go that want to leave the sandbox. `None`: they are refused.
@@ -66,6 +67,7 @@ impl Parked {
         Some(match line {
             Line::Steps => &mut self.steps,
             Line::Terminal => &mut self.terminal,
+            Line::Command => &mut self.command,
             Line::Tunnel => &mut self.tunnel,
             Line::Ports => &mut self.ports,
             Line::Egress => return None,

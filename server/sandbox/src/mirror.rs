@@ -29,7 +29,7 @@ mod arrange;
 mod core;
 mod disk;
 mod flush;
-mod ignore;
+pub(crate) mod ignore;
 mod ports;
 mod scan;
 mod state;
@@ -49,6 +49,7 @@ use std::sync::{Arc, Mutex};
 
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_plans::ports::NewFile;
 use buildspaces_rooms::{self as rooms, Rooms};
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as watch_channel};
@@ -56,7 +57,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as watch
 use self::actor::{Actor, Frost, MAX_REQUESTS, Request};
 use self::core::Core;
 pub use self::core::LeftOut;
-use self::disk::Disk;
+use self::disk::{Disk, Placed};
 use self::ports::{Live, LiveRoom};
 use self::watch::Watcher;
 
@@ -261,6 +262,16 @@ impl Workspace {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Puts files where nothing of their names is, then looks at the whole workspace as [`Workspace::absorb`] does. A name that is taken
+    /// keeps what it has. Cancel-safe: what was begun is carried out.
+    pub async fn fill(&self, files: Vec<NewFile>) -> Result<(), Error> {
+        let disk = self.disk.clone();
+        tokio::task::spawn_blocking(move || files.iter().try_for_each(|file| put(&disk, file)))
+            .await
+            .map_err(|_| Error::Closed)??;
+        self.absorb().await
+    }
+
     /// Opens a regular file of the workspace for reading. Never follows a link, never waits for a writer.
     /// Blocks for as long as the disk does.
     pub fn open(&self, path: &str) -> Result<File, Error> {
@@ -271,6 +282,24 @@ impl Workspace {
                 Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL | Errno::NXIO | Errno::ISDIR,
             ) => Err(Error::NoSuchFile),
             Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Writes a file and the folders above it.
+fn put(disk: &Disk, file: &NewFile) -> Result<(), Errno> {
+    for (end, _) in file.path.match_indices('/') {
+        match disk.make_dir(&file.path[..end]) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let prepared = disk.prepare_new(&file.bytes, file.executable)?;
+    match disk.place(&prepared, &file.path, None) {
+        Ok(Placed::Done(_)) => Ok(()),
+        other => {
+            disk.remove_leftover(&prepared.name);
+            other.map(|_| ())
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{
-    Availability, Frozen, NotConnected, Phase, SandboxError, Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec,
-    Tunnel,
+    Availability, CommandOutput, CommandSpec, Frozen, NewFile, NotConnected, Phase, SandboxError, Sandboxes, Step,
+    StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
 use tokio::sync::watch;
 
@@ -65,6 +65,11 @@ impl Sandboxes for DockerSandboxes {
         self.containers.open_terminal(room, workspace.host_dir(), terminal, phase).await
     }
 
+    async fn command(&self, room: &RoomId, command: CommandSpec) -> Result<CommandOutput, SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.command(room, workspace.host_dir(), command).await
+    }
+
     async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
         self.containers.resume(room, key, seen).await
     }
@@ -88,6 +93,11 @@ impl Sandboxes for DockerSandboxes {
 
     async fn dispose(&self, room: &RoomId, reason: &str) -> bool {
         self.containers.dispose(room, reason).await
+    }
+
+    async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError> {
+        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
+        workspace.fill(files).await.map_err(failed)
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

@@ -389,6 +389,7 @@ pub(crate) fn name_of(event: &Event) -> &'static str {
         Event::Exited { .. } => "that another step ended",
         Event::Steps { .. } => "with a list of steps",
         Event::Opened { .. } | Event::Taken { .. } | Event::Ended { .. } => "for another terminal",
+        Event::Finished { .. } => "that another command ended",
         Event::Ports { .. } => "with a list of ports",
         Event::Connected | Event::Unreachable { .. } => "for a tunnel",
     }

@@ -39,10 +39,10 @@ pub(crate) async fn access(
     let grant = caller.admit(&gateway, &DocumentName::tree(id.as_str())).await?;
     gateway.rooms.room(&id).await?;
     let Authority { principal, role } = &grant.authority;
-    // A token for single documents is not handed on for the whole room, and leads to no terminal, no preview and no call.
+    // A token for single documents is not handed on for the whole room, and leads to no terminal, no git, no preview and no call.
     let of_the_whole_room = |capability: &Capability| {
-        use Capability::{Moderate, Preview, PublishAudio, PublishVideo, Share, ShareScreen, Terminal};
-        matches!(capability, Share | Terminal | Preview | PublishAudio | PublishVideo | ShareScreen | Moderate)
+        use Capability::{Git, Moderate, Preview, PublishAudio, PublishVideo, Share, ShareScreen, Terminal};
+        matches!(capability, Share | Terminal | Git | Preview | PublishAudio | PublishVideo | ShareScreen | Moderate)
     };
     let may = |capability: &Capability| role.permits(*capability) && !(grant.limited && of_the_whole_room(capability));
     Ok(axum::Json(Access {

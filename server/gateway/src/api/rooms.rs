@@ -2,9 +2,11 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use buildspaces_plans::git::Origin;
 use buildspaces_plans::rule::NewRule;
 use buildspaces_policy::Capability;
 use buildspaces_rooms::templates::{TEMPLATES, template};
+use buildspaces_rooms::{MAX_TITLE_CHARS, RoomHandle};
 
 use super::{RoomPath, open};
 use crate::Gateway;
@@ -12,6 +14,9 @@ use crate::error::ApiError;
 use crate::extract::{Json, Path};
 use crate::identity::Caller;
 use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template};
+
+/// In the place of a template's id, in rooms that began with a repository.
+const FROM_REPOSITORY: &str = "repository";
 
 /// What a room can begin with.
 #[utoipa::path(get, path = "/api/v1/templates", tag = "rooms", responses((status = 200, body = Vec<Template>)))]
@@ -26,27 +31,56 @@ pub(crate) async fn status(State(gateway): State<Gateway>) -> axum::Json<Status>
     axum::Json(Status { version: env!("CARGO_PKG_VERSION").to_owned(), sandbox })
 }
 
-/// Creates a room from a template.
+/// Creates a room from a template, or from a repository.
 #[utoipa::path(post, path = "/api/v1/rooms", tag = "rooms", request_body = NewRoom,
-    responses((status = 201, body = Room), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
+    responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`no_such_template`, `bad_title`, `bad_url`, `bad_branch`"),
+        (status = 401, body = ErrorBody), (status = 503, body = ErrorBody, description = "`runs_off`")))]
 pub(crate) async fn create_room(
     State(gateway): State<Gateway>,
     caller: Caller,
     Json(new): Json<NewRoom>,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
-    let person = caller.in_any_room(&gateway, Capability::EditTree).await?.principal;
-    let template = template(&new.template).ok_or_else(|| {
+    let authority = caller.in_any_room(&gateway, Capability::EditTree).await?;
+    let person = authority.principal.clone();
+    let titled = |otherwise: &str| {
+        new.title.clone().filter(|title| !title.trim().is_empty()).unwrap_or_else(|| otherwise.to_owned())
+    };
+    if let Some(origin) = new.repository {
+        if new.template.is_some() {
+            return Err(ApiError::bad_request("two_beginnings", "name a template or a repository, not both"));
+        }
+        authority.check(Capability::Git)?;
+        let origin = Origin::parse(&origin.url, origin.branch.as_deref())?;
+        // Before there is a room that nothing could come into.
+        gateway.engine.git().check_available()?;
+        let title = titled(origin.title()).chars().take(MAX_TITLE_CHARS).collect();
+        let new = buildspaces_rooms::NewRoom { title, template: FROM_REPOSITORY.to_owned(), files: Vec::new() };
+        let room = gateway.rooms.create(&person, new).await?;
+        add_test_rule(&gateway, &room, TEMPLATES.iter().flat_map(|template| template.test_globs).copied()).await?;
+        gateway.engine.git().clone_from(room.id(), origin).await?;
+        return Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))));
+    }
+    let template = new.template.as_deref().and_then(template).ok_or_else(|| {
         let known: Vec<&str> = TEMPLATES.iter().map(|template| template.id).collect();
         ApiError::bad_request("no_such_template", format!("there is no such template; there is {}", known.join(", ")))
     })?;
     let files = template.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-    let title = new.title.filter(|title| !title.trim().is_empty()).unwrap_or_else(|| template.title.to_owned());
-    let new = buildspaces_rooms::NewRoom { title, template: template.id.to_owned(), files };
+    let new = buildspaces_rooms::NewRoom { title: titled(template.title), template: template.id.to_owned(), files };
     let room = gateway.rooms.create(&person, new).await?;
-    let globs = template.test_globs.iter().map(|glob| (*glob).to_owned()).collect();
+    add_test_rule(&gateway, &room, template.test_globs.iter().copied()).await?;
+    Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
+}
+
+/// Tests run when files change that match one of these.
+pub(super) async fn add_test_rule(
+    gateway: &Gateway,
+    room: &RoomHandle,
+    globs: impl Iterator<Item = &'static str>,
+) -> Result<(), ApiError> {
+    let globs = globs.map(str::to_owned).collect();
     let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
     gateway.engine.create_rules(room.id(), vec![rule]).await?;
-    Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
+    Ok(())
 }
 
 /// A room's title and origin. Where people may begin a session under a name, none is needed: whoever has the link may know what it

@@ -68,6 +68,7 @@ impl Caller {
         grant.authority.check(capability)?;
         match capability {
             Capability::Terminal if grant.limited => Err(ApiError::forbidden("denied", super::NO_TERMINALS)),
+            Capability::Git if grant.limited => Err(ApiError::forbidden("denied", super::NO_GIT)),
             Capability::Preview if grant.limited => Err(ApiError::forbidden("denied", super::NO_PREVIEWS)),
             _ => Ok((gateway.rooms.room(&id).await?, grant)),
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, RoomId};
 use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::{Error, RoomEvent, RunsMap};
@@ -40,6 +41,8 @@ struct State {
     runs: BTreeMap<String, Value>,
     logs: BTreeMap<String, Value>,
     sandbox: BTreeMap<String, Value>,
+    /// By path: who edited it, and when.
+    editors: BTreeMap<String, Vec<(UnixMillis, Principal)>>,
     /// Calls of `project_runs` that fail from now on.
     failing: u32,
 }
@@ -80,6 +83,11 @@ impl FakeRoom {
             state.files.insert(to.to_owned(), file);
         }
         let _ = self.events.send(RoomEvent::Tree { changed: Vec::new(), deleted: Vec::new(), by: somebody(by) });
+    }
+
+    /// Says that somebody edited the file at a time, and that something of it is still there.
+    pub fn edited_by(&self, path: &str, at: UnixMillis, by: Principal) {
+        self.lock().editors.entry(path.to_owned()).or_default().push((at, by));
     }
 
     /// Path and text of every file, by path.
@@ -128,6 +136,14 @@ impl RoomView for FakeRoom {
         let state = self.lock();
         let file = state.files.values().find(|(known, _)| known == node);
         file.map(|(_, text)| text.clone()).ok_or(Error::NoSuchNode)
+    }
+
+    async fn editors(&self, node: &NodeId, since: UnixMillis) -> Result<Vec<Principal>, Error> {
+        let state = self.lock();
+        let path = state.files.iter().find(|(_, (known, _))| known == node).map(|(path, _)| path);
+        let path = path.ok_or(Error::NoSuchNode)?;
+        let edits = state.editors.get(path).into_iter().flatten().filter(|(at, _)| *at > since);
+        Ok(edits.map(|(_, by)| by.clone()).collect())
     }
 
     async fn project_runs(&self, map: RunsMap, entries: Vec<(String, Option<Value>)>) -> Result<(), Error> {

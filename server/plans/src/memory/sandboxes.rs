@@ -11,8 +11,9 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::ports::{
-    Availability, Exit, Frozen, NotConnected, Phase, RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec,
-    TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec, Tunnel,
+    Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, NewFile, NotConnected, Phase, RoomViews,
+    SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine,
+    TerminalSpec, Tunnel,
 };
 use crate::trigger::text_hash;
 
@@ -28,7 +29,10 @@ pub struct FakeSandboxes {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default, Debug)]
+/// What plays the programs of commands.
+type Player = dyn Fn(&CommandSpec) -> CommandOutput + Send + Sync;
+
+#[derive(Default)]
 struct State {
     /// What happened, in words, in order.
     journal: Vec<String>,
@@ -41,6 +45,8 @@ struct State {
     ports: HashMap<RoomId, watch::Sender<Arc<[u16]>>>,
     /// Where connections to a port of a room go.
     programs: HashMap<(RoomId, u16), mpsc::Sender<DuplexStream>>,
+    /// Without one there is no program of any name.
+    player: Option<Arc<Player>>,
 }
 
 /// Bytes on their way to or from a program that a test plays.
@@ -149,6 +155,11 @@ impl FakeSandboxes {
         self.lock().ports.entry(room.clone()).or_default().send_replace(ports.into());
     }
 
+    /// Commands are played by this from now on.
+    pub fn play_commands(&self, player: impl Fn(&CommandSpec) -> CommandOutput + Send + Sync + 'static) {
+        self.lock().player = Some(Arc::new(player));
+    }
+
     /// Connections to a program that the test plays, from now on.
     pub fn listen(&self, room: &RoomId, port: u16) -> mpsc::Receiver<DuplexStream> {
         let (connections, accepted) = mpsc::channel(CHANNEL);
@@ -234,6 +245,17 @@ impl Sandboxes for FakeSandboxes {
         Ok(TerminalLine { events: events_out, commands: commands_in })
     }
 
+    async fn command(&self, _room: &RoomId, spec: CommandSpec) -> Result<CommandOutput, SandboxError> {
+        self.note(format!("command {}", spec.argv.join(" ")))?;
+        let player = self.lock().player.clone();
+        let missing = || CommandOutput {
+            end: CommandEnd::Exited(127),
+            output: Vec::new(),
+            errors: format!("{} cannot be started: No such file or directory", spec.argv[0]),
+        };
+        Ok(player.map_or_else(missing, |play| play(&spec)))
+    }
+
     fn ports(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>> {
         self.lock().ports.entry(room.clone()).or_default().subscribe()
     }
@@ -253,6 +275,11 @@ impl Sandboxes for FakeSandboxes {
     async fn dispose(&self, _room: &RoomId, reason: &str) -> bool {
         self.lock().journal.push(format!("dispose: {reason}"));
         true
+    }
+
+    async fn fill(&self, _room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError> {
+        let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        self.note(format!("fill {}", names.join(" ")))
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

@@ -152,7 +152,8 @@ fn handle(shared: &Arc<Shared>, request: Request) -> bool {
         | Request::Resume { .. }
         | Request::Resize { .. }
         | Request::Close
-        | Request::Connect { .. } => return false,
+        | Request::Connect { .. }
+        | Request::Run { .. } => return false,
     };
     let mut state = shared.lock();
     let Some(connection) = &mut state.connection else { return false };

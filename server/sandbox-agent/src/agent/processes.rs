@@ -1,7 +1,7 @@
-//! Waiting for children and killing what is left of a step or a terminal.
+//! Waiting for children and killing what is left of a step, a terminal or a command.
 //!
 //! The agent is process 1: every orphan becomes its child, and nobody else would wait for it. One thread waits for all
-//! children, and hands the status of a step's own process to the step. What runs in a terminal is below the terminal's
+//! children, and hands the status of a step's own process to the step. What runs in a terminal or for a command is below its
 //! supervisor, which takes in its orphans; that is how one is told from the other, whatever groups and sessions programs make.
 
 use std::collections::HashMap;
@@ -56,6 +56,9 @@ fn reap(shared: &Arc<Shared>) {
             terminal.set_status(status);
             // Somebody killed it from inside, so what it looked after became the agent's.
             orphans |= status.terminating_signal().is_some();
+        } else if let Some(command) = state.commands.iter_mut().find(|command| command.running() == Some(pid)) {
+            command.set_status(status);
+            orphans |= status.terminating_signal().is_some();
         }
     }
     drop(state);
@@ -102,6 +105,13 @@ pub(super) fn kill_below(root: Pid, collect: impl Fn()) -> usize {
         Some((below(&all, root), all))
     };
     kill(choose, collect)
+}
+
+/// Asks everything below `root` to end. What starts meanwhile is not asked.
+pub(super) fn ask_below(root: Pid) {
+    for pid in below(&scan(), root) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
 }
 
 /// Kills what `choose` chooses until there is none, or until it returns nothing.

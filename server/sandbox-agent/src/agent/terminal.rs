@@ -21,7 +21,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::ring::Ring;
-use super::{SUPERVISE, Shared, State, processes};
+use super::supervise::Supervised;
+use super::{Shared, State, processes};
 use crate::protocol::{Exit, INPUT_WINDOW, Key, Size, TOKEN_VARIABLE};
 
 /// Terminals that have not ended. One more is refused.
@@ -135,7 +136,7 @@ pub(super) fn open(shared: &Arc<Shared>, key: &Key, shell: &Shell) -> Result<(),
     if state.terminal(key).is_some() {
         return Ok(());
     }
-    if state.supervisors().len() >= MAX_TERMINALS {
+    if state.terminals.iter().filter(|terminal| terminal.supervisor().is_some()).count() >= MAX_TERMINALS {
         return Err(format!("there are {MAX_TERMINALS} terminals in this sandbox already; close one first"));
     }
     if shell.argv.is_empty() {
@@ -171,7 +172,12 @@ fn start(shared: &Arc<Shared>, key: &Key, shell: &Shell) -> std::io::Result<Term
         thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared, &key, &master))?;
     }
     let mut command = Command::new("/proc/self/exe");
-    command.arg(SUPERVISE).args(&shell.argv).current_dir(&shell.cwd).env_remove(TOKEN_VARIABLE).envs(&shell.env);
+    command
+        .arg(Supervised::Terminal.supervise())
+        .args(&shell.argv)
+        .current_dir(&shell.cwd)
+        .env_remove(TOKEN_VARIABLE)
+        .envs(&shell.env);
     for name in &shell.unset {
         command.env_remove(name);
     }

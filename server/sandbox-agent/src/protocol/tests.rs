@@ -17,7 +17,7 @@ fn wire<M: Serialize>(message: &M, expected: &Expect) {
 
 #[test]
 fn requests_have_a_stable_form() {
-    wire(&Request::Welcome { protocol: 3 }, &expect![[r#"{"type":"welcome","protocol":3}"#]]);
+    wire(&Request::Welcome { protocol: 4 }, &expect![[r#"{"type":"welcome","protocol":4}"#]]);
     wire(&Request::Refused { reason: "old".to_owned() }, &expect![[r#"{"type":"refused","reason":"old"}"#]]);
     wire(
         &Request::Start {
@@ -58,13 +58,20 @@ fn requests_have_a_stable_form() {
     wire(&Request::Resize { size }, &expect![[r#"{"type":"resize","size":{"rows":24,"cols":80}}"#]]);
     wire(&Request::Close, &expect![[r#"{"type":"close"}"#]]);
     wire(&Request::Connect { port: 8000 }, &expect![[r#"{"type":"connect","port":8000}"#]]);
+    let run = Request::Run {
+        key: key("c"),
+        argv: vec!["git".to_owned(), "status".to_owned()],
+        cwd: "/workspace".to_owned(),
+        env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+    };
+    wire(&run, &expect![[r#"{"type":"run","key":"c","argv":["git","status"],"cwd":"/workspace","env":{"A":"b"}}"#]]);
 }
 
 #[test]
 fn events_have_a_stable_form() {
     wire(
-        &Event::Hello { protocol: 3, agent: "0.1.0".to_owned(), token: "t".to_owned(), line: Line::Terminal },
-        &expect![[r#"{"type":"hello","protocol":3,"agent":"0.1.0","token":"t","line":"terminal"}"#]],
+        &Event::Hello { protocol: 4, agent: "0.1.0".to_owned(), token: "t".to_owned(), line: Line::Terminal },
+        &expect![[r#"{"type":"hello","protocol":4,"agent":"0.1.0","token":"t","line":"terminal"}"#]],
     );
     wire(&Event::Started { key: key("k") }, &expect![[r#"{"type":"started","key":"k"}"#]]);
     wire(
@@ -106,11 +113,16 @@ fn events_have_a_stable_form() {
     wire(&Event::Taken { bytes: 9 }, &expect![[r#"{"type":"taken","bytes":9}"#]]);
     wire(&Event::Ended { exit: Exit::Cancelled }, &expect![[r#"{"type":"ended","exit":"cancelled"}"#]]);
     wire(&Event::Ports { ports: vec![3000, 8000] }, &expect![[r#"{"type":"ports","ports":[3000,8000]}"#]]);
+    wire(
+        &Event::Finished { exit: Exit::Code(128), errors: "fatal: no".to_owned() },
+        &expect![[r#"{"type":"finished","exit":{"code":128},"errors":"fatal: no"}"#]],
+    );
     wire(&Event::Connected, &expect![[r#"{"type":"connected"}"#]]);
     wire(&Event::Unreachable { reason: "no".to_owned() }, &expect![[r#"{"type":"unreachable","reason":"no"}"#]]);
     for (line, name) in [
         (Line::Steps, "steps"),
         (Line::Terminal, "terminal"),
+        (Line::Command, "command"),
         (Line::Tunnel, "tunnel"),
         (Line::Ports, "ports"),
         (Line::Egress, "egress"),

@@ -6,6 +6,7 @@ use buildspaces_sandbox_agent::protocol::{Event, Exit, Frame, Output, Request, T
 
 use harness::{Agent, PATIENCE, is_alive, key};
 
+mod commands;
 mod harness;
 mod ports;
 mod terminals;

@@ -22,6 +22,9 @@ const AGENT_FOLDER: &str = "/run/buildspaces";
 /// The agent's file name in that folder.
 pub(crate) const AGENT: &str = "agent";
 
+/// Names that stay out of the tree, for git, in the same folder. `plans` knows where it is.
+pub(crate) const IGNORED: &str = "ignored";
+
 /// Where the room's files are, in the container.
 pub(crate) const WORKSPACE: &str = "/workspace";
 
@@ -254,7 +257,7 @@ mod tests {
               "Image": "buildspaces/workspace:1",
               "Labels": {
                 "buildspaces.instance": "here",
-                "buildspaces.protocol": "3",
+                "buildspaces.protocol": "4",
                 "buildspaces.room": "room1"
               },
               "StopSignal": "SIGKILL",

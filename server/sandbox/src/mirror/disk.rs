@@ -227,6 +227,15 @@ impl Disk {
 
     /// Writes a file aside. It becomes visible by [`Disk::place`]. `like` lends its mode.
     pub(super) fn prepare(&self, bytes: &[u8], like: Option<&Stamp>) -> Result<Prepared, Errno> {
+        self.write_aside(bytes, like.map_or(FILE_MODE, |stamp| stamp.mode & KEPT_MODE_BITS))
+    }
+
+    /// The same for a file that nothing lends a mode.
+    pub(super) fn prepare_new(&self, bytes: &[u8], executable: bool) -> Result<Prepared, Errno> {
+        self.write_aside(bytes, if executable { DIR_MODE } else { FILE_MODE })
+    }
+
+    fn write_aside(&self, bytes: &[u8], mode: u32) -> Result<Prepared, Errno> {
         self.crash_point()?;
         let number = self.next_tmp.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
@@ -234,7 +243,7 @@ impl Disk {
         let mut file = File::from(openat(&self.tmp, &name, flags, Mode::from_raw_mode(0o600))?);
         let written = (|| {
             file.write_all(bytes).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-            fchmod(&file, Mode::from_raw_mode(like.map_or(FILE_MODE, |stamp| stamp.mode & KEPT_MODE_BITS)))?;
+            fchmod(&file, Mode::from_raw_mode(mode))?;
             self.own(&file)?;
             stat_fd(&file)
         })();

@@ -43,9 +43,23 @@ pub(super) fn is_ignored(name: &str) -> bool {
         || name.starts_with(".#")
 }
 
+/// The same names as git's lists of ignored files have them.
+pub(crate) fn patterns() -> String {
+    let names = NAMES.iter().map(|(name, _)| (*name).to_owned());
+    let suffixes = SUFFIXES.iter().map(|suffix| format!("*{suffix}"));
+    let begins = [PARKED, ".#"].map(|begin| format!("{begin}*"));
+    names.chain(suffixes).chain(begins).map(|pattern| pattern + "\n").collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_is_told_the_same_names() {
+        let patterns = patterns();
+        assert!(patterns.starts_with(".git\n") && patterns.ends_with("\n*.pyc\n.buildspaces-*\n.#*\n"), "{patterns}");
+    }
 
     #[test]
     fn what_tools_keep_for_themselves_is_ignored() {

@@ -28,6 +28,8 @@ mod disk;
 mod dispose;
 mod egress;
 mod engine_stops;
+mod git;
+mod git_clone;
 mod limits;
 mod ports;
 mod terminals;

@@ -7,10 +7,15 @@ import type { SessionStore } from '../session/session';
 import type {
   Access,
   Blamed,
+  Branch,
+  Commit,
+  Commits,
   ErrorBody,
   Link,
   Node,
+  Patch,
   Preview,
+  Repository,
   Role,
   Room,
   Rule,
@@ -41,18 +46,16 @@ export function sentence(error: unknown): string {
 export async function send(
   method: string,
   path: string,
-  options: { token?: string; body?: unknown } = {},
+  options: { token?: string; body?: unknown; file?: Blob } = {},
 ): Promise<Response> {
   const headers: Record<string, string> = {};
   if (options.token) headers.authorization = `Bearer ${options.token}`;
   if (options.body !== undefined) headers['content-type'] = 'application/json';
+  if (options.file !== undefined) headers['content-type'] = 'application/octet-stream';
+  const body = options.body === undefined ? options.file : JSON.stringify(options.body);
   let response: Response;
   try {
-    response = await fetch(`/api/v1${path}`, {
-      method,
-      headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
-    });
+    response = await fetch(`/api/v1${path}`, { method, headers, body });
   } catch {
     throw new ApiError(0, 'unreachable', 'The server cannot be reached. Try again in a moment.');
   }
@@ -102,7 +105,15 @@ export class Api {
 
   templates = () => this.json<Template[]>('GET', '/templates');
   status = () => this.json<Status>('GET', '/status');
-  createRoom = (title: string, template: string) => this.json<Room>('POST', '/rooms', { title, template });
+  /** `from` is a template, or a repository, which is fetched while people are in the room already. */
+  createRoom = (title: string, from: { template: string } | { repository: { url: string } }) =>
+    this.json<Room>('POST', '/rooms', { title, ...from });
+  /** A room with the files of an archive (.zip, .tar.gz). */
+  uploadRoom = async (title: string, file: Blob): Promise<Room> => {
+    const token = this.sessions.current?.token;
+    const response = await send('POST', `/rooms/upload?${new URLSearchParams({ title })}`, { token, file });
+    return (await response.json()) as Room;
+  };
   room = (room: string) => this.json<Room>('GET', `/rooms/${room}`);
   access = (room: string) => this.json<Access>('GET', `/rooms/${room}/access`);
   createLink = (room: string, link: NewLink) => this.json<Link>('POST', `/rooms/${room}/links`, link);
@@ -154,6 +165,28 @@ export class Api {
   /** The link works once, and soon. */
   openPreview = (room: string, port: number, path: string) =>
     this.json<Preview>('POST', `/rooms/${room}/previews`, { port, path });
+
+  repository = (room: string) => this.json<Repository>('GET', `/rooms/${room}/git`);
+  /** Begins a repository with the room's files, or fetches the one at `url`. */
+  beginRepository = (room: string, url: string | null) =>
+    this.json<Repository>('POST', `/rooms/${room}/git`, url === null ? {} : { repository: { url } });
+  diff = (room: string, wanted: { path: string; from: string | null } | { commit: string }) => {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, value);
+    return this.json<Patch>('GET', `/rooms/${room}/git/diff?${query}`);
+  };
+  commits = (room: string, skip: number, limit: number) =>
+    this.json<Commits>('GET', `/rooms/${room}/git/commits?skip=${skip}&limit=${limit}`);
+  /** Commits these paths; `null` for all. */
+  commit = (room: string, message: string, paths: string[] | null) =>
+    this.json<Commit>('POST', `/rooms/${room}/git/commits`, { message, ...(paths !== null && { paths }) });
+  branches = (room: string) => this.json<Branch[]>('GET', `/rooms/${room}/git/branches`);
+  createBranch = (room: string, name: string) =>
+    this.json<Repository>('POST', `/rooms/${room}/git/branches`, { name });
+  switchBranch = (room: string, name: string) =>
+    this.json<Repository>('POST', `/rooms/${room}/git/switch`, { name });
+  pull = (room: string) => this.json<Repository>('POST', `/rooms/${room}/git/pull`);
+  push = (room: string) => this.json<Repository>('POST', `/rooms/${room}/git/push`);
 
   private async json<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await this.call(method, path, body);

@@ -223,7 +223,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Creates a room from a template. */
+        /** Creates a room from a template, or from a repository. */
         post: operations["create_room"];
         delete?: never;
         options?: never;
@@ -245,6 +245,26 @@ export interface paths {
          *     cannot be read to its end.
          */
         post: operations["import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Creates a room with the files of an archive, tar with gzip or zip, of at most 64 MiB. A folder around everything is left out, a `.git`
+         *     comes along. Links and devices are not made.
+         */
+        post: operations["create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -299,6 +319,128 @@ export interface paths {
         get: operations["export"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the room has a repository, and how its files differ from the last commit. */
+        get: operations["repository"];
+        put?: never;
+        /** Begins a repository with the room's files, or begins to fetch one into a room without files. How the latter goes is told by `GET`. */
+        post: operations["begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git/branches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The repository's branches, the one with the newest commit first. */
+        get: operations["branches"];
+        put?: never;
+        /** Begins a branch with what is there, and goes on in it. */
+        post: operations["create_branch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git/commits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The present branch's commits. */
+        get: operations["log"];
+        put?: never;
+        /** Commits files as they are in the documents. The caller is the author; everybody else whose edits are in them is a co-author. */
+        post: operations["commit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How files differ from the last commit, or what a commit changed. */
+        get: operations["diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git/pull": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes what is new where the repository came from, if nothing new is here. */
+        post: operations["pull"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git/push": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes the present branch's commits to where the repository came from. */
+        post: operations["push"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/git/switch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes another branch's files, in the documents too. What is not committed comes along; where it cannot, nothing happens. */
+        post: operations["switch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -723,11 +865,38 @@ export interface components {
             /** Format: int64 */
             seq: number;
         };
+        Branch: {
+            /**
+             * Format: int64
+             * @description When its last commit was made.
+             */
+            at: number;
+            current: boolean;
+            name: string;
+            /** @description The first line of its last commit's message. */
+            subject: string;
+            upstream?: string | null;
+        };
+        BranchName: {
+            name: string;
+        };
         /**
          * @description One thing that a role allows; see docs/security.md.
          * @enum {string}
          */
-        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "preview" | "publish_audio" | "publish_video" | "share_screen" | "moderate" | "share" | "manage";
+        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "git" | "preview" | "publish_audio" | "publish_video" | "share_screen" | "moderate" | "share" | "manage";
+        /** @description A file that differs from the last commit. */
+        Change: {
+            /** @description What it was called. */
+            from?: string | null;
+            kind: components["schemas"]["ChangeKind"];
+            /** @description From the workspace's root. */
+            path: string;
+            /** @description Something of it is in the index, by somebody in a terminal. A commit takes the file as it is, whatever the index has. */
+            staged: boolean;
+        };
+        /** @enum {string} */
+        ChangeKind: "added" | "modified" | "deleted" | "renamed" | "untracked" | "conflicted";
         /** @description A Yjs client and who used it. */
         Client: {
             /** Format: int64 */
@@ -745,6 +914,27 @@ export interface components {
         Clients: {
             authors: components["schemas"]["Author"][];
             clients: components["schemas"]["Client"][];
+        };
+        Commit: {
+            /** Format: int64 */
+            at: number;
+            author: string;
+            /** @description `Name <address>` of everybody else whose edits are in it, as its message says. */
+            co_authors: string[];
+            email: string;
+            id: string;
+            parents: string[];
+            /** @description The first line of its message. */
+            subject: string;
+        };
+        Commits: {
+            /** @description Newest first. */
+            commits: components["schemas"]["Commit"][];
+            /**
+             * Format: int32
+             * @description How many to skip for the next ones; `null` if there are no more.
+             */
+            next?: number | null;
         };
         CopyTo: {
             /** @description The name of the new document, which must not exist. */
@@ -873,6 +1063,11 @@ export interface components {
             /** Format: int64 */
             seq: number;
         };
+        NewCommit: {
+            message: string;
+            /** @description Paths of changes; all if left out. */
+            paths?: string[] | null;
+        };
         /** @description A link that is to be made. */
         NewLink: {
             /**
@@ -904,6 +1099,10 @@ export interface components {
              */
             port: number;
         };
+        /** @description How to begin with git. */
+        NewRepository: {
+            repository?: components["schemas"]["Origin"] | null;
+        };
         /** @description Whose access is taken back: one of `user`, `token` and `document`. */
         NewRevocation: {
             /** @description Everybody who has this document open must come in again. */
@@ -923,9 +1122,10 @@ export interface components {
             user?: string | null;
         };
         NewRoom: {
-            /** @description The id of a template. */
-            template: string;
-            /** @description 1 to 120 characters; the template's title if left out. */
+            repository?: components["schemas"]["Origin"] | null;
+            /** @description The id of a template; without a repository there must be one. */
+            template?: string | null;
+            /** @description 1 to 120 characters; the template's title, or the repository's name, if left out. */
             title?: string | null;
         };
         NewRun: {
@@ -989,6 +1189,19 @@ export interface components {
         };
         /** @enum {string} */
         NodeKind: "folder" | "text" | "binary" | "large";
+        /** @description Where a repository is. */
+        Origin: {
+            /** @description The branch to begin with; the repository's own if left out. */
+            branch?: string | null;
+            /** @description Begins with `https://`. Its host must be in `sandbox.egress`. */
+            url: string;
+        };
+        /** @description A difference as git shows it. */
+        Patch: {
+            patch: string;
+            /** @description The end is missing. */
+            truncated: boolean;
+        };
         /** @description Somebody in a room, as others see them. */
         Person: {
             /** @description `#rrggbb`, the same everywhere. */
@@ -1014,6 +1227,24 @@ export interface components {
             /** @description Works once, within a minute, in one browser. */
             url: string;
         };
+        /** @description What of git a room has, and how its files differ from the last commit. */
+        Repository: {
+            /** @description `null` where a commit is looked at that is no branch's. */
+            branch?: string | null;
+            changes: components["schemas"]["Change"][];
+            /** @description The last commit; `null` before the first. */
+            head?: string | null;
+            /** @description A sentence: why it could not. */
+            message?: string | null;
+            state: components["schemas"]["RepositoryState"];
+            /** @description There are more changes. */
+            truncated: boolean;
+            upstream?: components["schemas"]["Upstream"] | null;
+            /** @description Where it is being fetched from, or could not be. */
+            url?: string | null;
+        };
+        /** @enum {string} */
+        RepositoryState: "none" | "cloning" | "failed" | "ready";
         RestoreTo: {
             /**
              * Format: int64
@@ -1123,6 +1354,20 @@ export interface components {
         TerminalState: "starting" | "running" | "ended";
         /** @enum {string} */
         Trigger: "text" | "intent";
+        /** @description The branch elsewhere that this one follows. */
+        Upstream: {
+            /**
+             * Format: int32
+             * @description Commits that it lacks; `null` if it is gone.
+             */
+            ahead?: number | null;
+            /**
+             * Format: int32
+             * @description Commits that are lacking here.
+             */
+            behind?: number | null;
+            name: string;
+        };
         /** @description A version of a document: what it was after update `seq`. */
         Version: {
             /**
@@ -2116,6 +2361,7 @@ export interface operations {
                     "application/json": components["schemas"]["Room"];
                 };
             };
+            /** @description `no_such_template`, `bad_title`, `bad_url`, `bad_branch` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2125,6 +2371,15 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `runs_off` */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2190,6 +2445,67 @@ export interface operations {
                 };
             };
             /** @description `busy`: another import is under way */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create: {
+        parameters: {
+            query: {
+                /** @description 1 to 120 characters. */
+                title: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Room"];
+                };
+            };
+            /** @description `bad_upload`, `bad_title` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `upload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `busy`: another upload is under way */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2320,6 +2636,712 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    repository: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_git` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `runs_off`, `busy` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRepository"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+            /** @description `bad_url`, `bad_branch` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `is_repository`, `not_empty`, `cloning` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    branches: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Branch"][];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_branch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BranchName"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+            /** @description `bad_branch` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository`, `branch_exists` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    log: {
+        parameters: {
+            query?: {
+                /** @description Leaves out so many of the newest. */
+                skip?: number;
+                /** @description At most so many; 50 if left out, 200 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Commits"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    commit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCommit"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Commit"];
+                };
+            };
+            /** @description `bad_message`, `too_many_paths` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository`, `nothing_to_commit`, `not_changed`, `conflicts`, `merging`, `git_locked`, `git_refused` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `runs_off`, `busy`, `git_timed_out` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    diff: {
+        parameters: {
+            query?: {
+                /** @description One file; everything that changed if left out. */
+                path?: string;
+                /** @description What that file was called in the last commit. */
+                from?: string;
+                /** @description What this commit changed, instead. */
+                commit?: string;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Patch"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_file`, `no_such_commit` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pull: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository`, `no_upstream`, `diverged`, `would_overwrite`, `host_not_listed`, `credential_needed` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unreachable` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    push: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository`, `no_remote`, `diverged`, `host_not_listed`, `credential_needed` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unreachable` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    switch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BranchName"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+            /** @description `bad_branch` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_branch` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_repository`, `would_overwrite` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

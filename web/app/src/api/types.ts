@@ -35,6 +35,13 @@ export type RunState = Schemas['RunState'];
 /** A terminal as the `runs` document and REST tell it. */
 export type Terminal = Filled<Schemas['Terminal']>;
 export type Preview = Schemas['Preview'];
+/** What git says of a room, and what it shows. */
+export type Repository = Schemas['Repository'];
+export type Change = Schemas['Change'];
+export type Commit = Schemas['Commit'];
+export type Commits = Schemas['Commits'];
+export type Branch = Schemas['Branch'];
+export type Patch = Schemas['Patch'];
 export type Status = Schemas['Status'];
 export type ErrorBody = Schemas['ErrorBody'];
 

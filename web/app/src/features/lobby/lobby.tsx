@@ -1,5 +1,13 @@
-/** The start page: a name, a template, a room. Rooms this browser knows stand below. */
-import { ArrowRight, Braces, FileCode2, Loader, type LucideIcon } from 'lucide-react';
+/** The start page: a name, a template or a repository, a room. Rooms this browser knows stand below. */
+import {
+  ArrowRight,
+  Braces,
+  FileArchive,
+  FileCode2,
+  FolderGit2,
+  Loader,
+  type LucideIcon,
+} from 'lucide-react';
 import { type FormEvent, useEffect, useState } from 'react';
 import { Api, sentence } from '../../api/client';
 import type { Template } from '../../api/types';
@@ -23,7 +31,18 @@ export function Lobby(props: { sessions: SessionStore }) {
   const [problem, setProblem] = useState<string | null>(null);
   const { templates, trouble, retry } = useTemplates(sessions);
   const [recent] = useState(() => recentRooms());
+  const [url, setUrl] = useState('');
+  const [archive, setArchive] = useState<File | null>(null);
+  const fromRepository = chosen === REPOSITORY.id;
+  const fromArchive = chosen === ARCHIVE.id;
   const template = templates?.find((t) => t.id === chosen) ?? templates?.[0];
+  const begins = fromRepository ? url.trim() !== '' : fromArchive ? archive !== null : template !== undefined;
+  const ready = name.trim() !== '' && begins;
+  const placeholder = fromRepository
+    ? 'The repository’s name'
+    : fromArchive
+      ? 'The file’s name'
+      : (template?.title ?? '');
 
   useEffect(() => {
     document.title = 'BuildSpaces';
@@ -37,12 +56,20 @@ export function Lobby(props: { sessions: SessionStore }) {
 
   const create = async (event: FormEvent) => {
     event.preventDefault();
-    if (!template) return;
+    if (!ready || busy) return;
     setBusy(true);
     setProblem(null);
     try {
       await sessions.signIn(name.trim());
-      const room = await new Api(sessions).createRoom(title.trim() || template.title, template.id);
+      const api = new Api(sessions);
+      const room =
+        fromArchive && archive
+          ? await api.uploadRoom(title.trim() || nameOf(archive), archive)
+          : fromRepository || !template
+            ? await api.createRoom(title.trim(), { repository: { url: url.trim() } })
+            : await api.createRoom(title.trim() || template.title, { template: template.id });
+      // What is on its way is what one wants to see.
+      if (fromRepository) sessionStorage.setItem('buildspaces.lower', 'changes');
       go(`/r/${room.id}`);
     } catch (error) {
       setProblem(sentence(error));
@@ -127,11 +154,42 @@ export function Lobby(props: { sessions: SessionStore }) {
               <TemplateCard
                 key={t.id}
                 template={t}
-                checked={t === template}
+                checked={!fromRepository && !fromArchive && t === template}
                 onChoose={() => setChosen(t.id)}
               />
             ))}
+            <TemplateCard
+              template={REPOSITORY}
+              checked={fromRepository}
+              onChoose={() => setChosen(REPOSITORY.id)}
+            />
+            <TemplateCard template={ARCHIVE} checked={fromArchive} onChoose={() => setChosen(ARCHIVE.id)} />
           </fieldset>
+          {fromArchive && (
+            <label className="field">
+              <span>The project as one file</span>
+              <input
+                type="file"
+                data-testid="room-archive"
+                accept=".zip,.tgz,.gz"
+                onChange={(event) => setArchive(event.target.files?.[0] ?? null)}
+              />
+            </label>
+          )}
+          {fromRepository && (
+            <label className="field">
+              <span>Address of the repository</span>
+              <input
+                className="input"
+                type="url"
+                data-testid="room-repository"
+                value={url}
+                maxLength={1000}
+                placeholder="https://host/team/project.git"
+                onChange={(event) => setUrl(event.target.value)}
+              />
+            </label>
+          )}
           <label className="field">
             <span>
               Title of the room <em>(optional)</em>
@@ -141,7 +199,7 @@ export function Lobby(props: { sessions: SessionStore }) {
               data-testid="room-title"
               value={title}
               maxLength={80}
-              placeholder={template?.title ?? ''}
+              placeholder={placeholder}
               onChange={(event) => setTitle(event.target.value)}
             />
           </label>
@@ -156,7 +214,7 @@ export function Lobby(props: { sessions: SessionStore }) {
             data-kind="primary"
             data-size="large"
             data-testid="create-room"
-            disabled={busy || !template || name.trim() === ''}
+            disabled={busy || !ready}
           >
             {busy && <Loader size={15} className="spin" aria-hidden />}
             {busy ? 'Creating the room…' : 'Create room'}
@@ -167,7 +225,32 @@ export function Lobby(props: { sessions: SessionStore }) {
   );
 }
 
-const ICONS: Record<string, LucideIcon> = { Python: FileCode2, JavaScript: Braces };
+/** What a room can begin with besides templates. */
+const REPOSITORY: Template = {
+  id: 'repository',
+  title: 'A git repository',
+  description: 'Fetched from a server that sandboxes may reach.',
+  language: 'Git',
+};
+
+const ARCHIVE: Template = {
+  id: 'upload',
+  title: 'A project from your machine',
+  description: 'Packed as .zip or .tar.gz, of at most 64 MiB.',
+  language: 'Archive',
+};
+
+/** What the project is called, by its file's name. */
+function nameOf(archive: File): string {
+  return archive.name.replace(/\.(zip|tgz|tar\.gz)$/i, '').slice(0, 80) || 'Project';
+}
+
+const ICONS: Record<string, LucideIcon> = {
+  Python: FileCode2,
+  JavaScript: Braces,
+  Git: FolderGit2,
+  Archive: FileArchive,
+};
 
 function TemplateCard(props: { template: Template; checked: boolean; onChoose: () => void }) {
   const { template, checked } = props;

@@ -1,7 +1,10 @@
-/** The lower part of a room: runs or terminals, behind two tabs. Both stay as they were while the other is in front. */
-import { ListChecks, SquareTerminal } from 'lucide-react';
+/** The lower part of a room: runs, terminals or git, behind tabs. Each stays as it was while another is in front. */
+import { GitBranch, ListChecks, SquareTerminal } from 'lucide-react';
 import { type KeyboardEvent, useState } from 'react';
 import { useStore } from '../../ui/store';
+import { useMay } from '../access/useAccess';
+import { GitPanel } from '../git/gitPanel';
+import { useGit } from '../git/useGit';
 import { RunsPanel } from '../runs/runsPanel';
 import { TerminalPanel } from '../terminal/terminalPanel';
 import { useRoom } from './roomContext';
@@ -9,6 +12,7 @@ import { useRoom } from './roomContext';
 const TABS = [
   { id: 'runs', label: 'Runs', icon: ListChecks },
   { id: 'terminal', label: 'Terminal', icon: SquareTerminal },
+  { id: 'changes', label: 'Changes', icon: GitBranch },
 ] as const;
 
 type TabId = (typeof TABS)[number]['id'];
@@ -17,27 +21,41 @@ type TabId = (typeof TABS)[number]['id'];
 const KEY = 'buildspaces.lower';
 
 export function LowerPanel() {
-  const [front, setFront] = useState<TabId>(sessionStorage.getItem(KEY) === 'terminal' ? 'terminal' : 'runs');
+  const { session } = useRoom();
+  const [front, setFront] = useState<TabId>(remembered);
+  const off = useStore(session.sandbox).state === 'off';
+  const may = useMay('git');
+  const git = useGit(session, front === 'changes' && may && !off);
   const choose = (id: TabId) => {
     sessionStorage.setItem(KEY, id);
     setFront(id);
   };
-  const tabs = <Tabs front={front} onChoose={choose} />;
+  const changes = git.repository?.changes.length ?? 0;
+  const tabs = <Tabs front={front} changes={changes} onChoose={choose} />;
   return (
     <div className="lower-panel" data-testid="lower">
       <RunsPanel tabs={front === 'runs' && tabs} visible={front === 'runs'} />
       <TerminalPanel tabs={front === 'terminal' && tabs} visible={front === 'terminal'} />
+      <GitPanel tabs={front === 'changes' && tabs} visible={front === 'changes'} git={git} />
     </div>
   );
 }
 
-function Tabs(props: { front: TabId; onChoose: (id: TabId) => void }) {
+function remembered(): TabId {
+  const kept = sessionStorage.getItem(KEY);
+  return TABS.find((tab) => tab.id === kept)?.id ?? 'runs';
+}
+
+function Tabs(props: { front: TabId; changes: number; onChoose: (id: TabId) => void }) {
   const { session } = useRoom();
   const terminals = useStore(session.terminals).length;
+  const counts: Record<TabId, number> = { runs: 0, terminal: terminals, changes: props.changes };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== 'ArrowLeft' && event.key !== 'ArrowRight') return;
     event.preventDefault();
-    props.onChoose(props.front === 'runs' ? 'terminal' : 'runs');
+    const step = event.key === 'ArrowLeft' ? TABS.length - 1 : 1;
+    const at = TABS.findIndex((tab) => tab.id === props.front);
+    props.onChoose(TABS[(at + step) % TABS.length]?.id ?? 'runs');
     // The tabs move to the other panel's head.
     requestAnimationFrame(() =>
       document.querySelector<HTMLElement>('.lower-tabs [aria-selected="true"]')?.focus(),
@@ -58,7 +76,7 @@ function Tabs(props: { front: TabId; onChoose: (id: TabId) => void }) {
         >
           <tab.icon size={13} aria-hidden />
           {tab.label}
-          {tab.id === 'terminal' && terminals > 0 && <span className="lower-count">{terminals}</span>}
+          {counts[tab.id] > 0 && <span className="lower-count">{counts[tab.id]}</span>}
         </button>
       ))}
     </div>

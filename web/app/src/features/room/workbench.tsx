@@ -1,4 +1,4 @@
-/** A room on screen: header, files on the left, editors in the centre, runs and terminals below. */
+/** A room on screen: header, files on the left, editors in the centre, runs, terminals and git below. */
 import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
 import type { Access, Room } from '../../api/types';
 import type { SessionStore } from '../../session/session';
@@ -93,8 +93,10 @@ function Panes(props: { ui: RoomUi }) {
       if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
       // In a terminal every other key is the program's.
       if (event.target instanceof Element && event.target.closest('.terminal-screen')) return;
+      // There it commits.
+      const commits = event.target instanceof Element && event.target.closest('.commit-box') !== null;
       if (event.key.toLowerCase() === 'p') setFinding(true);
-      else if (event.key === 'Enter') start.start();
+      else if (event.key === 'Enter' && !commits) start.start();
       else return;
       event.preventDefault();
       event.stopPropagation();

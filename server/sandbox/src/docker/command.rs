@@ -1,0 +1,91 @@
+//! Short programs in a room's container, beside its step and its terminals.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_plans::ports::{CommandOutput, CommandSpec, Phase, SandboxError};
+use buildspaces_sandbox_agent::protocol::{Key, Line};
+use tokio::sync::{oneshot, watch};
+
+use super::{CONNECT_PATIENCE, Containers, RECONNECT_PATIENCE, parse_key};
+use crate::commands::{self, NotStarted};
+use crate::link::Connection;
+use crate::steps::{Container as _, State};
+
+impl Containers {
+    /// Starts the room's container if there is none, with `workspace` as its files, then the command, and waits for its end. If the
+    /// caller goes away, it is carried out all the same.
+    ///
+    /// # Errors
+    /// Runs are off, or a sentence that says what failed.
+    pub async fn command(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        command: CommandSpec,
+    ) -> Result<CommandOutput, SandboxError> {
+        let (reply, answer) = oneshot::channel();
+        let (this, room, workspace) = (self.clone(), room.clone(), workspace.to_owned());
+        // A task of its own, because a container that was created half would be nobody's.
+        self.shared.tasks.spawn("run a command", async move {
+            let _ = reply.send(Box::pin(this.command_now(&room, &workspace, &command)).await);
+        });
+        answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
+    }
+
+    async fn command_now(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        command: &CommandSpec,
+    ) -> Result<CommandOutput, SandboxError> {
+        let key = parse_key(&format!("command-{}", random_id(12)))?;
+        let connection = self.start_command(room, workspace, &key, command).await?;
+        // The room's lock is free again: steps and terminals start meanwhile.
+        let ended = |broken| self.shared.failed(format!("the sandbox ended while a command ran: {broken}"));
+        commands::collect(connection, &key, command).await.map_err(ended)
+    }
+
+    async fn start_command(
+        &self,
+        room: &RoomId,
+        workspace: &Path,
+        key: &Key,
+        command: &CommandSpec,
+    ) -> Result<Connection, SandboxError> {
+        let shared = &self.shared;
+        shared.check_available()?;
+        let slot = shared.slot(room);
+        let mut held = slot.sandbox.lock().await;
+        // A second attempt, because a container that was kept may have died unnoticed.
+        let mut reason = String::new();
+        for _ in 0..2 {
+            let (sandbox, patience) = match &*held {
+                Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
+                _ => {
+                    shared.discard(room, &mut held).await;
+                    let sandbox = Box::pin(shared.create(room, workspace, &watch::Sender::new(Phase::Idle))).await?;
+                    *held = Some(Arc::clone(&sandbox));
+                    (sandbox, CONNECT_PATIENCE)
+                }
+            };
+            let started = match sandbox.connect(Line::Command, patience).await {
+                Ok(connection) => commands::start(sandbox.link(), connection, key, command).await,
+                Err(unasked) => Err(NotStarted::Unasked(unasked)),
+            };
+            match started {
+                Ok(connection) => return Ok(connection),
+                Err(NotStarted::Rejected(why)) => return Err(SandboxError::Failed(why)),
+                Err(NotStarted::Unasked(why)) => reason = why,
+            }
+            // Whoever works in there finds out for themselves whether the sandbox is well.
+            if sandbox.is_busy() || (sandbox.is_typed_in() && sandbox.state().await == State::Running) {
+                break;
+            }
+            tracing::info!(%room, %reason, "a sandbox is made anew");
+            shared.discard(room, &mut held).await;
+        }
+        Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
+    }
+}
