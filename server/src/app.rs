@@ -21,6 +21,7 @@ use buildspaces_media::Calls;
 use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
+use buildspaces_plans::secrets::Secrets;
 use buildspaces_rooms::Rooms;
 use buildspaces_sandbox::mirror::{self, Mirrors};
 use buildspaces_sandbox::{Containers, DockerSandboxes, Egress, workspace_owner};
@@ -85,7 +86,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
     let sandboxes = Arc::new(open_sandboxes(&config, &rooms, &tasks).await?);
     sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;
     let plans = buildspaces_plans::Config { step_timeout: config.sandbox.step_timeout, ..Default::default() };
-    let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), tasks.clone(), plans);
+    let secrets = Secrets::new(Arc::new(buildspaces_storage::Secrets::new(&database)), config.secrets_key.take());
+    let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), secrets, tasks.clone(), plans);
     let resumed = engine.resume_after_restart().await?;
     if resumed > 0 {
         tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use buildspaces_gateway::preview::{Base, PreviewConfig};
+use buildspaces_plans::secret::Key;
 use buildspaces_rooms::history::retention::{Grain, Policy};
 use buildspaces_sandbox::egress;
 use serde::Deserialize;
@@ -22,7 +23,7 @@ use serde::Deserialize;
 const PREFIX: &str = "BUILDSPACES_";
 
 /// The tables of the file. A variable names one before its key.
-const TABLES: [&str; 6] = ["auth", "limits", "media", "preview", "sandbox", "webhooks"];
+const TABLES: [&str; 7] = ["auth", "limits", "media", "preview", "sandbox", "secrets", "webhooks"];
 
 /// Everything that can be set, checked.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) rooms: buildspaces_rooms::Config,
     pub(crate) webhooks: webhooks::Webhooks,
     pub(crate) media: media::Media,
+    /// With what secrets of rooms are stored. `None`: there are none.
+    pub(crate) secrets_key: Option<Key>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -142,6 +145,7 @@ struct File {
     sandbox: SandboxFile,
     webhooks: webhooks::WebhooksFile,
     media: media::MediaFile,
+    secrets: SecretsFile,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -179,6 +183,12 @@ struct SandboxFile {
 struct PreviewFile {
     listen: Option<String>,
     url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SecretsFile {
+    key_file: Option<PathBuf>,
 }
 
 /// Reads file and environment. `environment` is a parameter so that tests need none.
@@ -336,7 +346,14 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         },
         webhooks: webhooks::check(file.webhooks)?,
         media: media::check(file.media)?,
+        secrets_key: file.secrets.key_file.as_deref().map(secrets_key).transpose()?,
     })
+}
+
+fn secrets_key(path: &Path) -> Result<Key, Error> {
+    let problem = |what: &dyn std::fmt::Display| Error(format!("secrets.key_file: {} {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| problem(&format_args!("cannot be read: {error}")))?;
+    Key::parse(&text).map_err(|error| problem(&error))
 }
 
 fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<Sandbox, Error> {
@@ -557,6 +574,23 @@ mod tests {
         let overrides = Overrides { insecure_open_access: true, ..Overrides::default() };
         let config = with(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")], overrides).expect("asked for");
         assert_eq!(config.gateway.allowed_hosts, None);
+    }
+
+    #[test]
+    fn the_key_for_secrets_comes_from_a_file() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("key");
+        let read = || {
+            let path = path.to_str().expect("text");
+            with(&[("BUILDSPACES_SECRETS_KEY_FILE", path)], Overrides::default())
+        };
+        assert!(with(&[], Overrides::default()).expect("valid").secrets_key.is_none());
+        assert!(read().expect_err("no file").contains("secrets.key_file: "));
+        std::fs::write(&path, "hunter2hunter2\n").expect("written");
+        let error = read().expect_err("no key");
+        assert!(error.contains("openssl rand -hex 32") && !error.contains("hunter2"), "{error}");
+        std::fs::write(&path, "0123456789abcdef".repeat(4) + "\n").expect("written");
+        assert!(read().expect("a key").secrets_key.is_some());
     }
 
     #[test]

@@ -67,6 +67,15 @@ async fn look(config: &Config) -> Vec<(&'static str, Finding)> {
         "tokens are needed"
     };
     findings.push(("access", Finding::Good(access.to_owned())));
+    findings.push(match &config.secrets_key {
+        Some(_) => ("secrets", Finding::Good("there is a key to store rooms' secrets with".to_owned())),
+        None => (
+            "secrets",
+            Finding::Less(
+                "without secrets.key_file rooms keep no secrets; `openssl rand -hex 32` prints a key".to_owned(),
+            ),
+        ),
+    });
     findings.push(match std::fs::metadata(&config.sandbox.agent) {
         Ok(meta) => ("agent", Finding::Good(format!("{} ({} KiB)", config.sandbox.agent.display(), meta.len() / 1024))),
         Err(_) => (

@@ -205,6 +205,7 @@ fn every_setting_is_documented() {
         (&main, "struct File {", ""),
         (&main, "struct PreviewFile {", "preview."),
         (&main, "struct SandboxFile {", "sandbox."),
+        (&main, "struct SecretsFile {", "secrets."),
         (&access, "struct AuthFile {", "auth."),
         (&access, "struct LimitsFile {", "limits."),
         (&media, "struct MediaFile {", "media."),
@@ -213,7 +214,7 @@ fn every_setting_is_documented() {
         let body =
             source.split(structure).nth(1).and_then(|rest| rest.split('}').next()).expect("the structure is there");
         let keys = body.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key);
-        let tables = ["sandbox", "auth", "limits", "media", "preview", "webhooks"];
+        let tables = ["sandbox", "secrets", "auth", "limits", "media", "preview", "webhooks"];
         settable.extend(keys.filter(|key| !tables.contains(key)).map(|key| format!("{prefix}{key}")));
     }
     assert_eq!(settable, documented, "docs/configuration.md must list every key, and none that is gone");

@@ -11,6 +11,7 @@ mod previews;
 mod rooms;
 mod runs;
 mod sandbox;
+mod secrets;
 mod terminals;
 mod uploads;
 mod webhooks;
@@ -45,6 +46,9 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(rooms::create_room))
         .routes(routes!(rooms::room))
         .routes(routes!(rooms::rules))
+        .routes(routes!(secrets::change_rule))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::put, secrets::delete))
         .routes(routes!(access::access))
         .routes(routes!(access::create_link))
         .routes(routes!(access::revoke))

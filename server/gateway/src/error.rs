@@ -132,6 +132,17 @@ impl From<plans::Error> for ApiError {
             E::SandboxOff { hint, .. } => {
                 Self { hint: Some(hint), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "runs_off", message) }
             }
+            E::SecretsOff => {
+                let hint = "Whoever runs it can set secrets.key_file in its configuration to a file that `openssl rand -hex 32` printed.";
+                Self {
+                    hint: Some(hint.to_owned()),
+                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "secrets_off", message)
+                }
+            }
+            E::NoSuchSecret => Self::not_found("no_such_secret", message),
+            E::InvalidSecret(_) => Self::bad_request("invalid_secret", message),
+            E::UnknownSecret(_) => Self::bad_request("unknown_secret", message),
+            E::TooManySecrets => Self::new(StatusCode::CONFLICT, "too_many_secrets", message),
             E::NoSuchTerminal => Self::not_found("no_such_terminal", message),
             E::TooManyTerminals => Self::new(StatusCode::CONFLICT, "too_many_terminals", message),
             E::TooManyViewers => Self::new(StatusCode::CONFLICT, "too_many_viewers", message),

@@ -4,6 +4,7 @@ pub(crate) mod git;
 pub(crate) mod history;
 pub(crate) mod media;
 pub(crate) mod previews;
+pub(crate) mod secrets;
 pub(crate) mod terminals;
 pub(crate) mod webhooks;
 
@@ -278,11 +279,15 @@ pub(crate) struct Rule {
     pub globs: Vec<String>,
     pub skill: String,
     pub enabled: bool,
+    /// The names of the secrets that its steps are given.
+    pub secrets: Vec<String>,
 }
 
 impl From<rule::Rule> for Rule {
     fn from(rule: rule::Rule) -> Self {
-        Self { id: rule.id.to_string(), name: rule.name, globs: rule.globs, skill: rule.skill, enabled: rule.enabled }
+        let rule::Rule { id, name, globs, skill, enabled, secrets, .. } = rule;
+        let secrets = secrets.iter().map(ToString::to_string).collect();
+        Self { id: id.to_string(), name, globs, skill, enabled, secrets }
     }
 }
 

@@ -5,6 +5,7 @@ mod git;
 mod limits;
 mod media;
 mod previews;
+mod secrets;
 mod terminals;
 mod webhooks_api;
 
@@ -21,7 +22,9 @@ use buildspaces_media::Calls;
 use buildspaces_media::call::Limits;
 use buildspaces_media::memory::MemoryTransport;
 use buildspaces_plans::Engine;
-use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns};
+use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns, MemorySecrets};
+use buildspaces_plans::secret::Key;
+use buildspaces_plans::secrets::Secrets;
 use buildspaces_rooms::Rooms;
 use buildspaces_rooms::memory::MemoryStore;
 use buildspaces_webhooks::memory::{FakeTransport, MemoryWebhooks};
@@ -47,6 +50,11 @@ impl Fixture {
     }
 
     pub(crate) fn with(config: Config) -> Self {
+        Self::with_key(config, Key::parse(&"7".repeat(64)).ok())
+    }
+
+    /// With a key for secrets, or without one.
+    fn with_key(config: Config, key: Option<Key>) -> Self {
         let limits = config.limits.clone();
         let tasks = Tasks::new();
         let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
@@ -55,6 +63,7 @@ impl Fixture {
             rooms.clone(),
             Arc::new(MemoryRuns::default()),
             Arc::new(sandboxes.clone()),
+            Secrets::new(Arc::new(MemorySecrets::default()), key),
             tasks.clone(),
             buildspaces_plans::Config::default(),
         );

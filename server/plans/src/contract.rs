@@ -1,4 +1,4 @@
-//! What every [`RunStore`] must do. The in-memory store and the real one both run [`run_store`].
+//! What every [`RunStore`] must do, and every [`crate::ports::SecretStore`] ([`secret_store`]). The in-memory stores and the real ones both run these.
 //!
 //! Each rule uses rooms of its own, so one store serves them all. It panics with what was expected.
 
@@ -9,7 +9,12 @@ use crate::log::{MAX_LOG_BYTES, TRUNCATED};
 use crate::ports::{Exit, KEPT_RUNS, RunStore};
 use crate::rule::Rule;
 use crate::run::{Run, RunState, Transition};
+use crate::secret::SecretName;
 use crate::trigger::TriggerKey;
+
+mod secrets;
+
+pub use secrets::secret_store;
 
 /// Runs the whole suite on an empty store.
 ///
@@ -40,6 +45,7 @@ async fn rules_come_back_in_order(store: &dyn RunStore) {
     assert_eq!(store.rules(&room).await.expect("answers"), rules);
     rules[1].enabled = false;
     rules[1].globs = vec!["**/*.js".to_owned(), "a, \"b\"".to_owned()];
+    rules[1].secrets = ["A", "B"].map(|name| SecretName::parse(name).expect("valid")).to_vec();
     store.insert_rule(&rules[1]).await.expect("replaced");
     assert_eq!(store.rules(&room).await.expect("answers"), rules);
 }
@@ -159,7 +165,7 @@ async fn old_finished_runs_are_removed(store: &dyn RunStore) {
     let rule = stored_rule(store).await;
     let waiting = insert(store, &rule, "waiting").await.expect("free");
     let oldest = insert(store, &rule, "oldest").await.expect("free");
-    store.append_log(&oldest.id, b"old").await.expect("stored");
+    store.append_log(&oldest.id, b"old", 3).await.expect("stored");
     update(store, &oldest, Transition::Fail("no tests".to_owned())).await;
     for at in 0..i64::from(KEPT_RUNS) {
         let run = Run::queued(&rule, TriggerKey::intent(), &ann(), 10_000 + at);
@@ -174,16 +180,20 @@ async fn logs_are_kept_up_to_a_bound(store: &dyn RunStore) {
     let rule = stored_rule(store).await;
     let run = insert(store, &rule, "a").await.expect("free");
     assert_eq!(store.log(&run.id).await.expect("answers"), b"");
-    store.append_log(&run.id, b"one\xff\n").await.expect("stored");
-    store.append_log(&run.id, b"").await.expect("stored");
-    store.append_log(&run.id, b"two\n").await.expect("stored");
+    assert_eq!(store.seen(&run.id).await.expect("answers"), 0);
+    store.append_log(&run.id, b"one\xff\n", 5).await.expect("stored");
+    store.append_log(&run.id, b"", 9).await.expect("stored");
+    assert_eq!(store.seen(&run.id).await.expect("answers"), 9);
+    store.append_log(&run.id, b"two\n", 40).await.expect("stored");
     assert_eq!(store.log(&run.id).await.expect("answers"), b"one\xff\ntwo\n");
+    assert_eq!(store.seen(&run.id).await.expect("answers"), 40);
 
     let run = insert(store, &rule, "b").await.expect("free");
     let half = vec![b'x'; usize::try_from(MAX_LOG_BYTES / 2 + 1).expect("small")];
-    for _ in 0..3 {
-        store.append_log(&run.id, &half).await.expect("stored");
+    for part in 1..=4 {
+        store.append_log(&run.id, &half, part).await.expect("stored");
     }
+    assert_eq!(store.seen(&run.id).await.expect("answers"), 4, "counted although nothing more is kept");
     let log = store.log(&run.id).await.expect("answers");
     assert_eq!(log.len() as u64, MAX_LOG_BYTES + TRUNCATED.len() as u64);
     assert!(log.ends_with(TRUNCATED));
@@ -214,6 +224,7 @@ fn rule(room: &RoomId) -> Rule {
         globs: vec!["**/*.py".to_owned()],
         skill: "test.run".to_owned(),
         enabled: true,
+        secrets: Vec::new(),
     }
 }
 

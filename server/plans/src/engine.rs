@@ -26,6 +26,8 @@ use crate::git::Git;
 use crate::ports::{KEPT_RUNS, RoomViews, RunStore, Sandboxes};
 use crate::rule::{DebounceConfig, Globs, NewRule, Rule};
 use crate::run::Run;
+use crate::secret::SecretName;
+use crate::secrets::Secrets;
 use crate::skill;
 use crate::terminals::Terminals;
 
@@ -84,6 +86,7 @@ struct Shared {
     rooms: Arc<dyn RoomViews>,
     store: Arc<dyn RunStore>,
     sandboxes: Arc<dyn Sandboxes>,
+    secrets: Secrets,
     terminals: Terminals,
     git: Git,
     tasks: Tasks,
@@ -129,13 +132,14 @@ impl Engine {
         rooms: impl RoomViews,
         store: Arc<dyn RunStore>,
         sandboxes: Arc<dyn Sandboxes>,
+        secrets: Secrets,
         tasks: Tasks,
         config: Config,
     ) -> Self {
         let (rooms, followed): (Arc<dyn RoomViews>, _) = (Arc::new(rooms), Mutex::default());
         let terminals = Terminals::new(sandboxes.clone(), tasks.clone());
         let git = Git::new(rooms.clone(), sandboxes.clone(), tasks.clone());
-        Self(Arc::new(Shared { rooms, store, sandboxes, terminals, git, tasks, config, followed }))
+        Self(Arc::new(Shared { rooms, store, sandboxes, secrets, terminals, git, tasks, config, followed }))
     }
 
     /// The terminals of all rooms. What people see of them is shown in rooms that are followed.
@@ -146,6 +150,11 @@ impl Engine {
     /// Git in the workspaces of all rooms.
     pub fn git(&self) -> &Git {
         &self.0.git
+    }
+
+    /// The secrets of all rooms.
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.secrets
     }
 
     /// Somebody is in the room: follow its changes from now on. Calling it again starts nothing.
@@ -219,17 +228,36 @@ impl Engine {
                 )));
             }
             let NewRule { name, globs, skill } = rule;
-            created.push(Rule { id: RuleId::random(), room: room.clone(), name, globs, skill, enabled: true });
+            let (id, room, secrets) = (RuleId::random(), room.clone(), Vec::new());
+            created.push(Rule { id, room, name, globs, skill, enabled: true, secrets });
         }
         for rule in &created {
             self.0.store.insert_rule(rule).await?;
         }
+        self.rules_changed(room).await;
+        Ok(created)
+    }
+
+    /// Has the rule's steps be given these secrets from the next run on, and no others.
+    pub async fn set_rule_secrets(&self, room: &RoomId, rule: &RuleId, names: Vec<SecretName>) -> Result<Rule, Error> {
+        let rules = self.0.store.rules(room).await?;
+        let mut rule = rules.into_iter().find(|known| known.id == *rule).ok_or(Error::NoSuchRule)?;
+        self.0.secrets.check(room, &names, &rule.skill).await?;
+        rule.secrets = names;
+        rule.secrets.sort_unstable();
+        rule.secrets.dedup();
+        self.0.store.insert_rule(&rule).await?;
+        self.rules_changed(room).await;
+        Ok(rule)
+    }
+
+    /// A room that is followed takes its rules up.
+    async fn rules_changed(&self, room: &RoomId) {
         let followed = self.0.followed.lock().expect(POISON).rooms.get(room).cloned();
         if let Some(actor) = followed {
             // A closed channel means that the room's task has ended; the next one loads the rules.
             let _ = actor.commands.send(Command::RulesChanged).await;
         }
-        Ok(created)
     }
 
     /// Ends in an orderly way: what runs becomes `interrupted`, what is queued stays so for the next start, and

@@ -1,8 +1,9 @@
 //! Rules, skills, runs, terminals and git: what happens in a room's sandbox because its text changed or somebody asked.
 //!
 //! The decisions are pure: when a rule fires ([`rule`]), what makes two firings the same ([`trigger`]), what command a
-//! workspace asks for ([`skill`]), what a run may become ([`run`]), who types in a terminal ([`terminal`]). [`engine`] owns one
-//! task per room that performs them, [`terminals`] one per terminal; [`git`] asks the git in the sandbox.
+//! workspace asks for ([`skill`]), what a run may become ([`run`]), who types in a terminal ([`terminal`]), what of a step's output is a
+//! secret ([`redact`]). [`engine`] owns one task per room that performs them, [`terminals`] one per terminal; [`git`] asks the git in the
+//! sandbox, and [`secrets`] hands out secrets.
 //! Nothing here knows SQL, Docker or HTTP: see [`ports`]. Read [`engine`] first.
 
 #[cfg(any(test, feature = "contract"))]
@@ -13,9 +14,12 @@ pub mod log;
 #[cfg(any(test, feature = "contract"))]
 pub mod memory;
 pub mod ports;
+pub mod redact;
 mod room_view;
 pub mod rule;
 pub mod run;
+pub mod secret;
+pub mod secrets;
 pub mod skill;
 pub mod terminal;
 pub mod terminals;
@@ -46,6 +50,19 @@ pub enum Error {
     TooManyTerminals,
     #[error("at most {} look at one terminal; try again when somebody has left", terminals::MAX_VIEWERS)]
     TooManyViewers,
+    /// The operator gave no key.
+    #[error("this server keeps no secrets, because it has no key to keep them with")]
+    SecretsOff,
+    #[error("there is no such secret")]
+    NoSuchSecret,
+    /// Its name, its value or how it is given is not usable; the sentence says why.
+    #[error("{0}")]
+    InvalidSecret(String),
+    /// A rule names a secret that its steps cannot have; the sentence says why.
+    #[error("{0}")]
+    UnknownSecret(String),
+    #[error("a room has at most {} secrets, of 64 KiB together; delete one first", secrets::MAX_SECRETS)]
+    TooManySecrets,
     #[error("the server is stopping; try again in a moment")]
     Stopping,
     #[error(transparent)]

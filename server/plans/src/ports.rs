@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::rule::Rule;
 use crate::run::Run;
+use crate::secret::{Secret, SecretName, StepSecrets};
 
 /// A store's answer was an error. The cause is in the text, for the log.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -51,9 +52,32 @@ pub trait RunStore: Send + Sync + 'static {
     async fn runs(&self, room: &RoomId, limit: u32) -> Result<Vec<Run>, StoreError>;
     /// Runs that are queued or running, over all rooms, oldest first: what a restart must look at.
     async fn unfinished(&self) -> Result<Vec<Run>, StoreError>;
-    /// Appends to the run's full log, which is capped: see [`crate::log::admit`].
-    async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Appends to the run's full log, which is capped: see [`crate::log::admit`]. `seen` is how much of the step's own output that and what was
+    /// appended before stand for; it need not be the log's length.
+    async fn append_log(&self, run: &RunId, bytes: &[u8], seen: u64) -> Result<(), StoreError>;
     async fn log(&self, run: &RunId) -> Result<Vec<u8>, StoreError>;
+    /// The `seen` of the last [`RunStore::append_log`]; 0 if there was none.
+    async fn seen(&self, run: &RunId) -> Result<u64, StoreError>;
+}
+
+/// A secret as it is stored: its value only as [`crate::secret::Key`] sealed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredSecret {
+    pub secret: Secret,
+    pub sealed: Vec<u8>,
+}
+
+/// Rows of secrets. Every method is one transaction and durable on return.
+#[async_trait]
+pub trait SecretStore: Send + Sync + 'static {
+    /// The room's secrets by name.
+    async fn secrets(&self, room: &RoomId) -> Result<Vec<StoredSecret>, StoreError>;
+    /// Inserts the secret, or replaces the one of its name with all that is known of it. True if there was none.
+    async fn put_secret(&self, room: &RoomId, secret: &StoredSecret) -> Result<bool, StoreError>;
+    /// False if there is none.
+    async fn delete_secret(&self, room: &RoomId, name: &SecretName) -> Result<bool, StoreError>;
+    /// A step was given these. Names that are not there are passed over.
+    async fn secrets_used(&self, room: &RoomId, names: &[SecretName], at: UnixMillis) -> Result<(), StoreError>;
 }
 
 /// Runs a room keeps. When there are more, the oldest finished ones go, with their logs and trigger keys.
@@ -115,6 +139,8 @@ pub struct StepSpec {
     /// Program and arguments; the first is looked up in the sandbox's PATH.
     pub argv: Vec<String>,
     pub timeout: Duration,
+    /// What only this step gets: never in its arguments, nor in its container's settings.
+    pub secrets: StepSecrets,
 }
 
 /// How a step ended, as the agent in the sandbox saw it.
@@ -137,6 +163,8 @@ pub enum Exit {
 pub enum StepEvent {
     /// stdout and stderr as they came, in order of arrival.
     Output(Bytes),
+    /// So many bytes of it were too many to keep while the server could not read them.
+    Dropped(u64),
     Exited(Exit),
     /// The sandbox is gone and nobody will ever know how the step ended; the reason.
     Lost(String),
@@ -284,8 +312,15 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// phases too, such as `Idle` when the container is stopped.
     async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError>;
     /// After a restart of the server: the step under way (or ended) under `key`, if its container is
-    /// still there. Output is replayed from byte `seen` of the step's whole output on, as far as it is kept.
-    async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError>;
+    /// still there. Output is replayed from byte `seen` of the step's whole output on, as far as it is kept. Of `secrets` the proxy gets its
+    /// headers again; the step itself has what it had.
+    async fn resume(
+        &self,
+        room: &RoomId,
+        key: &str,
+        seen: u64,
+        secrets: StepSecrets,
+    ) -> Result<Option<Step>, SandboxError>;
     /// Looks at the workspace for what the step wrote, until documents and tree show it.
     async fn absorb(&self, room: &RoomId) -> Result<(), SandboxError>;
     /// Starts the container if there is none, then a shell in a terminal of its own. Cancel-safe: the terminal of a caller

@@ -7,6 +7,8 @@ use buildspaces_kernel::ids::{RoomId, RuleId};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::secret::SecretName;
+
 mod debounce;
 
 pub use debounce::{Debounce, DebounceConfig, Effect, Input};
@@ -21,6 +23,9 @@ pub struct Rule {
     pub globs: Vec<String>,
     pub skill: String,
     pub enabled: bool,
+    /// The secrets that its steps are given.
+    #[serde(default)]
+    pub secrets: Vec<SecretName>,
 }
 
 /// A rule that is to be made, for a template or a person.
@@ -105,9 +110,10 @@ mod tests {
             globs: vec!["**/*.py".to_owned()],
             skill: "test.run".to_owned(),
             enabled: true,
+            secrets: vec![SecretName::parse("TOKEN").expect("valid")],
         };
         expect![[
-            r#"{"id":"rule1","room":"room1","name":"Tests","globs":["**/*.py"],"skill":"test.run","enabled":true}"#
+            r#"{"id":"rule1","room":"room1","name":"Tests","globs":["**/*.py"],"skill":"test.run","enabled":true,"secrets":["TOKEN"]}"#
         ]]
         .assert_eq(&serde_json::to_string(&rule).expect("serializable"));
     }

@@ -30,6 +30,7 @@ mod listening;
 mod ports;
 mod processes;
 mod ring;
+mod secrets;
 mod step;
 mod supervise;
 mod terminal;
@@ -45,6 +46,8 @@ pub struct Config {
     pub token: String,
     /// Where programs that want to leave the sandbox are listened for, on the loopback address.
     pub egress: Option<u16>,
+    /// Where files of secrets are put. Everything else in there is removed.
+    pub secrets: PathBuf,
 }
 
 /// Serves until the process is killed.
@@ -57,7 +60,8 @@ pub fn run(config: Config) -> std::io::Result<Infallible> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // As process 1 the agent inherits orphans anyway; elsewhere (in tests) it has to ask for them.
     set_child_subreaper(Some(getpid()))?;
-    let shared = Arc::new(Shared::default());
+    secrets::remove_all(&config.secrets);
+    let shared = Arc::new(Shared { secrets: config.secrets.clone(), ..Shared::default() });
     processes::spawn_reaper(Arc::clone(&shared))?;
     lines::spawn(&shared, &config)?;
     commands::spawn(&shared, &config)?;
@@ -72,6 +76,8 @@ pub fn run(config: Config) -> std::io::Result<Infallible> {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// See [`Config::secrets`].
+    secrets: PathBuf,
 }
 
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use buildspaces_sandbox_agent::agent::{Config, run, supervised};
-use buildspaces_sandbox_agent::protocol::{DEFAULT_SOCKET, EGRESS_VARIABLE, TOKEN_VARIABLE};
+use buildspaces_sandbox_agent::protocol::{DEFAULT_SOCKET, EGRESS_VARIABLE, SECRETS_FOLDER, TOKEN_VARIABLE};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     };
     let socket = first.map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from);
     let egress = egress.ok().and_then(|port| port.parse().ok());
-    match run(Config { socket, token, egress }) {
+    let secrets = arguments.next().map_or_else(|| PathBuf::from(SECRETS_FOLDER), PathBuf::from);
+    match run(Config { socket, token, egress, secrets }) {
         Ok(never) => match never {},
         Err(error) => {
             eprintln!("the sandbox agent cannot start: {error}");

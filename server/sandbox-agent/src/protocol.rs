@@ -30,6 +30,9 @@ pub const TOKEN_VARIABLE: &str = "BUILDSPACES_AGENT_TOKEN";
 /// there is no way out.
 pub const EGRESS_VARIABLE: &str = "BUILDSPACES_EGRESS_PORT";
 
+/// Where files of secrets are: a folder in the sandbox's memory.
+pub const SECRETS_FOLDER: &str = "/run/secrets";
+
 /// Most bytes a frame may have after its length. A longer one ends the connection: no honest peer sends it.
 pub const MAX_FRAME: usize = 1 << 20;
 
@@ -105,6 +108,9 @@ pub enum Request {
         /// Added to the agent's own environment.
         env: BTreeMap<String, String>,
         timeout_ms: u64,
+        /// What only this step gets, and only while it runs.
+        #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+        secrets: Secrets,
     },
     /// SIGTERM to the step's process group, SIGKILL to everything 5 s later. No effect on a step that has ended.
     Cancel { key: Key },
@@ -149,6 +155,31 @@ pub enum Request {
         /// Added to the agent's own environment.
         env: BTreeMap<String, String>,
     },
+}
+
+/// Secrets of one step, by name.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secrets {
+    /// Variables of the program.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Files in [`SECRETS_FOLDER`], readable by the program, from before it starts until nothing of the step is left. A name that is not one
+    /// plain part of a path is an error, and the step is not started.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    pub fn is_empty(&self) -> bool {
+        self.env.is_empty() && self.files.is_empty()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    /// The names alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets(env {:?}, files {:?})", self.env.keys(), self.files.keys())
+    }
 }
 
 /// What a connection is for.

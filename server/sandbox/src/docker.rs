@@ -18,6 +18,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
     Availability, NotConnected, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
+use buildspaces_plans::secret::{Header, StepSecrets};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
@@ -154,6 +155,7 @@ impl Containers {
         let key = parse_key(&step.key)?;
         let shared = &self.shared;
         shared.check_available()?;
+        shared.check_headers(&step.secrets)?;
         let slot = shared.slot(room);
         let mut held = slot.sandbox.lock().await;
         // A second attempt, because a container that was kept may have died unnoticed.
@@ -171,7 +173,7 @@ impl Containers {
                     (sandbox, CONNECT_PATIENCE)
                 }
             };
-            sandbox.take(&phase);
+            sandbox.take(&phase, &step.secrets);
             match start_in(&sandbox, patience, &key, &step).await {
                 Ok(connection) => {
                     phase.send_replace(Phase::Ready);
@@ -273,7 +275,13 @@ impl Containers {
     ///
     /// # Errors
     /// The key is not one.
-    pub async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
+    pub async fn resume(
+        &self,
+        room: &RoomId,
+        key: &str,
+        seen: u64,
+        secrets: StepSecrets,
+    ) -> Result<Option<Step>, SandboxError> {
         let key = parse_key(key)?;
         let shared = &self.shared;
         let slot = shared.slot(room);
@@ -288,7 +296,7 @@ impl Containers {
         };
         match known.await {
             Ok((connection, true)) => {
-                sandbox.take(&watch::Sender::new(Phase::Ready));
+                sandbox.take(&watch::Sender::new(Phase::Ready), &secrets);
                 let link = Arc::clone(sandbox.link());
                 let limits = shared.config.limits.clone();
                 let following = Following { key, link, container: sandbox, seen, timeout: None, limits };
@@ -394,6 +402,21 @@ impl Shared {
         }
     }
 
+    /// A secret that could never be used is a mistake to be told of, not found out by the program.
+    fn check_headers(&self, secrets: &StepSecrets) -> Result<(), SandboxError> {
+        let allows = |header: &Header| {
+            self.config.egress.as_ref().is_some_and(|egress| egress.allows(header.host(), header.port()))
+        };
+        match secrets.headers.iter().find(|given| !allows(&given.header)) {
+            Some(given) => Err(SandboxError::Failed(format!(
+                "the secret {} is for requests to {}, which is not in sandbox.egress of this server's configuration",
+                given.secret,
+                given.header.authority()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn failed(&self, reason: String) -> SandboxError {
         self.recheck.notify_one();
         SandboxError::Failed(reason)
@@ -439,8 +462,8 @@ impl Shared {
             self.tasks.spawn("sandbox disk", watching);
         }
         if let Some(egress) = self.config.egress.clone() {
-            let connections = sandbox.link().egress();
-            self.tasks.spawn("sandbox egress", egress.serve(room.clone(), connections, self.tasks.clone()));
+            let (connections, headers) = (sandbox.link().egress(), sandbox.headers());
+            self.tasks.spawn("sandbox egress", egress.serve(room.clone(), connections, headers, self.tasks.clone()));
         }
         let claim = self.board.claim(room, &sandbox);
         self.tasks.spawn(

@@ -10,6 +10,7 @@ use buildspaces_plans::ports::{
     Availability, CommandOutput, CommandSpec, Frozen, NewFile, NotConnected, Phase, SandboxError, Sandboxes, Step,
     StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
+use buildspaces_plans::secret::StepSecrets;
 use tokio::sync::watch;
 
 use crate::docker::Containers;
@@ -70,8 +71,14 @@ impl Sandboxes for DockerSandboxes {
         self.containers.command(room, workspace.host_dir(), command).await
     }
 
-    async fn resume(&self, room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
-        self.containers.resume(room, key, seen).await
+    async fn resume(
+        &self,
+        room: &RoomId,
+        key: &str,
+        seen: u64,
+        secrets: StepSecrets,
+    ) -> Result<Option<Step>, SandboxError> {
+        self.containers.resume(room, key, seen, secrets).await
     }
 
     async fn absorb(&self, room: &RoomId) -> Result<(), SandboxError> {

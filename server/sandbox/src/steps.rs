@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Exit, Step, StepEvent, StepSpec};
-use buildspaces_sandbox_agent::protocol::{Event, Frame, Key, Line, Output, Request};
+use buildspaces_plans::secret::{SecretName, StepSecrets, Value};
+use buildspaces_sandbox_agent::protocol::{Event, Frame, Key, Line, Output, Request, Secrets};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -104,6 +105,7 @@ pub(crate) async fn start(connection: &mut Connection, key: &Key, step: &StepSpe
         cwd: "/workspace".to_owned(),
         env: BTreeMap::new(),
         timeout_ms: u64::try_from(step.timeout.as_millis()).unwrap_or(u64::MAX),
+        secrets: secrets_of(&step.secrets),
     };
     match answer(connection, &request).await {
         Ok(Event::Started { .. }) => Ok(()),
@@ -113,6 +115,14 @@ pub(crate) async fn start(connection: &mut Connection, key: &Key, step: &StepSpe
             Err(NotStarted::Failed(format!("the sandbox went away while the step was being started: {broken}")))
         }
     }
+}
+
+/// What the agent gives to the step itself. The proxy's are not among them.
+fn secrets_of(secrets: &StepSecrets) -> Secrets {
+    let map = |given: &[(SecretName, Value)]| {
+        given.iter().map(|(name, value)| (name.to_string(), value.reveal().to_owned())).collect()
+    };
+    Secrets { env: map(&secrets.env), files: map(&secrets.files) }
 }
 
 /// Whether the agent has a step of this key, under way or ended.
@@ -277,9 +287,9 @@ impl Follower {
     async fn deliver_output(&mut self, output: Output, connection: &mut Connection) -> Result<(), Broken> {
         let Output { offset, mut bytes, .. } = output;
         if offset > self.seen {
-            let note = format!("\n[{} bytes of output were too many to keep]\n", offset - self.seen);
+            let dropped = offset - self.seen;
             self.seen = offset;
-            self.deliver(Bytes::from(note), connection).await?;
+            self.deliver(StepEvent::Dropped(dropped), connection).await?;
         }
         // An honest agent never repeats itself; what it repeats is not passed on twice.
         let known = usize::try_from(self.seen - offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -290,17 +300,17 @@ impl Follower {
             self.hurry();
             self.send_cancel(connection).await?;
         }
-        if bytes.is_empty() { Ok(()) } else { self.deliver(Bytes::from(bytes), connection).await }
+        if bytes.is_empty() { Ok(()) } else { self.deliver(StepEvent::Output(Bytes::from(bytes)), connection).await }
     }
 
     /// Hands output on. Waits as long as its receiver takes, but not without listening for a cancellation.
-    async fn deliver(&mut self, bytes: Bytes, connection: &mut Connection) -> Result<(), Broken> {
+    async fn deliver(&mut self, event: StepEvent, connection: &mut Connection) -> Result<(), Broken> {
         loop {
             let asked = tokio::select! {
                 permit = self.events.reserve() => {
                     // Without a receiver the step goes on, only nobody listens.
                     if let Ok(permit) = permit {
-                        permit.send(StepEvent::Output(bytes));
+                        permit.send(event);
                     }
                     return Ok(());
                 }

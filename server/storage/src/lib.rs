@@ -1,7 +1,7 @@
 //! SQLite behind the ports of `rooms`, `plans` and `webhooks`: one file, write-ahead log, every commit flushed.
 //!
 //! It decides nothing: what is accepted was decided before it comes here. Read [`database`](Database) for how
-//! durability is had, [`log`](self) for how many documents share a flush, [`Documents`] for rooms, [`Runs`] for runs.
+//! durability is had, [`log`](self) for how many documents share a flush, [`Documents`] for rooms, [`Runs`] for runs, [`Secrets`] for secrets.
 
 mod database;
 mod documents;
@@ -10,9 +10,11 @@ mod log;
 mod meters;
 mod revocations;
 mod runs;
+mod secrets;
 mod webhooks;
 
 pub use database::{Database, Durability, Error};
 pub use documents::Documents;
 pub use runs::Runs;
+pub use secrets::Secrets;
 pub use webhooks::Webhooks;

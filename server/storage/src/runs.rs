@@ -74,19 +74,20 @@ enum Bind<'a> {
 #[async_trait]
 impl RunStore for Runs {
     async fn rules(&self, room: &RoomId) -> Result<Vec<Rule>, StoreError> {
-        let rows = sqlx::query("SELECT id, room, name, globs, skill, enabled FROM rule WHERE room = ? ORDER BY seq")
-            .bind(room.as_str())
-            .fetch_all(self.0.reader())
-            .await
-            .map_err(failed)?;
+        let rows =
+            sqlx::query("SELECT id, room, name, globs, skill, enabled, secrets FROM rule WHERE room = ? ORDER BY seq")
+                .bind(room.as_str())
+                .fetch_all(self.0.reader())
+                .await
+                .map_err(failed)?;
         rows.iter().map(rule_of).collect()
     }
 
     async fn insert_rule(&self, rule: &Rule) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO rule (id, room, name, globs, skill, enabled) VALUES (?, ?, ?, ?, ?, ?)
+            "INSERT INTO rule (id, room, name, globs, skill, enabled, secrets) VALUES (?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (id) DO UPDATE SET room = excluded.room, name = excluded.name, globs = excluded.globs,
-                 skill = excluded.skill, enabled = excluded.enabled",
+                 skill = excluded.skill, enabled = excluded.enabled, secrets = excluded.secrets",
         )
         .bind(rule.id.as_str())
         .bind(rule.room.as_str())
@@ -94,6 +95,7 @@ impl RunStore for Runs {
         .bind(json(&rule.globs))
         .bind(&rule.skill)
         .bind(rule.enabled)
+        .bind(json(&rule.secrets))
         .execute(&mut *self.0.write().await.map_err(failed)?)
         .await
         .map_err(failed)?;
@@ -212,7 +214,7 @@ impl RunStore for Runs {
         self.select("SELECT * FROM run WHERE state IN ('queued', 'running')", Order::OldestFirst, &[]).await
     }
 
-    async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError> {
+    async fn append_log(&self, run: &RunId, bytes: &[u8], seen: u64) -> Result<(), StoreError> {
         let mut writing = self.0.write().await.map_err(failed)?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         let end: Option<i64> =
@@ -221,18 +223,21 @@ impl RunStore for Runs {
                 .fetch_optional(&mut *transaction)
                 .await
                 .map_err(failed)?;
-        let end = end.unwrap_or(0);
-        let kept = admit(u64::try_from(end).unwrap_or(u64::MAX), bytes);
-        if kept.is_empty() {
-            return Ok(());
-        }
-        sqlx::query("INSERT INTO run_log (run, at, bytes) VALUES (?, ?, ?)")
+        let kept = admit(end.and_then(|end| u64::try_from(end).ok()).unwrap_or(0), bytes);
+        let seen = i64::try_from(seen).unwrap_or(i64::MAX);
+        let query = match end {
+            Some(_) if kept.is_empty() => sqlx::query(
+                "UPDATE run_log SET seen = ?2 WHERE run = ?1 AND at = (SELECT MAX(at) FROM run_log WHERE run = ?1)",
+            )
             .bind(run.as_str())
-            .bind(end)
-            .bind(kept)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+            .bind(seen),
+            _ => sqlx::query("INSERT INTO run_log (run, at, bytes, seen) VALUES (?, ?, ?, ?)")
+                .bind(run.as_str())
+                .bind(end.unwrap_or(0))
+                .bind(kept)
+                .bind(seen),
+        };
+        query.execute(&mut *transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -243,6 +248,13 @@ impl RunStore for Runs {
             .await
             .map_err(failed)?;
         Ok(pieces.concat())
+    }
+
+    async fn seen(&self, run: &RunId) -> Result<u64, StoreError> {
+        let last = "SELECT COALESCE(seen, at + length(bytes)) FROM run_log WHERE run = ? ORDER BY at DESC LIMIT 1";
+        let seen: Option<i64> =
+            sqlx::query_scalar(last).bind(run.as_str()).fetch_optional(self.0.reader()).await.map_err(failed)?;
+        Ok(seen.and_then(|seen| u64::try_from(seen).ok()).unwrap_or(0))
     }
 }
 
@@ -280,6 +292,7 @@ fn rule_of(row: &SqliteRow) -> Result<Rule, StoreError> {
         globs: from_json(&column::<String>(row, "globs")?)?,
         skill: column(row, "skill")?,
         enabled: column(row, "enabled")?,
+        secrets: from_json(&column::<String>(row, "secrets")?)?,
     })
 }
 
@@ -319,22 +332,22 @@ fn step_of(row: &SqliteRow) -> Result<StepRecord, StoreError> {
 }
 
 /// A column of text that is parsed into something of ours.
-fn parsed<T>(row: &SqliteRow, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, StoreError> {
+pub(crate) fn parsed<T>(row: &SqliteRow, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, StoreError> {
     parse(&column::<String>(row, name)?).ok_or_else(|| corrupt(name))
 }
 
-fn column<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>
+pub(crate) fn column<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
 {
     row.try_get(name).map_err(failed)
 }
 
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("lists of strings and exits are JSON values")
+pub(crate) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("what is stored so are JSON values")
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Failed(error.to_string()))
 }
 
@@ -347,7 +360,7 @@ fn corrupt(column: &str) -> StoreError {
     StoreError::Failed(format!("the column {column} holds what this version does not know"))
 }
 
-fn failed(error: sqlx::Error) -> StoreError {
+pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     match crate::database::failed(error) {
         buildspaces_rooms::ports::StoreError::Full(cause) => StoreError::Full(cause.to_string()),
         buildspaces_rooms::ports::StoreError::Failed(cause) => StoreError::Failed(cause.to_string()),

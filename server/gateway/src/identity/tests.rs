@@ -8,7 +8,8 @@ use axum::http::Request;
 use buildspaces_crdt::Replica;
 use buildspaces_crdt::protocol;
 use buildspaces_plans::Engine;
-use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns};
+use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns, MemorySecrets};
+use buildspaces_plans::secrets::Secrets;
 use buildspaces_rooms::Rooms;
 use buildspaces_rooms::memory::MemoryStore;
 use futures_util::{SinkExt, StreamExt};
@@ -48,7 +49,8 @@ impl Fixture {
         let sandboxes = Arc::new(sandboxes);
         let runs = Arc::new(MemoryRuns::default());
         let config = buildspaces_plans::Config::default();
-        let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), tasks.clone(), config);
+        let secrets = Secrets::new(Arc::new(MemorySecrets::default()), None);
+        let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), secrets, tasks.clone(), config);
         let parts = Parts {
             config: Config {
                 auth: auth.clone(),

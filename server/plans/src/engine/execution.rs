@@ -16,8 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use super::Shared;
 use super::output::{OUTPUT_EVERY, Output};
 use crate::ports::{Availability, Exit, Frozen, Phase, SandboxError, Step, StepEvent, StepSpec};
+use crate::redact::{Known, Redactor};
 use crate::rule::Globs;
 use crate::run::{Run, Transition};
+use crate::secret::SecretName;
+use crate::secrets::Granted;
 use crate::skill::{self, Command, Workspace};
 use crate::trigger::{TriggerKey, content_hash};
 
@@ -52,6 +55,10 @@ pub(super) struct Execution {
     pub(super) room: RoomId,
     /// The rule's; `None` if the rule is gone.
     pub(super) globs: Option<Globs>,
+    /// The secrets that the rule names.
+    pub(super) names: Vec<SecretName>,
+    /// What must not be said of this run.
+    pub(super) known: Known,
     pub(super) control: watch::Receiver<Control>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) phase: watch::Sender<Phase>,
@@ -90,6 +97,12 @@ impl Execution {
             Ok(command) => command,
             Err(sentence) => return self.end(&run, Transition::Fail(sentence)).await,
         };
+        let granted = self.shared.secrets.for_step(&self.room, &self.names, &run.skill).await;
+        let Granted { secrets, known } = match granted {
+            Ok(granted) => granted,
+            Err(sentence) => return self.end(&run, Transition::Fail(sentence)).await,
+        };
+        self.known = known;
 
         let matched = files.iter().filter(|(path, _)| globs.is_match(path));
         let trigger_key = match &run.trigger_key {
@@ -109,8 +122,9 @@ impl Execution {
         metrics::histogram!("buildspaces_run_queue_seconds").record(seconds(run.queued_at, run.started_at));
         self.report(Report::Changed(Box::new(run.clone()))).await;
 
+        self.shared.secrets.used(&self.room, &self.names, unix_millis()).await;
         let step_timeout = self.shared.config.step_timeout;
-        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: step_timeout };
+        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: step_timeout, secrets };
         let started = {
             let starting = self.shared.sandboxes.start(&self.room, spec, self.phase.clone());
             tokio::select! {
@@ -128,7 +142,7 @@ impl Execution {
             }
             None => return self.end(&run, stop_transition()).await,
         };
-        let output = Output::continued(&run, &[]);
+        let output = Output::continued(&run, &[], Redactor::new(&self.known));
         self.follow(run, step, step_timeout, output, Some(guard)).await;
     }
 
@@ -137,12 +151,27 @@ impl Execution {
         let key = run.step().key.clone();
         // What cannot be read is shown anew from the beginning: twice is better than never.
         let log = self.shared.store.log(&run.id).await.unwrap_or_default();
-        let output = Output::continued(&run, &log);
+        let seen = self.shared.store.seen(&run.id).await.unwrap_or_default();
+        let since = run.started_at.unwrap_or_default();
+        let granted = self.shared.secrets.for_step_since(&self.room, &self.names, &run.skill, since).await;
+        let (Granted { secrets, known }, unreadable) = match granted {
+            Ok(granted) => (granted, None),
+            Err(sentence) => (Granted::default(), Some(sentence)),
+        };
+        self.known = known;
+        // A value that began before what was shown is only known as a whole.
+        let from = seen.saturating_sub(self.known.span());
+        let output = Output::continued(&run, &log, Redactor::resumed(&self.known, from, seen));
         let deadline = Instant::now() + self.shared.config.sandbox_patience;
         let mut availability = self.shared.sandboxes.availability();
         let reason = loop {
-            match self.shared.sandboxes.resume(&self.room, &key, log.len() as u64).await {
+            match self.shared.sandboxes.resume(&self.room, &key, from, secrets.clone()).await {
                 Ok(Some(step)) => {
+                    if let Some(sentence) = &unreadable {
+                        // It goes on printing what nobody here could mask.
+                        let _ = step.cancel.try_send(());
+                        break format!("it was stopped, because its output could not be masked. {sentence}");
+                    }
                     self.phase.send_replace(Phase::Ready);
                     let elapsed = unix_millis().saturating_sub(run.started_at.unwrap_or_default());
                     let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
@@ -208,6 +237,7 @@ impl Execution {
                             output.store(&self.shared).await;
                         }
                     }
+                    Some(StepEvent::Dropped(bytes)) => output.gap(bytes),
                     Some(StepEvent::Exited(exit)) => break End::Exited(exit),
                     Some(StepEvent::Lost(reason)) => break End::Lost(reason),
                     None => break End::Lost("the sandbox stopped reporting".to_owned()),
@@ -222,6 +252,10 @@ impl Execution {
                 }
             }
         };
+        // Whoever resumes the run begins with what is held back.
+        if !matches!(end, End::Abandoned) {
+            output.end(matches!(&end, End::Exited(exit) if says_all(exit)));
+        }
         output.store(&self.shared).await;
         if output.is_new {
             self.report(Report::Tail(output.show())).await;
@@ -290,6 +324,7 @@ impl Execution {
 
     /// Stores and reports the run's last transition.
     async fn end(&mut self, run: &Run, transition: Transition) {
+        let transition = masked(transition, &self.known);
         if let Stored::Yes(run) = self.store(run, transition).await {
             metrics::counter!("buildspaces_runs_finished_total", "state" => run.state.as_str()).increment(1);
             if run.started_at.is_some() {
@@ -359,6 +394,29 @@ enum Stored {
 async fn stopped(control: &mut watch::Receiver<Control>) {
     if control.wait_for(|control| control.stop).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Whether the program came to the end of what it wanted to print, as far as anybody can tell.
+fn says_all(exit: &Exit) -> bool {
+    match exit {
+        Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) | Exit::OutOfMemory => true,
+        Exit::TimedOut | Exit::Cancelled | Exit::OverLimit(_) => false,
+    }
+}
+
+/// Reasons come from the sandbox, too.
+fn masked(transition: Transition, known: &Known) -> Transition {
+    let exit = |exit| match exit {
+        Exit::NotStarted(reason) => Exit::NotStarted(known.redact(&reason)),
+        Exit::OverLimit(sentence) => Exit::OverLimit(known.redact(&sentence)),
+        exit => exit,
+    };
+    match transition {
+        Transition::Exited(end) => Transition::Exited(exit(end)),
+        Transition::Interrupt(sentence) => Transition::Interrupt(known.redact(&sentence)),
+        Transition::Fail(sentence) => Transition::Fail(known.redact(&sentence)),
+        transition => transition,
     }
 }
 

@@ -8,14 +8,16 @@ use buildspaces_rooms::RunsMap;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::memory::{FakeRoom, FakeRooms, FakeSandboxes, MemoryRuns, StartedStep};
+use crate::memory::{FakeRoom, FakeRooms, FakeSandboxes, MemoryRuns, MemorySecrets, StartedStep};
 use crate::ports::{Availability, Exit};
 use crate::run::RunState;
+use crate::secret::Key;
 
 mod projecting;
 mod real_rooms;
 mod restarting;
 mod running;
+mod secrets;
 mod simulation;
 mod triggering;
 
@@ -26,6 +28,7 @@ struct World {
     room: FakeRoom,
     store: MemoryRuns,
     sandboxes: FakeSandboxes,
+    secrets: Secrets,
     steps: mpsc::Receiver<StartedStep>,
     tasks: Tasks,
     engine: Engine,
@@ -39,12 +42,13 @@ impl World {
         room.edit("test_a.py", "start", PrincipalKind::System);
         let (sandboxes, steps) = FakeSandboxes::new(rooms.clone());
         let store = MemoryRuns::default();
-        let (engine, tasks) = engine(&rooms, &store, &sandboxes);
+        let secrets = Secrets::new(Arc::new(MemorySecrets::default()), Key::parse(&"5".repeat(64)).ok());
+        let (engine, tasks) = engine(&rooms, &store, &sandboxes, &secrets);
         let globs = vec!["**/*.py".to_owned()];
         let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
         engine.create_rules(&id, vec![rule]).await.expect("stored");
         engine.room_opened(&id).await;
-        let world = Self { id, rooms, room, store, sandboxes, steps, tasks, engine };
+        let world = Self { id, rooms, room, store, sandboxes, secrets, steps, tasks, engine };
         world.settle().await;
         world
     }
@@ -60,7 +64,7 @@ impl World {
     }
 
     async fn boot(&mut self) {
-        (self.engine, self.tasks) = engine(&self.rooms, &self.store, &self.sandboxes);
+        (self.engine, self.tasks) = engine(&self.rooms, &self.store, &self.sandboxes, &self.secrets);
         self.engine.resume_after_restart().await.expect("answers");
         self.settle().await;
     }
@@ -133,10 +137,10 @@ impl World {
     }
 }
 
-fn engine(rooms: &FakeRooms, store: &MemoryRuns, sandboxes: &FakeSandboxes) -> (Engine, Tasks) {
+fn engine(rooms: &FakeRooms, store: &MemoryRuns, sandboxes: &FakeSandboxes, secrets: &Secrets) -> (Engine, Tasks) {
     let tasks = Tasks::new();
     let (store, sandboxes) = (Arc::new(store.clone()), Arc::new(sandboxes.clone()));
-    (Engine::new(rooms.clone(), store, sandboxes, tasks.clone(), Config::default()), tasks)
+    (Engine::new(rooms.clone(), store, sandboxes, secrets.clone(), tasks.clone(), Config::default()), tasks)
 }
 
 fn ann() -> Principal {

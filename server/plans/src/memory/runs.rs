@@ -21,7 +21,8 @@ struct State {
     rules: Vec<(Rule, Option<UnixMillis>)>,
     /// In order of insertion.
     runs: Vec<Run>,
-    logs: HashMap<RunId, Vec<u8>>,
+    /// And how much of the step's output it stands for.
+    logs: HashMap<RunId, (Vec<u8>, u64)>,
     /// Calls that are answered with an error from now on.
     failing: u32,
 }
@@ -148,15 +149,20 @@ impl RunStore for MemoryRuns {
         Ok(runs)
     }
 
-    async fn append_log(&self, run: &RunId, bytes: &[u8]) -> Result<(), StoreError> {
+    async fn append_log(&self, run: &RunId, bytes: &[u8], now_seen: u64) -> Result<(), StoreError> {
         let mut state = self.call()?;
-        let log = state.logs.entry(run.clone()).or_default();
+        let (log, seen) = state.logs.entry(run.clone()).or_default();
         log.extend(admit(log.len() as u64, bytes));
+        *seen = now_seen;
         Ok(())
     }
 
     async fn log(&self, run: &RunId) -> Result<Vec<u8>, StoreError> {
-        Ok(self.call()?.logs.get(run).cloned().unwrap_or_default())
+        Ok(self.call()?.logs.get(run).map(|(log, _)| log.clone()).unwrap_or_default())
+    }
+
+    async fn seen(&self, run: &RunId) -> Result<u64, StoreError> {
+        Ok(self.call()?.logs.get(run).map_or(0, |(_, seen)| *seen))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::ports::{
     SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine,
     TerminalSpec, Tunnel,
 };
+use crate::secret::StepSecrets;
 use crate::trigger::text_hash;
 
 /// Room for what a test says without waiting.
@@ -95,6 +96,10 @@ impl StartedStep {
         self.send(StepEvent::Output(Bytes::copy_from_slice(text.as_bytes()))).await;
     }
 
+    pub async fn drop_output(&self, bytes: u64) {
+        self.send(StepEvent::Dropped(bytes)).await;
+    }
+
     pub async fn exit(&self, exit: Exit) {
         self.send(StepEvent::Exited(exit)).await;
     }
@@ -138,8 +143,13 @@ impl FakeSandboxes {
 
     /// `resume` with this key finds a step, which the test plays.
     pub fn leave_running(&self, key: &str) -> StartedStep {
-        let (step, started) =
-            step(StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: std::time::Duration::ZERO });
+        let spec = StepSpec {
+            key: key.to_owned(),
+            argv: Vec::new(),
+            timeout: std::time::Duration::ZERO,
+            secrets: StepSecrets::default(),
+        };
+        let (step, started) = step(spec);
         self.lock().resumable.insert(key.to_owned(), step);
         started
     }
@@ -222,7 +232,13 @@ impl Sandboxes for FakeSandboxes {
         Ok(step)
     }
 
-    async fn resume(&self, _room: &RoomId, key: &str, seen: u64) -> Result<Option<Step>, SandboxError> {
+    async fn resume(
+        &self,
+        _room: &RoomId,
+        key: &str,
+        seen: u64,
+        _secrets: StepSecrets,
+    ) -> Result<Option<Step>, SandboxError> {
         self.note(format!("resume from {seen}"))?;
         Ok(self.lock().resumable.remove(key))
     }

@@ -13,6 +13,7 @@ fn run() -> Run {
         globs: vec!["**/*.py".to_owned()],
         skill: "test.run".to_owned(),
         enabled: true,
+        secrets: Vec::new(),
     };
     let mut run = Run::queued(&rule, TriggerKey::Text("00ff".to_owned()), &Principal::system(), 1000);
     run.id = RunId::parse("run1").expect("valid");

@@ -126,8 +126,8 @@ fn talk(shared: &Arc<Shared>, config: &Config) -> std::io::Result<bool> {
 /// Does what the server asks. False if the connection has to end.
 fn handle(shared: &Arc<Shared>, request: Request) -> bool {
     let answer = match request {
-        Request::Start { key, argv, cwd, env, timeout_ms } => {
-            let program = Program { argv, cwd, env, timeout: Duration::from_millis(timeout_ms) };
+        Request::Start { key, argv, cwd, env, timeout_ms, secrets } => {
+            let program = Program { argv, cwd, env, timeout: Duration::from_millis(timeout_ms), secrets };
             Some(match step::start(shared, &key, program) {
                 Ok(()) => Event::Started { key },
                 Err(reason) => Event::Rejected { key, reason },

@@ -1,6 +1,6 @@
 //! One step: a program, its output, its end.
 //!
-//! **Invariant:** when a step has ended, all its output is in the ring and no process of it is left.
+//! **Invariant:** when a step has ended, all its output is in the ring, and no process and no secret of it is left.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitStatus, kill_process_group};
 
 use super::ring::Ring;
-use super::{Shared, State, limits, processes};
-use crate::protocol::{Exit, Key, TOKEN_VARIABLE};
+use super::{Shared, State, limits, processes, secrets};
+use crate::protocol::{Exit, Key, Secrets, TOKEN_VARIABLE};
 
 /// Between SIGTERM and SIGKILL: time for a test runner to report and to clean up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -81,6 +81,7 @@ pub(super) struct Program {
     pub(super) cwd: String,
     pub(super) env: BTreeMap<String, String>,
     pub(super) timeout: Duration,
+    pub(super) secrets: Secrets,
 }
 
 /// Starts the step unless its key is known. `Err` says why it is not accepted.
@@ -132,16 +133,22 @@ fn run(shared: &Arc<Shared>, key: &Key, program: &Program) -> Ended {
     let started = Instant::now();
     let before = limits::counted();
     let mut full = Vec::new();
-    let exit = match spawn(shared, key, program) {
-        Ok(()) => {
-            let exit = watch(shared, key, started + program.timeout);
-            full = limits::full(&folders());
-            processes::kill_all(shared);
-            wait_for_output(shared, key);
-            exit
-        }
-        Err(error) => Exit::NotStarted(reason(&program.argv[0], &error)),
+    // Whatever somebody else left there is not this step's.
+    secrets::remove_all(&shared.secrets);
+    let exit = match secrets::write(&shared.secrets, &program.secrets.files) {
+        Err(reason) => Exit::NotStarted(reason),
+        Ok(()) => match spawn(shared, key, program) {
+            Ok(()) => {
+                let exit = watch(shared, key, started + program.timeout);
+                full = limits::full(&folders());
+                processes::kill_all(shared);
+                wait_for_output(shared, key);
+                exit
+            }
+            Err(error) => Exit::NotStarted(reason(&program.argv[0], &error)),
+        },
     };
+    secrets::remove_all(&shared.secrets);
     let after = limits::counted();
     Ended {
         exit,
@@ -175,6 +182,7 @@ fn spawn(shared: &Arc<Shared>, key: &Key, program: &Program) -> std::io::Result<
         .current_dir(&program.cwd)
         .env_remove(TOKEN_VARIABLE)
         .envs(&program.env)
+        .envs(&program.secrets.env)
         .stdin(Stdio::null())
         // One pipe for both, so that the order in which the program wrote is kept.
         .stdout(writer.try_clone()?)

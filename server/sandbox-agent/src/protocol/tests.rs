@@ -26,9 +26,23 @@ fn requests_have_a_stable_form() {
             cwd: "/workspace".to_owned(),
             env: BTreeMap::from([("CI".to_owned(), "1".to_owned())]),
             timeout_ms: 60_000,
+            secrets: Secrets::default(),
         },
         &expect![[
             r#"{"type":"start","key":"run-1/step","argv":["python3","-m","unittest"],"cwd":"/workspace","env":{"CI":"1"},"timeout_ms":60000}"#
+        ]],
+    );
+    let secrets = Secrets {
+        env: BTreeMap::from([("TOKEN".to_owned(), "v".to_owned())]),
+        files: BTreeMap::from([("key".to_owned(), "w".to_owned())]),
+    };
+    assert_eq!(format!("{secrets:?}"), r#"Secrets(env ["TOKEN"], files ["key"])"#, "values are not printed");
+    let argv = vec!["true".to_owned()];
+    let env = BTreeMap::new();
+    wire(
+        &Request::Start { key: key("k"), argv, cwd: "/".to_owned(), env, timeout_ms: 1, secrets },
+        &expect![[
+            r#"{"type":"start","key":"k","argv":["true"],"cwd":"/","env":{},"timeout_ms":1,"secrets":{"env":{"TOKEN":"v"},"files":{"key":"w"}}}"#
         ]],
     );
     wire(&Request::Cancel { key: key("k") }, &expect![[r#"{"type":"cancel","key":"k"}"#]]);

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use buildspaces_sandbox_agent::protocol::{
-    Decoder, EGRESS_VARIABLE, Event, Exit, Frame, Key, Line, Output, PROTOCOL, Request, TOKEN_VARIABLE, encode_control,
+    Decoder, EGRESS_VARIABLE, Event, Exit, Frame, Key, Line, Output, PROTOCOL, Request, Secrets, TOKEN_VARIABLE,
+    encode_control,
 };
 
 /// Nothing here takes that long; a test that hangs fails with the read's error.
@@ -31,9 +32,11 @@ impl Agent {
     /// One that listens on a port for programs that want to leave the sandbox.
     pub(crate) fn with_egress(port: Option<u16>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(dir.path().join("secrets")).expect("a folder");
         let listener = Some(UnixListener::bind(dir.path().join("agent.sock")).expect("a socket"));
         let process = Command::new(env!("CARGO_BIN_EXE_buildspaces-sandbox-agent"))
             .arg(dir.path().join("agent.sock"))
+            .arg(dir.path().join("secrets"))
             .env(TOKEN_VARIABLE, "secret")
             .envs(port.map(|port| (EGRESS_VARIABLE, port.to_string())))
             .stdin(Stdio::null())
@@ -141,12 +144,17 @@ impl Server {
     }
 
     pub(crate) fn start_with(&mut self, name: &str, argv: &[&str], timeout: Duration) {
+        self.start_given(name, argv, timeout, Secrets::default());
+    }
+
+    pub(crate) fn start_given(&mut self, name: &str, argv: &[&str], timeout: Duration, secrets: Secrets) {
         self.send(&Request::Start {
             key: key(name),
             argv: argv.iter().map(|&s| s.to_owned()).collect(),
             cwd: "/".to_owned(),
             env: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
             timeout_ms: timeout.as_millis() as u64,
+            secrets,
         });
     }
 

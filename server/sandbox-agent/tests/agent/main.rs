@@ -9,6 +9,7 @@ use harness::{Agent, PATIENCE, is_alive, key};
 mod commands;
 mod harness;
 mod ports;
+mod secrets;
 mod terminals;
 
 #[test]

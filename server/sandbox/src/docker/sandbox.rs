@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use buildspaces_plans::ports::Phase;
+use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::Line;
 use tokio::sync::{Notify, watch};
 
@@ -23,6 +24,8 @@ pub(super) struct Sandbox {
     id: String,
     link: Arc<Link>,
     tunnels: Tunnels,
+    /// What the proxy puts into requests of the step that runs.
+    headers: watch::Sender<Arc<[StepHeader]>>,
     /// Weak, as everything here belongs to it.
     shared: Weak<Shared>,
     /// False once the container is known to be gone or not to be trusted.
@@ -47,8 +50,8 @@ struct Use {
 impl Sandbox {
     pub(super) fn new(id: String, link: Link, shared: Weak<Shared>) -> Self {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
-        let (link, tunnels) = (Arc::new(link), Tunnels::default());
-        Self { id, link, tunnels, shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
+        let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), watch::Sender::default());
+        Self { id, link, tunnels, headers, shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
     }
 
     pub(super) fn id(&self) -> &str {
@@ -109,8 +112,14 @@ impl Sandbox {
         tokio::time::timeout(patience, idle).await.is_ok()
     }
 
-    /// A step is about to run. The caller holds the room's lock and has seen that none does.
-    pub(super) fn take(&self, phase: &watch::Sender<Phase>) {
+    /// What the proxy puts into requests, as it is now.
+    pub(super) fn headers(&self) -> watch::Receiver<Arc<[StepHeader]>> {
+        self.headers.subscribe()
+    }
+
+    /// A step with these secrets is about to run. The caller holds the room's lock and has seen that none does.
+    pub(super) fn take(&self, phase: &watch::Sender<Phase>, secrets: &StepSecrets) {
+        self.headers.send_replace(secrets.headers.as_slice().into());
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = None;
         state.phase = Some(phase.clone());
@@ -204,6 +213,7 @@ impl Container for Sandbox {
     }
 
     fn released(&self, usable: bool) {
+        self.headers.send_replace(Arc::default());
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = Some(Instant::now());
         self.freed.notify_waiters();

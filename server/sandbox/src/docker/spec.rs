@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
 use buildspaces_kernel::ids::{RoomId, random_id};
-use buildspaces_sandbox_agent::protocol::{EGRESS_VARIABLE, PROTOCOL, TOKEN_VARIABLE};
+use buildspaces_sandbox_agent::protocol::{EGRESS_VARIABLE, PROTOCOL, SECRETS_FOLDER, TOKEN_VARIABLE};
 use sha2::{Digest, Sha256};
 
 use crate::{Config, Limits};
@@ -78,6 +78,8 @@ pub(crate) fn container(
             tmpfs: Some(HashMap::from([
                 ("/tmp".to_owned(), format!("rw,exec,nosuid,nodev,mode=1777,size={tmp}")),
                 (HOME.to_owned(), format!("rw,exec,nosuid,nodev,mode=0700,uid={uid},gid={gid},size={home}")),
+                // Files of a step's secrets. Nothing is in there but while a step runs that has some; the agent sees to that.
+                (SECRETS_FOLDER.to_owned(), format!("rw,noexec,nosuid,nodev,mode=0700,uid={uid},gid={gid},size=1m")),
             ])),
             memory: Some(memory),
             // The same number for memory and swap together means: no swap.
@@ -233,6 +235,7 @@ mod tests {
                 ],
                 "Tmpfs": {
                   "/home/workspace": "rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=1000,size=268435456",
+                  "/run/secrets": "rw,noexec,nosuid,nodev,mode=0700,uid=1000,gid=1000,size=1m",
                   "/tmp": "rw,exec,nosuid,nodev,mode=1777,size=268435456"
                 },
                 "Ulimits": [

@@ -1,5 +1,7 @@
 //! What a program asks the proxy for, and how it is refused. Pure; every byte is a stranger's.
 
+use super::plain::{self, Plain};
+
 /// Longest head of a request, in bytes.
 const MAX_HEAD: usize = 8 << 10;
 
@@ -19,12 +21,14 @@ pub(crate) struct Target {
 pub(crate) enum Refusal {
     /// Nothing that can be read as a request came in time.
     NoRequest,
-    /// Anything but CONNECT.
+    /// Plain HTTP, to a host for which the step has no secret.
     NotConnect,
     NotListed(String),
     Unknown(String),
     NotPublic(String),
     Unreachable(String),
+    /// It speaks no TLS, or has no certificate that is trusted.
+    NotTrusted(String),
     TooMany,
     Spent,
 }
@@ -39,6 +43,7 @@ impl Refusal {
             Self::Unknown(_) => "unknown_host",
             Self::NotPublic(_) => "not_public",
             Self::Unreachable(_) => "unreachable",
+            Self::NotTrusted(_) => "not_trusted",
             Self::TooMany => "too_many",
             Self::Spent => "over_the_limit",
         }
@@ -49,7 +54,9 @@ impl Refusal {
         let (status, sentence) = match self {
             Self::NoRequest => ("400 Bad Request", "This is an HTTP proxy: send CONNECT <host>:<port>.".to_owned()),
             Self::NotConnect => {
-                ("405 Method Not Allowed", "Sandboxes reach other hosts by https only, not by http.".to_owned())
+                let sentence = "Sandboxes reach other hosts by https only, and by http no host but those to which a secret of the step that runs \
+                                is given as a header.";
+                ("405 Method Not Allowed", sentence.to_owned())
             }
             Self::NotListed(host) => {
                 let sentence = format!(
@@ -63,6 +70,10 @@ impl Refusal {
                 format!("{host} leads to a private network or to the server's own machine."),
             ),
             Self::Unreachable(host) => ("502 Unreachable", format!("{host} does not answer.")),
+            Self::NotTrusted(host) => (
+                "502 No Trusted Connection",
+                format!("{host} has no certificate that this server trusts, so it gets no secret."),
+            ),
             Self::TooMany => {
                 ("503 Too Many Connections", "This sandbox has too many connections; try again.".to_owned())
             }
@@ -77,8 +88,17 @@ impl Refusal {
     }
 }
 
-/// The target of the request at the beginning of `bytes`, and how long that is; `None` while there is more to come.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Target, usize)>, Refusal> {
+/// What is asked for at the beginning of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// A connection in which nothing is looked at.
+    Tunnel,
+    /// One request in plain HTTP.
+    Plain(Plain),
+}
+
+/// The request at the beginning of `bytes`, and how long that is; `None` while there is more to come.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Target, Asked, usize)>, Refusal> {
     let head = &bytes[..bytes.len().min(MAX_HEAD)];
     let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
         return if bytes.len() >= MAX_HEAD { Err(Refusal::NoRequest) } else { Ok(None) };
@@ -94,17 +114,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Target, usize)>, Refusal> {
         return Err(Refusal::NoRequest);
     }
     if method != "CONNECT" {
-        return Err(Refusal::NotConnect);
+        let (target, plain) = plain::read(&head[..end + 4])?;
+        return Ok(Some((target, Asked::Plain(plain), end + 4)));
     }
     let (host, port) = authority.rsplit_once(':').ok_or(Refusal::NoRequest)?;
     let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = port.and_then(|port| port.parse().ok()).filter(|port| *port != 0).ok_or(Refusal::NoRequest)?;
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    if host.is_empty() || host.len() > MAX_HOST || !host.bytes().all(is_plain) {
+    if !is_host(&host) {
         return Err(Refusal::NoRequest);
     }
-    Ok(Some((Target { host, port }, end + 4)))
+    Ok(Some((Target { host, port }, Asked::Tunnel, end + 4)))
+}
+
+/// Something that can be compared, resolved and logged.
+pub(super) fn is_host(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -125,15 +151,17 @@ mod tests {
         for cut in 0..length {
             assert_eq!(parse(&request[..cut]), Ok(None), "{cut}");
         }
-        assert_eq!(parse(request), Ok(Some((target("pypi.org", 443), length))));
+        assert_eq!(parse(request), Ok(Some((target("pypi.org", 443), Asked::Tunnel, length))));
         let old = b"CONNECT [::1]:80 HTTP/1.0\r\n\r\n";
-        assert_eq!(parse(old), Ok(Some((target("[::1]", 80), old.len()))));
+        assert_eq!(parse(old), Ok(Some((target("[::1]", 80), Asked::Tunnel, old.len()))));
+        let plain = b"GET http://pypi.org/ HTTP/1.1\r\n\r\nbody";
+        assert!(matches!(parse(plain), Ok(Some((_, Asked::Plain(_), length))) if length == plain.len() - 4));
     }
 
     #[test]
     fn what_is_no_request_is_refused() {
         for (request, refusal) in [
-            ("GET http://pypi.org/ HTTP/1.1\r\n\r\n", Refusal::NotConnect),
+            ("GET / HTTP/1.1\r\n\r\n", Refusal::NotConnect),
             ("connect pypi.org:443 HTTP/1.1\r\n\r\n", Refusal::NotConnect),
             ("CONNECT pypi.org HTTP/1.1\r\n\r\n", Refusal::NoRequest),
             ("CONNECT pypi.org:443\r\n\r\n", Refusal::NoRequest),
@@ -164,7 +192,7 @@ mod tests {
                 let at = rng.random_range(0..bytes.len());
                 bytes[at] = rng.random();
             }
-            if let Ok(Some((target, length))) = parse(&bytes) {
+            if let Ok(Some((target, _, length))) = parse(&bytes) {
                 assert!(length <= bytes.len() && target.host.bytes().all(|byte| byte.is_ascii_graphic()), "{seed}");
             }
         }

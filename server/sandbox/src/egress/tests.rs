@@ -8,6 +8,8 @@ use tokio::net::UnixStream;
 
 use super::*;
 
+mod secrets;
+
 /// Names, connections made, and the other ends of those.
 #[derive(Default)]
 struct Net {
@@ -50,9 +52,14 @@ struct World {
     hosts: mpsc::Receiver<DuplexStream>,
     records: mpsc::UnboundedReceiver<Record>,
     connections: mpsc::Sender<Connection>,
+    headers: watch::Sender<Arc<[StepHeader]>>,
 }
 
 fn world(max_bytes: u64) -> World {
+    trusting_world(max_bytes, None)
+}
+
+fn trusting_world(max_bytes: u64, tls: Option<Arc<ClientConfig>>) -> World {
     let address = |text: &str| text.parse::<IpAddr>().expect("an address");
     let names = HashMap::from([
         // The first is what somebody put there who owns the name.
@@ -68,10 +75,14 @@ fn world(max_bytes: u64) -> World {
     let (kept, records) = mpsc::unbounded_channel();
     let (dialled, hosts) = mpsc::channel(64);
     let egress = Egress::new(Policy { allowed, max_bytes }, FakeDialler(Arc::clone(&net), dialled), Records(kept));
+    let egress = match tls {
+        Some(tls) => egress.trusting(tls),
+        None => egress,
+    };
     let (connections, receiver) = mpsc::channel(64);
-    let tasks = Tasks::new();
-    tasks.spawn("egress", egress.serve(RoomId::random(), receiver, tasks.clone()));
-    World { net, hosts, records, connections }
+    let (tasks, headers) = (Tasks::new(), watch::Sender::default());
+    tasks.spawn("egress", egress.serve(RoomId::random(), receiver, headers.subscribe(), tasks.clone()));
+    World { net, hosts, records, connections, headers }
 }
 
 impl World {

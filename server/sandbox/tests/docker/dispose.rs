@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{Exit, Phase, Size, StepEvent, StepSpec, TerminalEnd, TerminalEvent, TerminalSpec};
+use buildspaces_plans::secret::StepSecrets;
 use tokio::sync::watch;
 
 use crate::world::{PATIENCE, finish, read_until};
@@ -52,7 +53,12 @@ async fn a_sandbox_that_dies_while_nothing_runs_in_it_is_shown_as_gone() {
     let world = world!();
     let containers = world.open().await;
     let (phase, workspace) = (watch::Sender::new(Phase::Idle), world.workspace(&world.room));
-    let step = StepSpec { key: "a".to_owned(), argv: vec!["true".to_owned()], timeout: PATIENCE };
+    let step = StepSpec {
+        key: "a".to_owned(),
+        argv: vec!["true".to_owned()],
+        timeout: PATIENCE,
+        secrets: StepSecrets::default(),
+    };
     let mut step = containers.start(&world.room, &workspace, step, phase.clone()).await.expect("it starts");
     finish(&mut step).await;
     assert_eq!(*phase.borrow(), Phase::Ready);

@@ -8,8 +8,10 @@ use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::git::{ChangeKind, Commit, Error, Git, Repository, Status, Wanted};
-use buildspaces_plans::memory::MemoryRuns;
+use buildspaces_plans::memory::{MemoryRuns, MemorySecrets};
 use buildspaces_plans::ports::{Phase, Sandboxes as _, StepSpec};
+use buildspaces_plans::secret::StepSecrets;
+use buildspaces_plans::secrets::Secrets;
 use buildspaces_plans::{Config, Engine};
 use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::memory::MemoryStore;
@@ -59,7 +61,8 @@ impl Place {
         let mirrors = Mirrors::new(config, rooms.clone(), tasks.clone());
         let sandboxes = DockerSandboxes::new(world.open().await, mirrors);
         let runs = Arc::new(MemoryRuns::default());
-        let engine = Engine::new(rooms, runs, Arc::new(sandboxes.clone()), tasks, Config::default());
+        let secrets = Secrets::new(Arc::new(MemorySecrets::default()), None);
+        let engine = Engine::new(rooms, runs, Arc::new(sandboxes.clone()), secrets, tasks, Config::default());
         Self { world, room, sandboxes, git: engine.git().clone() }
     }
 
@@ -82,7 +85,7 @@ impl Place {
     pub(crate) async fn runs(&self, script: &str) -> String {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let key = format!("step-{}", buildspaces_kernel::ids::random_id(6));
-        let step = StepSpec { key, argv, timeout: PATIENCE };
+        let step = StepSpec { key, argv, timeout: PATIENCE, secrets: StepSecrets::default() };
         let phase = watch::Sender::new(Phase::Idle);
         let mut step = self.sandboxes.start(self.room.id(), step, phase).await.expect("it starts");
         finish(&mut step).await.0
@@ -211,7 +214,7 @@ async fn git_answers_while_a_step_runs_and_a_sandbox_that_ends_is_made_anew() {
     let room = place.room.id().clone();
     place.git.init(&room).await.expect("a repository");
     let argv = ["sleep", "600"].map(str::to_owned).to_vec();
-    let step = StepSpec { key: "long".to_owned(), argv, timeout: PATIENCE };
+    let step = StepSpec { key: "long".to_owned(), argv, timeout: PATIENCE, secrets: StepSecrets::default() };
     let mut step = place.sandboxes.start(&room, step, watch::Sender::new(Phase::Idle)).await.expect("it starts");
     assert_eq!(place.changes().await.len(), 1);
     place.commit(&ann(), "Beside", None).await.expect("a commit");

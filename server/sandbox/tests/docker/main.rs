@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Exit, Phase, SandboxError, StepEvent, StepSpec};
+use buildspaces_plans::secret::StepSecrets;
 use buildspaces_sandbox::{Containers, workspace_owner};
 use tokio::sync::watch;
 
@@ -32,6 +33,7 @@ mod git;
 mod git_clone;
 mod limits;
 mod ports;
+mod secrets;
 mod terminals;
 mod world;
 
@@ -105,7 +107,12 @@ async fn steps_share_a_container_and_each_has_its_own_exit() {
     assert_eq!(end, code(9));
     assert!(text.ends_with('x'));
     assert_eq!(world.containers(), ids);
-    let no_such = StepSpec { key: "e".to_owned(), argv: vec!["no-such".to_owned()], timeout: PATIENCE };
+    let no_such = StepSpec {
+        key: "e".to_owned(),
+        argv: vec!["no-such".to_owned()],
+        timeout: PATIENCE,
+        secrets: StepSecrets::default(),
+    };
     let workspace = world.workspace(&world.room);
     let mut step =
         containers.start(&world.room, &workspace, no_such, watch::Sender::new(Phase::Idle)).await.expect("taken");
@@ -220,13 +227,14 @@ async fn a_restarted_server_resumes_what_it_wants_and_removes_the_rest() {
     let containers = world.open().await;
     containers.reconcile(&[world.room.clone(), third.clone()]).await;
     assert_eq!(world.containers().len(), 1, "the other room's container is gone");
-    assert!(containers.resume(&other, "b", 0).await.expect("no error").is_none());
-    assert!(containers.resume(&third, "c", 0).await.expect("no error").is_none());
-    let mut step = containers.resume(&world.room, "a", 4).await.expect("no error").expect("it is there");
+    assert!(containers.resume(&other, "b", 0, StepSecrets::default()).await.expect("no error").is_none());
+    assert!(containers.resume(&third, "c", 0, StepSecrets::default()).await.expect("no error").is_none());
+    let mut step =
+        containers.resume(&world.room, "a", 4, StepSecrets::default()).await.expect("no error").expect("it is there");
     let (text, end) = finish(&mut step).await;
     assert_eq!(end, StepEvent::Exited(Exit::Code(5)));
     assert_eq!(text, "two\n", "what was seen is not repeated");
-    assert!(containers.resume(&world.room, "unknown", 0).await.expect("no error").is_none());
+    assert!(containers.resume(&world.room, "unknown", 0, StepSecrets::default()).await.expect("no error").is_none());
     assert_eq!(world.run(&containers, "d", "echo more").await.0, "more\n");
     containers.shutdown().await;
     assert_eq!(world.containers(), Vec::<String>::new());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepEvent, StepSpec};
+use buildspaces_plans::secret::StepSecrets;
 use buildspaces_sandbox::{Config, Containers, Egress, Limits, workspace_owner};
 use tokio::sync::watch;
 
@@ -102,8 +103,20 @@ impl World {
         script: &str,
         timeout: Duration,
     ) -> Result<Step, SandboxError> {
+        self.try_start_given(containers, room, key, script, timeout, StepSecrets::default()).await
+    }
+
+    pub(crate) async fn try_start_given(
+        &self,
+        containers: &Containers,
+        room: &RoomId,
+        key: &str,
+        script: &str,
+        timeout: Duration,
+        secrets: StepSecrets,
+    ) -> Result<Step, SandboxError> {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let step = StepSpec { key: key.to_owned(), argv, timeout };
+        let step = StepSpec { key: key.to_owned(), argv, timeout, secrets };
         containers.start(room, &self.workspace(room), step, watch::Sender::new(Phase::Idle)).await
     }
 
@@ -169,12 +182,14 @@ pub(crate) async fn finish(step: &mut Step) -> (String, StepEvent) {
         let event = tokio::time::timeout(PATIENCE, step.events.recv()).await.expect("an event in time");
         match event.expect("an end") {
             StepEvent::Output(bytes) => text.extend(bytes),
+            StepEvent::Dropped(bytes) => text.extend(format!("[{bytes} dropped]").into_bytes()),
             end => return (String::from_utf8_lossy(&text).into_owned(), end),
         }
     }
 }
 
-pub(crate) async fn read_until(step: &mut Step, wanted: &str) {
+/// Reads output until it holds `wanted`, and returns it.
+pub(crate) async fn read_until(step: &mut Step, wanted: &str) -> String {
     let mut text = String::new();
     while !text.contains(wanted) {
         match tokio::time::timeout(PATIENCE, step.events.recv()).await.expect("an event in time") {
@@ -182,4 +197,5 @@ pub(crate) async fn read_until(step: &mut Step, wanted: &str) {
             other => panic!("{other:?} after {text:?}"),
         }
     }
+    text
 }

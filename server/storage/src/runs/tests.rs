@@ -26,7 +26,7 @@ async fn runs_survive_closing_and_opening() {
     runs.insert_rule(&rule).await.expect("stored");
     runs.set_dirty(&rule.room, &rule.id, Some(7)).await.expect("stored");
     assert!(runs.insert(&run).await.expect("stored"));
-    runs.append_log(&run.id, b"out").await.expect("stored");
+    runs.append_log(&run.id, b"out", 3).await.expect("stored");
     database.close().await;
 
     let database = Database::open(&path, Durability::Full).await.expect("opens");
@@ -97,6 +97,7 @@ fn a_run() -> (Rule, Run) {
         globs: vec!["**/*.py".to_owned()],
         skill: "test.run".to_owned(),
         enabled: true,
+        secrets: Vec::new(),
     };
     let run = Run::queued(&rule, TriggerKey::Text("00".to_owned()), &Principal::system(), 1);
     (rule, run)

@@ -12,6 +12,7 @@ import type {
   Commits,
   ErrorBody,
   Link,
+  NewSecret,
   Node,
   Patch,
   Preview,
@@ -19,6 +20,7 @@ import type {
   Role,
   Room,
   Rule,
+  Secret,
   Status,
   Template,
   Terminal,
@@ -134,6 +136,16 @@ export class Api {
     (await this.call('GET', `${past(document)}/versions/${seq}/text`)).text();
   blame = (document: string) => this.json<Blamed>('GET', `${past(document)}/blame`);
   rules = (room: string) => this.json<Rule[]>('GET', `/rooms/${room}/rules`);
+  /** Which secrets a rule's steps are given, and no others. */
+  setRuleSecrets = (room: string, rule: string, secrets: string[]) =>
+    this.json<Rule>('PATCH', `/rooms/${room}/rules/${rule}`, { secrets });
+  /** Without their values, which nobody is told. */
+  secrets = (room: string) => this.json<Secret[]>('GET', `/rooms/${room}/secrets`);
+  putSecret = (room: string, name: string, secret: NewSecret) =>
+    this.json<Secret>('PUT', `/rooms/${room}/secrets/${encodeURIComponent(name)}`, secret);
+  deleteSecret = async (room: string, name: string): Promise<void> => {
+    await this.call('DELETE', `/rooms/${room}/secrets/${encodeURIComponent(name)}`);
+  };
   createNode = (room: string, node: NewNode) => this.json<Node>('POST', `/rooms/${room}/nodes`, node);
   changeNode = (room: string, node: string, change: NodeChange) =>
     this.json<Node>('PATCH', `/rooms/${room}/nodes/${node}`, change);

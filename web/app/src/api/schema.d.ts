@@ -550,6 +550,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/{room}/rules/{rule}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Says which secrets a rule's steps are given, from the next run on. */
+        patch: operations["change_rule"];
+        trace?: never;
+    };
     "/api/v1/rooms/{room}/runs": {
         parameters: {
             query?: never;
@@ -634,6 +651,41 @@ export interface paths {
          *     one. Nothing happens if there is none.
          */
         delete: operations["end_sandbox"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The room's secrets by name, without their values. */
+        get: operations["list_secrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/secrets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Adds a secret, or replaces it with its value and all. The value goes in and never comes out. */
+        put: operations["put_secret"];
+        post?: never;
+        /** Forgets a secret. Rules that name it do not run until they name it no more. */
+        delete: operations["delete_secret"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1030,6 +1082,23 @@ export interface components {
             /** @description A sentence for people that says what to do. */
             message: string;
         };
+        /** @description How a step gets a secret. */
+        Given: {
+            /** @enum {string} */
+            kind: "env";
+        } | {
+            /** @enum {string} */
+            kind: "file";
+        } | {
+            /** @description Such as `Authorization`. */
+            header: string;
+            /** @description One host, with a port if it is not that of https, such as `api.example.com`. `sandbox.egress` must have it, too. */
+            host: string;
+            /** @enum {string} */
+            kind: "header";
+            /** @description Where the value stands in it, such as `Bearer {}`; the value alone if left out. */
+            template?: string;
+        };
         /** @description One place in which two versions differ. Offsets count UTF-16 units. */
         Hunk: {
             /**
@@ -1131,6 +1200,17 @@ export interface components {
         NewRun: {
             /** @description The rule to run; the room's first if absent. */
             rule?: string | null;
+        };
+        /** @description A secret that is to be stored. It has no `Debug`, so that nobody prints it by mistake. */
+        NewSecret: {
+            given: components["schemas"]["Given"];
+            /** @description The skills whose steps may have it, such as `test.run`; all if left out. */
+            skills?: string[] | null;
+            /**
+             * Format: password
+             * @description 8 bytes to 8 KiB of text. It is never told to anybody again.
+             */
+            value: string;
         };
         NewSession: {
             /** @description The name others see: 1 to 40 visible characters. */
@@ -1276,7 +1356,13 @@ export interface components {
             globs: string[];
             id: string;
             name: string;
+            /** @description The names of the secrets that its steps are given. */
+            secrets: string[];
             skill: string;
+        };
+        RuleChange: {
+            /** @description The secrets that its steps are given, and no others. */
+            secrets: string[];
         };
         /** @description One execution of a rule's plan. */
         Run: {
@@ -1314,6 +1400,22 @@ export interface components {
             /** @description What is off. */
             message?: string | null;
             state: components["schemas"]["SandboxState"];
+        };
+        /** @description A secret of a room. */
+        Secret: {
+            given: components["schemas"]["Given"];
+            name: string;
+            /** Format: int64 */
+            set_at: number;
+            set_by: string;
+            set_by_name: string;
+            /** @description The skills whose steps may have it. */
+            skills: string[];
+            /**
+             * Format: int64
+             * @description When a step was last given it.
+             */
+            used_at?: number | null;
         };
         /** @description A new session. Keep the token secret; it is shown once. */
         Session: {
@@ -3725,6 +3827,75 @@ export interface operations {
             };
         };
     };
+    change_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                rule: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            /** @description `unknown_secret` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_rule` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `secrets_off` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     runs: {
         parameters: {
             query?: never;
@@ -3968,6 +4139,199 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_secrets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"][];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `secrets_off`; the hint says how to turn them on */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSecret"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"];
+                };
+            };
+            /** @description `invalid_secret` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `too_many_secrets` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `secrets_off` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_secret` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `secrets_off` */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

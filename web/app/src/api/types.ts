@@ -27,6 +27,11 @@ export type Role = Schemas['Role'];
 export type Capability = Schemas['Capability'];
 export type Link = Filled<Schemas['Link']>;
 export type Rule = Schemas['Rule'];
+/** A secret of the room, without its value. */
+export type Secret = Filled<Schemas['Secret']>;
+export type NewSecret = Schemas['NewSecret'];
+/** How a step gets a secret. */
+export type Given = Schemas['Given'];
 export type Node = Schemas['Node'];
 export type NodeKind = Schemas['NodeKind'];
 /** A run as `readRuns` gives it: what the server left out is `null`. */

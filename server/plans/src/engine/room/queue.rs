@@ -11,6 +11,7 @@ use super::{Actor, REPORTS, Running};
 use crate::Error;
 use crate::engine::execution::{Control, Execution, Report};
 use crate::ports::Availability;
+use crate::redact::Known;
 use crate::rule::Input;
 use crate::run::{Run, RunState, Transition};
 use crate::trigger::TriggerKey;
@@ -105,11 +106,14 @@ impl Actor {
     pub(super) fn execute(&mut self, run: Run) {
         let (control, wanted) = watch::channel(Control::default());
         let (sender, reports) = mpsc::channel(REPORTS);
-        let globs = self.rules.iter().find(|state| state.rule.id == run.rule).map(|state| state.globs.clone());
+        let rule = self.rules.iter().find(|state| state.rule.id == run.rule);
+        let (globs, names) = rule.map(|state| (state.globs.clone(), state.rule.secrets.clone())).unzip();
         let execution = Execution {
             shared: Arc::clone(&self.shared),
             room: self.id.clone(),
             globs,
+            names: names.unwrap_or_default(),
+            known: Known::default(),
             control: wanted,
             reports: sender,
             phase: self.phase.clone(),

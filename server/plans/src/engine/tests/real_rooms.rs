@@ -19,7 +19,9 @@ async fn open() -> Real {
     let new = NewRoom { title: "Room".to_owned(), template: "python".to_owned(), files };
     let room = rooms.create(&ann(), new).await.expect("created");
     let (sandboxes, steps) = FakeSandboxes::new(rooms.clone());
-    let engine = Engine::new(rooms, Arc::new(MemoryRuns::default()), Arc::new(sandboxes), tasks, Config::default());
+    let secrets = Secrets::new(Arc::new(MemorySecrets::default()), None);
+    let engine =
+        Engine::new(rooms, Arc::new(MemoryRuns::default()), Arc::new(sandboxes), secrets, tasks, Config::default());
     let globs = vec!["**/*.py".to_owned()];
     let rule = NewRule { name: "Tests".to_owned(), globs, skill: "test.run".to_owned() };
     engine.create_rules(room.id(), vec![rule]).await.expect("stored");

@@ -10,6 +10,7 @@ import { ConnectionBadge } from '../connection/connectionBadge';
 import { CallButton } from '../media/callButton';
 import { PortsMenu } from '../ports/portsMenu';
 import { PeopleBar } from '../presence/peopleBar';
+import { SecretsButton } from '../secrets/secretsButton';
 import { ShareDialog } from '../share/shareDialog';
 import { useRoom } from './roomContext';
 
@@ -30,6 +31,7 @@ export function RoomHeader() {
       <PeopleBar />
       <CallButton />
       <PortsMenu />
+      <SecretsButton />
       <Share />
       <ThemeToggle />
     </header>
