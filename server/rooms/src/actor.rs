@@ -235,6 +235,9 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
             Ok(None) => return,
         }
         if setup.tasks.is_cancelled() {
+            setup.mailbox.close();
+            // See `Actor::end`.
+            while setup.mailbox.recv().await.is_some() {}
             return;
         }
     }
@@ -692,6 +695,11 @@ impl Actor {
         self.setup.mailbox.close();
         for (_, reply) in self.requests.drain() {
             let _ = reply.send(Err(Error::Closed));
+        }
+        // Whoever had a place in the mailbox before it closed may be putting something there only now. The channel would keep that unseen for as
+        // long as they wait for its answer, which is for ever.
+        while let Some(command) = self.setup.mailbox.recv().await {
+            refuse(*command, matches!(end, End::Deleted));
         }
     }
 }

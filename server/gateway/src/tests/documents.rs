@@ -308,12 +308,16 @@ async fn calls_that_race_for_a_document_find_it_or_find_it_gone() {
             let updates = format!("{NOTES}/updates");
             let put = [("content-type", "text/plain")];
             let again = format!("{NOTES}?reuse=true");
-            match call % 4 {
-                0 => f.send("PUT", &again, &ada, &put, "one").await,
-                1 => f.send("GET", NOTES, &ada, &[], Body::empty()).await,
-                2 => f.send("POST", &updates, &ada, &[UPDATE], update).await,
-                _ => f.send("DELETE", NOTES, &ada, &[], Body::empty()).await,
-            }
+            let answer = async {
+                match call % 4 {
+                    0 => f.send("PUT", &again, &ada, &put, "one").await,
+                    1 => f.send("GET", NOTES, &ada, &[], Body::empty()).await,
+                    2 => f.send("POST", &updates, &ada, &[UPDATE], update).await,
+                    _ => f.send("DELETE", NOTES, &ada, &[], Body::empty()).await,
+                }
+            };
+            let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
+            answer.unwrap_or_else(|_| panic!("call {call}, of kind {}, was never answered", call % 4))
         });
     }
     while let Some(answer) = calls.join_next().await {
