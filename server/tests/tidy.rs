@@ -191,6 +191,12 @@ fn the_web_app_is_typed_after_this_server() {
     let now: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let kept: Value = serde_json::from_str(&read("web/app/src/api/openapi.json")).expect("JSON");
     assert_eq!(kept, now, "the REST interface changed: run `make api`");
+    // They become the names of types.
+    let calls = now["paths"].as_object().into_iter().flatten().flat_map(|(_, calls)| calls.as_object());
+    let names: Vec<&str> = calls.flatten().filter_map(|(_, call)| call["operationId"].as_str()).collect();
+    let unique: BTreeSet<&str> = names.iter().copied().collect();
+    let twice: Vec<_> = unique.iter().filter(|name| names.iter().filter(|other| other == name).count() > 1).collect();
+    assert_eq!(twice, Vec::<&&str>::new(), "two calls have one name: name the handlers differently");
 }
 
 #[test]

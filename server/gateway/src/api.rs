@@ -78,8 +78,8 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(terminals::terminals, terminals::open_terminal))
         .routes(routes!(terminals::close_terminal))
         .routes(routes!(git::repository, git::begin))
-        .routes(routes!(git::diff))
-        .routes(routes!(git::log, git::commit))
+        .routes(routes!(git::git_diff))
+        .routes(routes!(git::git_log, git::commit))
         .routes(routes!(git::branches, git::create_branch))
         .routes(routes!(git::switch))
         .routes(routes!(git::pull))
@@ -91,7 +91,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
 
 /// Routes whose bodies may be of any size; they bound what they read by themselves.
 pub(crate) fn large_routes() -> (Router<Gateway>, OpenApi) {
-    OpenApiRouter::new().routes(routes!(archive::import)).routes(routes!(uploads::create)).split_for_parts()
+    OpenApiRouter::new().routes(routes!(archive::import)).routes(routes!(uploads::upload)).split_for_parts()
 }
 
 /// What describes all routes.

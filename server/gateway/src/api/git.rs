@@ -82,7 +82,7 @@ pub(crate) async fn begin(
     responses((status = 200, body = Patch), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody, description = "`no_such_file`, `no_such_commit`"),
         (status = 409, body = ErrorBody, description = "`no_repository`"), (status = 503, body = ErrorBody)))]
-pub(crate) async fn diff(
+pub(crate) async fn git_diff(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path(room): RoomPath,
@@ -101,7 +101,7 @@ pub(crate) async fn diff(
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/git/commits", tag = "git", params(("room" = String, Path), LogParams),
     responses((status = 200, body = Commits), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "`no_repository`"), (status = 503, body = ErrorBody)))]
-pub(crate) async fn log(
+pub(crate) async fn git_log(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path(room): RoomPath,

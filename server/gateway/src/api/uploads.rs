@@ -37,7 +37,7 @@ pub(crate) struct UploadParams {
     responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`bad_upload`, `bad_title`"),
         (status = 401, body = ErrorBody), (status = 413, body = ErrorBody, description = "`upload_too_large`"),
         (status = 503, body = ErrorBody, description = "`busy`: another upload is under way")))]
-pub(crate) async fn create(
+pub(crate) async fn upload(
     State(gateway): State<Gateway>,
     caller: Caller,
     Query(params): Query<UploadParams>,

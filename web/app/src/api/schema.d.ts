@@ -264,7 +264,7 @@ export interface paths {
          * Creates a room with the files of an archive, tar with gzip or zip, of at most 64 MiB. A folder around everything is left out, a `.git`
          *     comes along. Links and devices are not made.
          */
-        post: operations["create"];
+        post: operations["upload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -369,7 +369,7 @@ export interface paths {
             cookie?: never;
         };
         /** The present branch's commits. */
-        get: operations["log"];
+        get: operations["git_log"];
         put?: never;
         /** Commits files as they are in the documents. The caller is the author; everybody else whose edits are in them is a co-author. */
         post: operations["commit"];
@@ -387,7 +387,7 @@ export interface paths {
             cookie?: never;
         };
         /** How files differ from the last commit, or what a commit changed. */
-        get: operations["diff"];
+        get: operations["git_diff"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2557,7 +2557,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    upload: {
         parameters: {
             query: {
                 /** @description 1 to 120 characters. */
@@ -3022,7 +3022,7 @@ export interface operations {
             };
         };
     };
-    log: {
+    git_log: {
         parameters: {
             query?: {
                 /** @description Leaves out so many of the newest. */
@@ -3165,7 +3165,7 @@ export interface operations {
             };
         };
     };
-    diff: {
+    git_diff: {
         parameters: {
             query?: {
                 /** @description One file; everything that changed if left out. */
