@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
-use super::link::{FIRST_PAUSE, LONGEST_PAUSE, Welcomed, dial};
+use super::link::{Welcomed, keep_waiting};
 use super::ring::Ring;
 use super::supervise::Supervised;
 use super::{Config, Shared, processes};
@@ -63,23 +63,8 @@ struct Running {
 
 /// Starts the thread that keeps one connection waiting.
 pub(super) fn spawn(shared: &Arc<Shared>, config: &Config) -> std::io::Result<()> {
-    let (shared, config) = (Arc::clone(shared), config.clone());
-    thread::Builder::new().name("commands".to_owned()).spawn(move || {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match dial(&config, Line::Command) {
-                Ok(Some(welcomed)) => {
-                    pause = FIRST_PAUSE;
-                    if wait(&shared, welcomed) {
-                        continue;
-                    }
-                }
-                _ => pause = (pause * 2).min(LONGEST_PAUSE),
-            }
-            thread::sleep(pause);
-        }
-    })?;
-    Ok(())
+    let shared = Arc::clone(shared);
+    keep_waiting("commands", config, Line::Command, move |welcomed| wait(&shared, welcomed))
 }
 
 /// Waits until the connection gets a command. False if it ended before.

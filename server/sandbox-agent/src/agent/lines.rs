@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
-use super::link::{FIRST_PAUSE, LONGEST_PAUSE, Welcomed, dial};
+use super::link::{Welcomed, keep_waiting};
 use super::terminal::{self, Shell};
 use super::{Config, Shared, State};
 use crate::protocol::{Event, Frame, Key, Line, Request, encode_control, encode_output};
@@ -19,23 +19,8 @@ const PIECE: usize = 16 << 10;
 
 /// Starts the thread that keeps one connection waiting.
 pub(super) fn spawn(shared: &Arc<Shared>, config: &Config) -> std::io::Result<()> {
-    let (shared, config) = (Arc::clone(shared), config.clone());
-    thread::Builder::new().name("lines".to_owned()).spawn(move || {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match dial(&config, Line::Terminal) {
-                Ok(Some(welcomed)) => {
-                    pause = FIRST_PAUSE;
-                    if wait(&shared, welcomed) {
-                        continue;
-                    }
-                }
-                _ => pause = (pause * 2).min(LONGEST_PAUSE),
-            }
-            thread::sleep(pause);
-        }
-    })?;
-    Ok(())
+    let shared = Arc::clone(shared);
+    keep_waiting("lines", config, Line::Terminal, move |welcomed| wait(&shared, welcomed))
 }
 
 /// Waits until the connection gets a terminal. False if it ended before.

@@ -18,7 +18,7 @@ use crate::protocol::{
 };
 
 /// Pauses between attempts to connect: short at first, because a server that was killed is often back at once.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the server may take to answer the hello before the agent hangs up and dials again.
@@ -57,6 +57,33 @@ pub(super) struct Welcomed {
     pub(super) stream: UnixStream,
     decoder: Decoder,
     buffer: Vec<u8>,
+}
+
+/// Starts the thread that keeps one connection of a kind waiting at the server. `wait` is given each; it says whether the
+/// connection got something to do, and then the next is dialled at once.
+pub(super) fn keep_waiting(
+    name: &str,
+    config: &Config,
+    line: Line,
+    wait: impl Fn(Welcomed) -> bool + Send + 'static,
+) -> std::io::Result<()> {
+    let config = config.clone();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match dial(&config, line) {
+                Ok(Some(welcomed)) => {
+                    pause = FIRST_PAUSE;
+                    if wait(welcomed) {
+                        continue;
+                    }
+                }
+                _ => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+            thread::sleep(pause);
+        }
+    })?;
+    Ok(())
 }
 
 /// Dials and says hello; `None` if the server does not want this agent.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Config;
-use super::link::{FIRST_PAUSE, LONGEST_PAUSE, Welcomed, dial};
+use super::link::{Welcomed, keep_waiting};
 use crate::protocol::{Event, Frame, Line, Request, encode_control};
 
 /// Tunnels at the same time, so that they leave processes and memory to the programs they lead to. One more is refused.
@@ -33,24 +33,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts the thread that keeps one connection waiting.
 pub(super) fn spawn(config: &Config) -> std::io::Result<()> {
-    let config = config.clone();
     let open = Arc::new(AtomicUsize::new(0));
-    thread::Builder::new().name("tunnels".to_owned()).spawn(move || {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match dial(&config, Line::Tunnel) {
-                Ok(Some(welcomed)) => {
-                    pause = FIRST_PAUSE;
-                    if wait(&open, welcomed) {
-                        continue;
-                    }
-                }
-                _ => pause = (pause * 2).min(LONGEST_PAUSE),
-            }
-            thread::sleep(pause);
-        }
-    })?;
-    Ok(())
+    keep_waiting("tunnels", config, Line::Tunnel, move |welcomed| wait(&open, welcomed))
 }
 
 /// Waits until the connection gets a port that answers. False if it ended before.
