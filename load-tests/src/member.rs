@@ -222,7 +222,7 @@ impl Member {
     pub fn submit(&self, update: &[u8]) {
         let mut frame = frames::binary(&self.dialect.update(&self.plan.room.document, update));
         if self.dialect.ack_by() == AckBy::SaveStatus {
-            frame.extend(frames::binary(&self.dialect.save_status(1)));
+            frame.extend(frames::binary(&self.dialect.save_status(self.sent() + 1)));
         }
         self.unacknowledged.borrow_mut().push_back(Some(self.clock.now()));
         self.send(&frame);
@@ -257,6 +257,11 @@ impl Member {
     /// Bytes that wait for the server to read.
     pub fn waiting(&self) -> usize {
         self.backlog.borrow().len()
+    }
+
+    /// Updates whose acknowledgement came or is waited for.
+    fn sent(&self) -> u64 {
+        u64::from(self.acknowledged.get()) + self.unacknowledged() as u64
     }
 
     /// Updates that wait for their acknowledgement.
@@ -414,9 +419,12 @@ impl Member {
                 self.plan.tally.trouble("access refused");
                 self.end(4403, "access refused".to_owned());
             }
-            Event::SaveStatus => {
+            Event::SaveStatus(version) => {
                 if self.dialect.ack_by() == AckBy::SaveStatus {
-                    self.acknowledge(now);
+                    let before = u64::from(self.acknowledged.get());
+                    for _ in before..version.min(self.sent()) {
+                        self.acknowledge(now);
+                    }
                 }
             }
             Event::SyncStatus(true) => self.acknowledge(now),

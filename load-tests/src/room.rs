@@ -113,7 +113,7 @@ impl Script {
             updates::insert(client, number as u32 * room.unit, text, &mut update);
             let mut frame = frames::binary(&dialect.update(&room.document, &update));
             if ask && dialect.ack_by() == crate::wire::AckBy::SaveStatus {
-                frame.extend(frames::binary(&dialect.save_status(number as u32 + 1)));
+                frame.extend(frames::binary(&dialect.save_status(number as u64 + 1)));
             }
             script.push(&frame);
         }

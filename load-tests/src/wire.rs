@@ -41,7 +41,8 @@ pub enum Event<'a> {
     Authenticated,
     /// Access refused.
     Denied,
-    SaveStatus,
+    /// All that was sent before this version was asked about is saved. A server may answer the last question alone.
+    SaveStatus(u64),
     /// An update was taken (`true`) or refused.
     SyncStatus(bool),
     Other,
@@ -107,9 +108,9 @@ impl Dialect {
     }
 
     /// "Return this once all I sent before is saved."
-    pub fn save_status(self, version: u32) -> Vec<u8> {
+    pub fn save_status(self, version: u64) -> Vec<u8> {
         let mut payload = Vec::new();
-        write_var_uint(&mut payload, u64::from(version));
+        write_var_uint(&mut payload, version);
         self.message("", &[SAVE_STATUS], &payload)
     }
 
@@ -166,8 +167,8 @@ impl Dialect {
                 },
                 SYNC_STATUS if self.names_documents() => Event::SyncStatus(reader.var_uint()? == 1),
                 SAVE_STATUS => {
-                    payload(&mut reader, whole)?;
-                    Event::SaveStatus
+                    let mut version = Reader(payload(&mut reader, whole)?);
+                    Event::SaveStatus(version.var_uint()?)
                 }
                 _ => {
                     reader.0 = &[];
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(events(Dialect::YWebsocket, &[0, 0, 1, 0]), [Event::Step1(&[0])]);
         assert_eq!(events(Dialect::YWebsocket, &[0, 1, 2, 0, 0]), [Event::Step2(&[0, 0])]);
         assert_eq!(events(Dialect::YSweet, &[0, 0, 1, 0, 1, 1, 0]), [Event::Step1(&[0]), Event::Awareness(&[0])]);
-        assert_eq!(events(Dialect::Buildspaces, &[0x66, 1, 5]), [Event::SaveStatus]);
+        assert_eq!(events(Dialect::Buildspaces, &[0x66, 1, 5]), [Event::SaveStatus(5)]);
         assert_eq!(events(Dialect::Buildspaces, &[2, 0, 1, b'x']), [Event::Denied]);
         assert_eq!(events(Dialect::Hocuspocus, &[1, b'd', 8, 1]), [Event::SyncStatus(true)]);
         assert_eq!(events(Dialect::Hocuspocus, &[1, b'd', 8, 0]), [Event::SyncStatus(false)]);

@@ -73,8 +73,9 @@ struct Link {
     is_synced: bool,
     is_leaving: bool,
     out: Vec<u8>,
-    /// What waits for its acknowledgement, in order.
+    /// What waits for its acknowledgement, in order, and the number of the last one.
     unacknowledged: VecDeque<Vec<u8>>,
+    version: u64,
 }
 
 impl Editor {
@@ -284,10 +285,15 @@ impl Editor {
 
     /// Sends what will be acknowledged.
     fn submit(&self, message: &[u8], update: Vec<u8>) {
-        self.link.borrow_mut().unacknowledged.push_back(update);
+        let version = {
+            let mut link = self.link.borrow_mut();
+            link.unacknowledged.push_back(update);
+            link.version += 1;
+            link.version
+        };
         self.send(message);
         if self.dialect.ack_by() == AckBy::SaveStatus {
-            self.send(&self.dialect.save_status(1));
+            self.send(&self.dialect.save_status(version));
         }
     }
 
@@ -425,14 +431,25 @@ impl Editor {
                     Err(error) => self.note(format!("the server sent no awareness: {error}")),
                 }
             }
-            Event::SaveStatus | Event::SyncStatus(true) => match self.link.borrow_mut().unacknowledged.pop_front() {
-                Some(update) => self.acknowledged.borrow_mut().push(update),
-                None => self.note("the server acknowledged more than was sent".to_owned()),
-            },
+            Event::SaveStatus(version) => {
+                let newer = self.link.borrow().version.checked_sub(version);
+                self.acknowledge(|waiting| newer.map_or(0, |newer| waiting.saturating_sub(newer as usize)));
+            }
+            Event::SyncStatus(true) => self.acknowledge(|_| 1),
             Event::SyncStatus(false) => self.note("the server refused an update".to_owned()),
             Event::Denied => self.note("the server refused access".to_owned()),
             Event::Authenticated | Event::Other => {}
         }
+    }
+
+    /// So many of the updates that wait are saved.
+    fn acknowledge(&self, count: impl FnOnce(usize) -> usize) {
+        let waiting = &mut self.link.borrow_mut().unacknowledged;
+        let count = count(waiting.len());
+        if count == 0 || count > waiting.len() {
+            return self.note("the server acknowledged what was not sent, or did so twice".to_owned());
+        }
+        self.acknowledged.borrow_mut().extend(waiting.drain(..count));
     }
 
     fn apply(&self, update: &[u8]) {
