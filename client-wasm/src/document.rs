@@ -97,6 +97,7 @@ impl From<replica::Error> for Error {
     fn from(error: replica::Error) -> Self {
         match error {
             replica::Error::Malformed(error) => Self::Malformed(error),
+            error @ replica::Error::TooMuch => Self::Broken(error.to_string()),
             replica::Error::Broken(cause) => Self::Broken(cause),
         }
     }
@@ -139,12 +140,12 @@ impl Default for Document {
 impl Document {
     /// An empty document under a new random client id.
     pub fn new() -> Self {
-        Self::of(Replica::new())
+        Self::of(Replica::new().pinned())
     }
 
     /// The same, in which what is deleted stays in memory, so that it can be read as it was at a snapshot.
     pub fn keeping_deleted() -> Self {
-        Self::of(Replica::keeping_deleted())
+        Self::of(Replica::keeping_deleted().pinned())
     }
 
     fn of(replica: Replica) -> Self {
@@ -246,7 +247,7 @@ impl Document {
     fn give_up(&mut self, cause: String) -> Error {
         self.open = None;
         self.quick.forget();
-        self.replica = Replica::new();
+        self.replica = Replica::new().pinned();
         Error::Broken(cause)
     }
 

@@ -24,6 +24,7 @@ use yrs::{
 use crate::Malformed;
 use crate::text;
 use crate::update::gate::{Gate, Source, Verdict};
+use crate::update::work::{self, Model};
 use crate::update::{self, Parsed, subdocuments};
 pub use snapshot::SnapshotError;
 
@@ -32,6 +33,8 @@ pub use snapshot::SnapshotError;
 pub struct Replica {
     doc: Lazy,
     gate: Gate,
+    /// Others hold on to the yrs document, see [`Replica::pinned`].
+    is_pinned: bool,
     /// What it holds for yrs is not what it is: see [`subdocuments`].
     is_disguised: bool,
     has_subdocument: bool,
@@ -55,6 +58,11 @@ pub enum Error {
     /// The bytes break the format's rules; the document is as it was.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// `yrs` would work on it for longer than one update may take; the document is as it was.
+    #[error(
+        "an update that would take too long to integrate: too much of it was inserted at the same place as the rest"
+    )]
+    TooMuch,
     /// `yrs` failed half-way. The document must be thrown away and loaded again; until then it may be empty.
     #[error("the update could not be integrated: {0}")]
     Broken(String),
@@ -69,6 +77,9 @@ pub enum LoadError {
     /// Number `index` builds on something that none before it brings.
     #[error("update {index} of the log builds on one that is not there")]
     Missing { index: usize },
+    /// `yrs` would work on it for hours.
+    #[error("it would take too long to put the document together: too much of it was inserted at the same place")]
+    TooMuch,
 }
 
 impl Default for Replica {
@@ -86,6 +97,7 @@ impl Replica {
         Self {
             doc: Lazy::default(),
             gate: Gate::default(),
+            is_pinned: false,
             is_disguised: false,
             has_subdocument: false,
             has_formats: false,
@@ -94,8 +106,13 @@ impl Replica {
 
     /// As [`Replica::new`], but what is deleted stays in memory, so that it can come back.
     pub fn keeping_deleted() -> Self {
-        let options = Options { offset_kind: OffsetKind::Utf16, skip_gc: true, ..Options::default() };
-        Self { doc: Doc::with_options(options).into(), ..Self::new() }
+        Self { doc: new_doc(true).into(), ..Self::new() }
+    }
+
+    /// The same, whose yrs document is never exchanged for another one. Whoever has types or observers of it needs that; then an update
+    /// takes as long as it takes.
+    pub fn pinned(self) -> Self {
+        Self { is_pinned: true, ..self }
     }
 
     /// Rebuilds a document from a snapshot and the updates that were accepted after it, in order.
@@ -111,20 +128,26 @@ impl Replica {
             match replica.gate.admit(&update, Source::Own).map_err(unreadable)? {
                 Verdict::Ready => parsed.push(update),
                 Verdict::Missing => return Err(LoadError::Missing { index }),
+                Verdict::TooMuch => return Err(LoadError::TooMuch),
             }
         }
         let outcome = match (snapshot, parsed.as_slice()) {
             (_, []) => return Ok(replica),
             (Some(snapshot), [one]) => {
+                replica.may_integrate_all(one)?;
                 replica.count(one);
                 replica.doc = Lazy::from(snapshot.clone());
                 return Ok(replica);
             }
-            (None, [one]) => decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded)),
+            (None, [one]) => {
+                replica.may_integrate_all(one)?;
+                decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded))
+            }
             (_, many) => replica.integrate_merged(many),
         };
         match outcome {
             Ok(_) => Ok(replica),
+            Err(Error::TooMuch) => Err(LoadError::TooMuch),
             // Nothing is known that yrs takes alone and not merged; if there is, the document is worth the time.
             Err(_) => Self::load_one_by_one(snapshot, updates),
         }
@@ -133,8 +156,17 @@ impl Replica {
     fn integrate_merged(&mut self, updates: &[Parsed<'_>]) -> Result<Applied, Error> {
         let merged = update::merge_parsed(&updates.iter().collect::<Vec<_>>())?;
         let merged = update::parse(&merged)?;
+        self.may_integrate_all(&merged).map_err(|_| Error::TooMuch)?;
         let decoded = decode(&merged)?;
         self.integrate(&merged, decoded)
+    }
+
+    /// Looks whether yrs can put the document together in time. `state` is all of it, which the gate has let in.
+    fn may_integrate_all(&self, state: &Parsed<'_>) -> Result<(), LoadError> {
+        if self.gate.most_steps_of_all(state) <= work::FEW_STEPS_OF_ALL {
+            return Ok(());
+        }
+        Model::default().integrate(state, work::BUDGET_OF_ALL).map_err(|work::TooMuch| LoadError::TooMuch)
     }
 
     fn load_one_by_one(snapshot: Option<&Bytes>, updates: &[Bytes]) -> Result<Self, LoadError> {
@@ -143,6 +175,7 @@ impl Replica {
             match replica.apply(bytes) {
                 Ok(Applied::Changed | Applied::Nothing) => {}
                 Ok(Applied::Missing) => return Err(LoadError::Missing { index }),
+                Err(Error::TooMuch) => return Err(LoadError::TooMuch),
                 Err(error) => return Err(LoadError::Unreadable { index, cause: error.to_string() }),
             }
         }
@@ -178,10 +211,34 @@ impl Replica {
             return Ok(Applied::Nothing);
         }
         let decoded = decode(&parsed)?;
-        match self.gate.admit(&parsed, source)? {
-            Verdict::Ready => self.integrate(&parsed, decoded),
+        let Self { doc, is_pinned, is_disguised, .. } = self;
+        let mut way = Way::Behind;
+        let verdict = self.gate.admit_if(&parsed, source, |steps| {
+            if steps > work::FEW_STEPS && !*is_pinned {
+                // What was let in once may take longer.
+                let budget = if source == Source::Own { work::BUDGET_OF_ALL } else { work::BUDGET };
+                way = Way::of(&parsed, &doc.encode(&StateVector::default(), *is_disguised), budget);
+            }
+            way != Way::None
+        })?;
+        match verdict {
+            Verdict::Ready => match way {
+                Way::Together(all) => self.put_together(&parsed, &all),
+                Way::Behind | Way::None => self.integrate(&parsed, decoded),
+            },
             Verdict::Missing => Ok(Applied::Missing),
+            Verdict::TooMuch => Err(Error::TooMuch),
         }
+    }
+
+    /// Exchanges the yrs document for one that is made of `all` at once, after the gate let in the update that came to it.
+    fn put_together(&mut self, update: &Parsed<'_>, all: &[u8]) -> Result<Applied, Error> {
+        let all = update::parse(all)?;
+        let decoded = decode(&all)?;
+        self.doc = new_doc(self.doc.get().skip_gc()).into();
+        self.integrate(&all, decoded)?;
+        self.count(update);
+        Ok(Applied::Changed)
     }
 
     /// Has yrs apply what the gate let in.
@@ -226,11 +283,7 @@ impl Replica {
     }
 
     fn encode(&self, state: &StateVector) -> Vec<u8> {
-        let update = self.doc.get().transact().encode_diff_v1(state);
-        if !self.is_disguised {
-            return update;
-        }
-        subdocuments::reveal(&update).expect("what yrs writes of an accepted document is well-formed")
+        self.doc.encode(state, self.is_disguised)
     }
 
     /// False as long as nobody asked for more than what it was loaded from: the first who does waits for yrs.
@@ -305,7 +358,9 @@ impl Replica {
         self.has_formats |= update.has_formats();
         match self.gate.admit(&update, Source::Own)? {
             Verdict::Ready => Ok(()),
-            Verdict::Missing => Err(Malformed("a change of this document that builds on another one")),
+            Verdict::Missing | Verdict::TooMuch => {
+                Err(Malformed("a change of this document that builds on another one"))
+            }
         }
     }
 
@@ -342,6 +397,35 @@ impl Replica {
     }
 }
 
+/// How an update comes into a document.
+#[derive(PartialEq, Eq)]
+enum Way {
+    /// As it is.
+    Behind,
+    /// With all the rest at once, in one update, which is quicker.
+    Together(Vec<u8>),
+    /// Neither would end in time.
+    None,
+}
+
+impl Way {
+    fn of(update: &Parsed<'_>, state: &[u8], budget: u64) -> Self {
+        let Ok(state) = update::parse(state) else { return Self::None };
+        let Ok(all) = update::merge_parsed(&[&state, update]) else { return Self::None };
+        let together = update::parse(&all).map(|all| Model::default().integrate(&all, budget));
+        if together != Ok(Ok(())) {
+            // It could not be loaded again.
+            return Self::None;
+        }
+        if state.is_empty() {
+            return Self::Behind;
+        }
+        let mut model = Model::default();
+        let behind = model.integrate(&state, budget).and_then(|()| model.integrate(update, work::BUDGET));
+        if behind.is_ok() { Self::Behind } else { Self::Together(all) }
+    }
+}
+
 /// A yrs document that is built when it is first needed.
 #[derive(Debug, Default)]
 struct Lazy {
@@ -365,7 +449,7 @@ impl From<Bytes> for Lazy {
 impl Lazy {
     fn get(&self) -> &Doc {
         self.doc.get_or_init(|| {
-            let doc = new_doc();
+            let doc = new_doc(false);
             if !self.state.is_empty() {
                 let decoded = update::parse(&self.state).and_then(|parsed| decode(&parsed));
                 let integrated = decoded.map(|decoded| integrate(&doc, decoded));
@@ -373,6 +457,14 @@ impl Lazy {
             }
             doc
         })
+    }
+
+    fn encode(&self, state: &StateVector, is_disguised: bool) -> Vec<u8> {
+        let update = self.get().transact().encode_diff_v1(state);
+        if !is_disguised {
+            return update;
+        }
+        subdocuments::reveal(&update).expect("what yrs writes of an accepted document is well-formed")
     }
 
     /// The same, to change it.
@@ -414,8 +506,8 @@ fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
     decoded.ok_or(Malformed("content that cannot be decoded, such as an embed that is not JSON"))
 }
 
-fn new_doc() -> Doc {
-    Doc::with_options(Options { offset_kind: OffsetKind::Utf16, ..Options::default() })
+fn new_doc(skip_gc: bool) -> Doc {
+    Doc::with_options(Options { offset_kind: OffsetKind::Utf16, skip_gc, ..Options::default() })
 }
 
 /// JSON as Yjs clients see it: whole numbers stay numbers, never `BigInt`.

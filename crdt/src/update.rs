@@ -16,6 +16,7 @@ mod lists;
 mod merge;
 mod split;
 pub(crate) mod subdocuments;
+pub(crate) mod work;
 pub mod write;
 
 use std::collections::HashSet;

@@ -44,7 +44,7 @@ impl Replica {
             Ok(super::Applied::Missing) => Err(SnapshotError::Unknown),
             Ok(_) => Ok(past),
             Err(super::Error::Malformed(error)) => Err(error.into()),
-            Err(super::Error::Broken(_)) => Err(SnapshotError::Unknown),
+            Err(super::Error::TooMuch | super::Error::Broken(_)) => Err(SnapshotError::Unknown),
         }
     }
 }

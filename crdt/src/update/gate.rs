@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::lists::Lists;
+use super::work;
 use super::{
     Id, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_NESTING, Parsed, Section, Struct, write_state_vector,
 };
@@ -19,6 +20,8 @@ pub(crate) enum Verdict {
     Ready,
     /// It builds on something that is not here: ask the sender with a SyncStep1.
     Missing,
+    /// It could, and yrs would work on it for too long.
+    TooMuch,
 }
 
 /// Whose update it is.
@@ -52,12 +55,24 @@ pub(super) enum Undo {
 pub(crate) struct Gate {
     /// By client, how many of its elements are known.
     clocks: HashMap<u64, u32>,
+    /// The most that are known of one client.
+    most: u32,
     lists: Lists,
 }
 
 impl Gate {
     /// Decides about `update`. If it is ready, it counts as applied from now on; otherwise nothing changed.
     pub(crate) fn admit(&mut self, update: &Parsed<'_>, source: Source) -> Result<Verdict, Malformed> {
+        self.admit_if(update, source, |_| true)
+    }
+
+    /// The same, if yrs may do `work` that is ready: it is told a bound of the steps that takes, see [`work`].
+    pub(crate) fn admit_if(
+        &mut self,
+        update: &Parsed<'_>,
+        source: Source,
+        may_work: impl FnOnce(u64) -> bool,
+    ) -> Result<Verdict, Malformed> {
         if source == Source::Foreign && update.sections.len() > MAX_CLIENTS_PER_UPDATE {
             return Err(Malformed("changes of too many clients in one update"));
         }
@@ -65,7 +80,11 @@ impl Gate {
             self.check_clients(update)?;
         }
         let mut journal = Vec::new();
-        let verdict = self.play(update, source, &mut journal);
+        self.lists.begin();
+        let mut verdict = self.play(update, source, &mut journal);
+        if verdict == Ok(Verdict::Ready) && !may_work(self.most_steps(update)) {
+            verdict = Ok(Verdict::TooMuch);
+        }
         if verdict != Ok(Verdict::Ready) {
             for step in journal.into_iter().rev() {
                 if let Undo::Clock { client, before } = step {
@@ -76,6 +95,8 @@ impl Gate {
                 }
                 self.lists.undo(step);
             }
+        } else {
+            self.lists.accept();
         }
         verdict
     }
@@ -103,6 +124,18 @@ impl Gate {
     /// True if text lies in an array, or in the root type `root`, which is to be read as one. `state` is the whole document.
     pub(crate) fn has_text_in_array(&self, state: &Parsed<'_>, root: Option<&str>) -> bool {
         self.lists.has_text_in_array(state, root)
+    }
+
+    /// A bound of the steps in which yrs integrates an update that was just played through.
+    fn most_steps(&self, update: &Parsed<'_>) -> u64 {
+        let cuts = 2 * (update.structs.len() + update.deletes.len()) as u64;
+        self.lists.pairs().saturating_add(cuts.saturating_mul(work::longest_cut(self.most)))
+    }
+
+    /// A bound of the steps in which yrs integrates the whole document, `state`, at once.
+    pub(crate) fn most_steps_of_all(&self, state: &Parsed<'_>) -> u64 {
+        let cuts = 2 * (state.structs.len() + state.deletes.len()) as u64;
+        self.lists.all_pairs().saturating_add(cuts.saturating_mul(work::longest_cut(self.most)))
     }
 
     fn check_clients(&self, update: &Parsed<'_>) -> Result<(), Malformed> {
@@ -147,6 +180,7 @@ impl Gate {
             if clock > before.unwrap_or(0) {
                 journal.push(Undo::Clock { client, before });
                 self.clocks.insert(client, clock);
+                self.most = self.most.max(clock);
             }
             order.placed(index, section, next, clock, waits_for);
         }

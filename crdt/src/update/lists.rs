@@ -30,6 +30,14 @@ struct Run {
     list: u32,
 }
 
+#[derive(Clone, Copy, Default, Debug)]
+struct List {
+    /// How deep its elements lie; 0 is directly in a root type.
+    depth: u32,
+    /// Structs that were placed in it.
+    structs: u32,
+}
+
 #[derive(Debug)]
 pub(crate) struct Lists {
     /// By client, in the order of clocks, from 0 on. A client that is not here has elements in the first list only.
@@ -37,8 +45,10 @@ pub(crate) struct Lists {
     /// The numbers of lists by the hash of their parent and key. The hash has a secret key, so nobody can find two that meet.
     numbers: HashMap<u64, u32>,
     hasher: RandomState,
-    /// How deep the elements of each list lie; 0 is directly in a root type.
-    depths: Vec<u32>,
+    lists: Vec<List>,
+    /// The lists that the structs of the present update were placed in; those of the first one are counted.
+    placed: Vec<u32>,
+    placed_first: u32,
     types: HashSet<Id>,
     /// By client, the ranges of clocks of elements that came deleted, in order.
     deleted: HashMap<u64, Vec<(u32, u32)>>,
@@ -50,7 +60,9 @@ impl Default for Lists {
             runs: HashMap::new(),
             numbers: HashMap::new(),
             hasher: RandomState::new(),
-            depths: Vec::new(),
+            lists: Vec::new(),
+            placed: Vec::new(),
+            placed_first: 0,
             types: HashSet::new(),
             deleted: HashMap::new(),
         }
@@ -80,6 +92,7 @@ impl Lists {
             if item.kind == DELETED {
                 self.note_deleted(client, from, item.end(), journal);
             }
+            self.placed_first += 1;
             return Ok(0);
         }
         self.place_in_one_of_many(update, client, item, from, source, journal)
@@ -107,7 +120,7 @@ impl Lists {
             list = lists.clone().max().unwrap_or(NOWHERE);
             let is_odd = |other: u32| match other {
                 // A type is collected with all that is in it. A root type never is, so nothing in it lies beside what was collected.
-                NOWHERE => list != NOWHERE && self.depths[list as usize] == 0,
+                NOWHERE => list != NOWHERE && self.lists[list as usize].depth == 0,
                 other => other != list,
             };
             if source != Source::Own && lists.any(is_odd) {
@@ -115,6 +128,11 @@ impl Lists {
             }
         }
         self.append(client, from, list, journal);
+        match list {
+            NOWHERE => {}
+            FIRST => self.placed_first += 1,
+            _ => self.placed.push(list),
+        }
         if item.kind == DELETED {
             self.note_deleted(client, from, item.end(), journal);
         }
@@ -124,7 +142,42 @@ impl Lists {
         let id = Id { client, clock: from };
         self.types.insert(id);
         journal.push(Undo::Type(id));
-        Ok(self.depths[list as usize] + 1)
+        Ok(self.lists[list as usize].depth + 1)
+    }
+
+    /// Begins an update: what was placed from here on is its own.
+    pub(super) fn begin(&mut self) {
+        self.placed.clear();
+        self.placed_first = 0;
+    }
+
+    /// How many pairs of structs lie in one list of which at least one is the present update's: more yrs cannot compare.
+    pub(super) fn pairs(&self) -> u64 {
+        let first = self.lists.get(FIRST as usize).map_or(0, |list| list.structs);
+        let mut new: HashMap<u32, u64> = HashMap::new();
+        for list in &self.placed {
+            *new.entry(*list).or_default() += 1;
+        }
+        let of = |new: u64, there: u32| new.saturating_mul(u64::from(there) + new);
+        new.into_iter()
+            .map(|(list, new)| of(new, self.lists[list as usize].structs))
+            .fold(of(u64::from(self.placed_first), first), u64::saturating_add)
+    }
+
+    /// The same for all structs there are.
+    pub(super) fn all_pairs(&self) -> u64 {
+        self.lists.iter().map(|list| u64::from(list.structs).pow(2)).fold(0, u64::saturating_add)
+    }
+
+    /// The present update is let in.
+    pub(super) fn accept(&mut self) {
+        if let Some(first) = self.lists.get_mut(FIRST as usize) {
+            first.structs = first.structs.saturating_add(self.placed_first);
+        }
+        for list in std::mem::take(&mut self.placed) {
+            let structs = &mut self.lists[list as usize].structs;
+            *structs = structs.saturating_add(1);
+        }
     }
 
     /// True if text lies in an array, or in the root type `root`, which is to be read as one.
@@ -154,7 +207,7 @@ impl Lists {
         let (hash, depth) = match parent.of {
             ParentType::Root(name) => (self.hasher.hash_one((name, parent.key)), 0),
             ParentType::Element(id) if self.types.contains(&id) => {
-                let depth = self.depths[self.list_of(id) as usize] + 1;
+                let depth = self.lists[self.list_of(id) as usize].depth + 1;
                 (self.hasher.hash_one((id, parent.key)), depth)
             }
             ParentType::Element(id) => {
@@ -165,15 +218,15 @@ impl Lists {
                 return Err(Malformed("a struct whose parent is not a shared type"));
             }
         };
-        if self.depths.is_empty() {
-            self.depths.extend([0; FIRST as usize]);
+        if self.lists.is_empty() {
+            self.lists.extend([List::default(); FIRST as usize]);
         }
-        let next = self.depths.len() as u32;
+        let next = self.lists.len() as u32;
         Ok(match self.numbers.entry(hash) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 entry.insert(next);
-                self.depths.push(depth);
+                self.lists.push(List { depth, structs: 0 });
                 journal.push(Undo::List(hash));
                 next
             }
@@ -241,7 +294,7 @@ impl Lists {
             }
             Undo::List(hash) => {
                 self.numbers.remove(&hash);
-                self.depths.pop();
+                self.lists.pop();
             }
         }
     }

@@ -1,10 +1,13 @@
 //! Inputs that are known to make yrs 0.28.1 diverge, abort or write what nobody can read, and a
 //! seeded run of mutated updates. `Yjs` 13.6 made the legal ones.
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::lib0::write_var_uint;
 use crate::replica::{Applied, Replica};
 use crate::update::gate::{Gate, Source, Verdict};
+use crate::update::work::{BUDGET, Model};
 
 /// Three legal updates of two clients: "t", then "v" beside it, then "n".
 const A: &[u8] = &[1, 1, 1, 0, 4, 1, 1, 116, 1, 116, 0];
@@ -302,6 +305,125 @@ fn types_nest_only_so_deep_that_deleting_them_is_safe() {
     // The outermost, with all that is in it.
     assert_eq!(loaded.apply_foreign(&[0, 1, 7, 1, 0, 1]), Ok(Applied::Changed));
     assert!(Replica::new().apply_foreign(&maps(100_000, 0, None)).is_err());
+}
+
+/// Text of `client` from `clock` on, between two elements of the root type "t".
+fn typed(client: u64, clock: u32, text: &str, between: [Option<Id>; 2]) -> Vec<u8> {
+    let mut update = vec![1, 1];
+    write_var_uint(&mut update, client);
+    write_var_uint(&mut update, u64::from(clock));
+    let flags = between.map(|id| id.is_some());
+    update.push(4 | if flags[0] { HAS_LEFT } else { 0 } | if flags[1] { HAS_RIGHT } else { 0 });
+    for id in between.into_iter().flatten() {
+        write_var_uint(&mut update, id.client);
+        write_var_uint(&mut update, u64::from(id.clock));
+    }
+    if between == [None; 2] {
+        update.extend([1, 1, b't']);
+    }
+    write_var_uint(&mut update, text.len() as u64);
+    update.extend(text.as_bytes());
+    update.push(0);
+    update
+}
+
+#[test]
+fn the_model_puts_everything_where_yrs_does() {
+    let mut random = Random(29);
+    for _ in 0..300 {
+        let (mut model, mut replica) = (Model::default(), Replica::new());
+        let (mut clocks, mut letters) = ([0u32; 5], HashMap::new());
+        let mut updates = Vec::new();
+        for _ in 0..random.below(60) {
+            let client = random.below(clocks.len());
+            // Anywhere at all, as neighbours that others have separated since.
+            let order = model.elements().pop().unwrap_or_default();
+            let from = random.below(order.len() + 1);
+            let to = from + random.below(order.len() + 1 - from);
+            let id = |at: usize| order.get(at).map(|(client, clock)| Id { client: *client, clock: *clock });
+            let between = [from.checked_sub(1).and_then(id), id(to)];
+            let text: String = (0..=random.below(3))
+                .map(|at| {
+                    let letter = char::from(b' ' + (letters.len() % 95) as u8);
+                    letters.insert((client as u64, clocks[client] + at as u32), letter);
+                    letter
+                })
+                .collect();
+            let update = typed(client as u64, clocks[client], &text, between);
+            clocks[client] += text.len() as u32;
+            model.integrate(&parse(&update).expect("well-formed"), BUDGET).expect("few steps");
+            assert_eq!(replica.apply(&update), Ok(Applied::Changed));
+            updates.push(bytes::Bytes::from(update));
+            let expected: String = model.elements().iter().flatten().map(|element| letters[element]).collect();
+            assert_eq!(replica.text("t"), expected);
+        }
+        // At once they come in another order. Nobody honest names such neighbours, so what comes out may be another text too.
+        let mut at_once = Model::default();
+        let merged = merge(&updates).expect("valid");
+        at_once.integrate(&parse(&merged).expect("well-formed"), BUDGET).expect("few steps");
+        let mut replica = Replica::new();
+        replica.apply(&merged).expect("valid");
+        let expected: String = at_once.elements().iter().flatten().map(|element| letters[element]).collect();
+        assert_eq!(replica.text("t"), expected);
+    }
+}
+
+#[test]
+fn what_would_take_yrs_minutes_is_put_together_in_another_way_or_refused() {
+    // Two people who each put 7,000 lines at the head of one list, one by one, before they hear of each other.
+    let lines = |client: u64| {
+        let mut list = vec![1];
+        write_var_uint(&mut list, 7000);
+        write_var_uint(&mut list, client);
+        list.extend([0, 4, 1, 1, b't', 1, b'x']);
+        for before in 0..6999u64 {
+            list.push(4 | HAS_RIGHT);
+            write_var_uint(&mut list, client);
+            write_var_uint(&mut list, before);
+            list.extend([1, b'x']);
+        }
+        list.push(0);
+        list
+    };
+    let (of_one, of_two) = (lines(1), lines(2));
+    let mut replica = Replica::new();
+    assert_eq!(replica.apply_foreign(&of_one), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(&of_two), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(&of_two), Ok(Applied::Nothing));
+    let mut other_way = Replica::new();
+    other_way.apply_foreign(&of_two).expect("valid");
+    other_way.apply_foreign(&of_one).expect("valid");
+    assert!(replica.is_same(&other_way) && replica.text("t").len() == 14_000);
+    // What was put together goes on.
+    let update = replica.set_text("t", "short").expect("it changes");
+    assert_eq!(other_way.apply_foreign(&update), Ok(Applied::Changed));
+    assert_eq!(other_way.text("t"), "short");
+
+    // A key that is set over and over as if nobody had before: no order helps.
+    let mut key = vec![1];
+    write_var_uint(&mut key, 10_000);
+    key.extend([7, 0]);
+    for _ in 0..10_000 {
+        key.extend([0x28, 1, 1, b'm', 1, b'k', 1, 126]);
+    }
+    key.push(0);
+    let before = replica.state();
+    assert_eq!(replica.apply_foreign(&key), Err(crate::replica::Error::TooMuch));
+    assert_eq!(replica.state(), before);
+    assert_eq!(replica.apply_foreign(&typed(9, 0, "on", [None, None])), Ok(Applied::Changed));
+
+    // A text that is cut behind each of its letters, from the end on.
+    let mut cut = vec![0, 1, 9];
+    let text = "x".repeat(400_000);
+    let mut replica = Replica::new();
+    replica.apply_foreign(&typed(9, 0, &text, [None, None])).expect("valid");
+    write_var_uint(&mut cut, 200_000);
+    for at in (0..200_000u64).rev() {
+        write_var_uint(&mut cut, 2 * at);
+        cut.push(1);
+    }
+    assert_eq!(replica.apply_foreign(&cut), Err(crate::replica::Error::TooMuch));
+    assert_eq!(replica.text("t"), text);
 }
 
 /// Mutated updates never panic, and what is accepted leaves a document that can be read back.

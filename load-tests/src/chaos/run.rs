@@ -74,8 +74,8 @@ pub async fn run(plan: &Plan, setup: &Setup) -> anyhow::Result<Report> {
     let mut run = Run::start(plan, setup).await?;
     for step in &plan.steps {
         tokio::time::sleep(Duration::from_millis(step.wait)).await;
-        if run.server.has_ended() {
-            run.fail("the server ended by itself");
+        if let Some(status) = run.server.ended() {
+            run.fail(format!("the server ended by itself, with {status}"));
             break;
         }
         run.step(&step.op).await;

@@ -116,9 +116,9 @@ impl Server {
         Ok(())
     }
 
-    /// Did it end by itself?
-    pub fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+    /// How it ended, if it did so by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok().flatten()
     }
 
     /// Its process group; 0 if it does not run.

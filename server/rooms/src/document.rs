@@ -578,6 +578,10 @@ impl Document {
                 effects.push(Effect::Refused("malformed"));
                 effects.push(malformed(from, error.to_string()));
             }
+            Err(error @ replica::Error::TooMuch) => {
+                effects.push(Effect::Refused("too_much"));
+                effects.push(malformed(from, error.to_string()));
+            }
             Err(replica::Error::Broken(cause)) => {
                 effects.push(Effect::Refused("broken"));
                 effects.push(malformed(from, "an update that cannot be integrated".to_owned()));
@@ -625,7 +629,9 @@ impl Document {
             }
             Ok(Applied::Nothing) => self.when_durable(Waiting::Done(ticket), effects),
             Ok(Applied::Missing) => effects.push(refused(Refused::Missing)),
-            Err(replica::Error::Malformed(error)) => effects.push(refused(Refused::Malformed(error.to_string()))),
+            Err(error @ (replica::Error::Malformed(_) | replica::Error::TooMuch)) => {
+                effects.push(refused(Refused::Malformed(error.to_string())));
+            }
             Err(replica::Error::Broken(cause)) => {
                 effects.push(refused(Refused::Malformed(cause.clone())));
                 effects.push(Effect::Broken { cause });

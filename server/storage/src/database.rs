@@ -14,6 +14,8 @@ use std::time::Duration;
 use buildspaces_rooms::ports::StoreError;
 use bytes::Bytes;
 use rusqlite::{OpenFlags, OptionalExtension as _};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -29,6 +31,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of SQLite's log at which sqlx's writer checkpoints by itself. The log's own checkpoints begin long before; this one
 /// is for a server in which nobody edits.
 const AUTOCHECKPOINT: &str = "16384";
+
+/// Bytes reserved for the index that SQLite's connections share: enough for a log of 512 MiB.
+const INDEX: u64 = 1 << 20;
+
+/// Free bytes below which a disk counts as full at the start.
+const LEAST_SPACE: u64 = 2 * INDEX;
 
 /// What an acknowledgement means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -73,6 +81,8 @@ pub enum Error {
         "a newer version of BuildSpaces wrote the database {path}; start that version, or choose another folder with --data"
     )]
     Newer { path: PathBuf },
+    #[error("the disk that holds {path} is full; make at least {LEAST_SPACE} bytes free and start again")]
+    NoSpace { path: PathBuf },
     /// A migration failed and was rolled back.
     #[error("cannot bring the database {path} up to date: {source}")]
     Migrate { path: PathBuf, source: MigrateError },
@@ -102,6 +112,9 @@ impl Database {
     /// Opens the database at `path`, creating it if need be, and applies what migrations it lacks.
     pub async fn open(path: &Path, durability: Durability) -> Result<Self, Error> {
         let open = |source| Error::open(path, source);
+        if free_space(path).is_some_and(|free| free < LEAST_SPACE) {
+            return Err(Error::NoSpace { path: path.to_owned() });
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -118,6 +131,7 @@ impl Database {
         sqlx::migrate!("./migrations").run(&writer).await.map_err(|source| Error::migrate(path, source))?;
         let reader =
             pool(READERS).connect_with(options.read_only(true).create_if_missing(false)).await.map_err(open)?;
+        reserve_index(path)?;
         Ok(Self {
             path: path.into(),
             durability,
@@ -242,6 +256,28 @@ impl Deref for Writing {
 impl DerefMut for Writing {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.connection
+    }
+}
+
+/// What the disk below `path` has left for this user; `None` if it does not say.
+fn free_space(path: &Path) -> Option<u64> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Takes room on the disk for the index that SQLite maps into memory. Else, where blocks are smaller than pages of memory, a disk that is
+/// full when a page is first written to would end the process (SIGBUS).
+fn reserve_index(path: &Path) -> Result<(), Error> {
+    let mut index = path.as_os_str().to_owned();
+    index.push("-shm");
+    let Ok(file) = std::fs::File::options().write(true).open(index) else { return Ok(()) };
+    let reserved = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, INDEX);
+    // Closing any descriptor of a file gives up all of this process' locks on it, which are SQLite's.
+    std::mem::forget(file);
+    match reserved {
+        Err(Errno::NOSPC | Errno::DQUOT) => Err(Error::NoSpace { path: path.to_owned() }),
+        // A file system that cannot reserve is not one on which this is known to happen.
+        _ => Ok(()),
     }
 }
 

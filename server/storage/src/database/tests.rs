@@ -93,6 +93,17 @@ async fn missing_and_foreign_helper_files_do_no_harm() {
 }
 
 #[tokio::test]
+async fn the_index_of_the_log_has_its_room_on_the_disk_before_it_is_needed() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("new.db");
+    let database = Database::open(&path, Durability::Full).await.expect("opens");
+    let index = std::fs::metadata(shm(&path)).expect("there");
+    assert!(index.blocks() * 512 >= INDEX, "{} of {INDEX} bytes have a place", index.blocks() * 512);
+    database.close().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_opened_says_what_to_do() {
     let dir = tempfile::tempdir().expect("temp dir");
     let error = async |path: &Path| Database::open(path, Durability::Full).await.expect_err("not opened").to_string();
