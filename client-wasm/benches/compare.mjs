@@ -5,7 +5,8 @@
  *     scripts/build-client && node --expose-gc client-wasm/benches/compare.mjs TRACE.json.gz [--rounds 5] [--chromium]
  *
  * The trace has the format of the editing-traces collection. Replay and load are the processor's time in Node.js, and time on the wall in Chromium.
- * Memory is what a fresh process of Node.js has grown by, with the modules loaded before, after loading the document and collecting garbage.
+ * Memory is what a fresh process of Node.js has grown by, with the modules loaded before, after loading the document and collecting garbage; and
+ * what each of ten further ones took, all kept. With the first, both compile what they need for it.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -25,22 +26,29 @@ const { values, positionals } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, chromium: { type: 'boolean', default: false }, memory: { type: 'string' } },
 });
 
+const FURTHER = 10;
+
 /** In a process of its own: how much a document takes. */
 if (values.memory) {
   await load();
   const both = subjects({ Y, createDocument });
   const state = readFileSync(0);
-  const settled = () => {
+  const settled = async () => {
+    // What is compiled meanwhile takes memory too, and gives it back.
+    await new Promise((done) => setTimeout(done, 1000));
     for (let turn = 0; turn < 4; turn++) globalThis.gc();
     return process.memoryUsage().rss;
   };
   // Both have loaded something before, so that what they need once is not counted.
   both[values.memory].load(both[values.memory].make().state()).end();
-  const before = settled();
-  const one = both[values.memory].load(state);
-  const after = settled();
-  if (one.text.length === 0) throw new Error('nothing was loaded');
-  process.stdout.write(String(after - before));
+  const sizes = [await settled()];
+  const kept = [];
+  for (const count of [1, FURTHER]) {
+    for (let document = 0; document < count; document++) kept.push(both[values.memory].load(state));
+    sizes.push(await settled());
+  }
+  if (kept.some((one) => one.text.length === 0)) throw new Error('nothing was loaded');
+  process.stdout.write(JSON.stringify([sizes[1] - sizes[0], (sizes[2] - sizes[1]) / FURTHER]));
   process.exit(0);
 }
 
@@ -62,11 +70,12 @@ print(`Node.js ${process.version}`, rows);
 const grown = { ours: [], yjs: [] };
 for (let round = 0; round < rounds; round++) {
   for (const [name, all] of Object.entries(grown)) {
-    const said = execFileSync(process.execPath, ['--expose-gc', own, '--memory', name], { input: state });
-    all.push(Number(said) / 1e6);
+    all.push(JSON.parse(execFileSync(process.execPath, ['--expose-gc', own, '--memory', name], { input: state })));
   }
 }
-line('memory after load, MB', median(grown.ours), median(grown.yjs));
+const megabytes = (all, at) => median(all.map((grown) => grown[at] / 1e6));
+line('memory after load, MB', megabytes(grown.ours, 0), megabytes(grown.yjs, 0));
+line('memory of a further one, MB', megabytes(grown.ours, 1), megabytes(grown.yjs, 1));
 
 const folder = join(root, 'client-wasm/pkg');
 const files = readdirSync(folder).filter((file) => /\.(js|wasm)$/.test(file));

@@ -72,7 +72,7 @@ impl Document {
         self.read(|txn, types| {
             let element = XmlElementRef::from(types.branch(txn, of, &[Kind::XmlElement])?);
             let mut all: Vec<_> = element.attributes(txn).map(|(key, value)| (key.to_owned(), value)).collect();
-            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             Ok(all.into_iter().map(|(key, value)| (key, types.value(value))).collect())
         })
     }

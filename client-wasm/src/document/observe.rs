@@ -174,7 +174,7 @@ fn of_keys(keys: &HashMap<Arc<str>, EntryChange>) -> Vec<(String, RawEntry)> {
         EntryChange::Removed(old) => RawEntry::Removed(before(old)),
     };
     let mut all: Vec<_> = keys.iter().map(|(key, change)| (key.to_string(), entry(change))).collect();
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     all
 }
 

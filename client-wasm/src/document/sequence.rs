@@ -27,7 +27,7 @@ impl Document {
         self.read(|txn, types| {
             let map = map(txn, types, of)?;
             let mut entries: Vec<_> = map.iter(txn).map(|(key, value)| (key.to_owned(), value)).collect();
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             Ok(entries.into_iter().map(|(key, value)| (key, types.value(value))).collect())
         })
     }

@@ -136,7 +136,7 @@ fn text(txn: &TransactionMut<'_>, types: &Types, of: TypeId) -> Result<TextRef, 
 pub(super) fn attributes(attributes: Option<Box<Attrs>>) -> Vec<(String, Any)> {
     let mut all: Vec<_> =
         attributes.into_iter().flat_map(|all| *all).map(|(key, value)| (key.to_string(), value)).collect();
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     all
 }
 

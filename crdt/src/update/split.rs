@@ -112,7 +112,7 @@ fn causal_order(update: &Parsed<'_>) -> Option<Vec<Range>> {
 /// Writes the ranges of a piece, client by client, and empties it.
 fn write(parsed: &Parsed<'_>, piece: &mut Vec<Range>, deletes: Vec<Deletion>) -> Result<Vec<u8>, Malformed> {
     let section_of = |range: &Range| -> &Section { &parsed.sections[range.section as usize] };
-    piece.sort_by_key(|range| (std::cmp::Reverse(section_of(range).client), range.from));
+    piece.sort_unstable_by_key(|range| (std::cmp::Reverse(section_of(range).client), range.from));
     let mut writer = Writer::new(0);
     for of_client in piece.chunk_by(|a, b| a.section == b.section) {
         let section = section_of(&of_client[0]);
