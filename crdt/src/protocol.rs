@@ -44,6 +44,20 @@ pub enum Message {
     SaveStatus(Bytes),
 }
 
+impl Message {
+    /// What it holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::SyncStep1(bytes)
+            | Self::SyncStep2(bytes)
+            | Self::Update(bytes)
+            | Self::Awareness(bytes)
+            | Self::SaveStatus(bytes) => bytes.len(),
+            Self::QueryAwareness => 0,
+        }
+    }
+}
+
 /// Reads every message of one frame.
 pub fn decode(frame: &Bytes) -> Result<Vec<Message>, Malformed> {
     let mut reader = Reader::new(frame);

@@ -24,7 +24,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::budget::Share;
+use crate::budget::{Place, Share};
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::listener::Ear;
 use crate::outbox::{CloseReason, Full, Lane};
@@ -52,6 +52,11 @@ const SNAPSHOT_AT_END_FROM: usize = 8 << 10;
 /// Bytes of updates that take milliseconds to check and apply.
 const LARGE_UPDATE: usize = 256 << 10;
 
+/// Bytes of an update times those of its document from which on it may take a tenth of a second, if somebody means harm: see
+/// `buildspaces_crdt::update`. A keystroke is smaller than the least that is looked at.
+const LONG_WORK: usize = 1 << 27;
+const KEYSTROKE: usize = 512;
+
 /// Requests that make one turn. More wait for the next, so that receivers hear of the first in time.
 const MAX_TURN: usize = 128;
 
@@ -60,7 +65,7 @@ const MAX_TURN: usize = 128;
 pub(crate) enum Command {
     Connect(Box<Newcomer>),
     Authorize { peer: ConnectionId, authority: Box<Authority> },
-    Receive { peer: ConnectionId, message: Message },
+    Receive { peer: ConnectionId, message: Message, place: Option<Place> },
     Stateless { peer: ConnectionId, payload: Bytes },
     Disconnect { peer: ConnectionId },
     Submit { by: Box<Principal>, update: Bytes, reply: oneshot::Sender<Result<(), Error>> },
@@ -381,7 +386,10 @@ impl Actor {
             || self.turn.iter().any(|command| match &**command {
                 Command::Receive { message: Message::SyncStep2(update) | Message::Update(update), .. }
                 | Command::Submit { update, .. } => {
-                    update.len() >= LARGE_UPDATE || (is_large && self.document.is_full(update.len()))
+                    let work = || update.len().saturating_mul(self.document.size_bytes());
+                    update.len() >= LARGE_UPDATE
+                        || (update.len() >= KEYSTROKE && work() >= LONG_WORK)
+                        || (is_large && self.document.is_full(update.len()))
                 }
                 Command::Propose(proposal) => is_large || proposal.update.len() >= LARGE_UPDATE,
                 Command::Receive { message: Message::SyncStep1(_), .. }
@@ -427,7 +435,7 @@ impl Actor {
             Command::Authorize { peer, authority } => {
                 self.handle(Input::Authorized { peer, authority: *authority });
             }
-            Command::Receive { peer, message } => self.handle(Input::Received { peer, message }),
+            Command::Receive { peer, message, place: _place } => self.handle(Input::Received { peer, message }),
             Command::Stateless { peer, payload } => self.handle(Input::Stateless { peer, payload }),
             Command::Disconnect { peer } => {
                 if let Some(lane) = self.peers.remove(&peer) {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::meters;
 
@@ -20,6 +20,10 @@ const FACTOR: usize = 10;
 
 /// Memory from which on a document counts as large: some 400 KB of updates, which take about 4 ms to encode.
 const LARGE: usize = 4 << 20;
+
+/// Messages of at least so many bytes count among those that wait for one document, of which there may be [`UNREAD`] bytes.
+const MUCH: usize = 64 << 10;
+const UNREAD: usize = 32 << 20;
 
 /// Bytes of all open documents.
 #[derive(Debug)]
@@ -38,8 +42,13 @@ impl Budget {
 
     /// A new document's share.
     pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
-        let share =
-            Share { budget: self.clone(), bytes: AtomicUsize::new(0), used: AtomicU64::new(0), leave: Notify::new() };
+        let share = Share {
+            budget: self.clone(),
+            bytes: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
+            leave: Notify::new(),
+            unread: Semaphore::new(UNREAD),
+        };
         share.touch();
         share.add(BASE);
         Arc::new(share)
@@ -68,9 +77,33 @@ pub(crate) struct Share {
     /// Which use was the last, by [`Budget::uses`].
     used: AtomicU64,
     leave: Notify,
+    unread: Semaphore,
+}
+
+/// The place of a message that waits for a document, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    share: Arc<Share>,
+    bytes: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.share.unread.add_permits(self.bytes);
+    }
 }
 
 impl Share {
+    /// Waits until there is a place for a message; a small one needs none.
+    pub(crate) async fn place(self: &Arc<Self>, bytes: usize) -> Option<Place> {
+        if bytes < MUCH {
+            return None;
+        }
+        let bytes = bytes.min(UNREAD);
+        self.unread.acquire_many(bytes as u32).await.expect("it is never closed").forget();
+        Some(Place { share: self.clone(), bytes })
+    }
+
     /// The document has grown by so many bytes of updates.
     pub(crate) fn grown(&self, updates: usize) {
         self.add(updates * FACTOR);
@@ -133,6 +166,8 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -151,5 +186,17 @@ mod tests {
         assert_eq!((budget.used(), budget.excess()), (BASE, 0));
         drop(a);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn large_messages_wait_for_each_other_and_small_ones_do_not() {
+        let share = Budget::new(1).share();
+        let first = share.place(2 * UNREAD).await;
+        assert!(first.is_some() && share.place(MUCH - 1).await.is_none());
+        let mut second = Box::pin(share.place(MUCH));
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut second).await.is_err());
+        drop(first);
+        assert!(second.await.is_some());
+        assert_eq!(share.unread.available_permits(), UNREAD);
     }
 }

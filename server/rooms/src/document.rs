@@ -289,6 +289,7 @@ pub struct Document {
     durable: u64,
     /// What is held back until the log has reached a number.
     waiting: VecDeque<(u64, Waiting)>,
+    waiting_bytes: usize,
     full_state: Option<FullState>,
     reads: Reads,
     is_log_stuck: bool,
@@ -313,6 +314,7 @@ impl Document {
             seq: stored.seq,
             durable: stored.seq,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             full_state,
             reads: Reads::default(),
             is_log_stuck: false,
@@ -342,6 +344,16 @@ impl Document {
     /// True while clients' updates are left with them, see [`Input::LogStuck`].
     pub(crate) fn is_log_stuck(&self) -> bool {
         self.is_log_stuck
+    }
+
+    /// What it has, at most, as an update that brings all of it.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size.bytes
+    }
+
+    /// What is held back until the log has it, in bytes.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     /// True if the end of a turn may read all of the document.
@@ -375,7 +387,7 @@ impl Document {
             Input::Disconnected { peer } => {
                 self.peers.remove(&peer);
                 self.reads.forget(peer);
-                self.waiting.retain(|(_, waiting)| !waiting.is_for(peer));
+                self.no_longer_waits(|_, waiting| waiting.is_for(peer));
                 let gone = self.presence.disconnect(now, peer);
                 self.tell(gone);
             }
@@ -410,7 +422,7 @@ impl Document {
                     self.seq += 1;
                     self.changed(&update);
                     effects.push(Effect::Append { seq: self.seq, by: Principal::system(), update });
-                    self.waiting.push_back((self.seq, Waiting::Broadcast(frame)));
+                    self.wait(Waiting::Broadcast(frame));
                 }
                 self.when_durable(Waiting::Done(ticket), effects);
             }
@@ -419,6 +431,7 @@ impl Document {
                 self.durable = self.durable.max(seq);
                 while self.waiting.front().is_some_and(|(at, _)| *at <= self.durable) {
                     let (_, waiting) = self.waiting.pop_front().expect("the front was there");
+                    self.waiting_bytes -= waiting.bytes();
                     effects.push(waiting.into_effect());
                 }
             }
@@ -520,8 +533,8 @@ impl Document {
                 } else if may_write || state.writes == Some(Writes::None) {
                     // While nothing is saved, a later one brings an earlier one too.
                     let seq = self.seq;
-                    self.waiting.retain(|(at, waiting)| {
-                        *at < seq || !matches!(waiting, Waiting::Saved { to, .. } if *to == peer)
+                    self.no_longer_waits(|at, waiting| {
+                        at == seq && matches!(waiting, Waiting::Saved { to, .. } if *to == peer)
                     });
                     let frame = protocol::save_status(&payload);
                     self.when_durable(Waiting::Saved { to: peer, frame }, effects);
@@ -687,8 +700,22 @@ impl Document {
         if self.durable == self.seq {
             effects.push(waiting.into_effect());
         } else {
-            self.waiting.push_back((self.seq, waiting));
+            self.wait(waiting);
         }
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        self.waiting_bytes += waiting.bytes();
+        self.waiting.push_back((self.seq, waiting));
+    }
+
+    fn no_longer_waits(&mut self, which: impl Fn(u64, &Waiting) -> bool) {
+        let bytes = &mut self.waiting_bytes;
+        self.waiting.retain(|(at, waiting)| {
+            let goes = which(*at, waiting);
+            *bytes -= if goes { waiting.bytes() } else { 0 };
+            !goes
+        });
     }
 
     fn tell(&mut self, entries: Vec<awareness::Entry>) {
@@ -722,6 +749,18 @@ impl Waiting {
             | Self::SendUpdate { to, .. }
             | Self::SendState { to, .. } => *to == peer,
             Self::Broadcast(_) | Self::Done(_) => false,
+        }
+    }
+
+    /// What it holds that is its own.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Send { frame, .. }
+            | Self::Saved { frame, .. }
+            | Self::SendUpdate { frame, .. }
+            | Self::Broadcast(frame) => size_of::<Self>() + frame.len(),
+            // Its frames are everybody's.
+            Self::SendState { .. } | Self::Done(_) => size_of::<Self>(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! A cheap handle to one open document. While one exists the document stays loaded, so hold it for as
 //! long as you use it and not longer.
 
+use std::sync::Arc;
+
 use buildspaces_crdt::protocol::Message;
 use buildspaces_kernel::ids::ConnectionId;
 use buildspaces_policy::{Authority, Principal};
@@ -10,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use crate::actor::{Command, Newcomer, Projection, Proposal, Reader, Removal};
+use crate::budget::Share;
 use crate::document::Dialect;
 use crate::outbox::{CloseReason, Lane};
 use crate::ports::Deletion;
@@ -19,6 +22,7 @@ use crate::{Error, Position, Present};
 #[derive(Clone, Debug)]
 pub struct DocumentHandle {
     pub(crate) commands: mpsc::Sender<Box<Command>>,
+    pub(crate) share: Arc<Share>,
 }
 
 /// One client's place in a document. Dropping it disconnects.
@@ -130,10 +134,14 @@ impl Connection {
         self.id
     }
 
-    /// Hands over a message. Waits while the document is busy.
+    /// Hands over a message. Waits while the document is busy, or while many large messages wait for it.
     pub async fn receive(&self, message: Message) -> Result<(), Error> {
         let step = tracing::trace_span!(target: "keystroke", "receive");
-        self.document.send(Command::Receive { peer: self.id, message }).instrument(step).await
+        let receive = async {
+            let place = self.document.share.place(message.bytes()).await;
+            self.document.send(Command::Receive { peer: self.id, message, place }).await
+        };
+        receive.instrument(step).await
     }
 
     /// Hands over an application's own message to the document's other clients.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
@@ -28,6 +29,12 @@ const MAILBOX: usize = 64;
 /// Events that a slow listener may be behind. Past it the listener is told that it missed some and
 /// looks at everything.
 const EVENTS: usize = 1024;
+
+/// How long a room that nobody uses stays open.
+#[cfg(not(test))]
+const IDLE: Duration = Duration::from_secs(60);
+#[cfg(test)]
+const IDLE: Duration = Duration::from_millis(100);
 
 /// Name of the map in the projected tree document.
 const NODES: &str = "nodes";
@@ -169,6 +176,12 @@ impl RoomHandle {
         document.map(map.root()).await
     }
 
+    /// True if the registry and the room's task have the only handles, and nobody has one of its files open or hears of its changes.
+    pub(crate) fn is_unused(&self) -> bool {
+        let events = &self.inner.events;
+        Arc::strong_count(&self.inner) == 2 && events.strong_count() == 1 && events.receiver_count() == 0
+    }
+
     /// Makes the projected tree show exactly these nodes.
     async fn repair_projection(&self, nodes: Vec<Node>) -> Result<(), Error> {
         let wanted: HashSet<String> = nodes.iter().map(|node| node.id.to_string()).collect();
@@ -192,7 +205,7 @@ fn to_value(node: &Node) -> Value {
 }
 
 /// The room's task. Commands of one principal that wait at the same moment share a journal entry and a projection, so
-/// that a program that writes a thousand files does not keep people waiting.
+/// that a program that writes a thousand files does not keep people waiting. It ends when nobody has used the room for a while.
 async fn own_tree(room: RoomHandle, store: Arc<dyn Store>, mut tree: Tree, mut mailbox: mpsc::Receiver<Request>) {
     let tasks = room.inner.rooms.tasks().clone();
     let mut waiting = Vec::new();
@@ -200,6 +213,7 @@ async fn own_tree(room: RoomHandle, store: Arc<dyn Store>, mut tree: Tree, mut m
         tokio::select! {
             () = tasks.cancelled() => return,
             count = mailbox.recv_many(&mut waiting, MAILBOX) => if count == 0 { return },
+            () = tokio::time::sleep(IDLE) => if room.inner.rooms.close_room(&room) { return },
         }
         while let Some(by) = waiting.first().map(|request| request.by.clone()) {
             let count = waiting.iter().take_while(|request| request.by == by).count();

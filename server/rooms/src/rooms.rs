@@ -167,6 +167,13 @@ impl Rooms {
         opened
     }
 
+    /// Takes a room out of memory that nobody uses; true if it did. Who asks for it next opens it again.
+    pub(crate) fn close_room(&self, room: &RoomHandle) -> bool {
+        // Handles are given out from the cell, and that under the lock which is held here.
+        let is_unused = |_: &RoomId, cell: &Arc<OnceCell<RoomHandle>>| Arc::strong_count(cell) == 1 && room.is_unused();
+        self.inner.rooms.remove_if(room.id(), is_unused).is_some()
+    }
+
     /// Opens the document if need be: one of a room's own, or a plain one.
     pub async fn document(&self, name: &DocumentName) -> Result<DocumentHandle, Error> {
         let room = match name.kind() {
@@ -208,8 +215,8 @@ impl Rooms {
             Entry::Vacant(entry) => entry.into_key(),
         };
         let (commands, mailbox) = mpsc::channel(MAILBOX);
-        let handle = DocumentHandle { commands };
         let share = self.inner.budget.share();
+        let handle = DocumentHandle { commands, share: share.clone() };
         match self.inner.documents.entry(vacant) {
             // Somebody else opened it in between.
             Entry::Occupied(entry) if entry.get().is_usable() => return entry.get().use_it(),

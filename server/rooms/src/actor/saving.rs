@@ -22,7 +22,7 @@ const UPDATE_WEIGHT: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Updates that may wait for the log, and their bytes. Past either the document is only read until the log moves.
+/// Updates that may wait for the log, and their bytes or those of what waits for them. Past either the document is only read until the log moves.
 const MAX_UNSAVED: usize = 4096;
 const MAX_UNSAVED_BYTES: usize = 64 << 20;
 
@@ -51,7 +51,7 @@ impl Actor {
     pub(super) fn look_after_the_log(&mut self) {
         let is_stuck = self.append.as_ref().is_some_and(Append::is_put_off)
             || self.unsaved.len() > MAX_UNSAVED
-            || self.unsaved_bytes > MAX_UNSAVED_BYTES;
+            || self.unsaved_bytes.max(self.document.waiting_bytes()) > MAX_UNSAVED_BYTES;
         if is_stuck != self.document.is_log_stuck() {
             self.handle(Input::LogStuck(is_stuck));
             self.perform();

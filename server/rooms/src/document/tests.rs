@@ -654,3 +654,35 @@ fn a_large_state_comes_in_parts_and_the_last_of_them_completes_it() {
     }
     assert_eq!(reader.text("text"), replica.text("text"));
 }
+
+#[test]
+fn what_waits_for_the_log_is_counted_and_what_takes_too_long_is_refused() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    let update = typed(&mut replica, &"x".repeat(1000));
+    f.receive(ada, Message::Update(update.clone()));
+    let echo = f.document.waiting_bytes();
+    assert!(echo > 1000);
+    for again in 1..=3 {
+        f.receive(ada, Message::Update(update.clone()));
+        assert_eq!(f.document.waiting_bytes(), (again + 1) * echo);
+    }
+    f.receive(ada, Message::SaveStatus(Bytes::from_static(&[1])));
+    f.receive(ada, Message::SaveStatus(Bytes::from_static(&[2])));
+    assert!(f.document.waiting_bytes() > 4 * echo);
+    f.run(Input::Durable { seq: 1 });
+    assert_eq!(f.document.waiting_bytes(), 0);
+    f.receive(ada, Message::Update(typed(&mut replica, "y")));
+    f.run(Input::Disconnected { peer: ada });
+    assert_eq!(f.document.waiting_bytes(), 0);
+
+    // A key that is set ten thousand times, each time as if nobody had before.
+    let bob = f.join("bob", Role::Editor);
+    let mut update = vec![1, 0x90, 0x4e, 7, 0];
+    update.extend([0x28, 1, 1, b'm', 1, b'k', 1, 126].repeat(10_000));
+    update.push(0);
+    let effects = f.receive(bob, Message::Update(update.into()));
+    assert!(matches!(&effects[..], [Effect::Close { peer, .. }] if *peer == bob), "{effects:?}");
+    assert_eq!(f.refused, ["too_much"]);
+}

@@ -136,6 +136,7 @@ impl Document {
     /// Puts `waiting` where its number belongs: acknowledgements of later updates may be there already.
     fn waiting_from(&mut self, seq: u64, waiting: Waiting) {
         let after = self.waiting.iter().rposition(|(at, _)| *at < seq).map_or(0, |at| at + 1);
+        self.waiting_bytes += waiting.bytes();
         self.waiting.insert(after, (seq, waiting));
     }
 }

@@ -49,6 +49,35 @@ async fn a_room_is_created_with_its_files_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_room_that_nobody_uses_leaves_memory_and_comes_back_as_it_was() {
+    let (rooms, _store, _tasks) = fixture();
+    let id = rooms.create(&Principal::system(), new_room()).await.expect("create").id().clone();
+    let leaves = async |expected: usize| {
+        for _ in 0..200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if rooms.inner.rooms.len() == expected {
+                return;
+            }
+        }
+        panic!("{} rooms are open", rooms.inner.rooms.len());
+    };
+    leaves(0).await;
+    let room = rooms.room(&id).await.expect("opens again");
+    let node = room.tree().at_path("src/a.py").expect("file").id.clone();
+    let file = room.file(&node).await.expect("opens");
+    drop(room);
+    // A file that somebody has open tells the room of its edits, and so does a room whose changes somebody hears of.
+    tokio::time::sleep(3 * Duration::from_millis(100)).await;
+    assert_eq!(rooms.inner.rooms.len(), 1);
+    let mut events = rooms.room(&id).await.expect("open").events();
+    file.replace_text(&Principal::system(), "b\n".to_owned()).await.expect("saved");
+    drop(file);
+    assert!(matches!(events.recv().await, Ok(RoomEvent::Edited { .. })));
+    tokio::time::sleep(3 * Duration::from_millis(100)).await;
+    assert_eq!(rooms.inner.rooms.len(), 1);
+}
+
+#[tokio::test]
 async fn everyone_who_opens_a_document_at_once_gets_the_same_one() {
     let (rooms, _store, _tasks) = fixture();
     let name = DocumentName::parse("plain").expect("valid");
