@@ -233,8 +233,9 @@ impl Replica {
 
     /// Exchanges the yrs document for one that is made of `all` at once, after the gate let in the update that came to it.
     fn put_together(&mut self, update: &Parsed<'_>, all: &[u8]) -> Result<Applied, Error> {
-        let all = update::parse(all)?;
-        let decoded = decode(&all)?;
+        let broken = |error: Malformed| Error::Broken(error.to_string());
+        let all = update::parse(all).map_err(broken)?;
+        let decoded = decode(&all).map_err(broken)?;
         self.doc = new_doc(self.doc.get().skip_gc()).into();
         self.integrate(&all, decoded)?;
         self.count(update);
@@ -498,8 +499,17 @@ fn integrate(doc: &Doc, decoded: Update) -> Result<bool, Failure> {
     outcome.map_err(Failure::Refused)
 }
 
-/// Reads an update as yrs does. What is in it that must not reach yrs is disguised.
+/// Reads an update as yrs does. What is in it that must not reach yrs is disguised, and what was inserted at once is one struct: yrs would
+/// join the structs one by one, and copy with each what it has joined.
 fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
+    if update.has_chains() {
+        let joined = update::merge_parsed(&[update])?;
+        return decode_pieces(&update::parse(&joined)?);
+    }
+    decode_pieces(update)
+}
+
+fn decode_pieces(update: &Parsed<'_>) -> Result<Update, Malformed> {
     let disguised = update.needs_rewrite().then(|| subdocuments::hide(update));
     let bytes = disguised.as_deref().unwrap_or(update.bytes());
     let decoded = catch_unwind(|| Update::decode_v1(bytes).ok()).ok().flatten();

@@ -49,6 +49,9 @@ pub(crate) const MAX_CLIENTS_PER_DOCUMENT: usize = 32_768;
 /// Deepest nesting of shared types. Past it an update is refused: yrs deletes what is inside a type by recursion.
 pub(crate) const MAX_NESTING: u32 = 256;
 
+/// Longest key, in bytes, that a client may name. yrs looks at all of it with each value the key gets.
+pub(crate) const MAX_KEY: usize = 4096;
+
 /// Flags of a struct's first byte (`yjs/src/structs/Item.js`); its low five bits are the kind of content.
 const HAS_LEFT: u8 = 0x80;
 const HAS_RIGHT: u8 = 0x40;
@@ -138,6 +141,8 @@ pub struct Parsed<'a> {
     needs_rewrite: bool,
     subdocuments: u32,
     has_formats: bool,
+    /// Neighbouring structs in it are one insertion.
+    has_chains: bool,
 }
 
 /// What an update does to a document's size, as far as can be seen without the document.
@@ -205,6 +210,7 @@ impl<'a> Parsed<'a> {
             needs_rewrite: false,
             subdocuments: 0,
             has_formats: false,
+            has_chains: false,
         }
     }
 
@@ -259,6 +265,11 @@ impl<'a> Parsed<'a> {
         self.subdocuments > 0
     }
 
+    /// True if it brings in pieces what was inserted at once, which [`merge_parsed`] joins.
+    pub(crate) fn has_chains(&self) -> bool {
+        self.has_chains
+    }
+
     /// True if it brings marks that format a text.
     pub(crate) fn has_formats(&self) -> bool {
         self.has_formats
@@ -295,6 +306,13 @@ impl<'a> Parsed<'a> {
                 let end = u64::from(at) + u64::from(item.len);
                 if end >= MAX_CLOCK {
                     return Err(Malformed("a clock above 2^31"));
+                }
+                if matches!(item.kind, STRING | ANY)
+                    && let Some(last) = self.structs[from as usize..].last()
+                {
+                    self.has_chains |= item.kind == last.kind
+                        && item.left == Some(Id { client, clock: at - 1 })
+                        && item.right == last.right;
                 }
                 at = end as u32;
                 self.structs.push(item);

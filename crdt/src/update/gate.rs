@@ -9,7 +9,8 @@ use std::collections::{BinaryHeap, HashMap};
 use super::lists::Lists;
 use super::work;
 use super::{
-    Id, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_NESTING, Parsed, Section, Struct, write_state_vector,
+    ANY, Id, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_KEY, MAX_NESTING, Parsed, STRING, Section, Struct,
+    write_state_vector,
 };
 use crate::Malformed;
 
@@ -50,13 +51,17 @@ pub(super) enum Undo {
     List(u64),
 }
 
+/// What a struct refers to, or a deletion, cuts at most so many blocks.
+const CUTS: u64 = 2;
+
 /// What the gate knows of one document.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// By client, how many of its elements are known.
     clocks: HashMap<u64, u32>,
-    /// The most that are known of one client.
-    most: u32,
+    /// Blocks that yrs may have, at most, and the elements in those that it can cut.
+    blocks: u64,
+    elements: u64,
     lists: Lists,
 }
 
@@ -78,7 +83,11 @@ impl Gate {
         }
         if source != Source::Own {
             self.check_clients(update)?;
+            if update.parents.iter().any(|parent| parent.key.is_some_and(|key| key.len() > MAX_KEY)) {
+                return Err(Malformed("a key longer than 4096 bytes"));
+            }
         }
+        let (blocks, elements) = (self.blocks, self.elements);
         let mut journal = Vec::new();
         self.lists.begin();
         let mut verdict = self.play(update, source, &mut journal);
@@ -86,6 +95,7 @@ impl Gate {
             verdict = Ok(Verdict::TooMuch);
         }
         if verdict != Ok(Verdict::Ready) {
+            (self.blocks, self.elements) = (blocks, elements);
             for step in journal.into_iter().rev() {
                 if let Undo::Clock { client, before } = step {
                     match before {
@@ -128,14 +138,17 @@ impl Gate {
 
     /// A bound of the steps in which yrs integrates an update that was just played through.
     fn most_steps(&self, update: &Parsed<'_>) -> u64 {
-        let cuts = 2 * (update.structs.len() + update.deletes.len()) as u64;
-        self.lists.pairs().saturating_add(cuts.saturating_mul(work::longest_cut(self.most)))
+        self.lists.pairs().saturating_add(self.cuts(update))
     }
 
     /// A bound of the steps in which yrs integrates the whole document, `state`, at once.
     pub(crate) fn most_steps_of_all(&self, state: &Parsed<'_>) -> u64 {
-        let cuts = 2 * (state.structs.len() + state.deletes.len()) as u64;
-        self.lists.all_pairs().saturating_add(cuts.saturating_mul(work::longest_cut(self.most)))
+        self.lists.all_pairs().saturating_add(self.cuts(state))
+    }
+
+    fn cuts(&self, update: &Parsed<'_>) -> u64 {
+        let cuts = CUTS * (update.structs.len() + update.deletes.len()) as u64;
+        cuts.saturating_mul(work::longest_cut(self.elements, self.blocks))
     }
 
     fn check_clients(&self, update: &Parsed<'_>) -> Result<(), Malformed> {
@@ -173,6 +186,8 @@ impl Gate {
                     if depth > MAX_NESTING && source != Source::Own {
                         return Err(Malformed("shared types nested more than 256 deep"));
                     }
+                    self.blocks += 1 + CUTS;
+                    self.elements += u64::from(if matches!(item.kind, STRING | ANY) { item.end() - clock } else { 0 });
                     clock = item.end();
                 }
                 next += 1;
@@ -180,12 +195,12 @@ impl Gate {
             if clock > before.unwrap_or(0) {
                 journal.push(Undo::Clock { client, before });
                 self.clocks.insert(client, clock);
-                self.most = self.most.max(clock);
             }
             order.placed(index, section, next, clock, waits_for);
         }
         let deletes_known = || update.deletes.iter().all(|range| range.clock + range.len <= self.clock(range.client));
         let ready = order.is_finished() && deletes_known();
+        self.blocks += CUTS * update.deletes.len() as u64;
         Ok(if ready { Verdict::Ready } else { Verdict::Missing })
     }
 }

@@ -1,12 +1,12 @@
 //! Several updates as one, without a document.
 //!
 //! The bytes of structs are copied; only a struct that is known in part is written anew. Typed text that follows itself
-//! becomes one struct, as it would in a document. It decides nothing: what goes in was let in before, and comes out in the
+//! becomes one struct, as it would in a document, and so do values of an array: yrs would copy what it has joined with each one it joins. It decides nothing: what goes in was let in before, and comes out in the
 //! same effect.
 
 use bytes::Bytes;
 
-use super::{DELETED, Deletion, GC, HAS_LEFT, HAS_RIGHT, Id, Parsed, STRING, Section, Struct, parse};
+use super::{ANY, DELETED, Deletion, GC, HAS_LEFT, HAS_RIGHT, Id, Parsed, STRING, Section, Struct, parse};
 use crate::Malformed;
 use crate::lib0::{Reader, var_uint, write_var_bytes, write_var_uint};
 
@@ -60,15 +60,17 @@ pub(super) struct SectionWriter<'w> {
     start: Option<u32>,
     end: u32,
     count: u64,
-    /// The last struct if it is text that may go on.
-    text: Option<OpenText>,
+    /// The last struct if it may go on.
+    open: Option<Open>,
 }
 
-/// Text at the end of what is written.
-struct OpenText {
+/// Text or values at the end of what is written.
+struct Open {
+    kind: u8,
     right: Option<Id>,
-    /// Where its length is written in the body, and how many bytes the text has.
+    /// Where its length is written in the body: bytes of text, or values. Behind it are so many bytes.
     len_at: usize,
+    len: u64,
     bytes: usize,
 }
 
@@ -79,7 +81,7 @@ impl Writer {
 
     pub(super) fn section(&mut self, client: u64) -> SectionWriter<'_> {
         self.body.clear();
-        SectionWriter { writer: self, client, start: None, end: 0, count: 0, text: None }
+        SectionWriter { writer: self, client, start: None, end: 0, count: 0, open: None }
     }
 
     /// The update: the sections, and what is deleted.
@@ -110,12 +112,12 @@ impl SectionWriter<'_> {
                 write_rest(&mut self.writer.body, self.client, item, bytes, self.end - item.clock)?;
                 self.count += 1;
                 self.end = item.end();
-                self.text = None;
+                self.open = None;
                 return Ok(());
             }
             Some(_) => {
-                if self.continues_text(item) {
-                    self.append_text(item, bytes);
+                if self.goes_on(item) {
+                    self.append(item, bytes)?;
                     self.end = item.end();
                     return Ok(());
                 }
@@ -123,11 +125,14 @@ impl SectionWriter<'_> {
         }
         let at = self.writer.body.len();
         self.writer.body.extend_from_slice(bytes);
-        self.text = (item.kind == STRING).then(|| {
+        self.open = None;
+        if matches!(item.kind, STRING | ANY) {
             let len_at = (item.content_at - item.at) as usize;
-            let text = Reader::new(&bytes[len_at..]).var_bytes().map_or(0, <[u8]>::len);
-            OpenText { right: item.right, len_at: at + len_at, bytes: text }
-        });
+            let mut content = Reader::new(&bytes[len_at..]);
+            let len = content.var_uint()?;
+            self.open =
+                Some(Open { kind: item.kind, right: item.right, len_at: at + len_at, len, bytes: content.left() });
+        }
         self.count += 1;
         self.end = item.end();
         Ok(())
@@ -147,32 +152,34 @@ impl SectionWriter<'_> {
         self.start.get_or_insert(item.clock);
         self.count += 1;
         self.end = item.clock + len;
-        self.text = None;
+        self.open = None;
         Ok(())
     }
 
-    /// Text of the same insertion: it was typed right behind the last element, before the same neighbour.
-    fn continues_text(&self, item: &Struct) -> bool {
+    /// More of the same insertion: it was put right behind the last element, before the same neighbour.
+    fn goes_on(&self, item: &Struct) -> bool {
         let last = Id { client: self.client, clock: self.end.wrapping_sub(1) };
-        let Some(text) = &self.text else { return false };
-        item.kind == STRING && item.left == Some(last) && item.right == text.right
+        let Some(open) = &self.open else { return false };
+        item.kind == open.kind && item.left == Some(last) && item.right == open.right
     }
 
-    fn append_text(&mut self, item: &Struct, bytes: &[u8]) {
-        let Some(text) = &mut self.text else { return };
+    fn append(&mut self, item: &Struct, bytes: &[u8]) -> Result<(), Malformed> {
+        let Some(open) = &mut self.open else { return Ok(()) };
         let body = &mut self.writer.body;
-        let more = Reader::new(&bytes[(item.content_at - item.at) as usize..]).var_bytes().unwrap_or_default();
-        let begins = body.len() - text.bytes;
-        let total = (text.bytes + more.len()) as u64;
+        let mut content = Reader::new(&bytes[(item.content_at - item.at) as usize..]);
+        open.len += content.var_uint()?;
+        let more = content.rest();
+        let begins = body.len() - open.bytes;
         let mut room = [0; 10];
-        let len = var_uint(&mut room, total);
-        if begins - text.len_at == len.len() {
-            body[text.len_at..begins].copy_from_slice(len);
+        let len = var_uint(&mut room, open.len);
+        if begins - open.len_at == len.len() {
+            body[open.len_at..begins].copy_from_slice(len);
         } else {
-            body.splice(text.len_at..begins, len.iter().copied());
+            body.splice(open.len_at..begins, len.iter().copied());
         }
         body.extend_from_slice(more);
-        text.bytes += more.len();
+        open.bytes += more.len();
+        Ok(())
     }
 
     pub(super) fn finish(self) {
@@ -220,7 +227,7 @@ fn write_rest(out: &mut Vec<u8>, client: u64, item: &Struct, bytes: &[u8], known
             }
             write_var_bytes(out, rest.as_bytes());
         }
-        super::ANY => {
+        ANY => {
             content.var_uint()?;
             for _ in 0..known {
                 super::any(&mut content, 0)?;
@@ -256,7 +263,7 @@ fn write_beginning(out: &mut Vec<u8>, item: &Struct, bytes: &[u8], len: u32) -> 
             }
             write_var_bytes(out, beginning.as_bytes());
         }
-        super::ANY => {
+        ANY => {
             reader.var_uint()?;
             let values = reader.rest();
             for _ in 0..len {

@@ -426,6 +426,86 @@ fn what_would_take_yrs_minutes_is_put_together_in_another_way_or_refused() {
     assert_eq!(replica.text("t"), text);
 }
 
+/// An array of `count` values, each pushed for itself behind the one before.
+fn pushed(client: u64, from: u64, count: u64) -> Vec<u8> {
+    let mut update = vec![1];
+    write_var_uint(&mut update, count);
+    write_var_uint(&mut update, client);
+    write_var_uint(&mut update, from);
+    for at in from..from + count {
+        match at.checked_sub(1) {
+            Some(before) => {
+                update.push(0x88);
+                write_var_uint(&mut update, client);
+                write_var_uint(&mut update, before);
+            }
+            None => update.extend([8, 1, 1, b'a']),
+        }
+        update.extend([1, 125, (at % 50) as u8]);
+    }
+    update.push(0);
+    update
+}
+
+#[test]
+fn what_was_inserted_at_once_reaches_yrs_as_one() {
+    let all = pushed(7, 0, 30_000);
+    assert!(parse(&all).expect("well-formed").has_chains());
+    let mut replica = Replica::new();
+    // yrs alone would copy half a thousand million values.
+    assert_eq!(replica.apply_foreign(&all), Ok(Applied::Changed));
+    let mut in_parts = Replica::new();
+    for part in 0..3 {
+        assert_eq!(in_parts.apply_foreign(&pushed(7, part * 10_000, 10_000)), Ok(Applied::Changed));
+    }
+    assert!(replica.is_same(&in_parts));
+    assert_eq!(replica.state(), in_parts.state());
+    let one_by_one: Vec<_> = (0..1000).map(|at| bytes::Bytes::from(pushed(7, at, 1))).collect();
+    let merged = merge(&one_by_one).expect("valid");
+    let merged = parse(&merged).expect("well-formed");
+    assert_eq!((merged.structs.len(), merged.structs[0].len, merged.has_chains()), (1, 1000, false));
+    // What stands between others or was not put there at once stays for itself.
+    let apart = merge(&[pushed(7, 0, 1).into(), [1, 1, 7, 1, 0x48, 7, 0, 1, 126, 0].to_vec().into()]).expect("valid");
+    assert_eq!(parse(&apart).expect("well-formed").structs.len(), 2);
+}
+
+#[test]
+fn the_bound_of_the_work_is_of_what_is_there_and_not_of_what_was_refused() {
+    let mut gate = Gate::default();
+    let mut steps = |update: &[u8], expected: Verdict| {
+        let mut steps = 0;
+        let verdict = gate.admit_if(&parse(update).expect("well-formed"), Source::Foreign, |most| {
+            steps = most;
+            true
+        });
+        assert_eq!(verdict, Ok(expected));
+        steps
+    };
+    // A range of two thousand million elements that were collected, once with a deletion of something unknown.
+    let mut collected = vec![1, 1, 5, 0, 0, 0xfe, 0xff, 0xff, 0xff, 7];
+    steps(&[&collected[..], &[1, 9, 1, 0, 1]].concat(), Verdict::Missing);
+    collected.push(0);
+    steps(&collected, Verdict::Ready);
+    assert!(steps(A, Verdict::Ready) < 100);
+    assert!(steps(B, Verdict::Ready) < 100);
+    let long = format!("{:1000}", "");
+    assert!(steps(&typed(8, 0, &long.repeat(1000), [None, None]), Verdict::Ready) > 1000);
+}
+
+#[test]
+fn keys_have_a_longest_length_for_clients() {
+    let set = |key: usize| {
+        let mut update = vec![1, 1, 7, 0, 0x28, 1, 1, b'm'];
+        write_var_uint(&mut update, key as u64);
+        update.extend(std::iter::repeat_n(b'k', key));
+        update.extend([1, 126, 0]);
+        update
+    };
+    assert_eq!(Replica::new().apply_foreign(&set(MAX_KEY)), Ok(Applied::Changed));
+    assert!(matches!(Replica::new().apply_foreign(&set(MAX_KEY + 1)), Err(crate::replica::Error::Malformed(_))));
+    assert_eq!(Replica::new().apply(&set(MAX_KEY + 1)), Ok(Applied::Changed));
+}
+
 /// Mutated updates never panic, and what is accepted leaves a document that can be read back.
 #[test]
 fn mutated_updates_leave_the_document_sound() {

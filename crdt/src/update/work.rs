@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-use super::{GC, Id, ParentType, Parsed, Section, Struct, TYPE};
+use super::{ANY, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
 
 /// Steps that one update may take: some two seconds.
 pub(crate) const BUDGET: u64 = 1 << 25;
@@ -27,12 +27,15 @@ pub(crate) const BUDGET_OF_ALL: u64 = 16 * BUDGET;
 pub(crate) const FEW_STEPS_OF_ALL: u64 = 2 * BUDGET_OF_ALL;
 
 /// What is moved in one step when a block is cut: elements of its content, and blocks behind it.
-const ELEMENTS_PER_STEP: u32 = 256;
-const BLOCKS_PER_STEP: usize = 128;
+const ELEMENTS_PER_STEP: u64 = 256;
+const BLOCKS_PER_STEP: u64 = 128;
 
-/// What a cut takes at most in a document in which no client has more than so many elements.
-pub(super) fn longest_cut(elements: u32) -> u64 {
-    1 + u64::from(elements / ELEMENTS_PER_STEP) + u64::from(elements) / BLOCKS_PER_STEP as u64
+/// What is moved in one step when a value of a key is deleted because another takes its place: ranges of deleted elements.
+const RANGES_PER_STEP: u64 = 512;
+
+/// What a cut takes at most in a document of so many elements that can be cut, in so many blocks.
+pub(super) fn longest_cut(elements: u64, blocks: u64) -> u64 {
+    1 + elements / ELEMENTS_PER_STEP + blocks / BLOCKS_PER_STEP
 }
 
 /// Why an update is not worth its time.
@@ -56,6 +59,8 @@ struct Block {
     /// [`NONE`] if it was collected.
     list: u32,
     is_type: bool,
+    /// Its content is moved when it is cut.
+    is_content: bool,
     /// The searches that came by last: since their beginning, and since they last moved on.
     seen: u32,
     conflicts: u32,
@@ -84,6 +89,8 @@ pub(crate) struct Model {
     hasher: RandomState,
     searches: u32,
     moves: u32,
+    /// Values of keys that others took the place of.
+    replaced: u64,
     budget: u64,
 }
 
@@ -161,7 +168,8 @@ impl Model {
         let new = self.blocks.len() as u32;
         let moved = of_client.len() - after;
         self.of_clients[number as usize].insert(after, (clock, new));
-        self.spend(1 + u64::from((block.end - clock) / ELEMENTS_PER_STEP) + (moved / BLOCKS_PER_STEP) as u64)?;
+        let content = if block.is_content { u64::from(block.end - clock) } else { 0 };
+        self.spend(1 + content / ELEMENTS_PER_STEP + moved as u64 / BLOCKS_PER_STEP)?;
         self.blocks.push(Block { origin: Some(Id { client, clock: clock - 1 }), left: at, ..block });
         self.blocks[at as usize].end = clock;
         if block.list != NONE {
@@ -210,6 +218,7 @@ impl Model {
             right: NONE,
             list,
             is_type: item.kind == TYPE,
+            is_content: matches!(item.kind, STRING | ANY),
             seen: 0,
             conflicts: 0,
         };
@@ -228,6 +237,10 @@ impl Model {
             }
             if block.right != NONE {
                 self.blocks[block.right as usize].left = new;
+            }
+            if is_of_key && blocks > 0 {
+                self.replaced += 1;
+                self.spend(self.replaced / RANGES_PER_STEP)?;
             }
             self.lists[list as usize].blocks += 1;
         }

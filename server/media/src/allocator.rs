@@ -25,6 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 /// A fall so long after the one before is taken for the first.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
+/// What falls within this time after a fall belongs to it.
+const ONE_FALL: Duration = Duration::from_secs(1);
+
 /// What is wanted of one track.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Demand {
@@ -150,8 +153,7 @@ impl<T: Ord + Clone> Allocator<T> {
 
     fn fall(&mut self, now: Instant) {
         let passed = self.fallen.map(|fallen| now.saturating_duration_since(fallen));
-        // What falls on falls once.
-        if passed.is_some_and(|passed| passed < Duration::from_secs(1)) {
+        if passed.is_some_and(|passed| passed < ONE_FALL) {
             return;
         }
         let is_again = passed.is_some_and(|passed| passed < FORGOTTEN);

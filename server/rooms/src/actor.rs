@@ -55,7 +55,7 @@ const LARGE_UPDATE: usize = 256 << 10;
 /// Bytes of an update times those of its document from which on it may take a tenth of a second, if somebody means harm: see
 /// `buildspaces_crdt::update`. A keystroke is smaller than the least that is looked at.
 const LONG_WORK: usize = 1 << 27;
-const KEYSTROKE: usize = 512;
+const KEYSTROKE: usize = 128;
 
 /// Requests that make one turn. More wait for the next, so that receivers hear of the first in time.
 const MAX_TURN: usize = 128;

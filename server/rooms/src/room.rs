@@ -176,6 +176,11 @@ impl RoomHandle {
         document.map(map.root()).await
     }
 
+    /// True if both are of the same opening of a room.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// True if the registry and the room's task have the only handles, and nobody has one of its files open or hears of its changes.
     pub(crate) fn is_unused(&self) -> bool {
         let events = &self.inner.events;
@@ -213,7 +218,7 @@ async fn own_tree(room: RoomHandle, store: Arc<dyn Store>, mut tree: Tree, mut m
         tokio::select! {
             () = tasks.cancelled() => return,
             count = mailbox.recv_many(&mut waiting, MAILBOX) => if count == 0 { return },
-            () = tokio::time::sleep(IDLE) => if room.inner.rooms.close_room(&room) { return },
+            () = tokio::time::sleep(IDLE) => if room.inner.rooms.close_room(&room, || !mailbox.is_empty()) { return },
         }
         while let Some(by) = waiting.first().map(|request| request.by.clone()) {
             let count = waiting.iter().take_while(|request| request.by == by).count();

@@ -160,17 +160,25 @@ impl Rooms {
     pub async fn room(&self, id: &RoomId) -> Result<RoomHandle, Error> {
         let cell = self.inner.rooms.entry(id.clone()).or_default().clone();
         let opened = cell.get_or_try_init(|| RoomHandle::open(self.clone(), id.clone())).await.cloned();
+        drop(cell);
         if opened.is_err() {
-            // A room that does not exist must not stay here, or guesses would fill the memory.
-            self.inner.rooms.remove_if(id, |_, cell| cell.get().is_none());
+            // A room that does not exist must not stay here, or guesses would fill the memory. Somebody else may be about to open it.
+            self.inner.rooms.remove_if(id, |_, cell| cell.get().is_none() && Arc::strong_count(cell) == 1);
         }
         opened
     }
 
-    /// Takes a room out of memory that nobody uses; true if it did. Who asks for it next opens it again.
-    pub(crate) fn close_room(&self, room: &RoomHandle) -> bool {
+    /// Takes a room out of memory that nobody uses and of whom nothing is asked; true if it did. Who asks for it next opens it again.
+    pub(crate) fn close_room(&self, room: &RoomHandle, is_asked: impl FnOnce() -> bool) -> bool {
         // Handles are given out from the cell, and that under the lock which is held here.
-        let is_unused = |_: &RoomId, cell: &Arc<OnceCell<RoomHandle>>| Arc::strong_count(cell) == 1 && room.is_unused();
+        let is_unused = |_: &RoomId, cell: &Arc<OnceCell<RoomHandle>>| {
+            let is_last = Arc::strong_count(cell) == 1 && cell.get().is_some_and(|own| own.is_same(room));
+            // Whoever had the cell, or a handle, and has let go of it: what they did before is seen behind this.
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            let is_last = is_last && room.is_unused();
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            is_last && !is_asked()
+        };
         self.inner.rooms.remove_if(room.id(), is_unused).is_some()
     }
 

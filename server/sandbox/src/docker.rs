@@ -165,13 +165,7 @@ impl Containers {
                 Some(sandbox) if !sandbox.becomes_idle(BUSY_PATIENCE).await => {
                     return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
                 }
-                Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
-                _ => {
-                    shared.discard(room, &mut held).await;
-                    let sandbox = Box::pin(shared.create(room, workspace, &phase)).await?;
-                    *held = Some(Arc::clone(&sandbox));
-                    (sandbox, CONNECT_PATIENCE)
-                }
+                _ => shared.usable(room, workspace, &mut held, &phase).await?,
             };
             sandbox.take(&phase, &step.secrets);
             match start_in(&sandbox, patience, &key, &step).await {
@@ -235,15 +229,7 @@ impl Containers {
         // A second attempt, because a container that was kept may have died unnoticed.
         let mut reason = String::new();
         for _ in 0..2 {
-            let (sandbox, patience) = match &*held {
-                Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
-                _ => {
-                    shared.discard(room, &mut held).await;
-                    let sandbox = Box::pin(shared.create(room, workspace, phase)).await?;
-                    *held = Some(Arc::clone(&sandbox));
-                    (sandbox, CONNECT_PATIENCE)
-                }
-            };
+            let (sandbox, patience) = shared.usable(room, workspace, &mut held, phase).await?;
             let connected = sandbox.connect(Line::Terminal, patience).await.map_err(terminals::NotOpened::Unasked);
             let opened = match connected {
                 Ok(connection) => terminals::open(sandbox.link(), connection, &key, terminal.size).await,
@@ -260,12 +246,9 @@ impl Containers {
                 Err(terminals::NotOpened::Rejected(why)) => return Err(shared.failed(why)),
                 Err(terminals::NotOpened::Unasked(why)) => reason = why,
             }
-            // Whoever works in there finds out for themselves whether the sandbox is well.
-            if sandbox.is_busy() || (sandbox.is_typed_in() && sandbox.state().await == State::Running) {
+            if !shared.give_up(room, &mut held, &sandbox, &reason).await {
                 break;
             }
-            tracing::info!(%room, %reason, "a sandbox is made anew");
-            shared.discard(room, &mut held).await;
         }
         Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
     }
@@ -517,6 +500,33 @@ impl Shared {
             self.discard(&room, &mut held).await;
         }
         Ok(())
+    }
+
+    /// The room's sandbox, made if need be, and how long to wait for its agent.
+    async fn usable(
+        self: &Arc<Self>,
+        room: &RoomId,
+        workspace: &Path,
+        held: &mut Option<Arc<Sandbox>>,
+        phase: &watch::Sender<Phase>,
+    ) -> Result<(Arc<Sandbox>, Duration), SandboxError> {
+        if let Some(sandbox) = held.as_ref().filter(|sandbox| sandbox.is_usable()) {
+            return Ok((Arc::clone(sandbox), RECONNECT_PATIENCE));
+        }
+        self.discard(room, held).await;
+        let sandbox = Box::pin(self.create(room, workspace, phase)).await?;
+        *held = Some(Arc::clone(&sandbox));
+        Ok((sandbox, CONNECT_PATIENCE))
+    }
+
+    /// Discards a sandbox that cannot be reached. False if somebody works in there, who finds out for themselves whether it is well.
+    async fn give_up(&self, room: &RoomId, held: &mut Option<Arc<Sandbox>>, sandbox: &Sandbox, reason: &str) -> bool {
+        if sandbox.is_busy() || (sandbox.is_typed_in() && sandbox.state().await == State::Running) {
+            return false;
+        }
+        tracing::info!(%room, %reason, "a sandbox is made anew");
+        self.discard(room, held).await;
+        true
     }
 
     /// Ends a room's container and removes what belongs to it. The caller holds the room's lock.

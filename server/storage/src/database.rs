@@ -262,7 +262,8 @@ impl DerefMut for Writing {
 /// What the disk below `path` has left for this user; `None` if it does not say.
 fn free_space(path: &Path) -> Option<u64> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    let disk = rustix::fs::statvfs(folder).ok().filter(|disk| disk.f_blocks > 0)?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Takes room on the disk for the index that SQLite maps into memory. Else, where blocks are smaller than pages of memory, a disk that is

@@ -1,17 +1,15 @@
 //! Short programs in a room's container, beside its step and its terminals.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_plans::ports::{CommandOutput, CommandSpec, Phase, SandboxError};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use tokio::sync::{oneshot, watch};
 
-use super::{CONNECT_PATIENCE, Containers, RECONNECT_PATIENCE, parse_key};
+use super::{Containers, parse_key};
 use crate::commands::{self, NotStarted};
 use crate::link::Connection;
-use crate::steps::{Container as _, State};
 
 impl Containers {
     /// Starts the room's container if there is none, with `workspace` as its files, then the command, and waits for its end. If the
@@ -61,15 +59,8 @@ impl Containers {
         // A second attempt, because a container that was kept may have died unnoticed.
         let mut reason = String::new();
         for _ in 0..2 {
-            let (sandbox, patience) = match &*held {
-                Some(sandbox) if sandbox.is_usable() => (Arc::clone(sandbox), RECONNECT_PATIENCE),
-                _ => {
-                    shared.discard(room, &mut held).await;
-                    let sandbox = Box::pin(shared.create(room, workspace, &watch::Sender::new(Phase::Idle))).await?;
-                    *held = Some(Arc::clone(&sandbox));
-                    (sandbox, CONNECT_PATIENCE)
-                }
-            };
+            let phase = watch::Sender::new(Phase::Idle);
+            let (sandbox, patience) = shared.usable(room, workspace, &mut held, &phase).await?;
             let started = match sandbox.connect(Line::Command, patience).await {
                 Ok(connection) => commands::start(sandbox.link(), connection, key, command).await,
                 Err(unasked) => Err(NotStarted::Unasked(unasked)),
@@ -79,12 +70,9 @@ impl Containers {
                 Err(NotStarted::Rejected(why)) => return Err(SandboxError::Failed(why)),
                 Err(NotStarted::Unasked(why)) => reason = why,
             }
-            // Whoever works in there finds out for themselves whether the sandbox is well.
-            if sandbox.is_busy() || (sandbox.is_typed_in() && sandbox.state().await == State::Running) {
+            if !shared.give_up(room, &mut held, &sandbox, &reason).await {
                 break;
             }
-            tracing::info!(%room, %reason, "a sandbox is made anew");
-            shared.discard(room, &mut held).await;
         }
         Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
     }
