@@ -25,7 +25,7 @@ import { Doc, type State } from './document.js';
 import { Local } from './local.js';
 import { databaseOf, IndexedDbStore, type Store } from './store.js';
 import { canShare, Tabs } from './tabs.js';
-import type { SharedType } from './types.js';
+import { type SharedType, whole } from './types.js';
 
 /** Gives a token for a document. `because` is why the last one was refused. */
 export type TokenSource = (request: { document: string; because?: string }) => string | Promise<string>;
@@ -68,6 +68,9 @@ export type WebSocketClass = new (url: string) => unknown;
 
 /** The longest a timer of JavaScript can wait. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Longest name of a document that a server takes. */
+const MAX_NAME_BYTES = 512;
 
 /** Events: `error` with `{ error }`, when something went wrong that belongs to no document. */
 export class RoomClient extends EventTarget {
@@ -113,6 +116,10 @@ export class RoomClient extends EventTarget {
 
   /** Opens a document, or returns the one of this name that is open. */
   open(name: string, { keepDeleted = false }: OpenOptions = {}): Doc {
+    // The server would end the connection, and all documents with it.
+    const bytes = new TextEncoder().encode(whole(name)).length;
+    if (bytes === 0 || bytes > MAX_NAME_BYTES)
+      throw new RangeError(`a document's name has 1 to ${MAX_NAME_BYTES} bytes, and this one ${bytes}`);
     const id = this.call((core) => core.open(now(), name, keepDeleted));
     let doc = this.#docs.get(id);
     if (!doc) {
@@ -145,6 +152,8 @@ export class RoomClient extends EventTarget {
     for (const doc of this.documents) doc.close();
     this.attempt((core) => core.disconnect());
     this.flush();
+    // A listener may have called this, in the middle of what is to be done.
+    this.#drop();
     this.#isDestroyed = true;
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.('online', this.#onOnline);
@@ -198,15 +207,15 @@ export class RoomClient extends EventTarget {
     if (this.#isFlushing || this.#isDestroyed || this.#broken !== null) return;
     this.#isFlushing = true;
     try {
-      for (;;) {
+      while (!this.#isDestroyed) {
         const effects = this.call((core) => core.poll()) as Effect[] | undefined;
         if (!effects) break;
-        for (const effect of effects) this.#perform(effect);
+        for (const effect of effects) if (!this.#isDestroyed) this.#perform(effect);
       }
     } finally {
       this.#isFlushing = false;
     }
-    this.#wakeLater();
+    if (!this.#isDestroyed) this.#wakeLater();
   }
 
   /** @internal Tells the core what happened, and does what it wants done. Nothing, if it is not there any more. */

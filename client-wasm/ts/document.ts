@@ -15,6 +15,7 @@ import {
   type SharedType,
   type SharedXmlFragment,
   TEXT,
+  whole,
   XML_FRAGMENT,
 } from './types.js';
 
@@ -128,14 +129,18 @@ export class Doc extends EventTarget {
   /** Runs `change` as one change of this origin. It must not wait for anything. */
   transact<T>(change: () => T, origin?: string): T {
     if (this.#depth > 0) return change();
+    if (origin !== undefined) whole(origin);
     this.client.call((core) => core.begin(this.id, now(), origin));
     this.#depth += 1;
     try {
       return change();
     } finally {
       this.#depth -= 1;
-      this.client.call((core) => core.commit(this.id));
-      this.client.flush();
+      // Who closed it within has ended the transaction too.
+      if (!this.#isClosed) {
+        this.client.call((core) => core.commit(this.id));
+        this.client.flush();
+      }
     }
   }
 
@@ -144,6 +149,7 @@ export class Doc extends EventTarget {
     const types = Array.isArray(scope) ? scope : [scope];
     const ids = Uint32Array.from(types, ({ id }) => id);
     const { origins = [], pauseMs = 500 } = options;
+    origins.forEach(whole);
     return new UndoHistory(
       this,
       this.read((core, doc) => core.new_undo(doc, ids, origins, pauseMs)),
@@ -204,6 +210,7 @@ export class Doc extends EventTarget {
 
   /** Sends a message to all others who have this document open now. False if there is no connection: it is not kept. */
   sendMessage(payload: string): boolean {
+    whole(payload);
     return this.edit((core, doc) => core.send_stateless(doc, payload));
   }
 
@@ -335,6 +342,7 @@ export class Doc extends EventTarget {
   }
 
   #root(name: string, kind: number): SharedType {
+    whole(name);
     return this.wrap(
       this.read((core, doc) => core.root(doc, name, kind)),
       kind,

@@ -60,11 +60,28 @@ function index(value: number): number {
   return value;
 }
 
-function whole(text: string): string {
+/** Everything that is to be a string goes through here: the module trusts that it is one. */
+export function whole(text: string): string {
+  if (typeof text !== 'string') throw new TypeError(`${typeof text === 'symbol' ? 'a symbol' : text} is no string`);
   // Half a pair cannot be kept: it would come out as another character.
   if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
     throw new RangeError('the text has half a surrogate pair in it');
   return text;
+}
+
+/** Deeper values are refused by the module. */
+const MAX_DEPTH = 64;
+
+/**
+ * A copy in which nothing runs code of its own, as getters and proxies do: the module must not be called, or left by an error, while it looks at a value. What is neither a list
+ * nor a plain object stays, and the module says what it thinks of it.
+ */
+function plain(value: unknown, depth = 0): Plain {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array || depth > MAX_DEPTH) return value as Plain;
+  if (Array.isArray(value)) return Array.from(value, (one) => plain(one, depth + 1));
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return value as Plain;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one, depth + 1)]));
 }
 
 /** What all shared types have. */
@@ -100,13 +117,17 @@ export class SharedText extends SharedType {
     index(at);
     whole(text);
     if (attributes === undefined) this.doc.edit((core, doc) => core.text_insert(doc, this.id, now(), at, text));
-    else this.doc.edit((core, doc) => core.text_insert_with(doc, this.id, now(), at, text, attributes));
+    else {
+      const copy = plain(attributes);
+      this.doc.edit((core, doc) => core.text_insert_with(doc, this.id, now(), at, text, copy));
+    }
   }
 
   /** Inserts something that is no text and counts as one unit. */
   embed(at: number, value: Plain, attributes?: Attributes): void {
     index(at);
-    this.doc.edit((core, doc) => core.text_embed(doc, this.id, now(), at, value, attributes));
+    const [copy, around] = [plain(value), plain(attributes)];
+    this.doc.edit((core, doc) => core.text_embed(doc, this.id, now(), at, copy, around));
   }
 
   delete(at: number, length: number): void {
@@ -119,7 +140,8 @@ export class SharedText extends SharedType {
   format(at: number, length: number, attributes: Attributes): void {
     index(at);
     index(length);
-    this.doc.edit((core, doc) => core.text_format(doc, this.id, now(), at, length, attributes));
+    const copy = plain(attributes);
+    this.doc.edit((core, doc) => core.text_format(doc, this.id, now(), at, length, copy));
   }
 
   override toString(): string {
@@ -154,11 +176,11 @@ export class SharedMap extends SharedType {
   }
 
   get(key: string): Value {
-    return this.doc.read((core, doc) => core.map_get(doc, this.id, key)) as Value;
+    return this.doc.read((core, doc) => core.map_get(doc, this.id, whole(key))) as Value;
   }
 
   has(key: string): boolean {
-    return this.doc.read((core, doc) => core.map_has(doc, this.id, key));
+    return this.doc.read((core, doc) => core.map_has(doc, this.id, whole(key)));
   }
 
   /** Sorted by key. */
@@ -171,7 +193,9 @@ export class SharedMap extends SharedType {
   }
 
   set(key: string, value: Plain): void {
-    this.doc.edit((core, doc) => core.map_set(doc, this.id, now(), key, value));
+    whole(key);
+    const copy = plain(value);
+    this.doc.edit((core, doc) => core.map_set(doc, this.id, now(), key, copy));
   }
 
   setText(key: string): SharedText {
@@ -187,6 +211,7 @@ export class SharedMap extends SharedType {
   }
 
   delete(key: string): void {
+    whole(key);
     this.doc.edit((core, doc) => core.map_delete(doc, this.id, now(), key));
   }
 
@@ -195,6 +220,7 @@ export class SharedMap extends SharedType {
   }
 
   #setType(key: string, kind: number): SharedType {
+    whole(key);
     const made = this.doc.edit((core, doc) => core.map_set_type(doc, this.id, now(), key, kind));
     return this.doc.wrap(made, kind);
   }
@@ -213,7 +239,8 @@ export class SharedArray extends SharedType {
 
   insert(at: number, values: readonly Plain[]): void {
     index(at);
-    this.doc.edit((core, doc) => core.array_insert(doc, this.id, now(), at, [...values]));
+    const copies = Array.from(values, (value) => plain(value));
+    this.doc.edit((core, doc) => core.array_insert(doc, this.id, now(), at, copies));
   }
 
   push(...values: Plain[]): void {
@@ -268,7 +295,7 @@ export class SharedXmlFragment extends SharedType {
   }
 
   insertText(at: number, text = ''): SharedXmlText {
-    return this.#insert(at, XML_TEXT, whole(text)) as SharedXmlText;
+    return this.#insert(at, XML_TEXT, text) as SharedXmlText;
   }
 
   delete(at: number, length = 1): void {
@@ -283,6 +310,7 @@ export class SharedXmlFragment extends SharedType {
 
   #insert(at: number, kind: number, content: string): SharedType {
     index(at);
+    whole(content);
     const made = this.doc.edit((core, doc) => core.xml_insert(doc, this.id, now(), at, kind, content));
     return this.doc.wrap(made, kind);
   }
@@ -302,10 +330,13 @@ export class SharedXmlElement extends SharedXmlFragment {
 
   setAttribute(key: string, value: Plain): void {
     if (value === undefined) throw new TypeError('use removeAttribute to take an attribute away');
-    this.doc.edit((core, doc) => core.xml_set_attribute(doc, this.id, now(), key, value));
+    whole(key);
+    const copy = plain(value);
+    this.doc.edit((core, doc) => core.xml_set_attribute(doc, this.id, now(), key, copy));
   }
 
   removeAttribute(key: string): void {
+    whole(key);
     this.doc.edit((core, doc) => core.xml_set_attribute(doc, this.id, now(), key, undefined));
   }
 }

@@ -285,6 +285,90 @@ test('hostile updates change nothing, and documents are as Yjs has them', () => 
   assert.equal(doc.text().toString(), 'as before');
 });
 
+test('what is no string, and values that run code, are refused and leave the document as it was', () => {
+  const doc = createDocument();
+  const [text, map, list, tree] = [doc.text(), doc.map('m'), doc.array('a'), doc.xml('x')];
+  const element = tree.insertElement(0, 'p');
+  text.insert(0, 'a😀b');
+  const no = /is no string/;
+  for (const wrong of [5, {}, null, undefined, [], Symbol('s'), true]) {
+    assert.throws(() => text.insert(0, wrong), no);
+    assert.throws(() => map.set(wrong, 1), no);
+    assert.throws(() => map.get(wrong), no);
+    assert.throws(() => map.setText(wrong), no);
+    assert.throws(() => map.delete(wrong), no);
+    assert.throws(() => tree.insertElement(0, wrong), no);
+    assert.throws(() => element.setAttribute(wrong, 'v'), no);
+    assert.throws(() => element.removeAttribute(wrong), no);
+    assert.throws(() => doc.map(wrong), no);
+    assert.throws(() => doc.sendMessage(wrong), no);
+    assert.throws(() => doc.client.open(wrong), no);
+    if (wrong !== undefined) assert.throws(() => doc.transact(() => undefined, wrong), no);
+  }
+  assert.throws(() => map.set('\ud800', 1), RangeError);
+  for (const name of ['', 'x'.repeat(513), 'ä'.repeat(257)])
+    assert.throws(() => doc.client.open(name), /1 to 512 bytes/);
+
+  const thrower = {
+    get a() {
+      throw new Error('mine');
+    },
+  };
+  assert.throws(() => map.set('k', thrower), /mine/);
+  assert.throws(() => list.push(1, [thrower]), /mine/);
+  assert.throws(() => text.format(0, 1, thrower), /mine/);
+  assert.throws(() => text.embed(0, thrower), /mine/);
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  assert.throws(() => list.push(proxy), TypeError);
+  const reader = {
+    get length() {
+      return text.length;
+    },
+  };
+  map.set('k', { reader: new Proxy(reader, {}), bytes: Uint8Array.of(1), big: 1n << 60n, none: null });
+  assert.deepEqual(map.get('k'), {
+    reader: { length: 4 },
+    bytes: Uint8Array.of(1),
+    big: 1n << 60n,
+    none: null,
+  });
+  const circle = [];
+  circle.push(circle);
+  assert.throws(() => list.push(circle), /nested/);
+  assert.throws(() => map.set('k', new Map()));
+  assert.equal(text.toString(), 'a😀b');
+  assert.equal(list.length, 0);
+  doc.client.destroy();
+});
+
+scenario('a listener may end the client, also within a change', async (stage) => {
+  const server = await stage.server();
+  const room = await client(stage, server);
+  const doc = room.open('last-words');
+  await doc.whenSaved();
+  const ended = new Promise((end) => {
+    doc.on('unsaved', ({ count }) => {
+      if (count > 0) return;
+      room.destroy();
+      end();
+    });
+  });
+  doc.text().insert(0, 'saved and gone');
+  await ended;
+  const other = (await client(stage, server)).open('last-words');
+  await other.whenSynced();
+  assert.equal(other.text().toString(), 'saved and gone');
+  other.transact(() => {
+    other.text().insert(0, 'x');
+    other.close();
+  });
+  const apart = createDocument();
+  apart.on('update', () => apart.client.destroy());
+  apart.text().insert(0, 'x');
+  assert.throws(() => apart.text(), /destroyed/);
+});
+
 test('a snapshot that this client makes is read by Yjs, and the other way', () => {
   const theirs = new Y.Doc({ gc: false });
   const ours = createDocument('snapshots', { keepDeleted: true });

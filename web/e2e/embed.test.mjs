@@ -13,6 +13,8 @@ import { until } from './support/wait.mjs';
 const EXAMPLE = fileURLToPath(new URL('../../docs/examples/embed/', import.meta.url));
 const EMBED = fileURLToPath(new URL('../embed/dist/', import.meta.url));
 
+const SECRET = { BUILDSPACES_AUTH_SECRET: '0123456789abcdef0123456789abcdef' };
+
 /** A page with elements in it. Problems are what scripts throw and what the policy of the page forbids. */
 async function visit(stage, name, address, options = {}) {
   const person = await stage.person(name, { colorScheme: 'light', ...options });
@@ -348,4 +350,56 @@ scenario('what is discarded is discarded for every element of the page, and all 
     ada.page.evaluate(() => document.querySelector('buildspaces-presence').people.length > 0),
   );
   assert.deepEqual(ada.problems, []);
+});
+
+scenario('what is not saved stays while an element is moved or looks another way', async (stage) => {
+  const files = {};
+  const origin = await site(stage, { files, folders: { '/embed/': EMBED } });
+  const server = await stage.server({ BUILDSPACES_ALLOWED_ORIGINS: JSON.stringify([origin]) });
+  files['/index.html'] = page(`server="${server.url}" doc="moved"`, '<div id="there"></div>');
+  const ada = await visit(stage, 'Ada', origin);
+  await ada.says('Saved');
+  await ada.types('before');
+  await ada.says('Saved');
+  await server.kill();
+  await ada.says('No connection');
+  await ada.types(' and after');
+  await ada.says('1 edit kept in this page');
+  await ada.editor().evaluate((editor) => document.getElementById('there').append(editor));
+  await ada.sees('before and after');
+  await ada.editor().evaluate((editor) => editor.setAttribute('label', 'Another label'));
+  await ada.sees('before and after');
+  await ada.editor().evaluate((editor) => editor.remove());
+  await ada.page.waitForTimeout(200);
+  await ada.page.evaluate((url) => {
+    const editor = document.createElement('buildspaces-editor');
+    editor.setAttribute('server', url);
+    editor.setAttribute('doc', 'moved');
+    document.body.append(editor);
+  }, server.url);
+  await ada.sees('before and after');
+  await server.start();
+  await ada.says('Saved');
+  const [other] = await openAll(stage, server, 'moved', ['y-websocket 3.0']);
+  assert.equal(other.text.toString(), 'before and after');
+});
+
+scenario('a new token counts for every element that has the document', async (stage) => {
+  const files = {};
+  const origin = await site(stage, { files, folders: { '/embed/': EMBED } });
+  const server = await stage.server({
+    BUILDSPACES_ALLOWED_ORIGINS: JSON.stringify([origin]),
+    ...SECRET,
+  });
+  const where = `server="${server.url}" doc="theirs"`;
+  files['/index.html'] = page(
+    `${where} token="stale"`,
+    `<buildspaces-presence ${where}></buildspaces-presence>`,
+  );
+  const ada = await visit(stage, 'Ada', origin);
+  await ada.says('No access');
+  const { output } = await runProgram(['token', '--role', 'host', '--name', 'Ada'], SECRET);
+  const token = output.trim().split('\n')[0];
+  await ada.editor().evaluate((editor, token) => editor.setAttribute('token', token), token);
+  await ada.says('Saved');
 });

@@ -105,14 +105,29 @@ export async function hold(where: Where, name: string): Promise<Hold> {
     open.set(name, held);
   }
   const own = held;
+  if (where.token !== '' && where.token !== tokens.get(name)) {
+    // The newest counts, for whoever holds it.
+    tokens.set(name, where.token);
+    if (own.doc.state === 'denied') own.doc.retry();
+    else own.doc.renewToken();
+  }
   own.holders += 1;
-  return new Hold(own, () => {
-    own.holders -= 1;
+  const end = () => {
     if (own.holders > 0) return;
+    const { doc } = own;
+    // What nobody has but this page stays until the server has it: an element that is moved or comes back finds it here.
+    if (doc.unsavedChanges > 0 && !doc.isKept && !doc.isClosed && doc.state !== 'denied') {
+      void doc.whenSaved().then(end, end);
+      return;
+    }
     if (open.get(name) === own) open.delete(name);
-    own.doc.close();
-    if (open.size > 0) return;
+    doc.close();
+    if (open.size > 0 || servers.get(key) !== server) return;
     servers.delete(key);
     client.destroy();
+  };
+  return new Hold(own, () => {
+    own.holders -= 1;
+    end();
   });
 }
