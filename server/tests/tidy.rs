@@ -106,7 +106,7 @@ fn every_named_dependency_has_a_reason() {
 #[test]
 fn every_named_package_of_the_web_has_a_reason() {
     let mut named = BTreeSet::new();
-    for manifest in ["web/app/package.json", "web/e2e/package.json", "web/embed/package.json"] {
+    for manifest in ["web/package.json", "web/app/package.json", "web/e2e/package.json", "web/embed/package.json"] {
         let manifest: Value = serde_json::from_str(&read(manifest)).expect("JSON");
         for kind in ["dependencies", "devDependencies"] {
             let packages = manifest[kind].as_object().into_iter().flat_map(|packages| packages.keys());
