@@ -337,6 +337,9 @@ test('what is no string, and values that run code, are refused and leave the doc
   circle.push(circle);
   assert.throws(() => list.push(circle), /nested/);
   assert.throws(() => map.set('k', new Map()));
+  for (const much of ['x'.repeat(6e6), new Uint8Array(6e6)])
+    assert.throws(() => map.set('k', { much }), /too many/);
+  assert.throws(() => text.insert(0, 'x'.repeat(6e6)), /too many/);
   assert.equal(text.toString(), 'a😀b');
   assert.equal(list.length, 0);
   doc.client.destroy();

@@ -30,7 +30,7 @@ use crate::meters::{OpenConnection, RECEIVED_BYTES};
 use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, Origin, Socket, Upgrade, close_of};
 use crate::yjs;
 
-/// How long before a token ends the client is asked for another.
+/// How long before a token ends the client is asked for another; halfway through one that lives for less than twice that.
 const ASK_BEFORE_END: Duration = Duration::from_secs(30);
 
 /// Tokens of one socket that are looked at at the same time: each may be a question to the operator's own service, where others want their turn.
@@ -477,7 +477,7 @@ fn may_write(name: &DocumentName, grant: &Grant) -> bool {
 fn soon(grant: &Grant) -> Option<Duration> {
     let left = grant.expires? - unix_millis();
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
-    Some(left.saturating_sub(ASK_BEFORE_END))
+    Some(left - ASK_BEFORE_END.min(left / 2))
 }
 
 #[cfg(test)]

@@ -125,9 +125,16 @@ impl World {
     }
 
     pub(crate) fn docker(&self, args: &[&str]) -> String {
+        self.try_docker(args).unwrap_or_else(|error| panic!("docker {args:?}: {error}"))
+    }
+
+    /// What it printed, or what went wrong: whatever runs in a container may be killed with a step that ends.
+    pub(crate) fn try_docker(&self, args: &[&str]) -> Result<String, String> {
         let output = Command::new("docker").arg("--host").arg(&self.host).args(args).output().expect("docker is there");
-        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).expect("text"));
+        }
+        Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Ids of this world's containers, running or not.
