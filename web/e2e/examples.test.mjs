@@ -96,7 +96,7 @@ scenario('two people write one document, and see each other and that it is saved
   await bo.page.keyboard.press('Control+End');
   await bo.page.keyboard.type('It was Bo who wrote this.');
   await ada.page.getByText('It was Bo who wrote this.').waitFor();
-  await ada.page.getByText('Saved', { exact: true }).waitFor();
+  for (const { page } of [ada, bo]) await page.getByText('Saved', { exact: true }).waitFor();
   await server.kill();
   await ada.page.getByText('No connection').waitFor();
   await server.start();
