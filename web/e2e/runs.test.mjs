@@ -264,7 +264,8 @@ scenario('a program that takes too much ends with the limit that it came to', as
     const run = await runEnded(api, room, id);
     assert.equal(run.state, 'failed');
     assert.match(run.message, says);
-    assert.match(await (await ada.detail(id)).innerText(), says);
+    const detail = await ada.detail(id);
+    await until('the page to say so', async () => says.test(await detail.innerText()));
   }
   // Nobody else notices, and the room goes on.
   const before = await api.runs(room);
