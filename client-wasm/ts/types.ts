@@ -60,18 +60,20 @@ function index(value: number): number {
   return value;
 }
 
-/** A change is one message, and a server takes one of 16 MiB: more than a third of that in UTF-16 units may not fit. */
-const MOST_AT_ONCE = 5 << 20;
+/** A change is one message, and a server takes one of 16 MiB. */
+const MOST_BYTES = 15 << 20;
 
-function fits(length: number): void {
-  if (length > MOST_AT_ONCE)
-    throw new RangeError(`${length} are too many for one change: insert at most ${MOST_AT_ONCE} at once`);
+function fits(value: string | Uint8Array): void {
+  // A unit of a string has at most three bytes.
+  if (value.length * 3 <= MOST_BYTES) return;
+  const bytes = typeof value === 'string' ? new TextEncoder().encode(value).length : value.length;
+  if (bytes > MOST_BYTES) throw new RangeError(`${bytes} bytes are too many for one change, which has at most ${MOST_BYTES}`);
 }
 
 /** Everything that is to be a string goes through here: the module trusts that it is one. */
 export function whole(text: string): string {
   if (typeof text !== 'string') throw new TypeError(`${typeof text === 'symbol' ? 'a symbol' : text} is no string`);
-  fits(text.length);
+  fits(text);
   // Half a pair cannot be kept: it would come out as another character.
   if (/[\ud800-\udfff]/.test(text) && /\p{Surrogate}/u.test(text))
     throw new RangeError('the text has half a surrogate pair in it');
@@ -86,7 +88,7 @@ const MAX_DEPTH = 64;
  * nor a plain object stays, and the module says what it thinks of it.
  */
 function plain(value: unknown, depth = 0): Plain {
-  if (typeof value === 'string' || value instanceof Uint8Array) fits(value.length);
+  if (typeof value === 'string' || value instanceof Uint8Array) fits(value);
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array || depth > MAX_DEPTH) return value as Plain;
   if (Array.isArray(value)) return Array.from(value, (one) => plain(one, depth + 1));
   const prototype = Object.getPrototypeOf(value);

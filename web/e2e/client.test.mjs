@@ -337,9 +337,10 @@ test('what is no string, and values that run code, are refused and leave the doc
   circle.push(circle);
   assert.throws(() => list.push(circle), /nested/);
   assert.throws(() => map.set('k', new Map()));
-  for (const much of ['x'.repeat(6e6), new Uint8Array(6e6)])
+  for (const much of ['ä'.repeat(8e6), new Uint8Array(16e6)])
     assert.throws(() => map.set('k', { much }), /too many/);
-  assert.throws(() => text.insert(0, 'x'.repeat(6e6)), /too many/);
+  assert.throws(() => text.insert(0, 'x'.repeat(16e6)), /too many/);
+  for (const enough of ['x'.repeat(8e6), new Uint8Array(8e6)]) map.set('k', enough);
   assert.equal(text.toString(), 'a😀b');
   assert.equal(list.length, 0);
   doc.client.destroy();
