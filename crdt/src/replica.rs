@@ -7,6 +7,7 @@
 //! or [`Replica::edit`], or is reported by [`Replica::note`]; any other transaction opened on [`Replica::doc`] only reads.
 
 mod snapshot;
+mod trial;
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,12 +28,14 @@ use crate::update::gate::{Gate, Source, Verdict};
 use crate::update::work::{self, Model};
 use crate::update::{self, Parsed, subdocuments};
 pub use snapshot::SnapshotError;
+use trial::{Trial, Way};
 
 /// A document of this process.
 #[derive(Debug)]
 pub struct Replica {
     doc: Lazy,
     gate: Gate,
+    trial: Trial,
     /// Others hold on to the yrs document, see [`Replica::pinned`].
     is_pinned: bool,
     /// What it holds for yrs is not what it is: see [`subdocuments`].
@@ -97,6 +100,7 @@ impl Replica {
         Self {
             doc: Lazy::default(),
             gate: Gate::default(),
+            trial: Trial::default(),
             is_pinned: false,
             is_disguised: false,
             has_subdocument: false,
@@ -211,13 +215,11 @@ impl Replica {
             return Ok(Applied::Nothing);
         }
         let decoded = decode(&parsed)?;
-        let Self { doc, is_pinned, is_disguised, .. } = self;
+        let Self { doc, trial, is_pinned, is_disguised, .. } = self;
         let mut way = Way::Behind;
         let verdict = self.gate.admit_if(&parsed, source, |steps| {
-            if steps > work::FEW_STEPS && !*is_pinned {
-                // What was let in once may take longer.
-                let budget = if source == Source::Own { work::BUDGET_OF_ALL } else { work::BUDGET };
-                way = Way::of(&parsed, &doc.encode(&StateVector::default(), *is_disguised), budget);
+            if !*is_pinned {
+                way = trial.way(&parsed, source, steps, || doc.encode(&StateVector::default(), *is_disguised));
             }
             way != Way::None
         })?;
@@ -253,6 +255,7 @@ impl Replica {
                 // Whatever touches a half-changed document may panic again, even to free it; so it is left where it is.
                 std::mem::forget(std::mem::take(&mut self.doc));
                 self.gate = Gate::default();
+                self.trial = Trial::default();
                 Err(Error::Broken("yrs panicked".to_owned()))
             }
         }
@@ -358,11 +361,19 @@ impl Replica {
         let update = update::parse(update)?;
         self.has_formats |= update.has_formats();
         match self.gate.admit(&update, Source::Own)? {
-            Verdict::Ready => Ok(()),
+            Verdict::Ready => {
+                self.trial.follow(&update);
+                Ok(())
+            }
             Verdict::Missing | Verdict::TooMuch => {
                 Err(Malformed("a change of this document that builds on another one"))
             }
         }
+    }
+
+    /// To be called from time to time: gives memory back that was of use only while large updates came.
+    pub fn rest(&mut self) {
+        self.trial.rest();
     }
 
     /// The map at `root` as JSON, key by key.
@@ -395,35 +406,6 @@ impl Replica {
     /// The wrapped document: to read it, and to name the types that [`Replica::edit`] changes.
     pub fn doc(&self) -> &Doc {
         self.doc.get()
-    }
-}
-
-/// How an update comes into a document.
-#[derive(PartialEq, Eq)]
-enum Way {
-    /// As it is.
-    Behind,
-    /// With all the rest at once, in one update, which is quicker.
-    Together(Vec<u8>),
-    /// Neither would end in time.
-    None,
-}
-
-impl Way {
-    fn of(update: &Parsed<'_>, state: &[u8], budget: u64) -> Self {
-        let Ok(state) = update::parse(state) else { return Self::None };
-        let Ok(all) = update::merge_parsed(&[&state, update]) else { return Self::None };
-        let together = update::parse(&all).map(|all| Model::default().integrate(&all, budget));
-        if together != Ok(Ok(())) {
-            // It could not be loaded again.
-            return Self::None;
-        }
-        if state.is_empty() {
-            return Self::Behind;
-        }
-        let mut model = Model::default();
-        let behind = model.integrate(&state, budget).and_then(|()| model.integrate(update, work::BUDGET));
-        if behind.is_ok() { Self::Behind } else { Self::Together(all) }
     }
 }
 

@@ -40,9 +40,9 @@ pub(crate) enum Source {
 /// One step of an update, to be taken back if the update is not let in.
 #[derive(Debug)]
 pub(super) enum Undo {
-    Clock {
+    Client {
         client: u64,
-        before: Option<u32>,
+        before: Option<Known>,
     },
     Run(u64),
     /// Elements of a client from a clock on were noted to have come deleted.
@@ -54,14 +54,23 @@ pub(super) enum Undo {
 /// What a struct refers to, or a deletion, cuts at most so many blocks.
 const CUTS: u64 = 2;
 
+/// What the gate knows of one client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// How many of its elements are known.
+    clock: u32,
+    /// The last so many of them may be one block of yrs, which joins neighbouring text of one client.
+    joined: u32,
+}
+
 /// What the gate knows of one document.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    /// By client, how many of its elements are known.
-    clocks: HashMap<u64, u32>,
-    /// Blocks that yrs may have, at most, and the elements in those that it can cut.
+    clients: HashMap<u64, Known>,
+    /// Blocks that yrs may have, at most; how many ranges of elements were deleted; and the most elements of a block that it can cut.
     blocks: u64,
-    elements: u64,
+    ranges: u64,
+    longest: u32,
     lists: Lists,
 }
 
@@ -87,20 +96,20 @@ impl Gate {
                 return Err(Malformed("a key longer than 4096 bytes"));
             }
         }
-        let (blocks, elements) = (self.blocks, self.elements);
+        let (blocks, ranges, longest) = (self.blocks, self.ranges, self.longest);
         let mut journal = Vec::new();
         self.lists.begin();
         let mut verdict = self.play(update, source, &mut journal);
-        if cfg!(feature = "budget") && verdict == Ok(Verdict::Ready) && !may_work(self.most_steps(update)) {
+        if cfg!(feature = "budget") && verdict == Ok(Verdict::Ready) && !may_work(self.most_steps(update, &journal)) {
             verdict = Ok(Verdict::TooMuch);
         }
         if verdict != Ok(Verdict::Ready) {
-            (self.blocks, self.elements) = (blocks, elements);
+            (self.blocks, self.ranges, self.longest) = (blocks, ranges, longest);
             for step in journal.into_iter().rev() {
-                if let Undo::Clock { client, before } = step {
+                if let Undo::Client { client, before } = step {
                     match before {
-                        Some(before) => self.clocks.insert(client, before),
-                        None => self.clocks.remove(&client),
+                        Some(before) => self.clients.insert(client, before),
+                        None => self.clients.remove(&client),
                     };
                 }
                 self.lists.undo(step);
@@ -118,17 +127,17 @@ impl Gate {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.clocks.is_empty()
+        self.clients.is_empty()
     }
 
     /// How many elements of a client are known.
     pub(crate) fn clock(&self, client: u64) -> u32 {
-        self.clocks.get(&client).copied().unwrap_or(0)
+        self.clients.get(&client).map_or(0, |known| known.clock)
     }
 
     /// The document's state vector, encoded.
     pub(crate) fn state_vector(&self) -> Vec<u8> {
-        write_state_vector(self.clocks.iter().map(|(client, clock)| (*client, *clock)).collect())
+        write_state_vector(self.clients.iter().map(|(client, known)| (*client, known.clock)).collect())
     }
 
     /// True if text lies in an array, or in the root type `root`, which is to be read as one. `state` is the whole document.
@@ -137,24 +146,66 @@ impl Gate {
     }
 
     /// A bound of the steps in which yrs integrates an update that was just played through.
-    fn most_steps(&self, update: &Parsed<'_>) -> u64 {
-        self.lists.pairs().saturating_add(self.cuts(update))
+    fn most_steps(&self, update: &Parsed<'_>, journal: &[Undo]) -> u64 {
+        let before = journal.iter().filter_map(|step| match step {
+            Undo::Client { client, before } => Some((*client, before.unwrap_or_default().clock)),
+            _ => None,
+        });
+        self.lists.pairs(1 + CUTS, CUTS * self.ranges).saturating_add(self.cuts(update, before, work::FEW_STEPS))
     }
 
     /// A bound of the steps in which yrs integrates the whole document, `state`, at once.
     pub(crate) fn most_steps_of_all(&self, state: &Parsed<'_>) -> u64 {
-        self.lists.all_pairs().saturating_add(self.cuts(state))
+        let before = self.clients.keys().map(|client| (*client, 0));
+        let pairs = self.lists.all_pairs(1 + CUTS, CUTS * state.deletes.len() as u64);
+        pairs.saturating_add(self.cuts(state, before, work::FEW_STEPS_OF_ALL))
     }
 
-    fn cuts(&self, update: &Parsed<'_>) -> u64 {
+    /// A bound of the steps of all cuts. `before`: how many elements of each client were known that have more now. They are looked at one by one
+    /// only if they could be more than `few`.
+    fn cuts(&self, update: &Parsed<'_>, before: impl Iterator<Item = (u64, u32)>, few: u64) -> u64 {
         let cuts = CUTS * (update.structs.len() + update.deletes.len()) as u64;
-        cuts.saturating_mul(work::longest_cut(self.elements, self.blocks))
+        let at_most = cuts.saturating_mul(work::longest_cut(self.longest, self.blocks));
+        if at_most <= few {
+            return at_most;
+        }
+        // The first change of a client says what was before.
+        let mut clients: HashMap<u64, (u32, &[Struct])> = HashMap::new();
+        for (client, clock) in before {
+            clients.entry(client).or_insert((clock, &[]));
+        }
+        for section in &update.sections {
+            clients.entry(section.client).or_insert((u32::MAX, &[])).1 = update.structs_of(section);
+        }
+        let of_update = (1 + CUTS) * (update.structs.len() + update.deletes.len()) as u64;
+        let steps_at = |client: u64, clock: u32| {
+            let behind = u64::from(self.clock(client).saturating_sub(clock));
+            let blocks = match clients.get(&client) {
+                // What is new is only what this update makes of it, and begins where it says.
+                Some((before, structs)) if clock >= *before => {
+                    if structs.binary_search_by_key(&clock, |item| item.clock).is_ok() {
+                        return 1;
+                    }
+                    of_update
+                }
+                _ => self.blocks,
+            };
+            if behind == 0 { 1 } else { work::longest_cut(self.longest, behind.min(blocks)) }
+        };
+        let of_structs = update.sections.iter().flat_map(|section| update.structs_of(section)).map(|item| {
+            let left = item.left.map_or(0, |id| steps_at(id.client, id.clock.saturating_add(1)));
+            left + item.right.map_or(0, |id| steps_at(id.client, id.clock))
+        });
+        let of_deletes = update.deletes.iter().map(|range| {
+            steps_at(range.client, range.clock) + steps_at(range.client, range.clock.saturating_add(range.len))
+        });
+        of_structs.chain(of_deletes).fold(0, u64::saturating_add)
     }
 
     fn check_clients(&self, update: &Parsed<'_>) -> Result<(), Malformed> {
-        if self.clocks.len() + update.sections.len() > MAX_CLIENTS_PER_DOCUMENT {
-            let new = update.sections.iter().filter(|section| !self.clocks.contains_key(&section.client)).count();
-            if new > 0 && self.clocks.len() + new > MAX_CLIENTS_PER_DOCUMENT {
+        if self.clients.len() + update.sections.len() > MAX_CLIENTS_PER_DOCUMENT {
+            let new = update.sections.iter().filter(|section| !self.clients.contains_key(&section.client)).count();
+            if new > 0 && self.clients.len() + new > MAX_CLIENTS_PER_DOCUMENT {
                 return Err(Malformed("too many clients have changed this document"));
             }
         }
@@ -167,8 +218,8 @@ impl Gate {
         let mut order = Order::new(&update.sections);
         while let Some((index, section, mut next)) = order.next(update) {
             let client = section.client;
-            let before = self.clocks.get(&client).copied();
-            let mut clock = before.unwrap_or(0);
+            let before = self.clients.get(&client).copied();
+            let Known { mut clock, mut joined } = before.unwrap_or_default();
             let mut waits_for = None;
             for item in &update.structs[next..section.to as usize] {
                 if item.clock > clock {
@@ -187,19 +238,26 @@ impl Gate {
                         return Err(Malformed("shared types nested more than 256 deep"));
                     }
                     self.blocks += 1 + CUTS;
-                    self.elements += u64::from(if matches!(item.kind, STRING | ANY) { item.end() - clock } else { 0 });
+                    let continues =
+                        item.clock < clock || item.left == clock.checked_sub(1).map(|clock| Id { client, clock });
+                    joined = match item.kind {
+                        STRING | ANY => item.end() - clock + if continues { joined } else { 0 },
+                        _ => 0,
+                    };
+                    self.longest = self.longest.max(joined);
                     clock = item.end();
                 }
                 next += 1;
             }
-            if clock > before.unwrap_or(0) {
-                journal.push(Undo::Clock { client, before });
-                self.clocks.insert(client, clock);
+            if clock > before.unwrap_or_default().clock {
+                journal.push(Undo::Client { client, before });
+                self.clients.insert(client, Known { clock, joined });
             }
             order.placed(index, section, next, clock, waits_for);
         }
         let deletes_known = || update.deletes.iter().all(|range| range.clock + range.len <= self.clock(range.client));
         let ready = order.is_finished() && deletes_known();
+        self.ranges += update.deletes.len() as u64;
         self.blocks += CUTS * update.deletes.len() as u64;
         Ok(if ready { Verdict::Ready } else { Verdict::Missing })
     }
@@ -247,3 +305,6 @@ impl Order {
         self.unfinished == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,22 +151,24 @@ impl Lists {
         self.placed_first = 0;
     }
 
-    /// How many pairs of structs lie in one list of which at least one is the present update's: more yrs cannot compare.
-    pub(super) fn pairs(&self) -> u64 {
+    /// How many pairs there are of a struct of the present update and a block of its list: more yrs cannot compare. Of each struct are up to
+    /// `blocks` blocks, and deletions make `cuts` more.
+    pub(super) fn pairs(&self, blocks: u64, cuts: u64) -> u64 {
         let first = self.lists.get(FIRST as usize).map_or(0, |list| list.structs);
         let mut new: HashMap<u32, u64> = HashMap::new();
         for list in &self.placed {
             *new.entry(*list).or_default() += 1;
         }
-        let of = |new: u64, there: u32| new.saturating_mul(u64::from(there) + new);
+        let of = |new: u64, there: u32| new.saturating_mul(blocks * (u64::from(there) + new) + cuts);
         new.into_iter()
             .map(|(list, new)| of(new, self.lists[list as usize].structs))
             .fold(of(u64::from(self.placed_first), first), u64::saturating_add)
     }
 
     /// The same for all structs there are.
-    pub(super) fn all_pairs(&self) -> u64 {
-        self.lists.iter().map(|list| u64::from(list.structs).pow(2)).fold(0, u64::saturating_add)
+    pub(super) fn all_pairs(&self, blocks: u64, cuts: u64) -> u64 {
+        let of = |structs: u64| structs.saturating_mul(blocks * structs + cuts);
+        self.lists.iter().map(|list| of(u64::from(list.structs))).fold(0, u64::saturating_add)
     }
 
     /// The present update is let in.
@@ -269,7 +271,7 @@ impl Lists {
     /// Takes back one step of an update that was not let in.
     pub(super) fn undo(&mut self, step: Undo) {
         match step {
-            Undo::Clock { .. } => {}
+            Undo::Client { .. } => {}
             Undo::Run(client) => {
                 if let Entry::Occupied(mut runs) = self.runs.entry(client) {
                     runs.get_mut().pop();

@@ -8,10 +8,10 @@
 //! The order matters: what takes minutes behind the document may take milliseconds together with it, since yrs goes through the
 //! clients of one update from the highest down, which is the quick way around. [`Model::integrate`] keeps to that order.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{ANY, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
 
@@ -33,9 +33,9 @@ const BLOCKS_PER_STEP: u64 = 128;
 /// What is moved in one step when a value of a key is deleted because another takes its place: ranges of deleted elements.
 const RANGES_PER_STEP: u64 = 512;
 
-/// What a cut takes at most in a document of so many elements that can be cut, in so many blocks.
-pub(super) fn longest_cut(elements: u64, blocks: u64) -> u64 {
-    1 + elements / ELEMENTS_PER_STEP + blocks / BLOCKS_PER_STEP
+/// What a cut takes at most within a block of so many elements, with so many blocks of its client behind it.
+pub(super) fn longest_cut(elements: u32, blocks: u64) -> u64 {
+    1 + u64::from(elements) / ELEMENTS_PER_STEP + blocks / BLOCKS_PER_STEP
 }
 
 /// Why an update is not worth its time.
@@ -78,9 +78,10 @@ struct List {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     blocks: Vec<Block>,
-    /// By client, its place in `of_clients`, and that of the one that was asked for last.
+    /// By client, its place in `ids` and `of_clients`; and that of the one that was asked for last.
     clients: HashMap<u64, u32>,
-    recent: Cell<Option<(u64, u32)>>,
+    recent: AtomicU32,
+    ids: Vec<u64>,
     /// Where the blocks of a client begin and which they are, in order.
     of_clients: Vec<Vec<(u32, u32)>>,
     lists: Vec<List>,
@@ -122,19 +123,23 @@ impl Model {
         Ok(())
     }
 
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     fn spend(&mut self, steps: u64) -> Result<(), TooMuch> {
         self.budget = self.budget.checked_sub(steps).ok_or(TooMuch)?;
         Ok(())
     }
 
     fn number(&self, client: u64) -> Option<u32> {
-        if let Some((recent, number)) = self.recent.get()
-            && recent == client
-        {
-            return Some(number);
+        let recent = self.recent.load(Ordering::Relaxed);
+        if self.ids.get(recent as usize) == Some(&client) {
+            return Some(recent);
         }
         let number = *self.clients.get(&client)?;
-        self.recent.set(Some((client, number)));
+        self.recent.store(number, Ordering::Relaxed);
         Some(number)
     }
 
@@ -248,6 +253,7 @@ impl Model {
         let number = self.number(client).unwrap_or_else(|| {
             let number = self.of_clients.len() as u32;
             self.of_clients.push(Vec::new());
+            self.ids.push(client);
             self.clients.insert(client, number);
             number
         });
@@ -311,8 +317,13 @@ impl Model {
 
 #[cfg(test)]
 impl Model {
+    /// What is left of the budget.
+    pub(super) fn left(&self) -> u64 {
+        self.budget
+    }
+
     /// The elements of all lists in their order, each list from its first.
-    pub(super) fn elements(&self) -> Vec<Vec<(u64, u32)>> {
+    pub(crate) fn elements(&self) -> Vec<Vec<(u64, u32)>> {
         let begins: HashMap<u32, u32> =
             self.of_clients.iter().flatten().map(|(clock, block)| (*block, *clock)).collect();
         let elements_of = |block: u32| {

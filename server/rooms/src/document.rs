@@ -445,6 +445,7 @@ impl Document {
                 let gone = self.presence.expire(now);
                 self.tell(gone);
                 self.reads.tick(now);
+                self.replica.rest();
                 self.ask_again(effects);
             }
         }
