@@ -8,7 +8,7 @@ WEB_DIST := web/app/dist/index.html
 EMBED_SOURCES := $(shell find web/embed client-wasm crdt/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/pkg/*' 2>/dev/null)
 EMBED := web/app/dist/embed.js
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-peers clean client embed
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-sandbox bench-peers clean client embed
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -91,6 +91,9 @@ bench-full: build ## Measures everything, in about two hours
 
 bench-hot: ## Counts the instructions of the server's hot paths and fails above +5 % of what is stored (SAVE=1: stores)
 	@scripts/bench-hot $(if $(SAVE),--save)
+
+bench-sandbox: ## Measures sandboxes beside plain Docker, in some minutes
+	@scripts/with-engine cargo bench --locked --quiet --workspace --bench speed
 
 bench-peers: ## Installs the servers that ours is compared with
 	@scripts/bench-peers

@@ -235,10 +235,12 @@ pub(crate) fn sandbox_config(config: &Config) -> Result<buildspaces_sandbox::Con
     Ok(buildspaces_sandbox::Config {
         docker_host: config.sandbox.docker_host.clone(),
         image: config.sandbox.image.clone(),
+        runtime: config.sandbox.runtime.clone(),
         instance: instance(&config.data_dir)?,
         data_dir: config.data_dir.clone(),
         agent_binary: config.sandbox.agent.clone(),
         limits: config.sandbox.limits.clone(),
+        warm: config.sandbox.warm,
         idle_stop: config.sandbox.idle_stop,
         egress: config.sandbox.egress.clone().map(Egress::system),
     })

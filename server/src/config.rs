@@ -87,8 +87,11 @@ impl From<Durability> for buildspaces_storage::Durability {
 pub(crate) struct Sandbox {
     pub(crate) docker_host: Option<String>,
     pub(crate) image: String,
+    pub(crate) runtime: Option<String>,
     pub(crate) agent: PathBuf,
     pub(crate) limits: buildspaces_sandbox::Limits,
+    /// How many are started at most before a room needs them.
+    pub(crate) warm: usize,
     pub(crate) idle_stop: Duration,
     /// The longest that a step may take.
     pub(crate) step_timeout: Duration,
@@ -161,6 +164,7 @@ enum HistoryThen {
 struct SandboxFile {
     docker_host: Option<String>,
     image: Option<String>,
+    runtime: Option<String>,
     agent: Option<PathBuf>,
     memory_mib: Option<u64>,
     cpus: Option<f64>,
@@ -173,6 +177,7 @@ struct SandboxFile {
     output_mib: Option<u64>,
     step_seconds: Option<u64>,
     max_sandboxes: Option<usize>,
+    warm: Option<usize>,
     idle_stop_seconds: Option<u64>,
     egress: Vec<String>,
     egress_mib: Option<u64>,
@@ -400,8 +405,10 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
             .or_else(|| environment.get("DOCKER_HOST").cloned())
             .filter(|host| !host.is_empty()),
         image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
+        runtime: file.runtime.filter(|runtime| !runtime.is_empty()),
         agent: file.agent.unwrap_or_else(default_agent),
         limits,
+        warm: within("sandbox.warm", file.warm, 0, 1_000)?.unwrap_or(2),
         step_timeout: Duration::from_secs(within("sandbox.step_seconds", file.step_seconds, 1, 86_400)?.unwrap_or(600)),
         idle_stop: Duration::from_secs(
             within("sandbox.idle_stop_seconds", file.idle_stop_seconds, 10, 86_400)?.unwrap_or(900),

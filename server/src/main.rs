@@ -1,4 +1,4 @@
-//! The command line: `buildspaces serve`, `doctor`, `token`, `export`, `import`, `openapi`.
+//! The command line: `buildspaces serve`, `doctor`, `image`, `token`, `export`, `import`, `openapi`.
 //!
 //! Everything else is in the library crates; [`app`] puts them together, [`config`] alone reads file and environment.
 
@@ -6,6 +6,7 @@ mod app;
 mod archive;
 mod config;
 mod doctor;
+mod image;
 mod telemetry;
 mod token;
 
@@ -33,6 +34,9 @@ enum Command {
     Serve(ServeArgs),
     /// Looks at everything the server needs from this machine and says what is missing.
     Doctor(ServeArgs),
+    /// Makes images for sandboxes, and checks them.
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Makes a token that lets somebody in, with the key in [auth] of the configuration.
     Token {
         #[command(flatten)]
@@ -105,6 +109,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => read(&args).and_then(app::serve),
         Command::Doctor(args) => read(&args).and_then(doctor::run),
+        Command::Image(command) => read(command.settings()).and_then(|config| image::run(config, command)),
         Command::Token { settings, token } => read(&settings).and_then(|config| token::run(&config, token)),
         Command::Export(args) => {
             read(&args.from.into()).and_then(|config| archive::export(&config, &args.room, &args.output))

@@ -90,6 +90,9 @@ fn describe() {
     describe_counter!("buildspaces_received_bytes_total", Unit::Bytes, "Bytes of messages received over WebSocket");
     describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes written to WebSockets");
     describe_counter!("buildspaces_preview_requests_total", "Requests passed on to programs in sandboxes");
+    describe_counter!("buildspaces_sandbox_starts_total", "Sandboxes that rooms got, by where from");
+    describe_histogram!("buildspaces_sandbox_start_seconds", Unit::Seconds, "From needing a sandbox until it is there");
+    describe_gauge!("buildspaces_sandboxes_warm", "Sandboxes that wait for a room");
     describe_counter!("buildspaces_egress_connections_total", "Connections out of sandboxes that are over, by outcome");
     describe_counter!("buildspaces_egress_bytes_total", Unit::Bytes, "Bytes out of sandboxes and into them");
     describe_counter!("buildspaces_slow_readers_closed_total", "Connections closed because they read too slowly");

@@ -273,3 +273,37 @@ scenario('a program that takes too much ends with the limit that it came to', as
   const { id } = await newRun(api, room, before);
   assert.equal((await runEnded(api, room, id)).state, 'passed');
 });
+
+scenario('a room’s first run gets a container that was waiting, with the room’s files', async (stage) => {
+  const server = await stage.server();
+  const api = await server.person('Witness');
+  const [waiting] = await until('a container that waits', async () => {
+    const containers = await server.everyContainer();
+    return containers.length === 1 && containers;
+  });
+  assert.deepEqual(await server.containers(), [], 'it is nobody’s');
+  // Its agent has to dial, too.
+  const metrics = async () => (await fetch(`${server.url}/metrics`)).text();
+  await until('its agent', async () => (await metrics()).includes('buildspaces_sandboxes_warm 1'));
+
+  const { id: room } = await api.createRoom('python');
+  await write(
+    api,
+    room,
+    'test_basket.py',
+    pythonTest('print("kept:", Path("README.md").exists())', 'Path("made.txt").write_text("by the run")'),
+  );
+  const first = await until('a run', async () => (await api.runs(room))[0]);
+  const ended = await runEnded(api, room, first.id);
+  assert.equal(ended.state, 'passed');
+  assert.match(ended.image, /^sha256:[0-9a-f]{64}$/);
+  assert.match(await api.runLog(room, first.id), /kept: True/);
+  assert.deepEqual(await server.containers(), [waiting]);
+  assert.match(await metrics(), /buildspaces_sandbox_starts_total\{from="warm"\} 1/);
+  assert.equal(await textOf(api, room, 'made.txt'), 'by the run');
+  await write(api, room, 'made.txt', 'by a person');
+  const second = await api.runNow(room);
+  assert.equal((await runEnded(api, room, second.id)).state, 'passed');
+  await until('another that waits', async () => (await server.everyContainer()).length > 1);
+  assert.deepEqual(await server.containers(), [waiting], 'and the room keeps its own');
+});

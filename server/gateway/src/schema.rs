@@ -419,6 +419,8 @@ pub(crate) struct Run {
     pub message: Option<String>,
     /// SHA-256 over the paths and contents that were run, in hexadecimal.
     pub content_hash: Option<String>,
+    /// The id of the image that it ran in, such as `sha256:...`; known once it has ended.
+    pub image: Option<String>,
     pub rev: u64,
 }
 
@@ -452,6 +454,7 @@ impl From<RunSummary> for Run {
             exit_code: run.exit_code,
             message: run.message,
             content_hash: run.content_hash,
+            image: run.image,
             rev: run.rev,
         }
     }

@@ -79,6 +79,7 @@ async fn a_run_comes_back_as_it_was_at_every_transition(store: &dyn RunStore) {
         for transition in [start(run.id.clone().as_str()), Transition::Exited(exit)] {
             assert_eq!(store.run(&rule.room, &run.id).await.expect("answers").as_ref(), Some(&run));
             run = run.after(transition, 2000).expect("exists");
+            run.image = Some("sha256:0011".to_owned());
             assert!(store.update(&run).await.expect("stored"));
         }
         assert_eq!(store.run(&rule.room, &run.id).await.expect("answers"), Some(run.clone()));

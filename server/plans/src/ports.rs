@@ -173,6 +173,8 @@ pub enum StepEvent {
 /// A step under way. Dropping it does not stop the step.
 #[derive(Debug)]
 pub struct Step {
+    /// The id of the image that its container was made from, where that is known.
+    pub image: Option<String>,
     /// Ends with exactly one `Exited` or `Lost`.
     pub events: mpsc::Receiver<StepEvent>,
     /// Send `()` to cancel: SIGTERM to the process group, SIGKILL 5 s later.

@@ -88,6 +88,8 @@ pub struct Run {
     pub trigger_key: TriggerKey,
     /// Hash over paths and contents of all text files that the run saw, in hexadecimal; set at start.
     pub content_hash: Option<String>,
+    /// The id of the image that it ran in; set when it ends.
+    pub image: Option<String>,
     pub state: RunState,
     /// Who asked for "Run now", or whose edit came last before the rule fired.
     pub requested_by: buildspaces_kernel::ids::PrincipalId,
@@ -197,6 +199,7 @@ impl Run {
             skill: rule.skill.clone(),
             trigger_key,
             content_hash: None,
+            image: None,
             state: RunState::Queued,
             requested_by: by.id.clone(),
             requested_by_name: by.name.as_ref().to_owned(),

@@ -23,18 +23,21 @@ use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::files::Files;
 use crate::link::{Connection, Link};
 use crate::mirror::ignore;
 use crate::ports::{self, Board};
 use crate::steps::{self, Container, Following, NotStarted, State};
 use crate::{Config, terminals, workspace_owner};
 use engine::Engine;
-use sandbox::Sandbox;
+use pool::Pool;
+use sandbox::{Place, Sandbox};
 
 mod command;
 mod disk;
 mod engine;
 mod leftovers;
+mod pool;
 mod sandbox;
 mod spec;
 mod watch_engine;
@@ -65,9 +68,11 @@ struct Shared {
     config: Config,
     engine: Engine,
     tasks: Tasks,
-    /// `sandboxes/` in the data folder: for each room the agent and its socket.
+    /// `sandboxes/` in the data folder: for each sandbox the agent and its socket.
     folder: PathBuf,
     rooms: Mutex<HashMap<RoomId, Arc<Slot>>>,
+    /// Sandboxes of no room yet.
+    pool: Pool,
     /// Which sandbox is each room's, for those who must not wait for the lock, and its ports.
     board: Arc<Board<Sandbox>>,
     availability: watch::Sender<Availability>,
@@ -105,6 +110,7 @@ impl Containers {
             tasks: tasks.clone(),
             folder,
             rooms: Mutex::default(),
+            pool: Pool::default(),
             board: Arc::default(),
             availability: watch::Sender::new(availability),
             recheck: Notify::new(),
@@ -114,6 +120,7 @@ impl Containers {
         tasks.spawn("sandbox availability", watch_engine::run(Arc::clone(&shared)));
         tasks.spawn("sandboxes of no room", leftovers::reap(Arc::clone(&shared)));
         tasks.spawn("idle sandboxes", stop_idle(Arc::clone(&shared)));
+        tasks.spawn("warm sandboxes", pool::keep(Arc::clone(&shared)));
         Ok(Self { shared })
     }
 
@@ -121,7 +128,7 @@ impl Containers {
         self.shared.availability.subscribe()
     }
 
-    /// Starts the room's container if there is none, with `workspace` as its files, then the step. Cancel-safe: the step
+    /// Starts the room's container if there is none, with `files`, then the step. Cancel-safe: the step
     /// of a caller that went away is cancelled.
     ///
     /// # Errors
@@ -129,15 +136,15 @@ impl Containers {
     pub async fn start(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         step: StepSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<Step, SandboxError> {
         let (reply, answer) = oneshot::channel();
-        let (this, room, workspace) = (self.clone(), room.clone(), workspace.to_owned());
+        let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
         // A task of its own, because a container that was created half would be nobody's.
         self.shared.tasks.spawn("start a step", async move {
-            let started = Box::pin(this.start_now(&room, &workspace, step, phase)).await;
+            let started = Box::pin(this.start_now(&room, &files, step, phase)).await;
             if let Err(Ok(step)) = reply.send(started) {
                 let _ = step.cancel.try_send(());
             }
@@ -148,7 +155,7 @@ impl Containers {
     async fn start_now(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         step: StepSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<Step, SandboxError> {
@@ -165,12 +172,13 @@ impl Containers {
                 Some(sandbox) if !sandbox.becomes_idle(BUSY_PATIENCE).await => {
                     return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
                 }
-                _ => shared.usable(room, workspace, &mut held, &phase).await?,
+                _ => shared.usable(room, files, &mut held, &phase).await?,
             };
             sandbox.take(&phase, &step.secrets);
             match start_in(&sandbox, patience, &key, &step).await {
                 Ok(connection) => {
                     phase.send_replace(Phase::Ready);
+                    let image = sandbox.image().to_owned();
                     let following = Following {
                         key,
                         link: Arc::clone(sandbox.link()),
@@ -178,22 +186,23 @@ impl Containers {
                         seen: 0,
                         timeout: Some(step.timeout),
                         limits: shared.config.limits.clone(),
+                        image: Some(image),
                     };
                     return Ok(steps::follow(&shared.tasks, connection, following));
                 }
                 Err(NotStarted::Unasked(why) | NotStarted::Rejected(why)) => reason = why,
                 Err(NotStarted::Failed(why)) => {
-                    shared.discard(room, &mut held).await;
+                    shared.discard(&mut held).await;
                     return Err(shared.failed(why));
                 }
             }
             tracing::info!(%room, %reason, "a sandbox is made anew");
-            shared.discard(room, &mut held).await;
+            shared.discard(&mut held).await;
         }
         Err(shared.failed(format!("the sandbox could not be reached: {reason}")))
     }
 
-    /// Starts the room's container if there is none, with `workspace` as its files, then a shell in a terminal. Cancel-safe:
+    /// Starts the room's container if there is none, with `files`, then a shell in a terminal. Cancel-safe:
     /// the terminal of a caller that went away is closed.
     ///
     /// # Errors
@@ -201,15 +210,15 @@ impl Containers {
     pub async fn open_terminal(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         terminal: TerminalSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<TerminalLine, SandboxError> {
         let (reply, answer) = oneshot::channel();
-        let (this, room, workspace) = (self.clone(), room.clone(), workspace.to_owned());
+        let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
         // A task of its own, for the same reason. A line that nobody takes is closed by being dropped.
         self.shared.tasks.spawn("open a terminal", async move {
-            let _ = reply.send(Box::pin(this.open_terminal_now(&room, &workspace, &terminal, &phase)).await);
+            let _ = reply.send(Box::pin(this.open_terminal_now(&room, &files, &terminal, &phase)).await);
         });
         answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
     }
@@ -217,7 +226,7 @@ impl Containers {
     async fn open_terminal_now(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         terminal: &TerminalSpec,
         phase: &watch::Sender<Phase>,
     ) -> Result<TerminalLine, SandboxError> {
@@ -229,7 +238,7 @@ impl Containers {
         // A second attempt, because a container that was kept may have died unnoticed.
         let mut reason = String::new();
         for _ in 0..2 {
-            let (sandbox, patience) = shared.usable(room, workspace, &mut held, phase).await?;
+            let (sandbox, patience) = shared.usable(room, files, &mut held, phase).await?;
             let connected = sandbox.connect(Line::Terminal, patience).await.map_err(terminals::NotOpened::Unasked);
             let opened = match connected {
                 Ok(connection) => terminals::open(sandbox.link(), connection, &key, terminal.size).await,
@@ -281,8 +290,8 @@ impl Containers {
             Ok((connection, true)) => {
                 sandbox.take(&watch::Sender::new(Phase::Ready), &secrets);
                 let link = Arc::clone(sandbox.link());
-                let limits = shared.config.limits.clone();
-                let following = Following { key, link, container: sandbox, seen, timeout: None, limits };
+                let (limits, image) = (shared.config.limits.clone(), Some(sandbox.image().to_owned()));
+                let following = Following { key, link, container: sandbox, seen, timeout: None, limits, image };
                 Ok(Some(steps::follow(&shared.tasks, connection, following)))
             }
             Ok((connection, false)) => {
@@ -291,10 +300,20 @@ impl Containers {
             }
             Err(reason) => {
                 tracing::info!(%room, %reason, "a sandbox that was to be resumed is gone");
-                shared.discard(room, &mut held).await;
+                shared.discard(&mut held).await;
                 Ok(None)
             }
         }
+    }
+
+    /// The id of the image that new sandboxes are made from; `None` if it or the engine is not there.
+    pub async fn image_id(&self) -> Option<String> {
+        self.shared.engine.image(&self.shared.config.image).await.ok().flatten()
+    }
+
+    /// How many sandboxes wait for a room that needs one.
+    pub fn warm(&self) -> usize {
+        self.shared.pool.len()
     }
 
     /// TCP ports on which programs in the room's sandbox listen.
@@ -337,7 +356,7 @@ impl Containers {
             let mut held = slot.sandbox.lock().await;
             // Whoever held the lock may have put a new one there.
             if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, &sandbox)) {
-                shared.discard(&room, &mut held).await;
+                shared.discard(&mut held).await;
             }
             tracing::info!(%room, %reason, "a sandbox was disposed of");
             let _ = reply.send(true);
@@ -354,6 +373,7 @@ impl Containers {
         for (_, slot) in &slots {
             slot.sandbox.lock().await.take();
         }
+        self.shared.pool.close().await;
         match shared.engine.list(&shared.config.instance).await {
             Ok(found) => {
                 join_all(found.iter().map(|found| shared.remove(found))).await;
@@ -405,16 +425,40 @@ impl Shared {
         SandboxError::Failed(reason)
     }
 
+    /// A container for the room, which nothing runs in: one that was started before, or a new one.
     async fn create(
         self: &Arc<Self>,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         phase: &watch::Sender<Phase>,
     ) -> Result<Arc<Sandbox>, SandboxError> {
         phase.send_replace(Phase::CreatingContainer);
         self.make_room().await?;
         let began = Instant::now();
-        let folder = self.folder.join(room.as_str());
+        if let Some(sandbox) = self.claim(room, files).await? {
+            pool::started("warm", began);
+            return Ok(sandbox);
+        }
+        let workspace = std::path::absolute(files.host_dir())
+            .map_err(|error| SandboxError::Failed(format!("the workspace has no path: {error}")))?;
+        // Beside each other: in the container nothing but the agent runs yet.
+        let allowed = disk::allowed(workspace.clone(), self.config.limits.disk);
+        let (sandbox, allowed) = tokio::join!(self.run(Place::of(room), Some(room), &workspace), allowed);
+        let sandbox = sandbox?;
+        tracing::info!(%room, container = sandbox.short_id(), took = ?began.elapsed(), "started a sandbox");
+        pool::started("cold", began);
+        phase.send_replace(Phase::Connecting);
+        Ok(self.attend(room, Arc::new(sandbox), Some((workspace, allowed))))
+    }
+
+    /// Starts a container. Its agent has not dialled yet.
+    async fn run(
+        self: &Arc<Self>,
+        place: Place,
+        room: Option<&RoomId>,
+        workspace: &Path,
+    ) -> Result<Sandbox, SandboxError> {
+        let folder = self.folder.join(place.as_str());
         let agent_folder = self.prepare(&folder).await.map_err(|error| {
             SandboxError::Failed(format!("the sandbox's folder {} cannot be prepared: {error}", folder.display()))
         })?;
@@ -423,22 +467,18 @@ impl Shared {
             .map_err(|error| SandboxError::Failed(format!("the sandbox's socket cannot be opened: {error}")))?;
         let user = workspace_owner()
             .unwrap_or_else(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
-        let workspace = std::path::absolute(workspace)
-            .map_err(|error| SandboxError::Failed(format!("the workspace has no path: {error}")))?;
-        let body = spec::container(&self.config, room, user, &workspace, &agent_folder, &token);
-        let name = spec::name(&self.config.instance, room);
-        // Beside each other: in the container nothing but the agent runs yet.
-        let allowed = disk::allowed(workspace.clone(), self.config.limits.disk);
-        let (id, allowed) = tokio::join!(self.engine.run(&name, body), allowed);
-        let id = id.inspect_err(|_| self.recheck.notify_one())?;
-        tracing::info!(%room, container = %&id[..id.len().min(12)], took = ?began.elapsed(), "started a sandbox");
-        phase.send_replace(Phase::Connecting);
-        Ok(self.attend(room, Sandbox::new(id, link, Arc::downgrade(self)), Some((workspace, allowed))))
+        let name = spec::name(&self.config.instance, &place);
+        let image = self.engine.image(&self.config.image).await.inspect_err(|_| self.recheck.notify_one())?;
+        let image = image.ok_or_else(|| self.failed(format!("the image {} is gone", self.config.image)))?;
+        let (agent_folder, token) = (&*agent_folder, &*token);
+        let wanted = spec::Wanted { image: &image, place: &place, room, workspace, agent_folder, token };
+        let body = spec::container(&self.config, user, &wanted);
+        let id = self.engine.run(&name, body).await.inspect_err(|_| self.recheck.notify_one())?;
+        Ok(Sandbox::new(id, image, place, link, Arc::downgrade(self)))
     }
 
     /// Starts what goes on beside steps and terminals for as long as the sandbox lives.
-    fn attend(&self, room: &RoomId, sandbox: Sandbox, workspace: Option<(PathBuf, u64)>) -> Arc<Sandbox> {
-        let sandbox = Arc::new(sandbox);
+    fn attend(&self, room: &RoomId, sandbox: Arc<Sandbox>, workspace: Option<(PathBuf, u64)>) -> Arc<Sandbox> {
         if let Some((workspace, allowed)) = workspace {
             let (limit, tasks) = (self.config.limits.disk, self.tasks.clone());
             let watching = disk::watch(Arc::downgrade(&sandbox), workspace, allowed, limit, tasks);
@@ -474,19 +514,19 @@ impl Shared {
     /// Makes sure that there may be one more container.
     async fn make_room(&self) -> Result<(), SandboxError> {
         let mut present = Vec::new();
-        for (room, slot) in self.slots() {
+        for (_, slot) in self.slots() {
             // Locked: this room's own slot, or one that is being filled or emptied.
             let Ok(held) = slot.sandbox.try_lock() else { continue };
             if let Some(sandbox) = &*held {
                 let idle_since = sandbox.idle_since().filter(|_| !sandbox.is_typed_in());
-                present.push((idle_since, room, Arc::clone(&slot)));
+                present.push((idle_since, Arc::clone(&slot)));
             }
         }
         if present.len() < self.config.limits.sandboxes {
             return Ok(());
         }
-        let oldest = present.into_iter().filter_map(|(idle, room, slot)| Some((idle?, room, slot))).min_by_key(|o| o.0);
-        let Some((_, room, slot)) = oldest else {
+        let oldest = present.into_iter().filter_map(|(idle, slot)| Some((idle?, slot))).min_by_key(|oldest| oldest.0);
+        let Some((_, slot)) = oldest else {
             let most = self.config.limits.sandboxes;
             return Err(SandboxError::Failed(format!(
                 "all {most} sandboxes of this server are busy; run this again in a while"
@@ -497,7 +537,7 @@ impl Shared {
             && let Some(sandbox) = held.as_ref().filter(|sandbox| !sandbox.is_busy() && !sandbox.is_typed_in())
         {
             sandbox.ends_because("the sandbox was stopped because another room needed its place");
-            self.discard(&room, &mut held).await;
+            self.discard(&mut held).await;
         }
         Ok(())
     }
@@ -506,15 +546,15 @@ impl Shared {
     async fn usable(
         self: &Arc<Self>,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         held: &mut Option<Arc<Sandbox>>,
         phase: &watch::Sender<Phase>,
     ) -> Result<(Arc<Sandbox>, Duration), SandboxError> {
         if let Some(sandbox) = held.as_ref().filter(|sandbox| sandbox.is_usable()) {
             return Ok((Arc::clone(sandbox), RECONNECT_PATIENCE));
         }
-        self.discard(room, held).await;
-        let sandbox = Box::pin(self.create(room, workspace, phase)).await?;
+        self.discard(held).await;
+        let sandbox = Box::pin(self.create(room, files, phase)).await?;
         *held = Some(Arc::clone(&sandbox));
         Ok((sandbox, CONNECT_PATIENCE))
     }
@@ -525,18 +565,23 @@ impl Shared {
             return false;
         }
         tracing::info!(%room, %reason, "a sandbox is made anew");
-        self.discard(room, held).await;
+        self.discard(held).await;
         true
     }
 
     /// Ends a room's container and removes what belongs to it. The caller holds the room's lock.
-    async fn discard(&self, room: &RoomId, held: &mut Option<Arc<Sandbox>>) {
+    async fn discard(&self, held: &mut Option<Arc<Sandbox>>) {
         if let Some(sandbox) = held.take() {
             sandbox.ends_because("the sandbox did not answer and was made anew");
             sandbox.kill().await;
             sandbox.released(false);
+            self.forget(sandbox.place()).await;
         }
-        let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
+    }
+
+    /// Removes what a container that is gone had on the host, but for the workspace.
+    async fn forget(&self, place: &Place) {
+        let _ = tokio::fs::remove_dir_all(self.folder.join(place.as_str())).await;
     }
 }
 
@@ -567,7 +612,7 @@ async fn stop_idle(shared: Arc<Shared>) {
                 tracing::info!(%room, "removing an idle sandbox");
                 let minutes = idle_stop.as_secs().div_ceil(60);
                 sandbox.ends_because(&format!("the sandbox was stopped because nobody used it for {minutes} min"));
-                shared.discard(&room, &mut held).await;
+                shared.discard(&mut held).await;
             }
         }
         // Places that are empty and in nobody's hands. A new hand needs the list, which is locked here.

@@ -14,6 +14,7 @@ use std::time::Duration;
 mod commands;
 pub mod docker;
 pub mod egress;
+mod files;
 mod link;
 pub mod mirror;
 mod ports;
@@ -24,6 +25,7 @@ mod tunnels;
 
 pub use docker::Containers;
 pub use egress::Egress;
+pub use files::{Files, Folder};
 pub use service::DockerSandboxes;
 
 /// Everything an operator may choose about sandboxes.
@@ -33,6 +35,8 @@ pub struct Config {
     pub docker_host: Option<String>,
     /// The image of every sandbox.
     pub image: String,
+    /// The engine's name of what runs containers, such as `runsc`; its usual one if `None`.
+    pub runtime: Option<String>,
     /// Tells this server's containers from those of other servers on the same engine: the same after a restart.
     pub instance: String,
     /// The server's data folder; sandboxes use `sandboxes/` in it.
@@ -40,6 +44,8 @@ pub struct Config {
     /// The static agent program.
     pub agent_binary: PathBuf,
     pub limits: Limits,
+    /// Containers at most that wait for a room that needs one. 0: each is started when it is asked for.
+    pub warm: usize,
     /// A container in which nothing ran for so long is removed. The workspace stays.
     pub idle_stop: Duration,
     /// The way out of sandboxes. `None`: there is none.

@@ -113,6 +113,12 @@ impl Link {
         }
     }
 
+    /// Whether there is a connection of that kind that nobody uses, with an agent at its other end.
+    pub(crate) fn has(&self, line: Line) -> bool {
+        let mut parked = self.shared.parked.lock().expect("short sections, no panics");
+        parked.place(line).is_some_and(|place| place.as_ref().is_some_and(Connection::is_open))
+    }
+
     /// Gives a connection back that is not in use any more. A newer one that arrived meanwhile is kept instead.
     pub(crate) fn park(&self, line: Line, connection: Connection) {
         if let Some(place) = self.shared.parked.lock().expect("short sections, no panics").place(line) {

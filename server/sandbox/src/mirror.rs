@@ -44,9 +44,11 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::NewFile;
@@ -60,6 +62,7 @@ pub use self::core::LeftOut;
 use self::disk::{Disk, Placed};
 use self::ports::{Live, LiveRoom};
 use self::watch::Watcher;
+use crate::files::Files;
 
 /// Why a workspace could not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -233,12 +236,21 @@ impl Drop for Guard {
     }
 }
 
-impl Workspace {
-    /// The folder on the host that holds the files, and nothing else.
-    pub fn host_dir(&self) -> &Path {
+#[async_trait]
+impl Files for Workspace {
+    fn host_dir(&self) -> &Path {
         &self.host_dir
     }
 
+    async fn move_into(&self, folder: &Path) -> io::Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Move { folder: folder.to_owned(), reply };
+        self.requests.send(request).await.map_err(|_| io::Error::other(Error::Closed))?;
+        answer.await.map_err(|_| io::Error::other(Error::Closed))?.map_err(io::Error::other)
+    }
+}
+
+impl Workspace {
     /// What of the workspace the tree does not show, as of now.
     pub fn left_out(&self) -> LeftOut {
         *self.left_out.borrow()
@@ -266,15 +278,18 @@ impl Workspace {
     /// keeps what it has. Cancel-safe: what was begun is carried out.
     pub async fn fill(&self, files: Vec<NewFile>) -> Result<(), Error> {
         let disk = self.disk.clone();
-        tokio::task::spawn_blocking(move || files.iter().try_for_each(|file| put(&disk, file)))
-            .await
-            .map_err(|_| Error::Closed)??;
+        let put_all = move || {
+            let _stay = disk.stay();
+            files.iter().try_for_each(|file| put(&disk, file))
+        };
+        tokio::task::spawn_blocking(put_all).await.map_err(|_| Error::Closed)??;
         self.absorb().await
     }
 
     /// Opens a regular file of the workspace for reading. Never follows a link, never waits for a writer.
     /// Blocks for as long as the disk does.
     pub fn open(&self, path: &str) -> Result<File, Error> {
+        let _stay = self.disk.stay();
         match self.disk.open_file(path) {
             Ok(Some((file, _))) => Ok(file),
             Ok(None)

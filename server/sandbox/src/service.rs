@@ -14,6 +14,7 @@ use buildspaces_plans::secret::StepSecrets;
 use tokio::sync::watch;
 
 use crate::docker::Containers;
+use crate::files::Files;
 use crate::mirror::{self, Mirrors};
 
 /// Sandboxes on a Docker engine. Clones share everything.
@@ -52,8 +53,8 @@ impl Sandboxes for DockerSandboxes {
     }
 
     async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
-        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
-        self.containers.start(room, workspace.host_dir(), step, phase).await
+        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.start(room, &files, step, phase).await
     }
 
     async fn open_terminal(
@@ -62,13 +63,13 @@ impl Sandboxes for DockerSandboxes {
         terminal: TerminalSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<TerminalLine, SandboxError> {
-        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
-        self.containers.open_terminal(room, workspace.host_dir(), terminal, phase).await
+        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.open_terminal(room, &files, terminal, phase).await
     }
 
     async fn command(&self, room: &RoomId, command: CommandSpec) -> Result<CommandOutput, SandboxError> {
-        let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
-        self.containers.command(room, workspace.host_dir(), command).await
+        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.command(room, &files, command).await
     }
 
     async fn resume(

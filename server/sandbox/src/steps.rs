@@ -157,12 +157,15 @@ pub(crate) struct Following {
     /// The step's own time-out, if it is known.
     pub(crate) timeout: Option<Duration>,
     pub(crate) limits: Limits,
+    /// The id of the container's image.
+    pub(crate) image: Option<String>,
 }
 
 /// Follows a step that the agent has taken, in a task of its own.
 pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following) -> Step {
     let (events, receiver) = mpsc::channel(MAX_EVENTS);
     let (cancel, cancelled) = mpsc::channel(1);
+    let image = following.image.clone();
     let follower = Follower {
         seen: following.seen,
         deadline: following.timeout.map(|timeout| Instant::now() + timeout + OVERTIME),
@@ -174,7 +177,7 @@ pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following
         following,
     };
     tasks.spawn("sandbox step", follower.run(connection));
-    Step { events: receiver, cancel }
+    Step { image, events: receiver, cancel }
 }
 
 struct Follower {

@@ -171,11 +171,12 @@ impl RunStore for Runs {
         let mut writing = self.0.write().await.map_err(failed)?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         let updated = sqlx::query(
-            "UPDATE run SET trigger_key = ?, content_hash = ?, state = ?, started_at = ?, finished_at = ?,
+            "UPDATE run SET trigger_key = ?, content_hash = ?, image = ?, state = ?, started_at = ?, finished_at = ?,
                  message = ?, rev = ? WHERE room = ? AND id = ? AND rev = ?",
         )
         .bind(run.trigger_key.to_string())
         .bind(&run.content_hash)
+        .bind(&run.image)
         .bind(run.state.as_str())
         .bind(run.started_at)
         .bind(run.finished_at)
@@ -306,6 +307,7 @@ fn run_of(run: RunId, row: &SqliteRow) -> Result<Run, StoreError> {
         skill: column(row, "skill")?,
         trigger_key: parsed(row, "trigger_key", TriggerKey::parse)?,
         content_hash: column(row, "content_hash")?,
+        image: column(row, "image")?,
         state: parsed(row, "state", RunState::parse)?,
         requested_by: parsed(row, "requested_by", PrincipalId::parse)?,
         requested_by_name: column(row, "requested_by_name")?,

@@ -9,11 +9,18 @@ async function docker(...args) {
   return stdout.trim();
 }
 
-/** Ids of every container of a server's instance, running or not. */
+/** Every container of a server's instance, running or not: its id, and the name of its folder in `sandboxes/`. */
 export async function containersOf(instance) {
   if (!instance) return [];
-  const ids = await docker('ps', '-aq', '--no-trunc', '--filter', `label=buildspaces.instance=${instance}`);
-  return ids === '' ? [] : ids.split('\n');
+  const filter = `label=buildspaces.instance=${instance}`;
+  const format = '{{.ID}} {{.Label "buildspaces.place"}}';
+  const lines = await docker('ps', '-a', '--no-trunc', '--filter', filter, '--format', format);
+  return lines === ''
+    ? []
+    : lines
+        .split('\n')
+        .map((line) => line.split(' '))
+        .map(([id, place]) => ({ id, place }));
 }
 
 export async function inspect(container) {

@@ -91,7 +91,7 @@ export class Stage {
       const code = await server.stop();
       if (code !== 0)
         left.push(`the server ended with ${code} when it was told to stop: ${server.log.slice(-2000)}`);
-      const containers = await server.containers();
+      const containers = await server.everyContainer();
       if (containers.length > 0) {
         left.push(`containers were left behind: ${containers.join(', ')}`);
         await removeContainers(containers);

@@ -139,8 +139,15 @@ export class Server {
     return code;
   }
 
-  containers() {
-    return containersOf(this.instance);
+  /** Ids of rooms' containers. Others wait for a room, or are about to be removed. */
+  async containers() {
+    const isRooms = ({ place }) =>
+      !place.startsWith('warm.') || existsSync(join(this.data, 'sandboxes', place, 'claim.json'));
+    return (await containersOf(this.instance)).filter(isRooms).map(({ id }) => id);
+  }
+
+  async everyContainer() {
+    return (await containersOf(this.instance)).map(({ id }) => id);
   }
 
   /** A person without a browser. */

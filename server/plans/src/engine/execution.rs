@@ -201,12 +201,14 @@ impl Execution {
     /// Stores and reports output until the step ends, then the end.
     async fn follow(
         &mut self,
-        run: Run,
+        mut run: Run,
         mut step: Step,
         step_timeout: Duration,
         mut output: Output,
         guard: Option<Box<dyn std::any::Any + Send + Sync>>,
     ) {
+        // It is stored with the run's end.
+        run.image = step.image.take();
         let mut give_up = Instant::now() + step_timeout + END_GRACE;
         let mut every = interval(OUTPUT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);

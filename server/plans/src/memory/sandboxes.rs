@@ -21,6 +21,9 @@ use crate::trigger::text_hash;
 /// Room for what a test says without waiting.
 const CHANNEL: usize = 64;
 
+/// What steps run in.
+const IMAGE: &str = "sha256:0011";
+
 /// See the module. Clones are the same sandboxes.
 #[derive(Clone)]
 pub struct FakeSandboxes {
@@ -192,7 +195,7 @@ fn step(spec: StepSpec) -> (Step, StartedStep) {
     let (events, events_out) = mpsc::channel(CHANNEL);
     let (cancel_in, cancel) = mpsc::channel(1);
     let started = StartedStep { spec, files: Vec::new(), events, cancel };
-    (Step { events: events_out, cancel: cancel_in }, started)
+    (Step { image: Some(IMAGE.to_owned()), events: events_out, cancel: cancel_in }, started)
 }
 
 /// Says when it is dropped.

@@ -41,6 +41,8 @@ pub struct RunSummary {
     /// A sentence: why it ended as it did, what to do.
     pub message: Option<String>,
     pub content_hash: Option<String>,
+    /// The id of the image that it ran in, once it has ended.
+    pub image: Option<String>,
     pub rev: u64,
 }
 
@@ -70,6 +72,7 @@ impl Run {
             },
             message: self.message.clone(),
             content_hash: self.content_hash.clone(),
+            image: self.image.clone(),
             rev: self.rev,
         }
     }

@@ -131,47 +131,49 @@ fn the_shown_form_of_a_run() {
     json(
         &run().summary(),
         expect![[r#"
-        {
-          "id": "run1",
-          "rule": "rule1",
-          "rule_name": "Tests",
-          "skill": "test.run",
-          "trigger": "text",
-          "state": "queued",
-          "command": null,
-          "requested_by": "ann1",
-          "requested_by_name": "Ann",
-          "queued_at": 1000,
-          "started_at": null,
-          "finished_at": null,
-          "exit_code": null,
-          "message": null,
-          "content_hash": null,
-          "rev": 1
-        }"#]],
+            {
+              "id": "run1",
+              "rule": "rule1",
+              "rule_name": "Tests",
+              "skill": "test.run",
+              "trigger": "text",
+              "state": "queued",
+              "command": null,
+              "requested_by": "ann1",
+              "requested_by_name": "Ann",
+              "queued_at": 1000,
+              "started_at": null,
+              "finished_at": null,
+              "exit_code": null,
+              "message": null,
+              "content_hash": null,
+              "image": null,
+              "rev": 1
+            }"#]],
     );
     let ended = running().after(Transition::Exited(Exit::Code(1)), 3000).expect("running runs end");
     json(
         &ended.summary(),
         expect![[r#"
-        {
-          "id": "run1",
-          "rule": "rule1",
-          "rule_name": "Tests",
-          "skill": "test.run",
-          "trigger": "text",
-          "state": "failed",
-          "command": "python3 -m unittest",
-          "requested_by": "ann1",
-          "requested_by_name": "Ann",
-          "queued_at": 1000,
-          "started_at": 2000,
-          "finished_at": 3000,
-          "exit_code": 1,
-          "message": null,
-          "content_hash": "22ff",
-          "rev": 3
-        }"#]],
+            {
+              "id": "run1",
+              "rule": "rule1",
+              "rule_name": "Tests",
+              "skill": "test.run",
+              "trigger": "text",
+              "state": "failed",
+              "command": "python3 -m unittest",
+              "requested_by": "ann1",
+              "requested_by_name": "Ann",
+              "queued_at": 1000,
+              "started_at": 2000,
+              "finished_at": 3000,
+              "exit_code": 1,
+              "message": null,
+              "content_hash": "22ff",
+              "image": null,
+              "rev": 3
+            }"#]],
     );
 }
 

@@ -1,6 +1,6 @@
 //! Short programs in a room's container, beside its step and its terminals.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_plans::ports::{CommandOutput, CommandSpec, Phase, SandboxError};
@@ -9,10 +9,11 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Containers, parse_key};
 use crate::commands::{self, NotStarted};
+use crate::files::Files;
 use crate::link::Connection;
 
 impl Containers {
-    /// Starts the room's container if there is none, with `workspace` as its files, then the command, and waits for its end. If the
+    /// Starts the room's container if there is none, with `files`, then the command, and waits for its end. If the
     /// caller goes away, it is carried out all the same.
     ///
     /// # Errors
@@ -20,14 +21,14 @@ impl Containers {
     pub async fn command(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         command: CommandSpec,
     ) -> Result<CommandOutput, SandboxError> {
         let (reply, answer) = oneshot::channel();
-        let (this, room, workspace) = (self.clone(), room.clone(), workspace.to_owned());
+        let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
         // A task of its own, because a container that was created half would be nobody's.
         self.shared.tasks.spawn("run a command", async move {
-            let _ = reply.send(Box::pin(this.command_now(&room, &workspace, &command)).await);
+            let _ = reply.send(Box::pin(this.command_now(&room, &files, &command)).await);
         });
         answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
     }
@@ -35,11 +36,11 @@ impl Containers {
     async fn command_now(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         command: &CommandSpec,
     ) -> Result<CommandOutput, SandboxError> {
         let key = parse_key(&format!("command-{}", random_id(12)))?;
-        let connection = self.start_command(room, workspace, &key, command).await?;
+        let connection = self.start_command(room, files, &key, command).await?;
         // The room's lock is free again: steps and terminals start meanwhile.
         let ended = |broken| self.shared.failed(format!("the sandbox ended while a command ran: {broken}"));
         commands::collect(connection, &key, command).await.map_err(ended)
@@ -48,7 +49,7 @@ impl Containers {
     async fn start_command(
         &self,
         room: &RoomId,
-        workspace: &Path,
+        files: &Arc<dyn Files>,
         key: &Key,
         command: &CommandSpec,
     ) -> Result<Connection, SandboxError> {
@@ -60,7 +61,7 @@ impl Containers {
         let mut reason = String::new();
         for _ in 0..2 {
             let phase = watch::Sender::new(Phase::Idle);
-            let (sandbox, patience) = shared.usable(room, workspace, &mut held, &phase).await?;
+            let (sandbox, patience) = shared.usable(room, files, &mut held, &phase).await?;
             let started = match sandbox.connect(Line::Command, patience).await {
                 Ok(connection) => commands::start(sandbox.link(), connection, key, command).await,
                 Err(unasked) => Err(NotStarted::Unasked(unasked)),

@@ -12,12 +12,12 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
-use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{Availability, SandboxError};
 use buildspaces_sandbox_agent::protocol::TOKEN_VARIABLE;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::spec::{INSTANCE_LABEL, ROOM_LABEL, WORKSPACE};
+use super::sandbox::Place;
+use super::spec::{INSTANCE_LABEL, PLACE_LABEL, ROOM_LABEL, WORKSPACE};
 
 const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -67,6 +67,8 @@ pub(crate) struct Inspected {
     pub(crate) exit_code: i64,
     /// The agent's token, from the container's environment.
     pub(crate) token: Option<String>,
+    /// The id of its image.
+    pub(crate) image: String,
     /// The folder of the host that is its workspace.
     pub(crate) workspace: Option<PathBuf>,
 }
@@ -75,7 +77,7 @@ pub(crate) struct Inspected {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Found {
     pub(crate) id: String,
-    pub(crate) room: Option<RoomId>,
+    pub(super) place: Option<Place>,
     pub(crate) running: bool,
 }
 
@@ -103,9 +105,9 @@ impl Engine {
             let message = format!("The Docker engine at {} is not on a Unix socket of this machine.", self.host);
             return off(message, "Sandboxes need a local engine: unset DOCKER_HOST, or type: make engine");
         }
-        match tokio::time::timeout(PING_TIMEOUT, self.has_image(image)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return off(format!("The sandbox image {image} is not there yet."), "Type: make image"),
+        match tokio::time::timeout(PING_TIMEOUT, self.image(image)).await {
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None)) => return off(format!("The sandbox image {image} is not there yet."), "Type: make image"),
             Ok(Err(Error::Refused(reason))) => {
                 return off(format!("The Docker engine at {} refuses: {reason}", self.host), "Look at its log.");
             }
@@ -128,10 +130,11 @@ impl Engine {
         Availability::Ready
     }
 
-    async fn has_image(&self, image: &str) -> Result<bool, Error> {
-        match self.client().await?.inspect_image(image).await {
-            Ok(_) => Ok(true),
-            Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+    /// The id of the image that has this name now; `None` if there is none.
+    pub(crate) async fn image(&self, name: &str) -> Result<Option<String>, Error> {
+        match self.client().await?.inspect_image(name).await {
+            Ok(image) => Ok(Some(image.id.unwrap_or_default())),
+            Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(self.error(error)),
         }
     }
@@ -164,6 +167,7 @@ impl Engine {
             running: state.running.unwrap_or(false),
             oom_killed: state.oom_killed.unwrap_or(false),
             exit_code: state.exit_code.unwrap_or(0),
+            image: answer.image.unwrap_or_default(),
             workspace: answer
                 .mounts
                 .unwrap_or_default()
@@ -189,7 +193,8 @@ impl Engine {
                 let labels = container.labels.unwrap_or_default();
                 Some(Found {
                     id: container.id?,
-                    room: labels.get(ROOM_LABEL).and_then(|room| RoomId::parse(room)),
+                    // Those of earlier versions were all made for a room.
+                    place: labels.get(PLACE_LABEL).or(labels.get(ROOM_LABEL)).and_then(|place| Place::parse(place)),
                     running: container.state.is_some_and(|state| state.to_string() == "running"),
                 })
             })

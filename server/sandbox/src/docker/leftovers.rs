@@ -9,7 +9,7 @@ use buildspaces_kernel::ids::RoomId;
 use futures_util::future::join_all;
 
 use super::engine::Found;
-use super::sandbox::Sandbox;
+use super::sandbox::{Place, Sandbox};
 use super::{Containers, Shared};
 use crate::link::Link;
 use crate::workspace_owner;
@@ -30,33 +30,42 @@ impl Containers {
             }
         };
         let handle = found.into_iter().map(|found| async move {
-            let wanted = found.running && found.room.as_ref().is_some_and(|room| keep.contains(room));
-            if !(wanted && shared.adopt(&found).await) {
+            if !(found.running && shared.adopt(&found, keep).await) {
                 shared.remove(&found).await;
             }
         });
         join_all(handle).await;
+        shared.forget_others().await;
         shared.reconciled.store(true, Ordering::Release);
+        shared.pool.look();
     }
 }
 
 impl Shared {
-    /// Takes over a container that an earlier process of this server left running.
-    async fn adopt(self: &Arc<Self>, found: &Found) -> bool {
-        let (Some(room), Ok(Some(inspected))) = (&found.room, self.engine.inspect(&found.id).await) else {
+    /// Takes over a container that an earlier process of this server left running, if it is that of a room in `keep`.
+    async fn adopt(self: &Arc<Self>, found: &Found, keep: &[RoomId]) -> bool {
+        let Some(place) = &found.place else { return false };
+        let Some((room, workspace)) = self.owner(place).await.filter(|(room, _)| keep.contains(room)) else {
             return false;
         };
+        let Ok(Some(inspected)) = self.engine.inspect(&found.id).await else { return false };
         let Some(token) = inspected.token else { return false };
-        let agent_folder = self.folder.join(room.as_str()).join("run");
+        let agent_folder = self.folder.join(place.as_str()).join("run");
         match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
             Ok(link) => {
                 tracing::info!(%room, "took over a sandbox that was left running");
                 let sandbox = self.attend(
-                    room,
-                    Sandbox::new(found.id.clone(), link, Arc::downgrade(self)),
-                    inspected.workspace.map(|workspace| (workspace, self.config.limits.disk)),
+                    &room,
+                    Arc::new(Sandbox::new(
+                        found.id.clone(),
+                        inspected.image,
+                        place.clone(),
+                        link,
+                        Arc::downgrade(self),
+                    )),
+                    workspace.or(inspected.workspace).map(|workspace| (workspace, self.config.limits.disk)),
                 );
-                *self.slot(room).sandbox.lock().await = Some(sandbox);
+                *self.slot(&room).sandbox.lock().await = Some(sandbox);
                 true
             }
             Err(error) => {
@@ -66,13 +75,28 @@ impl Shared {
         }
     }
 
+    /// Removes folders of sandboxes that were to wait for a room and died with an earlier process. There is nothing of anybody's in them.
+    async fn forget_others(&self) {
+        let Ok(mut folders) = tokio::fs::read_dir(&self.folder).await else { return };
+        let mut kept = Vec::new();
+        for (_, slot) in self.slots() {
+            kept.extend(slot.sandbox.lock().await.as_ref().map(|sandbox| sandbox.place().clone()));
+        }
+        while let Ok(Some(folder)) = folders.next_entry().await {
+            let place = folder.file_name().to_str().and_then(Place::parse);
+            if let Some(place) = place.filter(|place| place.is_no_rooms() && !kept.contains(place)) {
+                self.forget(&place).await;
+            }
+        }
+    }
+
     pub(super) async fn remove(&self, found: &Found) {
         match self.engine.remove(&found.id).await {
             Ok(()) => {
-                let room = found.room.as_ref().map_or("", RoomId::as_str);
-                tracing::info!(room, container = %&found.id[..found.id.len().min(12)], "removed a sandbox");
-                if let Some(room) = &found.room {
-                    let _ = tokio::fs::remove_dir_all(self.folder.join(room.as_str())).await;
+                let place = found.place.as_ref().map_or("", Place::as_str);
+                tracing::info!(place, container = %&found.id[..found.id.len().min(12)], "removed a sandbox");
+                if let Some(place) = &found.place {
+                    self.forget(place).await;
                 }
             }
             Err(error) => tracing::warn!(%error, container = found.id, "cannot remove a sandbox"),
@@ -94,7 +118,15 @@ pub(super) async fn reap(shared: Arc<Shared>) {
         }
         let Ok(found) = shared.engine.list(&shared.config.instance).await else { continue };
         for found in found {
-            let slot = found.room.as_ref().map(|room| shared.slot(room));
+            if found.place.as_ref().is_some_and(|place| shared.pool.has(place)) {
+                continue;
+            }
+            // Asked after that: one that was given to a room this moment is out of the pool, and its room's lock is held.
+            let owner = match &found.place {
+                Some(place) => shared.owner(place).await,
+                None => None,
+            };
+            let slot = owner.map(|(room, _)| shared.slot(&room));
             // Locked: the room's container comes or goes right now, and this may be it.
             let held = slot.as_ref().map(|slot| slot.sandbox.try_lock());
             match held {

@@ -1,10 +1,12 @@
 //! One running container, as its room's lock and the follower of its step see it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_plans::ports::Phase;
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::Line;
@@ -19,9 +21,50 @@ use crate::tunnels::Tunnels;
 /// A sandbox in which somebody typed so shortly ago is not taken away to make room for another.
 const TYPING: Duration = Duration::from_secs(300);
 
+/// The name of what a sandbox has on the host: a folder in `sandboxes/`. A room's own is named after it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Place(String);
+
+/// What no id of a room begins with.
+const NO_ROOMS: &str = "warm.";
+
+impl Place {
+    pub(super) fn of(room: &RoomId) -> Self {
+        Self(room.to_string())
+    }
+
+    /// For a sandbox that is no room's yet.
+    pub(super) fn new() -> Self {
+        Self(format!("{NO_ROOMS}{}", random_id(12)))
+    }
+
+    /// The place of that name, if it can be one.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        RoomId::parse(name.strip_prefix(NO_ROOMS).unwrap_or(name)).map(|_| Self(name.to_owned()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Made by [`Place::new`].
+    pub(super) fn is_no_rooms(&self) -> bool {
+        self.0.starts_with(NO_ROOMS)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Sandbox {
     id: String,
+    /// The id of its image.
+    image: String,
+    place: Place,
     link: Arc<Link>,
     tunnels: Tunnels,
     /// What the proxy puts into requests of the step that runs.
@@ -48,14 +91,48 @@ struct Use {
 }
 
 impl Sandbox {
-    pub(super) fn new(id: String, link: Link, shared: Weak<Shared>) -> Self {
+    pub(super) fn new(id: String, image: String, place: Place, link: Link, shared: Weak<Shared>) -> Self {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
         let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), watch::Sender::default());
-        Self { id, link, tunnels, headers, shared, usable: AtomicBool::new(true), state, freed: Notify::new() }
+        Self {
+            id,
+            image,
+            place,
+            link,
+            tunnels,
+            headers,
+            shared,
+            usable: AtomicBool::new(true),
+            state,
+            freed: Notify::new(),
+        }
     }
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether its agent waits for something to do.
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_usable() && self.link.has(Line::Steps)
+    }
+
+    /// It is a room's from now on, which is when its time begins.
+    pub(super) fn begins(&self) {
+        self.state.lock().expect("short sections, no panics").idle_since = Some(Instant::now());
+    }
+
+    /// The part of it that people look at.
+    pub(super) fn short_id(&self) -> &str {
+        &self.id[..self.id.len().min(12)]
+    }
+
+    pub(super) fn image(&self) -> &str {
+        &self.image
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn tunnels(&self) -> &Tunnels {

@@ -10,11 +10,15 @@ use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_sandbox_agent::protocol::{EGRESS_VARIABLE, PROTOCOL, SECRETS_FOLDER, TOKEN_VARIABLE};
 use sha2::{Digest, Sha256};
 
+use super::sandbox::Place;
 use crate::{Config, Limits};
 
 /// Whose container it is: [`Config::instance`].
 pub(crate) const INSTANCE_LABEL: &str = "buildspaces.instance";
+/// Whose it was made for. One that was made for nobody has none.
 pub(crate) const ROOM_LABEL: &str = "buildspaces.room";
+/// Its [`Place`].
+pub(crate) const PLACE_LABEL: &str = "buildspaces.place";
 const PROTOCOL_LABEL: &str = "buildspaces.protocol";
 
 /// Where the agent and its socket are, in the container.
@@ -30,49 +34,53 @@ pub(crate) const WORKSPACE: &str = "/workspace";
 
 pub(crate) const HOME: &str = "/home/workspace";
 
-/// A name for people who look at the engine's list: whose server, which room, and something random, because the engine
+/// A name for people who look at the engine's list: whose server, which place, and something random, because the engine
 /// keeps a name for as long as it takes to remove the container that died under it.
-pub(crate) fn name(instance: &str, room: &RoomId) -> String {
+pub(super) fn name(instance: &str, place: &Place) -> String {
     let hash = Sha256::digest(instance);
-    format!("buildspaces-{:02x}{:02x}{:02x}{:02x}-{room}-{}", hash[0], hash[1], hash[2], hash[3], random_id(4))
+    format!("buildspaces-{:02x}{:02x}{:02x}{:02x}-{place}-{}", hash[0], hash[1], hash[2], hash[3], random_id(4))
 }
 
-/// The container of `room`: `workspace` is its files, `agent_folder` holds agent and socket, both on the host.
-pub(crate) fn container(
-    config: &Config,
-    room: &RoomId,
-    user: (u32, u32),
-    workspace: &Path,
-    agent_folder: &Path,
-    token: &str,
-) -> ContainerCreateBody {
+/// What is different from one sandbox to the next.
+pub(super) struct Wanted<'a> {
+    /// Id or name of what it is made from.
+    pub(super) image: &'a str,
+    pub(super) place: &'a Place,
+    /// Whose it is, if it is made for somebody.
+    pub(super) room: Option<&'a RoomId>,
+    /// Its files, on the host.
+    pub(super) workspace: &'a Path,
+    /// Holds agent and socket, on the host.
+    pub(super) agent_folder: &'a Path,
+    pub(super) token: &'a str,
+}
+
+/// The container of a sandbox, whose programs run as `user`.
+pub(super) fn container(config: &Config, user: (u32, u32), wanted: &Wanted<'_>) -> ContainerCreateBody {
     let Limits { memory, nano_cpus, pids, tmp, home, file, open_files, .. } = config.limits;
     let (uid, gid) = user;
     let memory = signed(memory);
     let agent = format!("{AGENT_FOLDER}/{AGENT}");
     ContainerCreateBody {
-        image: Some(config.image.clone()),
+        image: Some(wanted.image.to_owned()),
         entrypoint: Some(vec![agent]),
         cmd: Some(Vec::new()),
         user: Some(format!("{uid}:{gid}")),
         working_dir: Some(WORKSPACE.to_owned()),
         hostname: Some("sandbox".to_owned()),
-        env: Some(environment(token, config.egress.is_some())),
-        labels: Some(HashMap::from([
-            (INSTANCE_LABEL.to_owned(), config.instance.clone()),
-            (ROOM_LABEL.to_owned(), room.to_string()),
-            (PROTOCOL_LABEL.to_owned(), PROTOCOL.to_string()),
-        ])),
+        env: Some(environment(wanted.token, config.egress.is_some())),
+        labels: Some(labels(config, wanted)),
         // The agent has no handler for SIGTERM, and as process 1 would not even notice it.
         stop_signal: Some("SIGKILL".to_owned()),
         host_config: Some(HostConfig {
+            runtime: config.runtime.clone(),
             network_mode: Some("none".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             privileged: Some(false),
             ipc_mode: Some("private".to_owned()),
             readonly_rootfs: Some(true),
-            mounts: Some(vec![bind(workspace, WORKSPACE, false), bind(agent_folder, AGENT_FOLDER, true)]),
+            mounts: Some(vec![bind(wanted.workspace, WORKSPACE, false), bind(wanted.agent_folder, AGENT_FOLDER, true)]),
             // Programs may be executed from both: test runners and compilers put some there, and as the workspace is
             // writable and executable anyway, forbidding it would keep nobody from anything.
             tmpfs: Some(HashMap::from([
@@ -99,6 +107,18 @@ pub(crate) fn container(
         }),
         ..ContainerCreateBody::default()
     }
+}
+
+fn labels(config: &Config, wanted: &Wanted<'_>) -> HashMap<String, String> {
+    let mut labels = HashMap::from([
+        (INSTANCE_LABEL.to_owned(), config.instance.clone()),
+        (PLACE_LABEL.to_owned(), wanted.place.to_string()),
+        (PROTOCOL_LABEL.to_owned(), PROTOCOL.to_string()),
+    ]);
+    if let Some(room) = wanted.room {
+        labels.insert(ROOM_LABEL.to_owned(), room.to_string());
+    }
+    labels
 }
 
 /// Where the agent listens for programs that want to leave the sandbox: the port people expect of a proxy.
@@ -169,15 +189,25 @@ mod tests {
         let config = Config {
             docker_host: None,
             image: "buildspaces/workspace:1".to_owned(),
+            runtime: None,
             instance: "here".to_owned(),
             data_dir: "/data".into(),
             agent_binary: "/agent".into(),
             limits: Limits::default(),
+            warm: 0,
             idle_stop: Duration::from_secs(900),
             egress: None,
         };
         let room = RoomId::parse("room1").expect("an id");
-        let body = container(&config, &room, (1000, 1000), "/data/w".as_ref(), "/data/a".as_ref(), "t");
+        let wanted = Wanted {
+            image: &config.image,
+            place: &Place::of(&room),
+            room: Some(&room),
+            workspace: "/data/w".as_ref(),
+            agent_folder: "/data/a".as_ref(),
+            token: "t",
+        };
+        let body = container(&config, (1000, 1000), &wanted);
         // By way of a value, which sorts the keys.
         let value = serde_json::to_value(&body).expect("JSON");
         let text = serde_json::to_string_pretty(&value).expect("JSON");
@@ -260,6 +290,7 @@ mod tests {
               "Image": "buildspaces/workspace:1",
               "Labels": {
                 "buildspaces.instance": "here",
+                "buildspaces.place": "room1",
                 "buildspaces.protocol": "4",
                 "buildspaces.room": "room1"
               },
@@ -278,6 +309,6 @@ mod tests {
             no_proxy=localhost,127.0.0.1,::1
             NO_PROXY=localhost,127.0.0.1,::1"#]]
         .assert_eq(&proxies.join("\n"));
-        assert!(name("here", &room).starts_with("buildspaces-fcec9150-room1-"));
+        assert!(name("here", &Place::of(&room)).starts_with("buildspaces-fcec9150-room1-"));
     }
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use buildspaces_sandbox_agent::protocol::{Decoder, Error, Event, Frame, Request, encode_control, encode_input};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -35,6 +37,15 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(stream: UnixStream) -> Self {
         Self { stream, decoder: Decoder::default(), buffer: Vec::with_capacity(READ) }
+    }
+
+    /// Whether the other end has not hung up, as far as the kernel knows. To be asked of a connection that nobody uses.
+    pub(crate) fn is_open(&self) -> bool {
+        // A look at the next byte, which stays where it is.
+        match rustix::net::recv(&self.stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, read)) => read > 0,
+            Err(error) => error == Errno::AGAIN,
+        }
     }
 
     /// Not cancel-safe: a request that was cut off in the middle spoils the connection.

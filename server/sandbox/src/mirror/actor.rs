@@ -7,6 +7,7 @@
 //! Start with [`Actor::run`].
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -54,7 +55,15 @@ pub(super) const MAX_REQUESTS: usize = 16;
 /// What others ask of the task.
 pub(super) enum Request {
     Absorb(oneshot::Sender<Result<(), Error>>),
-    Freeze { permit: OwnedSemaphorePermit, reply: oneshot::Sender<Result<Held, Error>> },
+    Freeze {
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<Held, Error>>,
+    },
+    /// See [`crate::files::Files::move_into`].
+    Move {
+        folder: PathBuf,
+        reply: oneshot::Sender<Result<bool, Error>>,
+    },
 }
 
 /// A workspace held still: each text's path and hash, and what holds it.
@@ -206,12 +215,9 @@ impl Actor {
     }
 
     async fn handle_request(&mut self, request: Request) {
-        if let Some(watch) = &self.watch {
-            watch.take();
-        }
-        self.last_full = Instant::now();
         match request {
             Request::Absorb(reply) => {
+                self.looks_at_everything();
                 let frozen = self.is_frozen();
                 let result = self
                     .work(move |core| {
@@ -226,6 +232,7 @@ impl Actor {
                 let _ = reply.send(result);
             }
             Request::Freeze { permit, reply } => {
+                self.looks_at_everything();
                 let mut result = Ok(Vec::new());
                 let settled = self
                     .work(|core| {
@@ -244,7 +251,29 @@ impl Actor {
                 // If nobody waits for the answer any more, dropping the guard thaws.
                 let _ = reply.send(answer);
             }
+            Request::Move { folder, reply } => {
+                let _ = reply.send(self.move_into(folder).await);
+            }
         }
+    }
+
+    /// What was to be looked at is looked at now.
+    fn looks_at_everything(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.take();
+        }
+        self.last_full = Instant::now();
+    }
+
+    async fn move_into(&mut self, folder: PathBuf) -> Result<bool, Error> {
+        // The root will be another folder; what is below it stays watched.
+        self.watched.remove(&None);
+        let moved = self.work(move |core| Ok(core.disk.move_into(&folder)?)).await;
+        if let Err(e) = &moved {
+            tracing::error!(error = %e, "the files of a room could not be moved; they are opened anew");
+            self.requests.close();
+        }
+        moved
     }
 
     /// Lets the core work on a blocking thread, then watches the folders that are new.

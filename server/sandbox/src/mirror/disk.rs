@@ -13,8 +13,9 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
@@ -22,6 +23,8 @@ use rustix::fs::{
     mkdirat, openat, openat2, renameat_with, statx, unlinkat,
 };
 use rustix::io::Errno;
+
+use crate::files;
 
 /// How long after its last change a file's time stamps prove that it did not change since. The
 /// kernel's file clock ticks every 10 ms at worst.
@@ -124,7 +127,10 @@ pub(super) enum Placed {
 /// One workspace on disk.
 #[derive(Debug)]
 pub(super) struct Disk {
-    root: OwnedFd,
+    path: PathBuf,
+    root: Mutex<Arc<OwnedFd>>,
+    /// Held for writing while the files move: see [`Disk::stay`].
+    moving: RwLock<()>,
     tmp: OwnedFd,
     owner: Option<(u32, u32)>,
     next_tmp: AtomicU64,
@@ -135,23 +141,46 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens the workspace at `root` and the folder `tmp` on the same file system; makes both if need be.
     pub(super) fn open(root: &Path, tmp: &Path, owner: Option<(u32, u32)>) -> Result<Self, Errno> {
-        let dir = |path: &Path| -> Result<OwnedFd, Errno> {
-            match std::fs::create_dir_all(path) {
-                Ok(()) => openat(CWD, path, dir_flags(), Mode::empty()),
-                Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::IO)),
-            }
-        };
+        files::finish_move(root)?;
         let disk = Self {
-            root: dir(root)?,
-            tmp: dir(tmp)?,
+            path: root.to_owned(),
+            root: Mutex::new(Arc::new(open_dir(root)?)),
+            moving: RwLock::default(),
+            tmp: open_dir(tmp)?,
             owner,
             next_tmp: AtomicU64::new(0),
             #[cfg(test)]
             fuse: Fuse::default(),
         };
-        disk.own(&disk.root)?;
-        fchmod(&disk.root, Mode::from_raw_mode(DIR_MODE))?;
+        disk.own_root()?;
         Ok(disk)
+    }
+
+    fn own_root(&self) -> Result<(), Errno> {
+        let root = self.root();
+        self.own(&*root)?;
+        fchmod(&*root, Mode::from_raw_mode(DIR_MODE))
+    }
+
+    fn root(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.root.lock().expect("only ever replaced"))
+    }
+
+    /// Moves everything into `folder`, and that to where the workspace was: see [`files::Files::move_into`].
+    pub(super) fn move_into(&self, folder: &Path) -> Result<bool, Errno> {
+        let _moving = self.moving.write().expect("nothing panics while it is held");
+        let moved = files::move_into(&self.path, folder)?;
+        if moved {
+            *self.root.lock().expect("only ever replaced") = Arc::new(open_dir(&self.path)?);
+            self.own_root()?;
+        }
+        Ok(moved)
+    }
+
+    /// The files stay where they are while this is held. Whoever is not the mirror's own thread, which moves them, holds it while it
+    /// looks at paths.
+    pub(super) fn stay(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().expect("nothing panics while it is held")
     }
 
     /// What is left of an earlier process: names in the temporary folder with their identity.
@@ -330,7 +359,7 @@ impl Disk {
 
     /// Opens the folder at `path` (empty = the root).
     pub(super) fn dir(&self, path: &str) -> Result<OwnedFd, Errno> {
-        openat2(&self.root, if path.is_empty() { "." } else { path }, dir_flags(), Mode::empty(), beneath())
+        openat2(&*self.root(), if path.is_empty() { "." } else { path }, dir_flags(), Mode::empty(), beneath())
     }
 
     fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
@@ -364,6 +393,14 @@ impl Disk {
             Ok(Some(stamp)) if stamp.same_bytes(&new.stamp) => stamp,
             _ => new.stamp,
         }
+    }
+}
+
+/// Opens a folder of the server's own, and makes it if need be.
+fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
+    match std::fs::create_dir_all(path) {
+        Ok(()) => openat(CWD, path, dir_flags(), Mode::empty()),
+        Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::IO)),
     }
 }
 
@@ -441,7 +478,7 @@ fn to_stamp(stat: &rustix::fs::Statx) -> Stamp {
 /// Lets a simulated process die after a number of effects. Clones share one count.
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fuse(std::sync::Arc<std::sync::Mutex<Option<u32>>>);
+pub(super) struct Fuse(Arc<Mutex<Option<u32>>>);
 
 #[cfg(test)]
 impl Fuse {

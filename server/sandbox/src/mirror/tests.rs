@@ -21,6 +21,7 @@ use super::core::{Core, Scope};
 use super::memory::MemoryRoom;
 use super::simulation::{folder, open};
 use super::{Config, Error, Mirrors, Workspace};
+use crate::files::Files as _;
 use buildspaces_policy::PrincipalKind;
 
 /// A core over a room in memory, without a watcher: what is done is done when a call returns.
@@ -511,6 +512,38 @@ async fn a_frozen_workspace_holds_still_for_people_but_not_for_programs() {
     until("the edit on disk", async || fs::read_to_string(path("a.txt")).is_ok_and(|t| t == "during before a\n")).await;
     let again = workspace.freeze().await.expect("freezes again");
     assert_eq!(again.0.len(), 3);
+    whole.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_move_into_another_folder_go_on_flowing_both_ways() {
+    let whole = Whole::new(&[("src/main.py", "print(1)\n"), ("a.txt", "a\n")]).await;
+    let workspace = whole.workspace().await;
+    let path = |path: &str| workspace.host_dir().join(path);
+    let other = workspace.host_dir().with_file_name("other");
+    fs::create_dir(&other).expect("makes");
+    // A container has this very folder, whatever it is called.
+    let held = fs::File::open(&other).expect("opens");
+    fs::write(path("from-program.txt"), "not looked at yet\n").expect("writes");
+    assert!(workspace.move_into(&other).await.expect("moves"));
+    assert_eq!(fs::metadata(path("")).expect("there").ino(), held.metadata().expect("there").ino());
+    assert!(!other.exists());
+    until("what was written before", async || whole.text("from-program.txt").await.is_some()).await;
+    fs::write(path("b.txt"), "b\n").expect("writes");
+    until("a new file at the top", async || whole.text("b.txt").await.as_deref() == Some("b\n")).await;
+    fs::write(path("src/main.py"), "print(2)\n").expect("writes");
+    until("a change below", async || whole.text("src/main.py").await.as_deref() == Some("print(2)\n")).await;
+    whole.type_at("a.txt", 0, "typed ").await;
+    until("the edit on disk", async || fs::read_to_string(path("a.txt")).is_ok_and(|t| t == "typed a\n")).await;
+    let (files, guard) = workspace.freeze().await.expect("freezes");
+    assert_eq!(files.len(), 4);
+    fs::create_dir(&other).expect("makes");
+    assert!(workspace.move_into(&other).await.expect("moves"), "also while it is held still");
+    drop(guard);
+    assert!(!workspace.move_into(&other).await.expect("no error"), "there is no such folder");
+    whole.type_at("a.txt", 0, "again ").await;
+    until("the next edit", async || fs::read_to_string(path("a.txt")).is_ok_and(|t| t == "again typed a\n")).await;
+    assert_eq!(whole.room.tree().at_path("src/main.py").map(|node| node.name.as_str()), Some("main.py"));
     whole.end().await;
 }
 

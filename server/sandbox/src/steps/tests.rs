@@ -79,6 +79,7 @@ impl World {
             seen,
             timeout,
             limits: Limits { output: 1 << 20, ..Limits::default() },
+            image: None,
         };
         let step = follow(&self.tasks, connection, following);
         assert_eq!(agent.hear().await, Request::Attach { key: key(), from_offset: seen });

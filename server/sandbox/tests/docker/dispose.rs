@@ -23,7 +23,7 @@ async fn whoever_ends_a_sandbox_gets_a_new_one_on_the_same_files() {
 
     let terminal = TerminalSpec { key: "t".to_owned(), size: Size { rows: 24, cols: 80 } };
     let opened = containers
-        .open_terminal(&world.room, &world.workspace(&world.room), terminal, watch::Sender::new(Phase::Idle))
+        .open_terminal(&world.room, &world.files(&world.room), terminal, watch::Sender::new(Phase::Idle))
         .await;
     let mut line = opened.expect("it opens");
     let mut step = world.start(&containers, "a", "echo kept >kept; touch /tmp/gone; echo ready; sleep 707").await;
@@ -52,14 +52,14 @@ async fn whoever_ends_a_sandbox_gets_a_new_one_on_the_same_files() {
 async fn a_sandbox_that_dies_while_nothing_runs_in_it_is_shown_as_gone() {
     let world = world!();
     let containers = world.open().await;
-    let (phase, workspace) = (watch::Sender::new(Phase::Idle), world.workspace(&world.room));
+    let (phase, files) = (watch::Sender::new(Phase::Idle), world.files(&world.room));
     let step = StepSpec {
         key: "a".to_owned(),
         argv: vec!["true".to_owned()],
         timeout: PATIENCE,
         secrets: StepSecrets::default(),
     };
-    let mut step = containers.start(&world.room, &workspace, step, phase.clone()).await.expect("it starts");
+    let mut step = containers.start(&world.room, &files, step, phase.clone()).await.expect("it starts");
     finish(&mut step).await;
     assert_eq!(*phase.borrow(), Phase::Ready);
     world.docker(&["kill", &world.containers()[0]]);

@@ -32,6 +32,7 @@ mod engine_stops;
 mod git;
 mod git_clone;
 mod limits;
+mod pool;
 mod ports;
 mod secrets;
 mod terminals;
@@ -113,9 +114,9 @@ async fn steps_share_a_container_and_each_has_its_own_exit() {
         timeout: PATIENCE,
         secrets: StepSecrets::default(),
     };
-    let workspace = world.workspace(&world.room);
+    let files = world.files(&world.room);
     let mut step =
-        containers.start(&world.room, &workspace, no_such, watch::Sender::new(Phase::Idle)).await.expect("taken");
+        containers.start(&world.room, &files, no_such, watch::Sender::new(Phase::Idle)).await.expect("taken");
     assert!(matches!(finish(&mut step).await.1, StepEvent::Exited(Exit::NotStarted(_))));
     containers.shutdown().await;
 }

@@ -18,8 +18,8 @@ struct Terminal {
 
 async fn open(world: &World, containers: &Containers, key: &str) -> Terminal {
     let spec = TerminalSpec { key: key.to_owned(), size: Size { rows: 24, cols: 80 } };
-    let (room, workspace) = (&world.room, world.workspace(&world.room));
-    let opened = containers.open_terminal(room, &workspace, spec, watch::Sender::new(Phase::Idle)).await;
+    let (room, files) = (&world.room, world.files(&world.room));
+    let opened = containers.open_terminal(room, &files, spec, watch::Sender::new(Phase::Idle)).await;
     Terminal { line: opened.expect("opened"), seen: String::new() }
 }
 

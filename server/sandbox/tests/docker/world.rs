@@ -3,17 +3,20 @@
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
-use buildspaces_sandbox::{Config, Containers, Egress, Limits, workspace_owner};
+use buildspaces_sandbox::{Config, Containers, Egress, Files, Folder, Limits, workspace_owner};
 use tokio::sync::watch;
 
 /// Nothing here takes that long; whatever does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+const IMAGE: &str = "buildspaces/workspace:1";
 
 #[expect(clippy::disallowed_methods, reason = "the environment says where a test's engine and agent are")]
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -26,6 +29,9 @@ pub(crate) struct World {
     pub(crate) instance: String,
     pub(crate) host: String,
     pub(crate) limits: Limits,
+    /// Instead of the usual one.
+    pub(crate) image: Option<String>,
+    pub(crate) warm: usize,
     pub(crate) idle_stop: Duration,
     pub(crate) egress: Option<Egress>,
     pub(crate) room: RoomId,
@@ -48,6 +54,8 @@ impl World {
             instance: format!("test-{}", random_id(10)),
             host,
             limits: Limits { sandboxes: 2, ..Limits::default() },
+            image: None,
+            warm: 0,
             idle_stop: Duration::from_secs(600),
             egress: None,
             room: RoomId::random(),
@@ -67,14 +75,24 @@ impl World {
         folder
     }
 
+    pub(crate) fn files(&self, room: &RoomId) -> Arc<dyn Files> {
+        Arc::new(Folder(self.workspace(room)))
+    }
+
     pub(crate) fn config(&self) -> Config {
         Config {
             docker_host: Some(self.host.clone()),
-            image: variable("BUILDSPACES_TEST_IMAGE").unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
+            image: self
+                .image
+                .clone()
+                .or_else(|| variable("BUILDSPACES_TEST_IMAGE"))
+                .unwrap_or_else(|| IMAGE.to_owned()),
+            runtime: variable("BUILDSPACES_TEST_RUNTIME"),
             instance: self.instance.clone(),
             data_dir: self.dir.path().join("data"),
             agent_binary: agent_binary(),
             limits: self.limits.clone(),
+            warm: self.warm,
             idle_stop: self.idle_stop,
             egress: self.egress.clone(),
         }
@@ -117,7 +135,7 @@ impl World {
     ) -> Result<Step, SandboxError> {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let step = StepSpec { key: key.to_owned(), argv, timeout, secrets };
-        containers.start(room, &self.workspace(room), step, watch::Sender::new(Phase::Idle)).await
+        containers.start(room, &self.files(room), step, watch::Sender::new(Phase::Idle)).await
     }
 
     pub(crate) async fn run(&self, containers: &Containers, key: &str, script: &str) -> (String, StepEvent) {

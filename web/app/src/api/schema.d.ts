@@ -1374,6 +1374,8 @@ export interface components {
             /** Format: int64 */
             finished_at?: number | null;
             id: string;
+            /** @description The id of the image that it ran in, such as `sha256:...`; known once it has ended. */
+            image?: string | null;
             /** @description A sentence: why it ended as it did, what to do. */
             message?: string | null;
             /** Format: int64 */

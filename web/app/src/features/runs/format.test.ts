@@ -19,6 +19,7 @@ const run = (change: Partial<Run> = {}): Run => ({
   exit_code: 0,
   message: null,
   content_hash: null,
+  image: null,
   rev: 3,
   ...change,
 });

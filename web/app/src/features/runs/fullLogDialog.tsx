@@ -45,6 +45,7 @@ export function FullLogDialog(props: { run: Run; onClose: () => void }) {
       }
     >
       {run.command && <p className="full-log-command">{run.command}</p>}
+      {run.image && <p className="full-log-image">Ran in the image {run.image}</p>}
       {problem && (
         <p className="notice" data-tone="bad" role="alert">
           {problem}

@@ -19,6 +19,7 @@ const ABSENT = {
   exit_code: null,
   message: null,
   content_hash: null,
+  image: null,
 } satisfies Partial<Run>;
 
 export function readRuns(values: Record<string, unknown>): Run[] {

@@ -1,0 +1,351 @@
+//! Sandboxes that were started before anybody asked, so that nobody waits for one. Each is given to one room, once, and is that room's until
+//! it ends; none comes back.
+//!
+//! What waits is a container as any other, with an agent that has dialled and an empty workspace. [`Shared::claim`] gives one away: the
+//! room's files are moved into that workspace ([`Files::move_into`]). [`keep`] is the one task that makes new ones and removes what is too
+//! many, too old an image's, or dead.
+//!
+//! How many wait follows how many were asked for lately, within what the operator, the places for sandboxes and the machine's memory allow.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_plans::ports::{Availability, SandboxError};
+use buildspaces_sandbox_agent::protocol::Line;
+use metrics::{counter, gauge, histogram};
+use rustix::fs::{Gid, Uid, chown};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::sandbox::{Place, Sandbox};
+use super::{CONNECT_PATIENCE, Shared, disk};
+use crate::files::Files;
+use crate::steps::Container as _;
+use crate::workspace_owner;
+
+/// How often those that wait are looked at.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// So long after one was given away the next is started, so that it does not slow what the first was wanted for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// As many wait as were asked for within this time, because that is how people come: one lesson, one link in a chat.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// In the folder of a sandbox that was given to a room: see [`Claim`].
+const CLAIM: &str = "claim.json";
+
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    state: Mutex<Members>,
+    /// Rung by [`Pool::look`].
+    changed: Notify,
+    /// Held while one is being made.
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    ready: VecDeque<Warm>,
+    /// Of those, of those that are being made, and of those that are being given away or removed.
+    places: HashSet<Place>,
+    /// When one was asked for, whether there was one or not.
+    asked: VecDeque<Instant>,
+}
+
+/// A sandbox that waits for a room.
+#[derive(Clone, Debug)]
+struct Warm {
+    sandbox: Arc<Sandbox>,
+    /// Its workspace on the host, which is empty.
+    folder: PathBuf,
+}
+
+/// What a later process of this server must know of a container that has no room's name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Claim {
+    pub(super) room: RoomId,
+    pub(super) workspace: PathBuf,
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.state.lock().expect("short sections, no panics")
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().ready.len()
+    }
+
+    /// Something changed that decides how many are to wait.
+    pub(super) fn look(&self) {
+        self.changed.notify_one();
+    }
+
+    /// The one that waited longest.
+    fn take(&self) -> Option<Warm> {
+        let mut members = self.lock();
+        members.asked.push_back(Instant::now());
+        let taken = members.ready.pop_front();
+        members.count();
+        drop(members);
+        self.look();
+        taken
+    }
+
+    /// Takes out those for which `is_bad` is true.
+    fn take_bad(&self, is_bad: impl Fn(&Warm) -> bool) -> Vec<Warm> {
+        let mut members = self.lock();
+        let (bad, good): (Vec<Warm>, _) = std::mem::take(&mut members.ready).into_iter().partition(is_bad);
+        members.ready = good.into();
+        members.count();
+        bad
+    }
+
+    /// Whether the container of that place is the pool's business and nobody else's.
+    pub(super) fn has(&self, place: &Place) -> bool {
+        self.lock().places.contains(place)
+    }
+
+    /// No more are made once this returns. The server is stopping, which removes all containers.
+    pub(super) async fn close(&self) {
+        let _making = self.making.lock().await;
+        self.lock().ready.clear();
+    }
+}
+
+impl Members {
+    fn count(&self) {
+        gauge!("buildspaces_sandboxes_warm").set(self.ready.len() as f64);
+    }
+}
+
+/// A room got a sandbox `how`, which began to be made at `began`.
+pub(super) fn started(how: &'static str, began: Instant) {
+    counter!("buildspaces_sandbox_starts_total", "from" => how).increment(1);
+    histogram!("buildspaces_sandbox_start_seconds", "from" => how).record(began.elapsed());
+}
+
+impl Shared {
+    /// Gives a sandbox that waits to `room`, which has none, with `files`. `None` if none waits, or none can have these files. The caller holds
+    /// the room's lock.
+    pub(super) async fn claim(
+        self: &Arc<Self>,
+        room: &RoomId,
+        files: &Arc<dyn Files>,
+    ) -> Result<Option<Arc<Sandbox>>, SandboxError> {
+        if self.config.warm == 0 {
+            return Ok(None);
+        }
+        while let Some(warm) = self.pool.take() {
+            if !warm.sandbox.is_connected() {
+                self.drop_warm(warm, "it died before a room needed it").await;
+                continue;
+            }
+            let outcome = match self.give(&warm, room, files).await {
+                Ok(Some(workspace)) => {
+                    let allowed = disk::allowed(workspace.clone(), self.config.limits.disk).await;
+                    tracing::info!(%room, container = warm.sandbox.short_id(), "a room got a sandbox that was waiting");
+                    warm.sandbox.begins();
+                    let sandbox = self.attend(room, warm.sandbox, Some((workspace, allowed)));
+                    self.pool.lock().places.remove(sandbox.place());
+                    return Ok(Some(sandbox));
+                }
+                // On another file system, for one. The files are where they were.
+                Ok(None) => Ok(None),
+                Err(error) => {
+                    Err(self.failed(format!("the room's files could not be moved into its sandbox: {error}")))
+                }
+            };
+            self.drop_warm(warm, "a room's files could not be moved into it").await;
+            return outcome;
+        }
+        Ok(None)
+    }
+
+    /// Makes `warm` the room's. Returns where its workspace is now; `None` if the files cannot be moved.
+    async fn give(&self, warm: &Warm, room: &RoomId, files: &Arc<dyn Files>) -> std::io::Result<Option<PathBuf>> {
+        let workspace = std::path::absolute(files.host_dir())?;
+        let claim = serde_json::to_vec(&Claim { room: room.clone(), workspace: workspace.clone() })?;
+        // Before anything runs in it: from now on it is the room's, whatever becomes of this process.
+        tokio::fs::write(self.folder.join(warm.sandbox.place().as_str()).join(CLAIM), claim).await?;
+        Ok(files.move_into(&warm.folder).await?.then_some(workspace))
+    }
+
+    /// Whose the sandbox at `place` is, and where its files are if that is not what the engine says; `None` if it is nobody's.
+    pub(super) async fn owner(&self, place: &Place) -> Option<(RoomId, Option<PathBuf>)> {
+        if !place.is_no_rooms() {
+            return Some((RoomId::parse(place.as_str())?, None));
+        }
+        let claim = tokio::fs::read(self.folder.join(place.as_str()).join(CLAIM)).await.ok()?;
+        let Claim { room, workspace } = serde_json::from_slice(&claim).ok()?;
+        Some((room, Some(workspace)))
+    }
+
+    /// How many are to wait now.
+    fn wanted(&self) -> usize {
+        if !self.reconciled.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire) {
+            return 0;
+        }
+        let mut members = self.pool.lock();
+        let now = Instant::now();
+        while members.asked.front().is_some_and(|asked| now.duration_since(*asked) > LATELY) {
+            members.asked.pop_front();
+        }
+        let asked = members.asked.len();
+        drop(members);
+        let in_use =
+            self.slots().iter().filter(|(_, slot)| slot.sandbox.try_lock().map_or(true, |s| s.is_some())).count();
+        let places = self.config.limits.sandboxes.saturating_sub(in_use);
+        wanted(asked, self.config.warm.min(places), self.config.limits.memory, available_memory())
+    }
+
+    async fn make_warm(self: &Arc<Self>) -> Result<(), SandboxError> {
+        let _making = self.pool.making.lock().await;
+        if self.stopping.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let place = Place::new();
+        self.pool.lock().places.insert(place.clone());
+        match Box::pin(self.make_warm_at(place.clone())).await {
+            Ok((sandbox, folder)) => {
+                let mut members = self.pool.lock();
+                members.ready.push_back(Warm { sandbox: Arc::new(sandbox), folder });
+                members.count();
+                Ok(())
+            }
+            Err(error) => {
+                self.forget(&place).await;
+                self.pool.lock().places.remove(&place);
+                Err(error)
+            }
+        }
+    }
+
+    async fn make_warm_at(self: &Arc<Self>, place: Place) -> Result<(Sandbox, PathBuf), SandboxError> {
+        let folder = self.folder.join(place.as_str()).join("workspace");
+        make_folder(&folder).await.map_err(|error| {
+            SandboxError::Failed(format!("the folder {} cannot be made: {error}", folder.display()))
+        })?;
+        let sandbox = self.run(place, None, &folder).await?;
+        // Only what can be used at once is of any use.
+        match sandbox.connect(Line::Steps, CONNECT_PATIENCE).await {
+            Ok(connection) => {
+                sandbox.link().park(Line::Steps, connection);
+                Ok((sandbox, folder))
+            }
+            Err(reason) => {
+                sandbox.kill().await;
+                Err(SandboxError::Failed(reason))
+            }
+        }
+    }
+
+    /// Removes one that no room will get.
+    async fn drop_warm(&self, warm: Warm, reason: &str) {
+        tracing::debug!(container = warm.sandbox.short_id(), reason, "removing a sandbox that was waiting");
+        warm.sandbox.ends_because(reason);
+        warm.sandbox.kill().await;
+        self.forget(warm.sandbox.place()).await;
+        self.pool.lock().places.remove(warm.sandbox.place());
+    }
+
+    /// Removes those that are dead, and those of another image than `image`.
+    async fn look_through(&self, image: &str) {
+        let waiting: Vec<Warm> = self.pool.lock().ready.iter().cloned().collect();
+        let mut bad = HashSet::new();
+        for warm in &waiting {
+            if warm.sandbox.image() != image || warm.sandbox.state().await.is_gone() {
+                bad.insert(warm.sandbox.place());
+            }
+        }
+        for warm in self.pool.take_bad(|warm| bad.contains(warm.sandbox.place())) {
+            self.drop_warm(warm, "it is dead, or its image was replaced").await;
+        }
+    }
+}
+
+/// How many are to wait: as many as were `asked` for lately and one at least, but no more than `most`, and only where there is memory for
+/// what runs in them once they are given away.
+fn wanted(asked: usize, most: usize, memory: u64, available: Option<u64>) -> usize {
+    let fitting = available.map_or(most, |available| usize::try_from(available / memory.max(1)).unwrap_or(most));
+    asked.max(1).min(most).min(fitting)
+}
+
+/// Bytes of memory that programs could take without swapping, as the kernel estimates; `None` where it does not tell.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1 << 10)
+}
+
+async fn make_folder(folder: &Path) -> std::io::Result<()> {
+    tokio::fs::create_dir_all(folder).await?;
+    if let Some((uid, gid)) = workspace_owner() {
+        chown(folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    Ok(())
+}
+
+/// Keeps as many waiting as are wanted.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    if shared.config.warm == 0 {
+        return;
+    }
+    let mut availability = shared.availability.subscribe();
+    loop {
+        // While there is no engine nothing can be said of those that wait.
+        let ready = *availability.borrow_and_update() == Availability::Ready;
+        if ready && let Ok(Some(image)) = shared.engine.image(&shared.config.image).await {
+            shared.look_through(&image).await;
+            while shared.pool.len() < shared.wanted() {
+                if let Err(error) = Box::pin(shared.make_warm()).await {
+                    tracing::warn!(%error, "cannot start a sandbox ahead of time");
+                    break;
+                }
+            }
+            while shared.pool.len() > shared.wanted() {
+                let Some(extra) = shared.pool.lock().ready.pop_back() else { break };
+                shared.drop_warm(extra, "fewer are needed").await;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = changed(&shared.pool) => {}
+            Ok(()) = availability.changed() => {}
+            () = shared.tasks.cancelled() => return,
+        }
+    }
+}
+
+/// Completes a while after something changed.
+async fn changed(pool: &Pool) {
+    pool.changed.notified().await;
+    tokio::time::sleep(PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_wait_as_were_asked_for_within_what_there_is() {
+        const GIB: u64 = 1 << 30;
+        for (asked, most, available, expected) in [
+            (0, 4, Some(20 * GIB), 1),
+            (3, 4, Some(20 * GIB), 3),
+            (9, 4, Some(20 * GIB), 4),
+            (3, 4, Some(2 * GIB), 2),
+            (0, 4, Some(GIB / 2), 0),
+            (2, 0, Some(20 * GIB), 0),
+            (2, 4, None, 2),
+        ] {
+            assert_eq!(wanted(asked, most, GIB, available), expected, "{asked} of {most} with {available:?}");
+        }
+        assert!(available_memory().is_none_or(|available| available > 1 << 20));
+    }
+}

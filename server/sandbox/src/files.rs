@@ -1,0 +1,152 @@
+//! What containers need to know of a room's files: where on the host they are, and that they can be moved into a folder that a container has
+//! as its workspace already.
+//!
+//! A container's workspace is a mount, made when the container is, and a mount is of a folder and not of its name. So a sandbox that was
+//! started before anybody knew for whom has an empty folder; a room's files are renamed into it, one name after the other, and then it gets
+//! the place of the folder they were in. Nothing is copied, and whoever has a file open keeps it.
+//!
+//! A kill at any moment loses nothing: until the move is over the new folder waits beside the old one, and whoever opens the workspace next
+//! calls [`finish_move`].
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rustix::fs::{CWD, Dir, Mode, OFlags, RenameFlags, openat, renameat, renameat_with};
+use rustix::io::Errno;
+
+/// The files of one room.
+#[async_trait]
+pub trait Files: std::fmt::Debug + Send + Sync + 'static {
+    /// The folder on the host that holds the files, and nothing else.
+    fn host_dir(&self) -> &Path;
+
+    /// Moves the files into `folder`, which is empty, and that to [`Files::host_dir`]. No program may be at work in either. False if it
+    /// cannot be done and everything is as it was. After an error the files are not to be used before they were opened anew. It is carried
+    /// out once begun.
+    async fn move_into(&self, folder: &Path) -> io::Result<bool>;
+}
+
+/// Files that no document mirrors.
+#[derive(Clone, Debug)]
+pub struct Folder(pub PathBuf);
+
+#[async_trait]
+impl Files for Folder {
+    fn host_dir(&self) -> &Path {
+        &self.0
+    }
+
+    async fn move_into(&self, folder: &Path) -> io::Result<bool> {
+        Ok(move_into(&self.0, folder)?)
+    }
+}
+
+/// Moves what is in `workspace` into `folder`, and `folder` to where `workspace` was. False if it was not begun.
+pub(crate) fn move_into(workspace: &Path, folder: &Path) -> Result<bool, Errno> {
+    if let Err(error) = renameat_with(CWD, folder, CWD, waiting(workspace), RenameFlags::NOREPLACE) {
+        tracing::info!(%error, workspace = %workspace.display(), "the files of a room cannot be moved");
+        return Ok(false);
+    }
+    finish_move(workspace)?;
+    Ok(true)
+}
+
+/// Finishes a move that was begun, if one was.
+pub(crate) fn finish_move(workspace: &Path) -> Result<(), Errno> {
+    let new = match open(&waiting(workspace)) {
+        Ok(new) => new,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let old = match open(workspace) {
+        Ok(old) => old,
+        // There never were any files.
+        Err(Errno::NOENT) => return renameat(CWD, waiting(workspace), CWD, workspace),
+        Err(error) => return Err(error),
+    };
+    // All of them before the first goes: what a folder lists while it changes is nobody's promise.
+    let mut names: Vec<CString> = Vec::new();
+    for entry in Dir::read_from(&old)? {
+        names.push(entry?.file_name().to_owned());
+    }
+    for name in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
+        renameat_with(&old, name.as_c_str(), &new, name.as_c_str(), RenameFlags::NOREPLACE)?;
+    }
+    // It replaces the old one, which is empty, in one step.
+    renameat(CWD, waiting(workspace), CWD, workspace)
+}
+
+/// Where a folder waits to become the workspace.
+fn waiting(workspace: &Path) -> PathBuf {
+    workspace.with_extension("new")
+}
+
+fn open(folder: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        let mut names: Vec<_> =
+            entries.map(|e| e.expect("an entry").file_name().into_string().expect("text")).collect();
+        names.sort();
+        names
+    }
+
+    /// A workspace with some of everything, and an empty folder.
+    fn world() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (workspace, folder) = (dir.path().join("room/workspace"), dir.path().join("spare/workspace"));
+        fs::create_dir_all(workspace.join("src/deep")).expect("made");
+        fs::create_dir_all(&folder).expect("made");
+        fs::write(workspace.join("src/deep/a"), "a").expect("written");
+        fs::write(workspace.join(".hidden"), "h").expect("written");
+        symlink("/etc", workspace.join("link")).expect("linked");
+        (dir, workspace, folder)
+    }
+
+    #[test]
+    fn files_move_into_the_very_folder_and_stay_the_same_files() {
+        let (_dir, workspace, folder) = world();
+        let inode = fs::metadata(&folder).expect("there").ino();
+        let file = fs::metadata(workspace.join("src/deep/a")).expect("there").ino();
+        assert_eq!(move_into(&workspace, &folder), Ok(true));
+        assert_eq!(fs::metadata(&workspace).expect("there").ino(), inode);
+        assert_eq!(fs::metadata(workspace.join("src/deep/a")).expect("there").ino(), file);
+        assert_eq!(names(&workspace), [".hidden", "link", "src"]);
+        assert!(!folder.exists() && names(workspace.parent().expect("above")) == ["workspace"]);
+    }
+
+    #[test]
+    fn a_move_that_was_cut_off_is_finished_and_one_that_cannot_begin_changes_nothing() {
+        // After the folder was put beside, and after one of the files went.
+        for gone in [None, Some(".hidden")] {
+            let (_dir, workspace, folder) = world();
+            fs::rename(&folder, waiting(&workspace)).expect("renamed");
+            if let Some(name) = gone {
+                fs::rename(workspace.join(name), waiting(&workspace).join(name)).expect("renamed");
+            }
+            assert_eq!(finish_move(&workspace), Ok(()));
+            assert_eq!(names(&workspace), [".hidden", "link", "src"]);
+            assert_eq!(names(workspace.parent().expect("above")), ["workspace"]);
+            assert_eq!(finish_move(&workspace), Ok(()), "there is nothing to do");
+        }
+        let (_dir, workspace, folder) = world();
+        assert_eq!(move_into(&workspace, &folder.join("no-such")), Ok(false));
+        assert_eq!(names(&workspace), [".hidden", "link", "src"]);
+        // A room that never had files.
+        let new = workspace.with_file_name("other");
+        assert_eq!(move_into(&new, &folder), Ok(true));
+        assert_eq!(names(&new), [""; 0]);
+    }
+}
