@@ -225,29 +225,30 @@ fn open_calls(config: &Config, address: SocketAddr, tasks: &Tasks) -> Result<Cal
 }
 
 async fn open_sandboxes(config: &Config, rooms: &Rooms, tasks: &Tasks) -> Result<DockerSandboxes> {
-    let settings = sandbox_config(config)?;
+    let settings = sandbox_config(config, instance(&config.data_dir)?);
     let mirror = mirror::Config { data_dir: config.data_dir.clone(), owner: workspace_owner() };
     let containers = Containers::open(settings, tasks).await.context("cannot prepare the folders of sandboxes")?;
     Ok(DockerSandboxes::new(containers, Mirrors::new(mirror, rooms.clone(), tasks.clone())))
 }
 
-pub(crate) fn sandbox_config(config: &Config) -> Result<buildspaces_sandbox::Config> {
-    Ok(buildspaces_sandbox::Config {
+/// `instance` tells these containers from those of other servers.
+pub(crate) fn sandbox_config(config: &Config, instance: String) -> buildspaces_sandbox::Config {
+    buildspaces_sandbox::Config {
         docker_host: config.sandbox.docker_host.clone(),
         image: config.sandbox.image.clone(),
         runtime: config.sandbox.runtime.clone(),
-        instance: instance(&config.data_dir)?,
+        instance,
         data_dir: config.data_dir.clone(),
         agent_binary: config.sandbox.agent.clone(),
         limits: config.sandbox.limits.clone(),
         warm: config.sandbox.warm,
         idle_stop: config.sandbox.idle_stop,
         egress: config.sandbox.egress.clone().map(Egress::system),
-    })
+    }
 }
 
 /// What tells this data folder's containers from those of other servers on the same engine.
-fn instance(data_dir: &Path) -> Result<String> {
+pub(crate) fn instance(data_dir: &Path) -> Result<String> {
     let path = data_dir.join("instance");
     if let Ok(instance) = std::fs::read_to_string(&path) {
         let instance = instance.trim();

@@ -95,8 +95,10 @@ async fn look(config: &Config) -> Vec<(&'static str, Finding)> {
 /// Engine and image, as the server itself would find them.
 async fn sandboxes(config: &Config) -> Finding {
     let tasks = Tasks::new();
-    let opened = match app::sandbox_config(config) {
-        Ok(settings) => Containers::open(settings, &tasks).await.map_err(anyhow::Error::from),
+    let opened = match app::instance(&config.data_dir) {
+        Ok(instance) => {
+            Containers::open(app::sandbox_config(config, instance), &tasks).await.map_err(anyhow::Error::from)
+        }
         Err(error) => Err(error),
     };
     let finding = match opened {

@@ -24,15 +24,17 @@ use crate::{ServeArgs, app, say};
 pub(crate) enum ImageCommand {
     /// Builds an image from a Dockerfile or from Debian's packages, then checks it.
     Build {
-        #[command(flatten)]
-        settings: ServeArgs,
+        /// A TOML file with settings; see docs/configuration.md.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         build: BuildArgs,
     },
     /// Starts an image as a sandbox, runs something in it, and says what is missing.
     Check {
-        #[command(flatten)]
-        settings: ServeArgs,
+        /// A TOML file with settings; see docs/configuration.md.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// The image's name; that of the configuration if there is none.
         #[arg(value_name = "IMAGE")]
         image: Option<String>,
@@ -65,10 +67,9 @@ pub(crate) struct BuildArgs {
 }
 
 impl ImageCommand {
-    pub(crate) fn settings(&self) -> &ServeArgs {
-        match self {
-            Self::Build { settings, .. } | Self::Check { settings, .. } => settings,
-        }
+    pub(crate) fn settings(&self) -> ServeArgs {
+        let (Self::Build { config, .. } | Self::Check { config, .. }) = self;
+        ServeArgs { config: config.clone(), ..ServeArgs::default() }
     }
 }
 
@@ -174,11 +175,10 @@ const PROGRAMS: &str = "bash git make python3 pytest node npm cargo go";
 /// Starts the image exactly as a room's sandbox. Returns what was found, for people.
 async fn check(config: Config, image: &str) -> Result<String> {
     let folder = tempfile::tempdir()?;
-    let mut settings = app::sandbox_config(&config)?;
+    // None of the business of a server that runs.
+    let mut settings = app::sandbox_config(&config, format!("check-{}", random_id(8)));
     settings.image = image.to_owned();
     settings.data_dir = folder.path().join("data");
-    // None of the running server's business.
-    settings.instance = format!("check-{}", random_id(8));
     settings.warm = 0;
     let tasks = Tasks::new();
     let containers = Containers::open(settings, &tasks).await?;

@@ -109,7 +109,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => read(&args).and_then(app::serve),
         Command::Doctor(args) => read(&args).and_then(doctor::run),
-        Command::Image(command) => read(command.settings()).and_then(|config| image::run(config, command)),
+        Command::Image(command) => read(&command.settings()).and_then(|config| image::run(config, command)),
         Command::Token { settings, token } => read(&settings).and_then(|config| token::run(&config, token)),
         Command::Export(args) => {
             read(&args.from.into()).and_then(|config| archive::export(&config, &args.room, &args.output))

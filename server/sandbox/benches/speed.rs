@@ -37,6 +37,7 @@ const STREAMED: u64 = 100_000_000;
 struct Lab {
     dir: tempfile::TempDir,
     docker: Docker,
+    tasks: Tasks,
     rooms: Rooms,
     mirrors: Mirrors,
     containers: Containers,
@@ -73,7 +74,7 @@ impl Lab {
         sandboxes.reconcile(&[]).await;
         let docker = Docker::connect_with_unix(&host, 60, bollard::API_DEFAULT_VERSION).expect("an address");
         let docker = docker.negotiate_version().await.expect("an engine");
-        Self { dir, docker, rooms, mirrors, containers, sandboxes }
+        Self { dir, docker, tasks, rooms, mirrors, containers, sandboxes }
     }
 
     async fn room(&self, files: Vec<(String, String)>) -> RoomHandle {
@@ -160,6 +161,7 @@ impl Lab {
 
     async fn end(self) {
         self.sandboxes.shutdown().await;
+        self.tasks.shutdown(Duration::from_secs(5)).await;
     }
 }
 
