@@ -87,7 +87,16 @@ async fn run(mut config: Config) -> Result<ExitCode> {
     sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;
     let plans = buildspaces_plans::Config { step_timeout: config.sandbox.step_timeout, ..Default::default() };
     let secrets = Secrets::new(Arc::new(buildspaces_storage::Secrets::new(&database)), config.secrets_key.take());
-    let engine = Engine::new(rooms.clone(), runs, sandboxes.clone(), secrets, tasks.clone(), plans);
+    let recordings = Arc::new(buildspaces_storage::Recordings::new(&database));
+    let engine = Engine::with_recordings(
+        rooms.clone(),
+        runs,
+        Some(recordings),
+        sandboxes.clone(),
+        secrets,
+        tasks.clone(),
+        plans,
+    );
     let resumed = engine.resume_after_restart().await?;
     if resumed > 0 {
         tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");

@@ -8,6 +8,7 @@ mod history;
 mod nodes;
 mod people;
 mod previews;
+mod recordings;
 mod rooms;
 mod runs;
 mod sandbox;
@@ -77,6 +78,9 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(runs::cancel_run))
         .routes(routes!(terminals::terminals, terminals::open_terminal))
         .routes(routes!(terminals::close_terminal))
+        .routes(routes!(recordings::settings, recordings::set))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::read, recordings::delete))
         .routes(routes!(git::repository, git::begin))
         .routes(routes!(git::git_diff))
         .routes(routes!(git::git_log, git::commit))

@@ -4,6 +4,7 @@ pub(crate) mod git;
 pub(crate) mod history;
 pub(crate) mod media;
 pub(crate) mod previews;
+pub(crate) mod recordings;
 pub(crate) mod secrets;
 pub(crate) mod terminals;
 pub(crate) mod webhooks;

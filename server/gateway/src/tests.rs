@@ -5,6 +5,7 @@ mod git;
 mod limits;
 mod media;
 mod previews;
+mod recordings;
 mod secrets;
 mod terminals;
 mod webhooks_api;
@@ -22,7 +23,7 @@ use buildspaces_media::Calls;
 use buildspaces_media::call::Limits;
 use buildspaces_media::memory::MemoryTransport;
 use buildspaces_plans::Engine;
-use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRuns, MemorySecrets};
+use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRecordings, MemoryRuns, MemorySecrets};
 use buildspaces_plans::secret::Key;
 use buildspaces_plans::secrets::Secrets;
 use buildspaces_rooms::Rooms;
@@ -59,9 +60,10 @@ impl Fixture {
         let tasks = Tasks::new();
         let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
         let (sandboxes, _steps) = FakeSandboxes::new(FakeRooms::default());
-        let engine = Engine::new(
+        let engine = Engine::with_recordings(
             rooms.clone(),
             Arc::new(MemoryRuns::default()),
+            Some(Arc::new(MemoryRecordings::default())),
             Arc::new(sandboxes.clone()),
             Secrets::new(Arc::new(MemorySecrets::default()), key),
             tasks.clone(),

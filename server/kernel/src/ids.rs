@@ -98,6 +98,10 @@ string_id!(
     TerminalId, 12
 );
 string_id!(
+    /// What one terminal showed, kept.
+    RecordingId, 12
+);
+string_id!(
     /// Somebody in a room's call, by one of their pages. Who is in it by two is two participants.
     ParticipantId, 12
 );

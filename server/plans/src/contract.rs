@@ -1,4 +1,5 @@
-//! What every [`RunStore`] must do, and every [`crate::ports::SecretStore`] ([`secret_store`]). The in-memory stores and the real ones both run these.
+//! What every [`RunStore`] must do, every [`crate::ports::SecretStore`] ([`secret_store`]) and every
+//! [`crate::ports::RecordingStore`] ([`recording_store`]). The in-memory stores and the real ones both run these.
 //!
 //! Each rule uses rooms of its own, so one store serves them all. It panics with what was expected.
 
@@ -12,8 +13,10 @@ use crate::run::{Run, RunState, Transition};
 use crate::secret::SecretName;
 use crate::trigger::TriggerKey;
 
+mod recordings;
 mod secrets;
 
+pub use recordings::recording_store;
 pub use secrets::secret_store;
 
 /// Runs the whole suite on an empty store.

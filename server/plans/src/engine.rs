@@ -23,7 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::git::Git;
-use crate::ports::{KEPT_RUNS, RoomViews, RunStore, Sandboxes};
+use crate::ports::{KEPT_RUNS, RecordingStore, RoomViews, RunStore, Sandboxes};
+use crate::recordings::Recordings;
 use crate::rule::{DebounceConfig, Globs, NewRule, Rule};
 use crate::run::Run;
 use crate::secret::SecretName;
@@ -88,6 +89,7 @@ struct Shared {
     sandboxes: Arc<dyn Sandboxes>,
     secrets: Secrets,
     terminals: Terminals,
+    recordings: Recordings,
     git: Git,
     tasks: Tasks,
     config: Config,
@@ -128,6 +130,7 @@ impl fmt::Debug for Following {
 }
 
 impl Engine {
+    /// One that keeps no recordings of terminals.
     pub fn new(
         rooms: impl RoomViews,
         store: Arc<dyn RunStore>,
@@ -136,15 +139,34 @@ impl Engine {
         tasks: Tasks,
         config: Config,
     ) -> Self {
+        Self::with_recordings(rooms, store, None, sandboxes, secrets, tasks, config)
+    }
+
+    /// One that keeps what terminals show in `recordings`, in rooms whose hosts want that.
+    pub fn with_recordings(
+        rooms: impl RoomViews,
+        store: Arc<dyn RunStore>,
+        recordings: Option<Arc<dyn RecordingStore>>,
+        sandboxes: Arc<dyn Sandboxes>,
+        secrets: Secrets,
+        tasks: Tasks,
+        config: Config,
+    ) -> Self {
         let (rooms, followed): (Arc<dyn RoomViews>, _) = (Arc::new(rooms), Mutex::default());
-        let terminals = Terminals::new(sandboxes.clone(), tasks.clone());
+        let recordings = Recordings::new(recordings, tasks.clone());
+        let terminals = Terminals::new(sandboxes.clone(), recordings.clone(), tasks.clone());
         let git = Git::new(rooms.clone(), sandboxes.clone(), tasks.clone());
-        Self(Arc::new(Shared { rooms, store, sandboxes, secrets, terminals, git, tasks, config, followed }))
+        Self(Arc::new(Shared { rooms, store, sandboxes, secrets, terminals, recordings, git, tasks, config, followed }))
     }
 
     /// The terminals of all rooms. What people see of them is shown in rooms that are followed.
     pub fn terminals(&self) -> &Terminals {
         &self.0.terminals
+    }
+
+    /// What terminals showed, where that is kept.
+    pub fn recordings(&self) -> &Recordings {
+        &self.0.recordings
     }
 
     /// Git in the workspaces of all rooms.
@@ -172,6 +194,7 @@ impl Engine {
 
     /// Follows every room whose runs or rules a restart left unfinished; returns how many. Call it once, at boot.
     pub async fn resume_after_restart(&self) -> Result<usize, Error> {
+        self.0.recordings.settle().await;
         let mut rooms: Vec<RoomId> = self.0.store.unfinished().await?.into_iter().map(|run| run.room).collect();
         rooms.extend(self.0.store.dirty().await?.into_iter().map(|(room, _)| room));
         rooms.sort_unstable();

@@ -2,8 +2,8 @@
 //!
 //! The decisions are pure: when a rule fires ([`rule`]), what makes two firings the same ([`trigger`]), what command a
 //! workspace asks for ([`skill`]), what a run may become ([`run`]), who types in a terminal ([`terminal`]), what of a step's output is a
-//! secret ([`redact`]). [`engine`] owns one task per room that performs them, [`terminals`] one per terminal; [`git`] asks the git in the
-//! sandbox, and [`secrets`] hands out secrets.
+//! secret ([`redact`]), what a recording of a terminal is ([`recording`]). [`engine`] owns one task per room that performs them, [`terminals`] one per terminal; [`git`] asks the git in the
+//! sandbox, [`recordings`] keeps what terminals showed, and [`secrets`] hands out secrets.
 //! Nothing here knows SQL, Docker or HTTP: see [`ports`]. Read [`engine`] first.
 
 #[cfg(any(test, feature = "contract"))]
@@ -14,6 +14,8 @@ pub mod log;
 #[cfg(any(test, feature = "contract"))]
 pub mod memory;
 pub mod ports;
+pub mod recording;
+pub mod recordings;
 pub mod redact;
 mod room_view;
 pub mod rule;
@@ -50,6 +52,13 @@ pub enum Error {
     TooManyTerminals,
     #[error("at most {} look at one terminal; try again when somebody has left", terminals::MAX_VIEWERS)]
     TooManyViewers,
+    #[error("there is no such recording; old ones are removed when there are many")]
+    NoSuchRecording,
+    #[error("this is still being recorded; turn recording off or close the terminal, and then delete it")]
+    StillRecorded,
+    /// It was put together without a place to keep them.
+    #[error("this server keeps no recordings of terminals")]
+    RecordingsOff,
     /// The operator gave no key.
     #[error("this server keeps no secrets, because it has no key to keep them with")]
     SecretsOff,

@@ -1,13 +1,15 @@
 //! In-memory implementations of the ports, for tests: a store, scripted sandboxes, and rooms of plain strings.
 //!
-//! [`MemoryRuns`] and [`MemorySecrets`] pass the same contract suites as the real stores. The others do what a test tells them and remember
+//! [`MemoryRuns`], [`MemorySecrets`] and [`MemoryRecordings`] pass the same contract suites as the real stores. The others do what a test tells them and remember
 //! what they were asked.
 
+mod recordings;
 mod rooms;
 mod runs;
 mod sandboxes;
 mod secrets;
 
+pub use recordings::MemoryRecordings;
 pub use rooms::{FakeRoom, FakeRooms};
 pub use runs::MemoryRuns;
 pub use sandboxes::{FakeSandboxes, OpenedTerminal, StartedStep};

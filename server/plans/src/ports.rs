@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{NodeId, RoomId, RuleId, RunId};
+use buildspaces_kernel::ids::{NodeId, RecordingId, RoomId, RuleId, RunId};
 use buildspaces_policy::Principal;
 use buildspaces_rooms::{RoomEvent, RunsMap};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::recording::{Recording, Setting};
 use crate::rule::Rule;
 use crate::run::Run;
 use crate::secret::{Secret, SecretName, StepSecrets};
@@ -79,6 +80,32 @@ pub trait SecretStore: Send + Sync + 'static {
     /// A step was given these. Names that are not there are passed over.
     async fn secrets_used(&self, room: &RoomId, names: &[SecretName], at: UnixMillis) -> Result<(), StoreError>;
 }
+
+/// Rows of recordings of terminals, and of rooms in which they are made. Every method is one transaction and durable on return.
+#[async_trait]
+pub trait RecordingStore: Send + Sync + 'static {
+    /// `None`: terminals of the room are not recorded.
+    async fn recording_setting(&self, room: &RoomId) -> Result<Option<Setting>, StoreError>;
+    async fn set_recording(&self, room: &RoomId, setting: Option<&Setting>) -> Result<(), StoreError>;
+    /// Adds a recording with its first lines. Ended ones beyond the newest [`KEPT_RECORDINGS`] of the room are deleted.
+    async fn insert_recording(&self, recording: &Recording, lines: &[u8]) -> Result<(), StoreError>;
+    /// Adds lines, after which it lasts `duration` milliseconds. False if there is no such recording.
+    async fn append_recording(&self, id: &RecordingId, lines: &[u8], duration: u64) -> Result<bool, StoreError>;
+    /// Takes over the recording's `state` and `ended_at`.
+    async fn end_recording(&self, recording: &Recording) -> Result<(), StoreError>;
+    /// Those that have not ended are interrupted, at the end of what was written of them.
+    async fn interrupt_recordings(&self) -> Result<(), StoreError>;
+    /// Newest first.
+    async fn recordings(&self, room: &RoomId) -> Result<Vec<Recording>, StoreError>;
+    async fn recording(&self, room: &RoomId, id: &RecordingId) -> Result<Option<Recording>, StoreError>;
+    /// What was added by one call, if that began at byte `from`; else nothing.
+    async fn recording_piece(&self, id: &RecordingId, from: u64) -> Result<Vec<u8>, StoreError>;
+    /// False if there is none.
+    async fn delete_recording(&self, room: &RoomId, id: &RecordingId) -> Result<bool, StoreError>;
+}
+
+/// Recordings a room keeps. When there are more, the oldest that have ended go.
+pub const KEPT_RECORDINGS: u32 = 50;
 
 /// Runs a room keeps. When there are more, the oldest finished ones go, with their logs and trigger keys.
 pub const KEPT_RUNS: u32 = 200;

@@ -1,6 +1,6 @@
 //! The terminals of all rooms: opened, listed, looked at, closed. One actor per terminal ([`actor`]) owns it.
 //!
-//! Nothing here is stored. Whether somebody *may* do a thing is asked by the caller, except who may type, which is the
+//! Nothing here is stored but whether a room's terminals are recorded ([`crate::recordings`]). Whether somebody *may* do a thing is asked by the caller, except who may type, which is the
 //! terminal's own matter ([`crate::terminal`]).
 
 use std::collections::HashMap;
@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::ports::{Availability, Sandboxes, Size};
+use crate::recording::Setting;
+use crate::recordings::Recordings;
 use crate::terminal::display::Display;
 use crate::terminal::{Keyboard, State, Terminal, ViewerId};
 use actor::{Actor, Command};
@@ -54,6 +56,8 @@ pub struct Summary {
     pub opened_at: UnixMillis,
     /// The name of who holds the keyboard.
     pub keyboard: Option<Arc<str>>,
+    /// What it shows is kept.
+    pub recorded: bool,
 }
 
 /// A terminal, as those who look at it see it.
@@ -65,6 +69,8 @@ pub struct View {
     /// Who asked for the keyboard, first come first.
     pub asking: Vec<ViewerId>,
     pub viewers: Vec<Seen>,
+    /// What it shows is kept.
+    pub recorded: bool,
 }
 
 /// One who looks on, as others see them.
@@ -117,6 +123,11 @@ impl std::fmt::Debug for Terminals {
 struct Shared {
     sandboxes: Arc<dyn Sandboxes>,
     tasks: Tasks,
+    recordings: Recordings,
+    /// Held while a room's setting is read for a new terminal, or changed with its terminals.
+    ///
+    /// **Invariant:** so no terminal comes in between, which would be recorded in a room where that is off, or the other way round.
+    settings: tokio::sync::Mutex<()>,
     rooms: Mutex<HashMap<RoomId, Room>>,
 }
 
@@ -132,8 +143,9 @@ struct Entry {
 }
 
 impl Terminals {
-    pub(crate) fn new(sandboxes: Arc<dyn Sandboxes>, tasks: Tasks) -> Self {
-        Self(Arc::new(Shared { sandboxes, tasks, rooms: Mutex::default() }))
+    pub(crate) fn new(sandboxes: Arc<dyn Sandboxes>, recordings: Recordings, tasks: Tasks) -> Self {
+        let (settings, rooms) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { sandboxes, tasks, recordings, settings, rooms }))
     }
 
     /// The room's terminals, oldest first, as the list changes.
@@ -151,14 +163,17 @@ impl Terminals {
         rooms.get(room).map(|room| room.list.borrow().to_vec()).unwrap_or_default()
     }
 
-    /// Opens a terminal. It is in the list at once and starts from there.
-    pub fn open(&self, room: &RoomId, by: &Principal, size: Size) -> Result<Summary, Error> {
+    /// Opens a terminal. It is in the list at once and starts from there. Cancel-safe.
+    pub async fn open(&self, room: &RoomId, by: &Principal, size: Size) -> Result<Summary, Error> {
         if let Availability::Off { message, hint } = &*self.0.sandboxes.availability().borrow() {
             return Err(Error::SandboxOff { message: message.clone(), hint: hint.clone() });
         }
         if self.0.tasks.is_cancelled() {
             return Err(Error::Stopping);
         }
+        let _settings = self.0.settings.lock().await;
+        // If that cannot be known there is no terminal: one that should be recorded must not go unrecorded.
+        let recorded = self.0.recordings.setting(room).await?.is_some();
         let mut rooms = self.0.lock();
         let entries = rooms.entry(room.clone()).or_insert_with(Room::new);
         if entries.terminals.len() >= MAX_TERMINALS {
@@ -178,14 +193,53 @@ impl Terminals {
             opened_by_name: by.name.clone(),
             opened_at: unix_millis(),
             keyboard: Some(by.name.clone()),
+            recorded,
         };
         let (commands, mailbox) = mpsc::channel(COMMANDS);
         entries.terminals.push(Entry { summary: summary.clone(), commands });
         entries.publish();
         drop(rooms);
-        let actor = Actor::new(self.0.clone(), room.clone(), summary.id.clone(), terminal, mailbox);
+        let actor = Actor::new(self.0.clone(), room.clone(), summary.clone(), terminal, mailbox);
         self.0.tasks.spawn("terminal", actor.live());
         Ok(summary)
+    }
+
+    /// Has what the room's terminals show recorded from now on, or no more: the open ones, too. When it returns, it is so. If a recording
+    /// ended by itself, on a full disk, turning it on again begins another. Once begun it is carried out, also if the caller goes away.
+    pub async fn record(&self, room: &RoomId, on: bool, by: &Principal) -> Result<Option<Setting>, Error> {
+        let (terminals, room, by) = (self.clone(), room.clone(), by.clone());
+        let work = async move { terminals.set_recorded(&room, on, &by).await };
+        self.0.tasks.to_the_end("setting of terminals", work).await.unwrap_or(Err(Error::Stopping))
+    }
+
+    async fn set_recorded(&self, room: &RoomId, on: bool, by: &Principal) -> Result<Option<Setting>, Error> {
+        let settings = self.0.settings.lock().await;
+        let before = self.0.recordings.setting(room).await?;
+        let new = || Setting { by: by.id.clone(), by_name: by.name.as_ref().to_owned(), since: unix_millis() };
+        let setting = on.then(|| before.clone().unwrap_or_else(new));
+        if setting != before {
+            self.0.recordings.set(room, setting.as_ref()).await?;
+            tracing::info!(%room, by = %by.id, on, "recording of terminals was set");
+        }
+        let terminals: Vec<mpsc::Sender<Command>> = {
+            let rooms = self.0.lock();
+            let entries = rooms.get(room).into_iter().flat_map(|room| &room.terminals);
+            entries.map(|entry| entry.commands.clone()).collect()
+        };
+        let mut told = Vec::with_capacity(terminals.len());
+        for commands in terminals {
+            let (reply, done) = oneshot::channel();
+            // An error means that it is gone, and its recording has ended.
+            if commands.send(Command::Record { on, reply }).await.is_ok() {
+                told.push(done);
+            }
+        }
+        // They have it in this order; nobody else need wait for what they do.
+        drop(settings);
+        for done in told {
+            let _ = done.await;
+        }
+        Ok(setting)
     }
 
     /// Kills everything in the terminal and takes it from the list.
@@ -226,7 +280,7 @@ impl Shared {
     }
 
     /// Shows in the list how a terminal is now. False if it is not in the list any more.
-    fn update(&self, room: &RoomId, id: &TerminalId, terminal: &Terminal) -> bool {
+    fn update(&self, room: &RoomId, id: &TerminalId, terminal: &Terminal, recorded: bool) -> bool {
         let mut rooms = self.lock();
         let Some(room) = rooms.get_mut(room) else { return false };
         let Some(entry) = room.terminals.iter_mut().find(|entry| entry.summary.id == *id) else { return false };
@@ -235,7 +289,8 @@ impl Shared {
             State::Starting(_) | State::Running => None,
         };
         let keyboard = terminal.holder().map(|holder| holder.name.clone());
-        let summary = Summary { state: name_of(terminal.state()), message, keyboard, ..entry.summary.clone() };
+        let state = name_of(terminal.state());
+        let summary = Summary { state, message, keyboard, recorded, ..entry.summary.clone() };
         if summary != entry.summary {
             entry.summary = summary;
             room.publish();

@@ -86,7 +86,7 @@ pub enum Capability {
     Moderate,
     /// Hand out links with no more than one's own role.
     Share,
-    /// Revoke access, export and delete.
+    /// Revoke access, export and delete, keep secrets, say whether terminals are recorded.
     Manage,
 }
 
@@ -122,7 +122,7 @@ impl Capability {
             Self::ShareScreen => "share a screen",
             Self::Moderate => "mute others",
             Self::Share => "hand out links",
-            Self::Manage => "revoke access, export or delete",
+            Self::Manage => "revoke access, export, delete, keep secrets, or say whether terminals are recorded",
         }
     }
 }

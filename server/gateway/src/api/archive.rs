@@ -18,7 +18,7 @@ use crate::schema::{ErrorBody, Room};
 /// Pieces of an archive that wait for the one who downloads it. When it is full, the export waits.
 const PIECES: usize = 2;
 
-/// The room with its texts and all their history as one tar file. Runs and files that are no texts are not in it.
+/// The room with its texts and all their history as one tar file. Runs, recordings of terminals and files that are no texts are not in it.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/archive", tag = "rooms", params(("room" = String, Path)),
     responses((status = 200, content_type = "application/x-tar"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody)))]

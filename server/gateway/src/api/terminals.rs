@@ -43,7 +43,7 @@ pub(crate) async fn open_terminal(
     let (room, by) = caller.open(&gateway, &room, Capability::Terminal).await?;
     // So that everybody in the room sees it in their list.
     gateway.engine.room_opened(room.id()).await;
-    let terminal = gateway.engine.terminals().open(room.id(), &by, new.into())?;
+    let terminal = gateway.engine.terminals().open(room.id(), &by, new.into()).await?;
     Ok((StatusCode::CREATED, axum::Json(terminal.into())))
 }
 

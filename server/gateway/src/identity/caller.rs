@@ -45,6 +45,12 @@ impl Caller {
         Ok((room, grant.authority.principal))
     }
 
+    /// The same for what shows terminals, and so not by a token for single documents: every file of the room lies open there.
+    pub(crate) async fn may_watch_terminals(&self, gateway: &Gateway, room: &str) -> Result<RoomHandle, ApiError> {
+        let (room, grant) = self.granted(gateway, room, Capability::Read).await?;
+        if grant.limited { Err(ApiError::forbidden("denied", super::NO_TERMINALS)) } else { Ok(room) }
+    }
+
     /// The same, with something that ends when the caller's access does.
     pub(crate) async fn watched(
         &self,

@@ -236,6 +236,10 @@ async fn a_token_for_single_files_shows_no_others() {
     let link = json!({ "role": "viewer", "expires_in": 60 });
     let (status, body) = f.call("POST", &format!("/api/v1/rooms/{room}/links"), &ada, Some(link)).await;
     assert_eq!(status, 403, "{body}");
+    for hidden in ["recordings", "recordings/any"] {
+        let (status, body) = f.call("GET", &format!("/api/v1/rooms/{room}/{hidden}"), &ada, None).await;
+        assert_eq!(status, 403, "a terminal may have shown any file: {body}");
+    }
     let url = f.serve().await;
     assert_eq!(refusal(format!("{url}/{room}/file:{}?token={ada}", ids[0])).await, 0);
     assert_eq!(refusal(format!("{url}/{room}/file:{}?token={ada}", ids[1])).await, 4403);

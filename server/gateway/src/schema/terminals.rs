@@ -44,6 +44,8 @@ pub(crate) struct Terminal {
     pub opened_at: i64,
     /// The name of who holds the keyboard.
     pub keyboard: Option<String>,
+    /// What it shows is kept, for everybody who may look at terminals.
+    pub recorded: bool,
 }
 
 impl From<Summary> for Terminal {
@@ -61,6 +63,7 @@ impl From<Summary> for Terminal {
             opened_by_name: terminal.opened_by_name.to_string(),
             opened_at: terminal.opened_at,
             keyboard: terminal.keyboard.map(|name| name.to_string()),
+            recorded: terminal.recorded,
         }
     }
 }
@@ -135,6 +138,8 @@ pub(crate) struct Status<'a> {
     keyboard: Option<Holder<'a>>,
     asking: Vec<Looking<'a>>,
     viewers: Vec<Looking<'a>>,
+    /// What it shows is kept.
+    recorded: bool,
     /// You may hold the keyboard.
     may_type: bool,
     /// You may take it from whoever holds it.
@@ -194,6 +199,7 @@ impl<'a> Status<'a> {
             keyboard,
             asking: view.asking.iter().filter_map(|id| seen(*id)).map(Looking::new).collect(),
             viewers: view.viewers.iter().map(Looking::new).collect(),
+            recorded: view.recorded,
             may_type: own.is_some_and(|seen| seen.may_type),
             may_take: own.is_some_and(|seen| seen.may_take),
             cut: own.map_or(0, |seen| seen.cut),

@@ -125,6 +125,14 @@ impl Display {
         Shown::Bytes(bytes)
     }
 
+    /// Bytes that make an emulator look as the terminal does now, without the lines above the screen, and the offset of what follows them.
+    pub fn screen(&self) -> (Bytes, u64) {
+        let inner = self.lock();
+        let mut screen = BytesMut::from(RESET);
+        inner.draw_screen(&mut screen);
+        (screen.freeze(), inner.end)
+    }
+
     /// Completes when there is more than `offset`. Cancel-safe.
     pub async fn more_than(&self, offset: u64) {
         let mut end = self.end.subscribe();
@@ -152,17 +160,25 @@ impl Inner {
 
     fn picture(&self) -> Bytes {
         let mut picture = BytesMut::from(RESET);
-        let alternate = self.screen.as_ref().is_some_and(|screen| screen.screen().alternate_screen());
-        if alternate {
-            // What a full-screen program drew before is not what stands above the screen.
-            picture.extend_from_slice(b"\x1b[?1049h");
-        } else {
+        // What a full-screen program drew before is not what stands above the screen.
+        if !self.is_alternate() {
             self.scrollback(&mut picture);
+        }
+        self.draw_screen(&mut picture);
+        picture.freeze()
+    }
+
+    fn draw_screen(&self, picture: &mut BytesMut) {
+        if self.is_alternate() {
+            picture.extend_from_slice(b"\x1b[?1049h");
         }
         if let Some(screen) = &self.screen {
             picture.extend_from_slice(screen.screen().state_formatted().as_bytes());
         }
-        picture.freeze()
+    }
+
+    fn is_alternate(&self) -> bool {
+        self.screen.as_ref().is_some_and(|screen| screen.screen().alternate_screen())
     }
 
     /// What is kept, from the first whole line on: it may begin in the middle of a sequence.
@@ -226,6 +242,20 @@ mod tests {
             assert_eq!(emulated.screen().cursor_position(), display.cursor());
         }
         assert!(display.lock().kept_bytes <= KEPT);
+    }
+
+    #[test]
+    fn the_screen_alone_tells_nothing_of_what_was_above_it() {
+        let display = Display::new(SIZE);
+        display.write(Bytes::from_static(b"earlier\r\n1\r\n2\r\n\x1b[32m3\x1b[m\r\n4\r\nlast"));
+        let (bytes, offset) = display.screen();
+        assert_eq!(offset, display.end());
+        assert!(!String::from_utf8_lossy(&bytes).contains("earlier"), "{bytes:?}");
+        let emulated = emulated(&bytes);
+        assert_eq!(emulated.screen().contents(), "1\n2\n3\n4\nlast");
+        assert_eq!(emulated.screen().cursor_position(), display.cursor());
+        display.write(Bytes::from_static(b"\x1b[?1049h\x1b[H\x1b[2Jmenu"));
+        assert!(self::emulated(&display.screen().0).screen().alternate_screen());
     }
 
     #[test]

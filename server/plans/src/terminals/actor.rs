@@ -1,5 +1,5 @@
 //! The task of one terminal: it starts the shell, carries what is printed into the display and what the holder of the
-//! keyboard types to the shell, and lets viewers come and go. All decisions are [`Terminal`]'s. Read [`Actor::live`] first.
+//! keyboard types to the shell, lets viewers come and go, and has what is shown recorded. All decisions are [`Terminal`]'s. Read [`Actor::live`] first.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use buildspaces_kernel::ids::{RoomId, TerminalId};
+use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::{Authority, Principal};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Attached, INPUTS, MAX_VIEWERS, Said, Seen, Shared, View};
+use super::{Attached, INPUTS, MAX_VIEWERS, Said, Seen, Shared, Summary, View};
 use crate::Error;
 use crate::ports::{
     MAX_TYPED, Phase, SandboxError, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
 };
+use crate::recording;
+use crate::recordings::{Recorder, Source};
 use crate::terminal::display::Display;
 use crate::terminal::filter::{Filter, Piece};
 use crate::terminal::{Input, State, Terminal, ViewerId};
@@ -35,6 +37,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Command {
     Attach { who: Authority, from: Option<u64>, reply: oneshot::Sender<Result<Attached, Error>> },
     Close { by: Principal, reply: oneshot::Sender<()> },
+    Record { on: bool, reply: oneshot::Sender<()> },
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<TerminalLine, SandboxError>> + Send>>;
@@ -42,7 +45,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<TerminalLine, SandboxError>> +
 pub(super) struct Actor {
     shared: Arc<Shared>,
     room: RoomId,
-    id: TerminalId,
+    /// As it was opened.
+    opened: Summary,
     terminal: Terminal,
     display: Display,
     filter: Filter,
@@ -58,6 +62,9 @@ pub(super) struct Actor {
     waiting_bytes: usize,
     /// Since when it has ended and nobody looks at it.
     forgotten_since: Option<Instant>,
+    /// What is shown is to be recorded, from the start of the shell on; false again when that has ended by itself.
+    recorded: bool,
+    recorder: Option<Recorder>,
 }
 
 /// One thing that happened.
@@ -69,6 +76,8 @@ enum Happened {
     /// What waited first is on its way.
     Sent,
     Phase,
+    /// The recording has ended by itself.
+    RecordingEnded,
     Due,
     Stopping,
 }
@@ -77,22 +86,21 @@ impl Actor {
     pub(super) fn new(
         shared: Arc<Shared>,
         room: RoomId,
-        id: TerminalId,
+        opened: Summary,
         terminal: Terminal,
         mailbox: mpsc::Receiver<Command>,
     ) -> Self {
         let (phases, phase) = watch::channel(Phase::Idle);
         let opening: Opening = {
             let (sandboxes, room) = (shared.sandboxes.clone(), room.clone());
-            let spec = TerminalSpec { key: format!("terminal/{id}"), size: terminal.size() };
+            let spec = TerminalSpec { key: format!("terminal/{}", opened.id), size: terminal.size() };
             Box::pin(async move { sandboxes.open_terminal(&room, spec, phases).await })
         };
         Self {
-            view: watch::Sender::new(Arc::new(view_of(&terminal))),
+            view: watch::Sender::new(Arc::new(view_of(&terminal, opened.recorded))),
             display: Display::new(terminal.size()),
             shared,
             room,
-            id,
             terminal,
             filter: Filter::default(),
             mailbox,
@@ -104,6 +112,9 @@ impl Actor {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             forgotten_since: None,
+            recorded: opened.recorded,
+            recorder: None,
+            opened,
         }
     }
 
@@ -118,6 +129,11 @@ impl Actor {
                     let _ = reply.send(());
                     return;
                 }
+                Happened::Asked(Some(Command::Record { on, reply })) => {
+                    let goes_on = self.record(on);
+                    let _ = reply.send(());
+                    goes_on
+                }
                 // Taken from the list to make place.
                 Happened::Asked(None) | Happened::Stopping => return,
                 Happened::Said(viewer, said) => self.handle(viewer, said),
@@ -125,10 +141,14 @@ impl Actor {
                 Happened::Printed(event) => self.printed(event),
                 Happened::Sent => true,
                 Happened::Phase => self.show_phase(),
+                Happened::RecordingEnded => {
+                    (self.recorder, self.recorded) = (None, false);
+                    self.publish()
+                }
                 Happened::Due => self.due(),
             };
             if !goes_on {
-                self.shared.remove(&self.room, &self.id);
+                self.shared.remove(&self.room, &self.opened.id);
                 return;
             }
         }
@@ -140,7 +160,7 @@ impl Actor {
         let linger = self.forgotten_since.map(|since| since + LINGER);
         let deadline = [self.terminal.deadline(), may_read.err()].into_iter().flatten().map(Instant::from_std);
         let deadline = deadline.chain(linger).min();
-        let Self { shared, mailbox, viewers, phase, opening, line, waiting, waiting_bytes, .. } = self;
+        let Self { shared, mailbox, viewers, phase, opening, line, waiting, waiting_bytes, recorder, .. } = self;
         let (events, commands) = match line {
             Some(line) => (Some(&mut line.events), Some(&line.commands)),
             None => (None, None),
@@ -166,6 +186,9 @@ impl Actor {
                 Happened::Sent
             }
             Ok(()) = phase.changed(), if opening.is_some() => Happened::Phase,
+            () = async { recorder.as_mut().expect("asked for only then").ended().await }, if recorder.is_some() => {
+                Happened::RecordingEnded
+            }
             () = at(deadline) => Happened::Due,
             () = shared.tasks.cancelled() => Happened::Stopping,
         }
@@ -238,11 +261,15 @@ impl Actor {
                 self.line = Some(line);
                 // It may have changed meanwhile.
                 self.waiting.push_back(TerminalCommand::Resize(self.terminal.size()));
+                self.begin_recording();
                 State::Running
             }
             Err(SandboxError::Off { message, hint }) => State::Ended(format!("{message} {hint}")),
             Err(SandboxError::Failed(reason)) => State::Ended(sentence(&reason)),
         };
+        if matches!(state, State::Ended(_)) {
+            self.end_recording(recording::State::Complete);
+        }
         self.feed(Input::Became(state))
     }
 
@@ -268,6 +295,7 @@ impl Actor {
         if self.viewers.is_empty() {
             self.forgotten_since = Some(Instant::now());
         }
+        self.end_recording(recording::State::Complete);
         self.feed(Input::Became(State::Ended(message)))
     }
 
@@ -286,6 +314,37 @@ impl Actor {
             }
         }
         true
+    }
+
+    fn record(&mut self, on: bool) -> bool {
+        if !on {
+            self.end_recording(recording::State::Stopped);
+        } else if !matches!(self.terminal.state(), State::Ended(_)) {
+            self.recorded = true;
+            self.begin_recording();
+        }
+        self.publish()
+    }
+
+    /// If it is to be, and not yet, and there is a shell.
+    fn begin_recording(&mut self) {
+        if self.recorded && self.recorder.is_none() && self.line.is_some() {
+            let source = Source {
+                room: &self.room,
+                terminal: &self.opened,
+                display: &self.display,
+                view: self.view.subscribe(),
+                size: self.terminal.size(),
+            };
+            self.recorder = self.shared.recordings.begin(source);
+        }
+    }
+
+    fn end_recording(&mut self, why: recording::State) {
+        self.recorded = false;
+        if let Some(recorder) = self.recorder.take() {
+            recorder.end(self.display.end(), why);
+        }
     }
 
     fn show_phase(&mut self) -> bool {
@@ -310,21 +369,24 @@ impl Actor {
                 self.waiting.push_back(TerminalCommand::Resize(size));
             }
         }
-        if !effects.changed {
-            return true;
-        }
-        let view = view_of(&self.terminal);
+        if effects.changed { self.publish() } else { true }
+    }
+
+    /// Shows how it is now. False if it is not in the list any more.
+    fn publish(&mut self) -> bool {
+        let view = view_of(&self.terminal, self.recorded);
         self.view.send_if_modified(|before| {
             let changed = **before != view;
             *before = Arc::new(view);
             changed
         });
-        self.shared.update(&self.room, &self.id, &self.terminal)
+        self.shared.update(&self.room, &self.opened.id, &self.terminal, self.recorded)
     }
 
     /// Closes it, and returns when nothing of it is left.
     async fn end_closed(mut self, by: &Principal) {
-        self.shared.remove(&self.room, &self.id);
+        self.shared.remove(&self.room, &self.opened.id);
+        self.end_recording(recording::State::Complete);
         self.feed(Input::Became(State::Ended(format!("{} closed this terminal.", by.name))));
         // Dropping it closes a terminal that is about to be opened.
         self.opening = None;
@@ -335,7 +397,7 @@ impl Actor {
             }
         };
         if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
-            tracing::warn!(room = %self.room, terminal = %self.id, "a closed terminal did not end in time");
+            tracing::warn!(room = %self.room, terminal = %self.opened.id, "a closed terminal did not end in time");
         }
     }
 }
@@ -353,7 +415,7 @@ async fn next_said(viewers: &mut [(ViewerId, mpsc::Receiver<Said>)]) -> (ViewerI
     .await
 }
 
-fn view_of(terminal: &Terminal) -> View {
+fn view_of(terminal: &Terminal, recorded: bool) -> View {
     let seen = terminal.viewers().iter().map(|viewer| Seen {
         id: viewer.id,
         principal: viewer.who.principal.clone(),
@@ -367,6 +429,7 @@ fn view_of(terminal: &Terminal) -> View {
         keyboard: terminal.keyboard().clone(),
         asking: terminal.asking().to_vec(),
         viewers: seen.collect(),
+        recorded,
     }
 }
 

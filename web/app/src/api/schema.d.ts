@@ -315,7 +315,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The room with its texts and all their history as one tar file. Runs and files that are no texts are not in it. */
+        /** The room with its texts and all their history as one tar file. Runs, recordings of terminals and files that are no texts are not in it. */
         get: operations["export"];
         put?: never;
         post?: never;
@@ -533,6 +533,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/{room}/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The room's recordings, newest first. The oldest go when there are more than 50. */
+        get: operations["list_recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/recordings/{recording}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A recording as an asciicast (version 2); of one that goes on, what there is of it. */
+        get: operations["read_recording"];
+        put?: never;
+        post?: never;
+        /** Forgets a recording that has ended. */
+        delete: operations["delete_recording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms/{room}/rules": {
         parameters: {
             query?: never;
@@ -703,6 +738,24 @@ export interface paths {
         put?: never;
         /** Opens a terminal. It starts at once; connect to its WebSocket to see how. */
         post: operations["open_terminal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/terminals/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the room's terminals are recorded. */
+        get: operations["terminal_settings"];
+        /** Has what terminals show recorded from now on, or no more. Turning it on again begins anew where a recording ended by itself. */
+        put: operations["set_terminal_settings"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1229,6 +1282,10 @@ export interface components {
              */
             rows?: number | null;
         };
+        NewTerminalSettings: {
+            /** @description Whether what terminals show is kept from now on, also of those that are open. */
+            record: boolean;
+        };
         NewVersion: {
             /** @description 1 to 120 characters. */
             name: string;
@@ -1307,6 +1364,35 @@ export interface components {
             /** @description Works once, within a minute, in one browser. */
             url: string;
         };
+        /** @description What a terminal showed, from a moment on. */
+        Recording: {
+            /** Format: int64 */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Milliseconds from its beginning to the last that was shown.
+             */
+            duration: number;
+            /** Format: int64 */
+            ended_at?: number | null;
+            id: string;
+            /** @description A sentence: why it ended before its terminal did. */
+            message?: string | null;
+            /**
+             * Format: int32
+             * @description The terminal's.
+             */
+            number: number;
+            /** @description Who opened the terminal. */
+            opened_by: string;
+            opened_by_name: string;
+            /** Format: int64 */
+            started_at: number;
+            state: components["schemas"]["RecordingState"];
+            terminal: string;
+        };
+        /** @enum {string} */
+        RecordingState: "recording" | "complete" | "stopped" | "too_large" | "disk_full" | "failed" | "interrupted";
         /** @description What of git a room has, and how its files differ from the last commit. */
         Repository: {
             /** @description `null` where a commit is looked at that is no branch's. */
@@ -1452,7 +1538,19 @@ export interface components {
             opened_at: number;
             opened_by: string;
             opened_by_name: string;
+            /** @description What it shows is kept, for everybody who may look at terminals. */
+            recorded: boolean;
             state: components["schemas"]["TerminalState"];
+        };
+        /** @description What holds for all terminals of a room. */
+        TerminalSettings: {
+            /** @description What terminals show is kept. */
+            record: boolean;
+            /** Format: int64 */
+            set_at?: number | null;
+            /** @description Who turned that on, and when. */
+            set_by?: string | null;
+            set_by_name?: string | null;
         };
         /** @enum {string} */
         TerminalState: "starting" | "running" | "ended";
@@ -3792,6 +3890,152 @@ export interface operations {
             };
         };
     };
+    list_recordings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"][];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                recording: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-asciicast": string;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_recording` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                recording: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_recording` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `still_recorded` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     rules: {
         parameters: {
             query?: never;
@@ -4445,6 +4689,109 @@ export interface operations {
                 };
             };
             /** @description `runs_off`; the hint says how to turn runs on */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    terminal_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalSettings"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    set_terminal_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTerminalSettings"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalSettings"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `recordings_off` */
             503: {
                 headers: {
                     [name: string]: unknown;
