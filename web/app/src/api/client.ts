@@ -16,6 +16,7 @@ import type {
   Node,
   Patch,
   Preview,
+  Recording,
   Repository,
   Role,
   Room,
@@ -24,6 +25,7 @@ import type {
   Status,
   Template,
   Terminal,
+  TerminalSettings,
   Versions,
 } from './types';
 
@@ -167,6 +169,19 @@ export class Api {
   openTerminal = (room: string) => this.json<Terminal>('POST', `/rooms/${room}/terminals`, {});
   closeTerminal = async (room: string, terminal: string): Promise<void> => {
     await this.call('DELETE', `/rooms/${room}/terminals/${terminal}`);
+  };
+
+  terminalSettings = (room: string) =>
+    this.json<TerminalSettings>('GET', `/rooms/${room}/terminals/settings`);
+  recordTerminals = (room: string, record: boolean) =>
+    this.json<TerminalSettings>('PUT', `/rooms/${room}/terminals/settings`, { record });
+  /** Newest first. */
+  recordings = (room: string) => this.json<Recording[]>('GET', `/rooms/${room}/recordings`);
+  /** As an asciicast. */
+  recordingFile = async (room: string, recording: string): Promise<Blob> =>
+    (await this.call('GET', `/rooms/${room}/recordings/${recording}`)).blob();
+  deleteRecording = async (room: string, recording: string): Promise<void> => {
+    await this.call('DELETE', `/rooms/${room}/recordings/${recording}`);
   };
 
   /** Ends the room's sandbox and all that runs in it; what is started next gets a new one. */

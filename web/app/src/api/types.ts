@@ -39,6 +39,10 @@ export type Run = Filled<Schemas['Run']>;
 export type RunState = Schemas['RunState'];
 /** A terminal as the `runs` document and REST tell it. */
 export type Terminal = Filled<Schemas['Terminal']>;
+/** Whether the room's terminals are recorded, and who turned that on. */
+export type TerminalSettings = Filled<Schemas['TerminalSettings']>;
+/** What a terminal showed, kept. */
+export type Recording = Filled<Schemas['Recording']>;
 export type Preview = Schemas['Preview'];
 /** What git says of a room, and what it shows. */
 export type Repository = Schemas['Repository'];

@@ -11,6 +11,7 @@ const STATUS: Status = {
   keyboard: { viewer: 'v1', person: 'ada', name: 'Ada' },
   asking: [],
   viewers: [],
+  recorded: false,
   may_type: true,
   may_take: false,
   cut: 0,

@@ -21,6 +21,8 @@ export interface Status {
   keyboard: { viewer: string | null; person: string; name: string } | null;
   asking: readonly Looking[];
   viewers: readonly Looking[];
+  /** What it shows is kept. */
+  recorded: boolean;
   may_type: boolean;
   may_take: boolean;
   /** Bytes of what was typed here that were lost. */

@@ -6,6 +6,7 @@ import type { Terminal } from '../../api/types';
 import { Store, useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
+import { RecordingsButton } from '../recordings/recordingsButton';
 import { useRoom } from '../room/roomContext';
 import { KeyboardBar } from './keyboardBar';
 import { NewSandbox } from './newSandbox';
@@ -141,8 +142,9 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
         {link && status && state === 'online' && status.state === 'running' && (
           <KeyboardBar link={link} status={status} onTake={focusIt} />
         )}
-        {mayOpen && whyNot === null && (
-          <span className="panel-tools">
+        <span className="panel-tools">
+          <RecordingsButton />
+          {mayOpen && whyNot === null && (
             <Tip text="End this room's sandbox with all that runs in it, and begin a new one">
               <button
                 type="button"
@@ -155,8 +157,8 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
                 <Box size={13} />
               </button>
             </Tip>
-          </span>
-        )}
+          )}
+        </span>
       </header>
       {ending && <NewSandbox onClose={() => setEnding(false)} />}
       {off && (
@@ -247,6 +249,16 @@ function TerminalTab(props: {
       >
         <SquareTerminal size={13} aria-hidden /> {terminal.number}
         {terminal.state === 'ended' && <span className="terminal-ended">ended</span>}
+        {terminal.recorded && (
+          <span
+            className="rec-mark"
+            data-testid="terminal-recorded"
+            title="What this terminal shows is recorded"
+          >
+            <span aria-hidden>REC</span>
+            <span className="visually-hidden">, recorded</span>
+          </span>
+        )}
       </button>
       {props.closable && (
         <button

@@ -3,6 +3,7 @@
  * refused; the tree itself changes when the server's projection arrives.
  */
 import { sentence } from '../../api/client';
+import { saveFile } from '../../ui/saveFile';
 import type { RoomSession } from '../room/roomSession';
 import type { TreeNode } from './treeModel';
 
@@ -40,13 +41,7 @@ export class TreeActions {
   /** Hands the file's bytes to the browser's download. */
   download(node: Pick<TreeNode, 'id' | 'name'>): Promise<Outcome> {
     return this.attempt(async () => {
-      const address = URL.createObjectURL(await this.session.api.content(this.room, node.id));
-      const link = document.createElement('a');
-      link.href = address;
-      link.download = node.name;
-      link.click();
-      // The download has its own hold on the bytes by then.
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      saveFile(await this.session.api.content(this.room, node.id), node.name);
       return node.id;
     });
   }

@@ -1,0 +1,26 @@
+/** Opens the recordings of the room's terminals. */
+import { Film } from 'lucide-react';
+import { useState } from 'react';
+import { Tip } from '../../ui/tip';
+import { RecordingsDialog } from './recordingsDialog';
+
+export function RecordingsButton() {
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <Tip text="Recordings of terminals">
+        <button
+          type="button"
+          className="icon-button"
+          data-size="small"
+          data-testid="recordings"
+          aria-label="Recordings of terminals"
+          onClick={() => setOpen(true)}
+        >
+          <Film size={13} />
+        </button>
+      </Tip>
+      {open && <RecordingsDialog onClose={() => setOpen(false)} />}
+    </>
+  );
+}
