@@ -1,68 +1,9 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
+import { arrived, more, noMore, talker } from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { ThinLine, whyNoThinLine } from './support/thinLine.mjs';
 import { stays, until } from './support/wait.mjs';
-
-const WITH_DEVICES = { permissions: ['microphone', 'camera'] };
-
-/** Somebody whose page keeps its connections where the test can ask them. */
-async function talker(stage, name, options = WITH_DEVICES) {
-  const person = await stage.person(name, options);
-  await person.context.addInitScript(() => {
-    const Native = window.RTCPeerConnection;
-    window.testPeers = [];
-    window.RTCPeerConnection = class extends Native {
-      constructor(...args) {
-        super(...args);
-        window.testPeers.push(this);
-      }
-    };
-    const NativeSocket = window.WebSocket;
-    window.WebSocket = class extends NativeSocket {
-      constructor(...args) {
-        super(...args);
-        if (this.url.includes('/media?')) window.testSocket = this;
-      }
-    };
-  });
-  return person;
-}
-
-/** What has arrived at this page, by kind. */
-const arrived = (person) =>
-  person.page.evaluate(async () => {
-    const all = { frames: 0, packets: 0, energy: 0, widths: [] };
-    for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected'))
-      for (const report of (await peer.getStats()).values()) {
-        if (report.type !== 'inbound-rtp') continue;
-        if (report.kind === 'video') {
-          all.frames += report.framesDecoded ?? 0;
-          if (report.frameWidth) all.widths.push(report.frameWidth);
-        } else {
-          all.packets += report.packetsReceived ?? 0;
-          all.energy += report.totalAudioEnergy ?? 0;
-        }
-      }
-    return all;
-  });
-
-/** Waits until more arrives than now. */
-async function more(person, what, by) {
-  const before = (await arrived(person))[what];
-  await until(`more ${what} at ${person.name}'s`, async () => (await arrived(person))[what] > before + by);
-}
-
-/** Nothing more than what is on its way. */
-async function noMore(person, what, slack, ms) {
-  await until(`no more ${what} at ${person.name}'s`, async () => {
-    const before = (await arrived(person))[what];
-    await new Promise((done) => setTimeout(done, 500));
-    return (await arrived(person))[what] - before <= slack;
-  });
-  const before = (await arrived(person))[what];
-  await stays(`${what} at ${person.name}'s`, ms, async () => (await arrived(person))[what] - before <= slack);
-}
 
 const tile = (person, name, source = 'camera') =>
   person.page.locator(`[data-testid="tile"][data-name="${name}"][data-source="${source}"]`);
@@ -131,7 +72,10 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   await ada.get('leave-call').click();
   await ada.get('call-strip').waitFor({ state: 'detached' });
   await tile(bob, 'Ada').waitFor({ state: 'detached' });
-  assert.equal(await ada.get('call-count').innerText(), '1');
+  await until(
+    'her page to know that Bob is alone',
+    async () => (await ada.get('call-count').innerText()) === '1',
+  );
   await bob.get('leave-call').click();
   await ada.get('call-count').waitFor({ state: 'detached' });
   assert.deepEqual([...ada.problems, ...bob.problems], []);

@@ -1,7 +1,7 @@
 //! What clients are told when something fails: a status, a stable code and a sentence outside, the cause in the log.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use buildspaces_plans as plans;
 use buildspaces_rooms as rooms;
@@ -17,11 +17,16 @@ pub(crate) struct ApiError {
     code: &'static str,
     message: String,
     hint: Option<String>,
+    /// Trying again in a while helps.
+    later: bool,
 }
+
+/// Seconds until then, as clients are told.
+const LATER: HeaderValue = HeaderValue::from_static("10");
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), hint: None }
+        Self { status, code, message: message.into(), hint: None, later: false }
     }
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -40,6 +45,11 @@ impl ApiError {
         Self::not_found("no_such_room", "there is no such room; check the link")
     }
 
+    /// The same, with a word of when to try again.
+    pub(crate) fn later(self) -> Self {
+        Self { later: true, ..self }
+    }
+
     /// What the client reads.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -56,7 +66,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = ErrorDetail { code: self.code.to_owned(), message: self.message, hint: self.hint };
-        (self.status, Json(ErrorBody { error })).into_response()
+        let mut response = (self.status, Json(ErrorBody { error })).into_response();
+        if self.later {
+            response.headers_mut().insert(header::RETRY_AFTER, LATER);
+        }
+        response
     }
 }
 

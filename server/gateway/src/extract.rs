@@ -76,9 +76,29 @@ impl<T: DeserializeOwned> FromRequest<Gateway> for Json<T> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind(headers);
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// The type of what is sent, without its parameters.
+fn kind(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// A text of one type, of at most so many bytes.
+pub(crate) async fn text_of_kind(
+    request: Request,
+    gateway: &Gateway,
+    wanted: &str,
+    most: usize,
+) -> Result<String, ApiError> {
+    if kind(request.headers()) != wanted {
+        let message = format!("send the body with the header Content-Type: {wanted}");
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", message));
+    }
+    let bytes = gateway.bodies.read(request.into_body(), most).await?;
+    String::from_utf8(bytes.into()).map_err(|_| ApiError::bad_request("bad_body", "the body must be UTF-8"))
 }
 
 fn bad_body(rejection: &JsonRejection) -> ApiError {
@@ -116,7 +136,7 @@ impl Bodies {
             let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
             let length = whole.len() + data.len();
             if length > most {
-                let message = format!("a request's body may have at most {most} bytes (limits.body_bytes)");
+                let message = format!("the body of this request may have at most {most} bytes");
                 return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
             }
             if length > SMALL && place.is_none() {

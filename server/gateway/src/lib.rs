@@ -2,7 +2,7 @@
 //!
 //! HTTP statuses, close codes and who a token belongs to are decided here and nowhere else. It decides nothing about
 //! documents, trees or runs. Read [`socket`] and [`yjs`] for the way of a frame, [`collab`] for many documents on one socket, [`terminal`] for
-//! terminals, [`preview`] for what programs in sandboxes serve, [`media`] for calls, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for
+//! terminals, [`preview`] for what programs in sandboxes serve, [`media`] and [`whip`] for calls, [`accept`] for what comes before, [`identity`] for who may come in, [`api`] for REST, [`error`] for
 //! what is said to clients.
 
 mod accept;
@@ -25,6 +25,7 @@ mod socket;
 mod terminal;
 mod upload;
 mod web;
+mod whip;
 mod yjs;
 mod ysweet;
 
@@ -136,6 +137,7 @@ pub(crate) struct Inner {
     /// One upload at a time is taken apart: each may take much memory.
     upload: tokio::sync::Semaphore,
     previews: preview::Previews,
+    streams: whip::Sessions,
 }
 
 impl Inner {
@@ -178,7 +180,8 @@ pub fn routers(parts: Parts) -> Routers {
     let previews = preview::Previews::new(&parts.config.preview, parts.sandboxes.clone());
     let (exports, bodies) = (exports::Exports::default(), extract::Bodies::default());
     let upload = tokio::sync::Semaphore::new(1);
-    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, upload, previews }));
+    let streams = whip::Sessions::default();
+    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, upload, previews, streams }));
     let (api, _) = api::routes();
     let (large, _) = api::large_routes();
     let openapi = api::openapi().to_json().expect("the API's description has only string keys");
@@ -192,6 +195,7 @@ pub fn routers(parts: Parts) -> Routers {
         .route("/collab", get(collab::connect))
         .route("/collab/{*rest}", get(collab::connect))
         .merge(ysweet::routes())
+        .merge(whip::routes())
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

@@ -172,6 +172,9 @@ impl Shown {
         if before.map_or(!view.speakers.is_empty(), |before| before.speakers != view.speakers) {
             say(socket, &ToPage::speakers(&view.speakers));
         }
+        if before.map_or(!view.viewers.is_empty(), |before| before.viewers != view.viewers) {
+            say(socket, &ToPage::Viewers { people: view.viewers.iter().map(Into::into).collect() });
+        }
         self.last = Some(view);
         self.next = Instant::now() + SHOW_EVERY;
     }

@@ -13,7 +13,7 @@ pub(crate) static PREVIEW_REQUESTS: LazyLock<Counter> =
 pub(crate) struct OpenConnection(Gauge);
 
 impl OpenConnection {
-    /// `protocol`: `yjs`, `collab`, `ysweet`, `terminal` or `media`.
+    /// `protocol`: `yjs`, `collab`, `ysweet`, `terminal`, `media`, `whip` or `whep`.
     pub(crate) fn new(protocol: &'static str) -> Self {
         let gauge = gauge!("buildspaces_connections_open", "protocol" => protocol);
         gauge.increment(1.0);

@@ -9,6 +9,7 @@ mod recordings;
 mod secrets;
 mod terminals;
 mod webhooks_api;
+mod whip;
 
 use std::future::pending;
 use std::sync::Arc;

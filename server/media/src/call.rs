@@ -108,6 +108,8 @@ pub enum Input {
     Joined {
         id: ParticipantId,
         who: Authority,
+        /// Sends and is sent nothing, and is gone with its connection: nobody is there who could come back.
+        is_stream: bool,
     },
     /// Said good-bye, or may not be here any more.
     Left(ParticipantId),
@@ -187,6 +189,8 @@ pub enum Refused {
     /// The page is behind: what it names has gone meanwhile.
     #[error("that is not in the call any more")]
     Gone,
+    #[error("nobody hears what is asked of a stream; whoever sends it begins it anew")]
+    NobodyThere,
 }
 
 /// One who takes part.
@@ -199,6 +203,7 @@ struct Participant {
     tracks: BTreeMap<Source, bool>,
     wants: BTreeMap<TrackId, Option<Layer>>,
     lost: Option<Instant>,
+    is_stream: bool,
 }
 
 /// A participant, as others see them.
@@ -210,6 +215,8 @@ pub struct Seen {
     pub tracks: Vec<(Source, bool)>,
     /// The connection is gone; they may come back.
     pub lost: bool,
+    /// Not a page but a program that sends.
+    pub is_stream: bool,
 }
 
 #[derive(Debug)]
@@ -238,6 +245,7 @@ impl Call {
             principal: participant.who.principal.clone(),
             tracks: participant.tracks.iter().map(|(source, muted)| (*source, *muted)).collect(),
             lost: participant.lost.is_some(),
+            is_stream: participant.is_stream,
         };
         all.into_iter().map(seen).collect()
     }
@@ -253,7 +261,9 @@ impl Call {
 
     /// What somebody is to be sent: everything that others publish, but what they do not want.
     pub fn wanted(&self, id: &ParticipantId) -> BTreeMap<TrackId, Layer> {
-        let Some(receiver) = self.participants.get(id) else { return BTreeMap::new() };
+        let Some(receiver) = self.participants.get(id).filter(|receiver| !receiver.is_stream) else {
+            return BTreeMap::new();
+        };
         let published = self.participants.iter().filter(|(of, _)| *of != id).flat_map(|(of, participant)| {
             participant.tracks.keys().map(|source| TrackId { of: of.clone(), source: *source })
         });
@@ -280,7 +290,7 @@ impl Call {
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<Effects, Refused> {
         let mut effects = Effects::default();
         match input {
-            Input::Joined { id, who } => {
+            Input::Joined { id, who, is_stream } => {
                 who.check(Capability::Read)?;
                 if self.participants.len() >= self.limits.participants {
                     return Err(Refused::Full(self.limits.participants));
@@ -288,7 +298,7 @@ impl Call {
                 let order = self.joined;
                 self.joined += 1;
                 let (tracks, wants) = (BTreeMap::new(), BTreeMap::new());
-                self.participants.insert(id, Participant { who, order, tracks, wants, lost: None });
+                self.participants.insert(id, Participant { who, order, tracks, wants, lost: None, is_stream });
                 (effects.changed, effects.subscriptions) = (true, true);
             }
             Input::Left(id) => self.remove(&id, &mut effects),
@@ -296,6 +306,9 @@ impl Call {
                 let participant = self.participants.get_mut(&id).ok_or(Refused::Gone)?;
                 participant.lost.get_or_insert(now);
                 effects.changed = true;
+                if participant.is_stream {
+                    self.remove(&id, &mut effects);
+                }
             }
             Input::Back { id, who } => {
                 let participant = self.participants.get_mut(&id).ok_or(Refused::Gone)?;
@@ -327,6 +340,9 @@ impl Call {
                 let participant = self.participants.get(&track.of).ok_or(Refused::Gone)?;
                 // Whoever may not publish it must not be asked to.
                 participant.who.check(track.source.capability())?;
+                if participant.is_stream {
+                    return Err(Refused::NobodyThere);
+                }
                 effects.told.push((track.of, Told::Asked { source: track.source, by }));
             }
             Input::Want { id, track, layer } => {

@@ -1,12 +1,15 @@
 //! The calls of all rooms: attached to, joined, left. One actor per call ([`actor`]) owns it; each participant has a task for what
-//! their page sends ([`publisher`]) and one for what it is sent ([`subscriber`]), each track one that passes it on ([`forwarder`]).
+//! their page sends ([`publisher`]) and one for what it is sent ([`subscriber`]), each track one that passes it on ([`forwarder`]). Programs
+//! take part, or look on, by one exchange instead of a page's conversation ([`stream`]).
 //!
 //! Nothing here is stored: a call ends with the last who is in it, or with its server. Whether somebody may do a thing is decided
 //! by [`crate::call`].
 
 mod actor;
 mod forwarder;
+mod peer;
 mod publisher;
+pub mod stream;
 mod subscriber;
 
 use std::collections::HashMap;
@@ -18,9 +21,10 @@ use buildspaces_policy::{Authority, Principal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
-use crate::call::{Limits, Publishing, Seen, Source, TrackId};
-use crate::ports::Transport;
-use crate::router::Layer;
+use crate::call::{Limits, Publishing, Refused, Seen, Source, TrackId};
+use crate::ports::{Transport, TransportError};
+use crate::router::{Kind, Layer};
+use crate::viewer::Choice;
 use actor::{Actor, Command};
 
 /// Requests that may wait for a call's actor. When it is full, connections wait, and levels of microphones are dropped.
@@ -41,6 +45,16 @@ pub enum Said {
     /// Takes part from now on; with the secret of an earlier [`Heard::Joined`], as the same participant.
     Join {
         resume: Option<String>,
+    },
+    /// Takes part as something that only sends, and as long as this connection lives.
+    Stream,
+    /// Takes no part, but is sent what of the call the sections of this offer have room for. Said again it restarts ICE, with the same
+    /// sections.
+    Watch {
+        neg: u32,
+        sdp: String,
+        sections: Vec<Kind>,
+        choice: Choice,
     },
     /// An offer of what the page sends: which section carries what.
     Publish {
@@ -78,7 +92,7 @@ pub enum Heard {
         resume: String,
         resumed: bool,
     },
-    /// The answer to [`Said::Publish`].
+    /// The answer to [`Said::Publish`] and [`Said::Watch`].
     Answer {
         neg: u32,
         sdp: String,
@@ -108,12 +122,24 @@ pub enum Heard {
         source: Source,
         by: Principal,
     },
-    /// What was said was not done; a sentence.
-    Refused(String),
+    /// What was said was not done.
+    Refused(Refusal),
     /// The page does not take part any more. `again`: it should join anew, because a connection broke.
     Ended {
         again: bool,
     },
+}
+
+/// Why what was said was not done. The texts are for people.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Call(#[from] Refused),
+    /// The transport cannot use an offer.
+    #[error(transparent)]
+    Offer(TransportError),
+    #[error("your page asks for more than it waits for; reload it")]
+    Busy,
 }
 
 /// A call, as everybody in the room sees it.
@@ -121,6 +147,8 @@ pub enum Heard {
 pub struct View {
     pub participants: Vec<Seen>,
     pub speakers: Vec<ParticipantId>,
+    /// Who is sent it without taking part.
+    pub viewers: Vec<Principal>,
 }
 
 /// A page's tie to a call. Dropping it is a lost connection.

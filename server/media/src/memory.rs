@@ -44,7 +44,11 @@ impl MemoryTransport {
     }
 
     pub fn publisher_fails(&self, nth: usize) {
-        let event = PublisherEvent::Became(Condition::Failed);
+        self.publisher_becomes(nth, Condition::Failed);
+    }
+
+    pub fn publisher_becomes(&self, nth: usize, condition: Condition) {
+        let event = PublisherEvent::Became(condition);
         assert!(self.state().publishers[nth].try_send(event).is_ok(), "the publisher listens");
     }
 
@@ -145,6 +149,11 @@ impl Subscriber for MemorySubscriber {
     async fn answered(&mut self, _: &str) -> Result<(), TransportError> {
         let _ = self.events.try_send(SubscriberEvent::Became(Condition::Connected));
         Ok(())
+    }
+
+    async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
+        let _ = self.events.try_send(SubscriberEvent::Became(Condition::Connected));
+        Ok(format!("answer to {offer}"))
     }
 
     fn capacity(&self) -> watch::Receiver<Option<u64>> {

@@ -1,7 +1,7 @@
 //! What a call needs from outside: connections over which packets come and go.
 //!
 //! Each participant has two, with one fixed side that offers on each, so that offers never cross: on the *publisher* the page
-//! offers, on the *subscriber* the server does. The real implementation is [`crate::webrtc`], the one in memory is for tests.
+//! offers, on the *subscriber* the server does, or else always the other side ([`Subscriber::answer`]). The real implementation is [`crate::webrtc`], the one in memory is for tests.
 //! No decision is taken here.
 
 use std::sync::Arc;
@@ -92,6 +92,9 @@ pub trait Subscriber: Send + Sync {
     /// An offer of all lines, and the names of their sections in their order.
     async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError>;
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError>;
+    /// Answers an offer of the other side, in place of making offers: its sections are the lines that were added, each kind in its
+    /// order. They can be sent on at once.
+    async fn answer(&mut self, offer: &str) -> Result<String, TransportError>;
     /// What the line to the page takes, in bits in a second; `None` until something is known. Whoever waits for changes is told when it falls.
     fn capacity(&self) -> watch::Receiver<Option<u64>>;
     async fn close(&mut self);

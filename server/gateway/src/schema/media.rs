@@ -165,6 +165,10 @@ pub(crate) enum ToPage {
     Speakers {
         participants: Vec<String>,
     },
+    /// Who is sent the call without taking part, once for each time.
+    Viewers {
+        people: Vec<Person>,
+    },
     Joined {
         participant: String,
         /// Keep it: `join` with it within 20 s of a lost connection goes on with the same media.
@@ -243,7 +247,11 @@ impl From<&Seen> for Participant {
         Self {
             id: seen.id.to_string(),
             person: Person::from(&seen.principal),
-            kind: if seen.principal.kind == PrincipalKind::Agent { "agent" } else { "person" },
+            kind: match seen.principal.kind {
+                _ if seen.is_stream => "stream",
+                PrincipalKind::Agent => "agent",
+                _ => "person",
+            },
             tracks: seen.tracks.iter().map(track).collect(),
             away: seen.lost,
         }
@@ -276,7 +284,7 @@ impl From<Heard> for ToPage {
                 Self::Held { reduced: names(reduced), paused: names(paused) }
             }
             Heard::Needed { source, layer } => Self::Needed { source: source.into(), layer: layer.map(Into::into) },
-            Heard::Refused(message) => Self::Refused { message },
+            Heard::Refused(refusal) => Self::Refused { message: refusal.to_string() },
             Heard::Ended { again } => Self::Ended { again },
         }
     }

@@ -3,15 +3,15 @@
 use super::terminals::text;
 use super::*;
 
-struct World {
-    f: Fixture,
+pub(super) struct World {
+    pub(super) f: Fixture,
     url: String,
-    ada: String,
-    room: String,
+    pub(super) ada: String,
+    pub(super) room: String,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let f = Fixture::new();
         let url = f.serve().await.replace("/yjs", "/api/v1/rooms");
         let ada = f.session("Ada").await;
@@ -19,17 +19,17 @@ impl World {
         Self { f, url, ada, room }
     }
 
-    async fn attach(&self, token: &str) -> Socket {
+    pub(super) async fn attach(&self, token: &str) -> Socket {
         connect(&format!("{}/{}/media?token={token}", self.url, self.room)).await
     }
 }
 
-async fn say(socket: &mut Socket, message: Value) {
+pub(super) async fn say(socket: &mut Socket, message: Value) {
     socket.send(Frame::text(message.to_string())).await.expect("send");
 }
 
 /// The call, when it is as wanted.
-async fn call(socket: &mut Socket, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(super) async fn call(socket: &mut Socket, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     loop {
         let call = text(socket, "call").await;
         let participants = call["participants"].as_array().expect("a list").clone();

@@ -37,7 +37,7 @@ impl Bench {
     }
 
     fn join(&mut self, name: &str, role: Role) -> Result<Effects, Refused> {
-        self.tell(Input::Joined { id: id(name), who: who(name, role) })
+        self.tell(Input::Joined { id: id(name), who: who(name, role), is_stream: false })
     }
 
     fn back(&mut self, name: &str, role: Role) -> Result<Effects, Refused> {
@@ -151,6 +151,23 @@ fn who_comes_back_with_less_publishes_less() {
     let back = bench.back("bob", Role::Commenter).expect("here");
     assert_eq!(back.open, [(track("bob", Source::Screen), false)]);
     assert!(bench.call.is_open(&track("bob", Source::Microphone)));
+}
+
+#[test]
+fn a_stream_sends_and_nothing_else_and_ends_with_its_connection() {
+    let mut bench = Bench::with(&[("ada", Role::Host)]);
+    let stream = Input::Joined { id: id("obs"), who: who("bob", Role::Editor), is_stream: true };
+    bench.tell(stream).expect("there is room");
+    bench.publishes("obs", Source::Camera, Publishing::On).expect("may");
+    bench.publishes("ada", Source::Microphone, Publishing::On).expect("may");
+    assert_eq!((bench.is_sent("ada"), bench.is_sent("obs")), (vec!["obs/camera".to_owned()], Vec::new()));
+    assert!(bench.call.seen()[1].is_stream);
+    let camera = track("obs", Source::Camera);
+    let muted = bench.tell(Input::Mute { by: id("ada"), track: camera.clone() }).expect("may");
+    assert_eq!(muted.open, [(camera.clone(), false)]);
+    assert_eq!(bench.tell(Input::Ask { by: id("ada"), track: camera }), Err(Refused::NobodyThere));
+    assert_eq!(bench.tell(Input::Lost(id("obs"))).expect("here").gone, [id("obs")]);
+    assert_eq!(bench.call.seen().len(), 1);
 }
 
 #[test]

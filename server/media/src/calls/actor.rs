@@ -1,22 +1,24 @@
 //! The actor of one call: owns [`Call`], knows the pages that look at it, and starts the tasks of those who take part. It never
 //! waits for any of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use buildspaces_kernel::ids::{ConnectionId, ParticipantId, PrincipalId, RoomId, random_id};
-use buildspaces_policy::Authority;
+use buildspaces_kernel::ids::{ConnectionId, ParticipantId, RoomId, random_id};
+use buildspaces_policy::{Authority, Principal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::forwarder::Forwarder;
-use super::publisher::{OFFERS, Offer, Publishing};
-use super::subscriber::{ANSWERS, AllWanted, Subscribing, ToSubscriber, Wanted};
-use super::{Heard, MAX_PAGES, Said, Shared, View};
+use super::peer::{Around, Peer, Role};
+use super::publisher::Offer;
+use super::subscriber::{ToSubscriber, Wanted};
+use super::{Heard, MAX_PAGES, Refusal, Said, Shared, View};
 use crate::allocator::Importance;
 use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
 use crate::ports::Transport;
 use crate::router::{Kind, Layer};
+use crate::viewer::{Choice, Viewer};
 use crate::{Error, meters};
 
 /// How often it looks for pages that went without a word.
@@ -61,31 +63,11 @@ pub(super) enum Command {
     Failed(ParticipantId),
 }
 
-impl std::fmt::Debug for Forwarder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Forwarder")
-    }
-}
-
 /// A page.
 struct Page {
     who: Authority,
     heard: mpsc::Sender<Heard>,
     participant: Option<ParticipantId>,
-}
-
-/// What one participant has beside their place in [`Call`]. Dropping it ends their tasks and connections.
-struct Peer {
-    page: Option<ConnectionId>,
-    principal: PrincipalId,
-    /// The hash of what their page may come back with, so that how long comparing takes says nothing.
-    secret: Vec<u8>,
-    forwarders: BTreeMap<Source, Forwarder>,
-    offers: mpsc::Sender<Offer>,
-    wanted: watch::Sender<AllWanted>,
-    /// What its page was told that others need.
-    needed: BTreeMap<Source, Option<Layer>>,
-    to_subscriber: mpsc::Sender<ToSubscriber>,
 }
 
 pub(super) struct Actor {
@@ -144,7 +126,7 @@ impl Actor {
                 break;
             }
         }
-        meters::participants(-(self.peers.len() as f64));
+        meters::participants(-(self.call.seen().len() as f64));
     }
 
     /// Takes its entry along, in one step with whoever might come just now.
@@ -208,40 +190,45 @@ impl Actor {
                 if let Some(page) = page.and_then(|page| self.pages.get_mut(&page)) {
                     page.participant = None;
                 }
-                let _ = self.input(Input::Left(participant));
+                self.end(participant);
             }
         }
     }
 
-    /// What was not done, as a sentence.
-    fn said(&mut self, connection: ConnectionId, said: Said) -> Result<(), String> {
+    fn said(&mut self, connection: ConnectionId, said: Said) -> Result<(), Refusal> {
         let Some(page) = self.pages.get(&connection) else { return Ok(()) };
-        if let Said::Join { resume } = said {
-            return self.join(connection, resume).map_err(|refused| refused.to_string());
-        }
+        let said = match said {
+            Said::Join { resume } => return Ok(self.join(connection, resume)?),
+            Said::Stream => return Ok(self.take_in(connection, true)?),
+            Said::Watch { neg, sdp, sections, choice } => {
+                return self.watch(connection, ToSubscriber::Offer { neg, sdp }, sections, choice);
+            }
+            said => said,
+        };
         let Some(id) = page.participant.clone() else {
             // Both sides may have ended it at one time.
-            return if said == Said::Leave { Ok(()) } else { Err(Refused::Gone.to_string()) };
+            return if said == Said::Leave { Ok(()) } else { Err(Refused::Gone.into()) };
         };
-        let busy = |_| "your page asks for more than it waits for; reload it".to_owned();
         let input = match said {
-            Said::Join { .. } => return Ok(()),
+            Said::Join { .. } | Said::Stream | Said::Watch { .. } => return Ok(()),
             Said::Publish { neg, sdp, sections } => {
                 let Some(peer) = self.peers.get(&id) else { return Ok(()) };
-                return peer.offers.try_send(Offer { neg, sdp, sections }).map_err(|full| busy(full.to_string()));
+                return peer.offers.try_send(Offer { neg, sdp, sections }).map_err(|_| Refusal::Busy);
             }
             Said::Answer { neg, sdp } => {
                 let Some(peer) = self.peers.get(&id) else { return Ok(()) };
-                let answer = ToSubscriber::Answer { neg, sdp };
-                return peer.to_subscriber.try_send(answer).map_err(|full| busy(full.to_string()));
+                return peer.to_subscriber.try_send(ToSubscriber::Answer { neg, sdp }).map_err(|_| Refusal::Busy);
             }
             Said::Set { source, how } => Input::Publishes { id, source, how },
             Said::Want { track, layer } => Input::Want { id, track, layer },
             Said::Mute { track } => Input::Mute { by: id, track },
             Said::Ask { track } => Input::Ask { by: id, track },
-            Said::Leave => Input::Left(id),
+            Said::Leave => {
+                self.end(id);
+                return Ok(());
+            }
         };
-        self.input(input).map_err(|refused| refused.to_string())
+        Ok(self.input(input)?)
     }
 
     fn join(&mut self, connection: ConnectionId, resume: Option<String>) -> Result<(), Refused> {
@@ -251,25 +238,60 @@ impl Actor {
         }
         let who = page.who.clone();
         let known = resume.and_then(|secret| {
-            let is_it = |peer: &Peer| peer.secret == hashed(&secret) && peer.principal == who.principal.id;
+            let is_it = |peer: &Peer| peer.secret == hashed(&secret) && peer.principal.id == who.principal.id;
             let found = self.peers.iter().find(|(_, peer)| is_it(peer));
             found.map(|(id, _)| (id.clone(), secret))
         });
         if let Some((id, secret)) = known {
             return self.resume(connection, &id, who, secret);
         }
-        let id = ParticipantId::random();
-        let principal = who.principal.id.clone();
-        self.input(Input::Joined { id: id.clone(), who })?;
-        let secret = random_id(SECRET);
-        let peer = self.start(&id, connection, principal, hashed(&secret));
-        self.peers.insert(id.clone(), peer);
+        self.take_in(connection, false)
+    }
+
+    fn take_in(&mut self, connection: ConnectionId, is_stream: bool) -> Result<(), Refused> {
+        let Some(page) = self.pages.get(&connection).filter(|page| page.participant.is_none()) else { return Ok(()) };
+        let (id, who) = (ParticipantId::random(), page.who.clone());
+        let principal = who.principal.clone();
+        self.input(Input::Joined { id: id.clone(), who, is_stream })?;
         meters::participants(1.0);
-        if let Some(page) = self.pages.get_mut(&connection) {
+        let resume = random_id(SECRET);
+        let role = if is_stream { Role::Stream } else { Role::Page };
+        self.add(&id, connection, role, principal, hashed(&resume));
+        self.tell(&id, Heard::Joined { participant: id.clone(), resume, resumed: false });
+        Ok(())
+    }
+
+    /// Somebody is sent what the sections of their offer have room for; of who already is, it is another offer.
+    fn watch(
+        &mut self,
+        connection: ConnectionId,
+        offer: ToSubscriber,
+        sections: Vec<Kind>,
+        choice: Choice,
+    ) -> Result<(), Refusal> {
+        let Some(page) = self.pages.get(&connection) else { return Ok(()) };
+        let id = match &page.participant {
+            Some(id) => id.clone(),
+            None => {
+                let (id, principal) = (ParticipantId::random(), page.who.principal.clone());
+                let role = Role::Viewer(Viewer::new(sections, choice));
+                self.add(&id, connection, role, principal, Vec::new());
+                self.is_stale = true;
+                // Nobody is seen or heard by somebody whom they do not know of.
+                self.show();
+                id
+            }
+        };
+        let Some(peer) = self.peers.get(&id) else { return Ok(()) };
+        peer.to_subscriber.try_send(offer).map_err(|_| Refusal::Busy)
+    }
+
+    fn add(&mut self, id: &ParticipantId, page: ConnectionId, role: Role, principal: Principal, secret: Vec<u8>) {
+        let around = Around { call: &self.own, tasks: &self.shared.tasks, transport: &self.transport };
+        self.peers.insert(id.clone(), Peer::start(id, page, role, principal, secret, &around));
+        if let Some(page) = self.pages.get_mut(&page) {
             page.participant = Some(id.clone());
         }
-        self.tell(&id, Heard::Joined { participant: id.clone(), resume: secret, resumed: false });
-        Ok(())
     }
 
     /// A page that lost its connection is there again, on another.
@@ -300,23 +322,6 @@ impl Actor {
         Ok(())
     }
 
-    fn start(&self, id: &ParticipantId, page: ConnectionId, principal: PrincipalId, secret: Vec<u8>) -> Peer {
-        let (offers, waiting_offers) = mpsc::channel(OFFERS);
-        let (wanted, wants) = watch::channel(AllWanted::default());
-        let (to_subscriber, messages) = mpsc::channel(ANSWERS);
-        let tasks = self.shared.tasks.clone();
-        let (call, participant) = (self.own.clone(), id.clone());
-        let publishing = Publishing { participant, offers: waiting_offers, call, tasks: tasks.clone() };
-        let (call, participant) = (self.own.clone(), id.clone());
-        let subscribing = Subscribing { participant, wanted: wants, messages, call };
-        let transport = self.transport.clone();
-        tasks.spawn("media publisher", async move { publishing.run(transport.as_ref()).await });
-        let transport = self.transport.clone();
-        tasks.spawn("media subscriber", async move { subscribing.run(transport.as_ref()).await });
-        let (forwarders, needed) = (BTreeMap::new(), BTreeMap::new());
-        Peer { page: Some(page), principal, secret, forwarders, offers, wanted, needed, to_subscriber }
-    }
-
     fn detach(&mut self, connection: ConnectionId) {
         self.lost(connection);
         self.pages.remove(&connection);
@@ -331,7 +336,30 @@ impl Actor {
         };
         if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.page == Some(connection)) {
             peer.page = None;
-            let _ = self.input(Input::Lost(id));
+            match peer.role {
+                Role::Viewer(_) => self.end(id),
+                Role::Page | Role::Stream => {
+                    let _ = self.input(Input::Lost(id));
+                }
+            }
+        }
+    }
+
+    /// Somebody takes part, or looks on, no more.
+    fn end(&mut self, id: ParticipantId) {
+        if let Some(Peer { role: Role::Viewer(_), .. }) = self.peers.get(&id) {
+            self.gone(&id);
+            self.show();
+        } else {
+            let _ = self.input(Input::Left(id));
+        }
+    }
+
+    fn gone(&mut self, id: &ParticipantId) {
+        let Some(peer) = self.peers.remove(id) else { return };
+        if let Some(page) = peer.page.and_then(|page| self.pages.get_mut(&page)) {
+            page.participant = None;
+            let _ = page.heard.try_send(Heard::Ended { again: false });
         }
     }
 
@@ -353,29 +381,38 @@ impl Actor {
             self.tell(&to, heard);
         }
         for id in gone {
-            let Some(peer) = self.peers.remove(&id) else { continue };
             meters::participants(-1.0);
-            if let Some(page) = peer.page.and_then(|page| self.pages.get_mut(&page)) {
-                page.participant = None;
-                let _ = page.heard.try_send(Heard::Ended { again: false });
-            }
+            self.gone(&id);
         }
-        self.is_stale |= subscriptions || speakers;
+        // Whom a viewer is shown depends on all of it.
+        self.is_stale |= changed || subscriptions || speakers;
         if changed || speakers {
-            let (participants, speakers) = (self.call.seen(), self.call.speakers());
-            self.view.send_replace(Arc::new(View { participants, speakers }));
+            self.show();
         }
         Ok(())
+    }
+
+    fn show(&self) {
+        let viewers = self.peers.values().filter(|peer| matches!(peer.role, Role::Viewer(_)));
+        let mut viewers: Vec<_> = viewers.map(|peer| peer.principal.clone()).collect();
+        viewers.sort_by(|one, other| one.id.cmp(&other.id));
+        let (participants, speakers) = (self.call.seen(), self.call.speakers());
+        self.view.send_replace(Arc::new(View { participants, speakers, viewers }));
     }
 
     /// Hands each participant's task what is to be sent to them, and tells pages what of theirs anybody is sent.
     fn renew_wanted(&mut self) {
         (self.renewed, self.is_stale) = (now(), false);
-        let speakers: BTreeSet<_> = self.call.speakers().into_iter().collect();
+        let (seen, speakers) = (self.call.seen(), self.call.speakers());
+        let wanted = |(id, peer): (&ParticipantId, &mut Peer)| match &mut peer.role {
+            Role::Viewer(viewer) => (id.clone(), viewer.choose(&seen, &speakers)),
+            Role::Page | Role::Stream => (id.clone(), self.call.wanted(id)),
+        };
+        let wanted: Vec<_> = self.peers.iter_mut().map(wanted).collect();
         let mut needed: BTreeMap<TrackId, Layer> = BTreeMap::new();
-        for (id, peer) in &self.peers {
+        for (id, tracks) in wanted {
             let mut all = BTreeMap::new();
-            for (track, layer) in self.call.wanted(id) {
+            for (track, layer) in tracks {
                 let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source)).cloned();
                 let importance = match track.source {
                     Source::Screen => Importance::Screen,
@@ -386,7 +423,9 @@ impl Actor {
                 *most = layer.max(*most);
                 all.insert(track, Wanted { layer, importance, forwarder });
             }
-            peer.wanted.send_replace(Arc::new(all));
+            if let Some(peer) = self.peers.get(&id) {
+                peer.wanted.send_replace(Arc::new(all));
+            }
         }
         let mut news = Vec::new();
         for (id, peer) in &mut self.peers {

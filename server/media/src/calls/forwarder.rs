@@ -52,6 +52,12 @@ pub(super) struct Forwarder {
     pub(super) rates: watch::Receiver<Rates>,
 }
 
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Forwarder")
+    }
+}
+
 impl Forwarder {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.changes.same_channel(&other.changes)

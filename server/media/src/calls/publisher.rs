@@ -2,14 +2,16 @@
 //! is gone, and the connection with it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use buildspaces_kernel::ids::ParticipantId;
 use buildspaces_kernel::tasks::Tasks;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::Heard;
 use super::actor::Command;
 use super::forwarder::forwarder;
+use super::{Heard, Refusal};
 use crate::call::Source;
 use crate::ports::{Condition, Publisher, PublisherEvent, Transport, TransportError};
 
@@ -29,6 +31,8 @@ pub(super) struct Publishing {
     /// Weak: it must not keep the call alive.
     pub(super) call: mpsc::WeakSender<Command>,
     pub(super) tasks: Tasks,
+    /// How long it may take to connect, if there is no page that would say that it does not.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Publishing {
@@ -39,6 +43,7 @@ impl Publishing {
             Ok(made) => made,
             Err(error) => return self.failed(&error).await,
         };
+        let mut until = self.patience.map(|patience| Instant::now() + patience);
         loop {
             // Each offer says it of all its sections, so what was said before is not kept.
             let sections: HashMap<_, _> = next.sections.drain(..).collect();
@@ -49,7 +54,7 @@ impl Publishing {
                     break;
                 }
             }
-            match self.until_next(&mut events, &sections).await {
+            match self.until_next(&mut events, &sections, &mut until).await {
                 Some(offer) => next = offer,
                 None => break,
             }
@@ -57,16 +62,21 @@ impl Publishing {
         close(connection.as_mut()).await;
     }
 
-    /// `None` at the end.
+    /// `None` at the end. `until`: when it must be connected.
     async fn until_next(
         &mut self,
         events: &mut mpsc::Receiver<PublisherEvent>,
         sections: &HashMap<String, Source>,
+        until: &mut Option<Instant>,
     ) -> Option<Offer> {
         loop {
             tokio::select! {
                 biased;
                 offer = self.offers.recv() => return offer,
+                () = late(*until) => {
+                    self.send(Command::Failed(self.participant.clone())).await;
+                    return None;
+                }
                 event = events.recv() => match event? {
                     PublisherEvent::Track { mid, kind, track } => {
                         let Some(source) = sections.get(&mid).copied().filter(|source| source.kind() == kind) else {
@@ -77,7 +87,7 @@ impl Publishing {
                         self.tasks.spawn("media track", run);
                         self.send(Command::Arrived { of: self.participant.clone(), source, forwarder }).await;
                     }
-                    PublisherEvent::Became(Condition::Connected) => {}
+                    PublisherEvent::Became(Condition::Connected) => *until = None,
                     PublisherEvent::Became(Condition::Failed) => {
                         self.send(Command::Failed(self.participant.clone())).await;
                         return None;
@@ -90,7 +100,7 @@ impl Publishing {
     async fn failed(&self, error: &TransportError) {
         tracing::info!(%error, "what a page sends could not be taken");
         if let TransportError::Description(_) = error {
-            self.tell(Heard::Refused(error.to_string())).await;
+            self.tell(Heard::Refused(Refusal::Offer(error.clone()))).await;
         }
         self.send(Command::Failed(self.participant.clone())).await;
     }
@@ -103,6 +113,14 @@ impl Publishing {
         if let Some(call) = self.call.upgrade() {
             let _ = call.send(command).await;
         }
+    }
+}
+
+/// Until a moment, or for ever.
+pub(super) async fn late(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

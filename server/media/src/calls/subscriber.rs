@@ -1,5 +1,7 @@
 //! The task of what one page is sent. It alone offers on the connection, one offer at a time, so offers never cross; what is wanted
 //! meanwhile goes into the next. Which line carries which track says [`Slots`].
+//!
+//! A viewer without a page offers instead: their first offer has all the lines there will be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +12,11 @@ use buildspaces_kernel::ids::ParticipantId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::Heard;
 use super::actor::Command;
 use super::forwarder::{Change, Forwarder};
+use super::peer::CONNECTED_WITHIN;
+use super::publisher::late;
+use super::{Heard, Refusal};
 use crate::allocator::{Allocator, Demand, Importance};
 use crate::call::{Source, TrackId};
 use crate::ports::{Condition, Line, Subscriber, SubscriberEvent, Transport, TransportError};
@@ -47,6 +51,11 @@ pub(super) enum ToSubscriber {
     },
     /// The page has another connection and may have missed what was said on the last.
     Again,
+    /// A viewer's own offer.
+    Offer {
+        neg: u32,
+        sdp: String,
+    },
 }
 
 pub(super) struct Subscribing {
@@ -55,11 +64,14 @@ pub(super) struct Subscribing {
     pub(super) messages: mpsc::Receiver<ToSubscriber>,
     /// Weak: it must not keep the call alive.
     pub(super) call: mpsc::WeakSender<Command>,
+    /// What the sections of a viewer's offer are for; of a page nothing is known before.
+    pub(super) lines: Vec<Kind>,
 }
 
 /// One line and what it carries.
 struct Slot {
     line: Arc<dyn Line>,
+    /// The section that a page was offered; a viewer knows their own.
     mid: String,
     rewriter: Arc<Mutex<Rewriter>>,
     carries: Option<Carried>,
@@ -108,8 +120,8 @@ struct Held {
 
 impl Subscribing {
     pub(super) async fn run(mut self, transport: &dyn Transport) {
-        // Until somebody else publishes something, there is nothing to connect for.
-        if self.wanted.wait_for(|wanted| !wanted.is_empty()).await.is_err() {
+        // Until somebody else publishes something, there is nothing to connect a page for.
+        if self.lines.is_empty() && self.wanted.wait_for(|wanted| !wanted.is_empty()).await.is_err() {
             return;
         }
         let (peer, mut events) = match transport.subscriber().await {
@@ -143,6 +155,7 @@ impl Subscribing {
         self.wanted.mark_changed();
         let mut again = tokio::time::interval(ALLOCATED_EVERY);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let until = (!self.lines.is_empty()).then(|| tokio::time::Instant::now() + CONNECTED_WITHIN);
         loop {
             let is_thin = connection.connected && connection.capacity.borrow().is_some();
             tokio::select! {
@@ -170,6 +183,10 @@ impl Subscribing {
                         }
                         connection.answered(&sdp).await?;
                     }
+                    Some(ToSubscriber::Offer { neg, sdp }) => {
+                        let sdp = connection.answer(&sdp, &self.lines).await?;
+                        self.tell(Heard::Answer { neg, sdp }).await;
+                    }
                     Some(ToSubscriber::Again) => {
                         connection.told.clear();
                         connection.held = Held::default();
@@ -178,6 +195,9 @@ impl Subscribing {
                         }
                     }
                 },
+                () = late(until.filter(|_| !connection.connected)) => {
+                    return Err(TransportError::Failed("the viewer does not connect".to_owned()));
+                }
                 event = events.recv() => match event {
                     None => return Ok(()),
                     Some(SubscriberEvent::KeyframeWanted(ssrc)) => {
@@ -191,7 +211,7 @@ impl Subscribing {
                 },
             }
             let wanted = self.wanted.borrow_and_update().clone();
-            if let Some(offer) = connection.reconcile(&wanted).await? {
+            if let Some(offer) = connection.reconcile(&wanted, self.lines.is_empty()).await? {
                 self.tell(offer).await;
             }
             if connection.connected {
@@ -217,6 +237,9 @@ impl Subscribing {
 
     async fn failed(&self, error: &TransportError) {
         tracing::info!(%error, "a page cannot be sent anything");
+        if let TransportError::Description(_) = error {
+            self.tell(Heard::Refused(Refusal::Offer(error.clone()))).await;
+        }
         self.send(Command::Failed(self.participant.clone())).await;
     }
 
@@ -232,8 +255,8 @@ impl Subscribing {
 }
 
 impl Connection {
-    /// Gives lines to what is wanted and takes them back. An offer, if there are too few.
-    async fn reconcile(&mut self, wanted: &AllWanted) -> Result<Option<Heard>, TransportError> {
+    /// Gives lines to what is wanted and takes them back. An offer, if there are too few and it may offer.
+    async fn reconcile(&mut self, wanted: &AllWanted, may_offer: bool) -> Result<Option<Heard>, TransportError> {
         let kinds = wanted.keys().map(|track| (track.clone(), track.source.kind())).collect();
         let changes = self.assigned.assign(&kinds);
         for (SlotId(at), _) in changes.detach {
@@ -242,7 +265,7 @@ impl Connection {
         for (SlotId(at), track) in changes.attach {
             self.slots[at].carries = Some(Carried { track, subscription: None });
         }
-        if changes.missing.is_empty() || self.pending.is_some() {
+        if !may_offer || changes.missing.is_empty() || self.pending.is_some() {
             return Ok(None);
         }
         let mut lines = Vec::with_capacity(changes.missing.len());
@@ -256,14 +279,27 @@ impl Connection {
         Ok(Some(offer))
     }
 
+    /// The answer to a viewer's offer, whose first makes the lines.
+    async fn answer(&mut self, offer: &str, lines: &[Kind]) -> Result<String, TransportError> {
+        for kind in lines.iter().skip(self.slots.len()) {
+            let line = self.peer.add(*kind).await?;
+            self.add_slot(*kind, line, String::new());
+        }
+        self.peer.answer(offer).await
+    }
+
+    fn add_slot(&mut self, kind: Kind, line: Arc<dyn Line>, mid: String) {
+        let SlotId(at) = self.assigned.add(kind);
+        debug_assert_eq!(at, self.slots.len());
+        let rewriter = Arc::new(Mutex::new(Rewriter::new(kind.clock())));
+        self.slots.push(Slot { line, mid, rewriter, carries: None });
+    }
+
     async fn answered(&mut self, sdp: &str) -> Result<(), TransportError> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         self.peer.answered(sdp).await?;
         for ((kind, line), mid) in pending.lines.into_iter().zip(pending.mids.into_iter().skip(self.slots.len())) {
-            let SlotId(at) = self.assigned.add(kind);
-            debug_assert_eq!(at, self.slots.len());
-            let rewriter = Arc::new(Mutex::new(Rewriter::new(kind.clock())));
-            self.slots.push(Slot { line, mid, rewriter, carries: None });
+            self.add_slot(kind, line, mid);
         }
         Ok(())
     }

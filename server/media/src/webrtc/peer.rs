@@ -1,6 +1,7 @@
 //! Connections of the crate `webrtc` behind our traits: how they are set up, and what goes over them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use super::estimate::Estimate;
 use super::feedback::KeyframeRequests;
 use super::mux::{Mux, Place};
 use crate::meters;
+use crate::offer::encoding;
 use crate::ports::{
     Condition, Incoming, Line, Publisher, PublisherEvent, Received, Subscriber, SubscriberEvent, TransportError,
 };
@@ -203,6 +205,13 @@ impl Peer {
         Ok(sdp::with_candidates(&sdp, self.place.addresses()))
     }
 
+    async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
+        let offer = RTCSessionDescription::offer(sdp::without_candidates(offer)).map_err(unusable)?;
+        self.connection.set_remote_description(offer).await.map_err(unusable)?;
+        let answer = self.connection.create_answer(None).await.map_err(unusable)?;
+        self.described(answer).await
+    }
+
     async fn close(&self) {
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "a media connection did not close");
@@ -210,21 +219,15 @@ impl Peer {
     }
 }
 
-/// By which names the tracks of an offer go.
-type Names = Arc<Mutex<HashMap<String, String>>>;
-
 pub(super) struct PublisherPeer {
     peer: Peer,
-    /// From the transport's name of a track to its section.
-    names: Names,
     level: Arc<Mutex<Option<u8>>>,
 }
 
 impl PublisherPeer {
     pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<PublisherEvent>) -> Result<Self, TransportError> {
-        let names = Names::default();
         let level = Arc::new(Mutex::new(None));
-        let (own_names, own_level) = (names.clone(), level.clone());
+        let own_level = level.clone();
         let handler = move |gathered| {
             let opened = events.clone();
             Handler {
@@ -233,37 +236,27 @@ impl PublisherPeer {
                     let _ = events.try_send(PublisherEvent::Became(condition));
                 }),
                 tracks: Box::new(move |remote| {
-                    let (opened, names, level) = (opened.clone(), own_names.clone(), own_level.clone());
+                    let (opened, level) = (opened.clone(), own_level.clone());
                     // Its name is behind a lock of the crate that is free; it is asked for without waiting.
                     let Some((name, kind)) = remote.track_id().now_or_never().zip(remote.kind().now_or_never()) else {
                         return;
                     };
                     let kind = if kind == RtpCodecKind::Audio { Kind::Audio } else { Kind::Video };
-                    let mid = names.lock().expect("names are only read and written").get(&*name).cloned();
-                    let Some(mid) = mid else {
-                        tracing::warn!("a track that is in no section of its offer is ignored");
-                        return;
-                    };
                     let level = *level.lock().expect("a number is only read and written");
                     let track = Box::new(Section { remote, level, layers: HashMap::new() });
-                    let _ = opened.try_send(PublisherEvent::Track { mid, kind, track });
+                    let _ = opened.try_send(PublisherEvent::Track { mid: name, kind, track });
                 }),
             }
         };
-        Ok(Self { peer: Peer::new(mux, Side::Publisher, None, handler).await?, names, level })
+        Ok(Self { peer: Peer::new(mux, Side::Publisher, None, handler).await?, level })
     }
 }
 
 #[async_trait]
 impl Publisher for PublisherPeer {
     async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
-        *self.names.lock().expect("names are only read and written") =
-            sdp::sections(offer).into_iter().filter_map(|section| Some((section.track?, section.mid))).collect();
         *self.level.lock().expect("a number is only read and written") = sdp::extension(offer, AUDIO_LEVEL);
-        let offer = RTCSessionDescription::offer(sdp::without_candidates(offer)).map_err(unusable)?;
-        self.peer.connection.set_remote_description(offer).await.map_err(unusable)?;
-        let answer = self.peer.connection.create_answer(None).await.map_err(unusable)?;
-        self.peer.described(answer).await
+        self.peer.answer(&sdp::with_named_tracks(offer)).await
     }
 
     async fn close(&mut self) {
@@ -322,7 +315,7 @@ impl Incoming for Section {
 
 pub(super) struct SubscriberPeer {
     peer: Peer,
-    lines: Vec<Arc<dyn RtpTransceiver>>,
+    lines: Vec<(Arc<dyn RtpTransceiver>, Arc<TrackLine>)>,
     capacity: watch::Receiver<Option<u64>>,
 }
 
@@ -362,16 +355,17 @@ impl Subscriber for SubscriberPeer {
             send_encodings: Vec::new(),
         };
         let transceiver = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init)).await;
-        self.lines.push(transceiver.map_err(failed)?);
-        let payload_type = if kind == Kind::Audio { OPUS } else { VP8 };
-        Ok(Arc::new(TrackLine { ssrc, payload_type, track }))
+        let payload_type = AtomicU8::new(if kind == Kind::Audio { OPUS } else { VP8 });
+        let line = Arc::new(TrackLine { ssrc, kind, payload_type, track });
+        self.lines.push((transceiver.map_err(failed)?, line.clone()));
+        Ok(line)
     }
 
     async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError> {
         let offer = self.peer.connection.create_offer(None).await.map_err(failed)?;
         let sdp = self.peer.described(offer).await?;
         let mut mids = Vec::with_capacity(self.lines.len());
-        for line in &self.lines {
+        for (line, _) in &self.lines {
             mids.push(line.mid().await.map_err(failed)?.ok_or_else(|| failed("a line has no section"))?);
         }
         Ok((sdp, mids))
@@ -380,6 +374,20 @@ impl Subscriber for SubscriberPeer {
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError> {
         let answer = RTCSessionDescription::answer(sdp::without_candidates(answer)).map_err(unusable)?;
         self.peer.connection.set_remote_description(answer).await.map_err(unusable)
+    }
+
+    async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
+        let sdp = self.peer.answer(&sdp::with_direction(offer, "recvonly")).await?;
+        let sections = sdp::sections(&sdp);
+        for (transceiver, line) in &self.lines {
+            let mid = transceiver.mid().await.map_err(failed)?;
+            let section = sections.iter().find(|section| section.mid() == mid.as_deref());
+            // Whoever offers chooses the numbers.
+            let number = section.and_then(|section| section.payload_type(encoding(line.kind)));
+            let number = number.ok_or_else(|| unusable("it has no section for one of the lines"))?;
+            line.payload_type.store(number, Ordering::Relaxed);
+        }
+        Ok(sdp::in_one_stream(&sdp))
     }
 
     fn capacity(&self) -> watch::Receiver<Option<u64>> {
@@ -393,7 +401,8 @@ impl Subscriber for SubscriberPeer {
 
 struct TrackLine {
     ssrc: u32,
-    payload_type: u8,
+    kind: Kind,
+    payload_type: AtomicU8,
     track: Arc<TrackLocalStaticRTP>,
 }
 
@@ -406,7 +415,7 @@ impl Line for TrackLine {
         let mut out = rtc::rtp::Packet::default();
         out.header.version = 2;
         out.header.marker = packet.marker;
-        out.header.payload_type = self.payload_type;
+        out.header.payload_type = self.payload_type.load(Ordering::Relaxed);
         out.header.sequence_number = sequence;
         out.header.timestamp = timestamp;
         out.header.ssrc = self.ssrc;

@@ -1,5 +1,6 @@
 /** The call beside the editor: a picture for each person and shared screen, what can be turned on and off, and the way out. */
 import {
+  Eye,
   Mic,
   MicOff,
   MonitorUp,
@@ -21,7 +22,7 @@ import { AudioOut } from './audioOut';
 import type { Call } from './call';
 import { DevicesDialog } from './devices';
 import { useKeys } from './keys';
-import { heldWords, type Source, tiles, wants } from './mediaModel';
+import { heldWords, type Source, tiles, viewerWords, wants } from './mediaModel';
 import { Stage } from './stage';
 import { TileView } from './tileView';
 import './media.css';
@@ -65,6 +66,7 @@ export default function CallStrip() {
             {link === 'online' ? 'Joining…' : 'The connection is lost. Coming back…'}
           </p>
         )}
+        <Viewers />
         <Line />
         <Messages />
         <Controls />
@@ -81,6 +83,17 @@ function Line() {
   return (
     <p className="call-line" role="status" data-testid="call-line" hidden={words === null}>
       <SignalLow size={13} aria-hidden />
+      <span>{words}</span>
+    </p>
+  );
+}
+
+/** Who watches without being seen here. */
+function Viewers() {
+  const words = viewerWords(useStore(useRoom().session.media.viewers));
+  return (
+    <p className="call-line" role="status" data-testid="call-viewers" hidden={words === null}>
+      <Eye size={13} aria-hidden />
       <span>{words}</span>
     </p>
   );

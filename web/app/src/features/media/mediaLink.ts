@@ -2,6 +2,7 @@
  * The socket of a room's call: who is in it goes into stores, what is for this page alone to whoever listens. It comes back by
  * itself. It knows nothing of media; `call.ts` does.
  */
+import type { Person } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Store } from '../../ui/store';
 import { type FromPage, type Participant, readMessage, type ToPage } from './mediaModel';
@@ -21,6 +22,8 @@ export class MediaLink {
   readonly participants = new Store<readonly Participant[]>([]);
   /** Ids of participants. */
   readonly speakers = new Store<readonly string[]>([]);
+  /** Who is sent the call without taking part. */
+  readonly viewers = new Store<readonly Person[]>([]);
   /** Hears what is said to this page alone. */
   onMessage: (message: ToPage) => void = () => undefined;
   private socket: WebSocket | null = null;
@@ -60,6 +63,7 @@ export class MediaLink {
       const message = readMessage(data);
       if (message?.type === 'call') this.participants.set(message.participants);
       else if (message?.type === 'speakers') this.speakers.set(message.participants);
+      else if (message?.type === 'viewers') this.viewers.set(message.people);
       else if (message) this.onMessage(message);
     };
     socket.onclose = (event) => this.onClose(event);
@@ -69,6 +73,7 @@ export class MediaLink {
     if (this.destroyed) return;
     this.socket = null;
     this.speakers.set([]);
+    this.viewers.set([]);
     if (event.code === CLOSE_NO_SUCH || event.code === CLOSE_FORBIDDEN) {
       this.participants.set([]);
       this.state.set('gone');

@@ -8,6 +8,7 @@ import {
   readMessage,
   type Source,
   tiles,
+  viewerWords,
   wants,
 } from './mediaModel';
 
@@ -43,6 +44,14 @@ describe('a call', () => {
       ['bob/screen', 'high'],
     ]);
     expect([...wants(call, 'ada', null, true)].map(([, layer]) => layer)).toEqual([null, null]);
+  });
+
+  it('says who watches', () => {
+    const people = (...names: string[]) => names.map((name) => ({ id: name, name, color: '#000000' }));
+    expect(viewerWords([])).toBeNull();
+    expect(viewerWords(people('Eve', 'Eve'))).toBe('Eve watches and listens without taking part.');
+    expect(viewerWords(people('Eve', 'Zoe'))).toBe('Eve and Zoe watch and listen without taking part.');
+    expect(viewerWords(people('a', 'b', 'c', 'd'))).toBe('4 others watch and listen without taking part.');
   });
 
   it('sends no more of a picture than anybody shows', () => {

@@ -15,7 +15,8 @@ export interface Track {
 export interface Participant {
   id: string;
   person: Person;
-  kind: 'person' | 'agent';
+  /** A stream is a program that sends: nobody is there who could be asked anything. */
+  kind: 'person' | 'agent' | 'stream';
   tracks: Track[];
   /** The connection is lost; they may come back. */
   away: boolean;
@@ -24,6 +25,7 @@ export interface Participant {
 export type ToPage =
   | { type: 'call'; participants: Participant[] }
   | { type: 'speakers'; participants: string[] }
+  | { type: 'viewers'; people: Person[] }
   | { type: 'joined'; participant: string; resume: string; resumed: boolean }
   | { type: 'offer'; neg: number; sdp: string }
   | { type: 'answer'; neg: number; sdp: string }
@@ -58,6 +60,7 @@ export function readMessage(text: string): ToPage | null {
       for (const { person } of message.participants) person.color = safeColor(person.color);
       return message;
     case 'speakers':
+    case 'viewers':
     case 'joined':
     case 'offer':
     case 'answer':
@@ -104,6 +107,14 @@ export function heldWords({ reduced, paused }: Held): string | null {
     return `Your connection is slow. ${pictures(paused.size)} paused, so that you hear everybody.`;
   if (reduced.size > 0) return `Your connection is slow. ${pictures(reduced.size)} less sharp.`;
   return null;
+}
+
+/** A sentence about who is sent the call without taking part, or `null`. */
+export function viewerWords(people: readonly Person[]): string | null {
+  const names = [...new Set(people.map(({ name }) => name))];
+  if (names.length === 0) return null;
+  if (names.length > 3) return `${names.length} others watch and listen without taking part.`;
+  return `${new Intl.ListFormat('en').format(names)} ${names.length === 1 ? 'watches and listens' : 'watch and listen'} without taking part.`;
 }
 
 /** What is in a call, as pictures: screens first, then people, oneself last, because one knows how one looks. */

@@ -32,7 +32,8 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const microphone = trackOf(participant, 'microphone');
   const muted = microphone === null || microphone.muted;
   const { name, color } = participant.person;
-  const shown = self ? 'You' : name;
+  const isStream = participant.kind === 'stream';
+  const shown = self ? 'You' : isStream ? `${name} (stream)` : name;
   const words = source === 'screen' ? `${self ? 'Your' : `${name}'s`} screen` : shown;
   const large = picture !== null && !(self && source === 'screen');
   return (
@@ -41,6 +42,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       data-testid="tile"
       data-name={name}
       data-source={source}
+      data-kind={participant.kind}
       data-self={self || undefined}
       data-speaking={(speaking && source === 'camera') || undefined}
       data-muted={(source === 'camera' && muted) || undefined}
@@ -68,7 +70,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         <span>{words}</span>
       </span>
       <span className="tile-actions">
-        {moderator && !self && source === 'camera' && microphone && (
+        {moderator && !self && source === 'camera' && microphone && !(isStream && muted) && (
           <Tip text={muted ? `Ask ${name} to unmute` : `Mute ${name}`}>
             <button
               type="button"

@@ -1,0 +1,62 @@
+/** People in a call, and what arrives at their pages. */
+import { stays, until } from './wait.mjs';
+
+const WITH_DEVICES = { permissions: ['microphone', 'camera'] };
+
+/** Somebody whose page keeps its connections where the test can ask them. */
+export async function talker(stage, name, options = WITH_DEVICES) {
+  const person = await stage.person(name, options);
+  await person.context.addInitScript(() => {
+    const Native = window.RTCPeerConnection;
+    window.testPeers = [];
+    window.RTCPeerConnection = class extends Native {
+      constructor(...args) {
+        super(...args);
+        window.testPeers.push(this);
+      }
+    };
+    const NativeSocket = window.WebSocket;
+    window.WebSocket = class extends NativeSocket {
+      constructor(...args) {
+        super(...args);
+        if (this.url.includes('/media?')) window.testSocket = this;
+      }
+    };
+  });
+  return person;
+}
+
+/** What has arrived at this page, by kind. */
+export const arrived = (person) =>
+  person.page.evaluate(async () => {
+    const all = { frames: 0, packets: 0, energy: 0, widths: [] };
+    for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected'))
+      for (const report of (await peer.getStats()).values()) {
+        if (report.type !== 'inbound-rtp') continue;
+        if (report.kind === 'video') {
+          all.frames += report.framesDecoded ?? 0;
+          if (report.frameWidth) all.widths.push(report.frameWidth);
+        } else {
+          all.packets += report.packetsReceived ?? 0;
+          all.energy += report.totalAudioEnergy ?? 0;
+        }
+      }
+    return all;
+  });
+
+/** Waits until more arrives than now. */
+export async function more(person, what, by) {
+  const before = (await arrived(person))[what];
+  await until(`more ${what} at ${person.name}'s`, async () => (await arrived(person))[what] > before + by);
+}
+
+/** Nothing more than what is on its way. */
+export async function noMore(person, what, slack, ms) {
+  await until(`no more ${what} at ${person.name}'s`, async () => {
+    const before = (await arrived(person))[what];
+    await new Promise((done) => setTimeout(done, 500));
+    return (await arrived(person))[what] - before <= slack;
+  });
+  const before = (await arrived(person))[what];
+  await stays(`${what} at ${person.name}'s`, ms, async () => (await arrived(person))[what] - before <= slack);
+}
