@@ -1,8 +1,11 @@
 //! Taking part, or looking on, by one offer and one answer instead of a page: what WHIP and WHEP need of a call. It says to the actor
 //! what a page would, and decides nothing.
 
+use std::time::Duration;
+
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::Authority;
+use tokio::time::timeout;
 
 use super::{Attached, Calls, Heard, Refusal, Said};
 use crate::call::{Publishing, Refused, Source};
@@ -11,6 +14,9 @@ use crate::ports::TransportError;
 use crate::router::Kind;
 use crate::sdp;
 use crate::viewer::Choice;
+
+/// How long an answer may take. It is made within milliseconds, or somebody who has to make it is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no stream, or it could not be changed. The texts are for people.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -119,6 +125,10 @@ impl Stream {
             What::Watches(sections, choice) => Said::Watch { neg, sdp, sections, choice },
         };
         self.attached.say(said).await;
+        timeout(PATIENCE, self.answer()).await.unwrap_or(Err(Error::Broken))
+    }
+
+    async fn answer(&mut self) -> Result<String, Error> {
         loop {
             match self.attached.heard.recv().await {
                 Some(Heard::Answer { neg, sdp }) if neg == self.neg => return Ok(sdp),

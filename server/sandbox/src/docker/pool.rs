@@ -55,6 +55,8 @@ struct Members {
     places: HashSet<Place>,
     /// When one was asked for, whether there was one or not.
     asked: VecDeque<Instant>,
+    /// Rooms' files cannot be moved on this machine, so none is of any use.
+    is_useless: bool,
 }
 
 /// A sandbox that waits for a room.
@@ -156,7 +158,10 @@ impl Shared {
                     return Ok(Some(sandbox));
                 }
                 // On another file system, for one. The files are where they were.
-                Ok(None) => Ok(None),
+                Ok(None) => {
+                    self.pool.lock().is_useless = true;
+                    Ok(None)
+                }
                 Err(error) => {
                     Err(self.failed(format!("the room's files could not be moved into its sandbox: {error}")))
                 }
@@ -197,6 +202,9 @@ impl Shared {
             members.asked.pop_front();
         }
         let asked = members.asked.len();
+        if members.is_useless {
+            return 0;
+        }
         drop(members);
         let in_use =
             self.slots().iter().filter(|(_, slot)| slot.sandbox.try_lock().map_or(true, |s| s.is_some())).count();
