@@ -71,7 +71,10 @@ impl Trial {
 
     /// An update was let in that nobody has to wait for.
     pub(super) fn follow(&mut self, update: &Parsed<'_>) {
-        if let Some(kept) = &mut self.0 {
+        // Where nothing is ever tried, the model is not to be in the program at all.
+        if cfg!(feature = "budget")
+            && let Some(kept) = &mut self.0
+        {
             kept.quick += 1;
             if kept.quick > QUICK_ONES || kept.model.integrate(update, work::BUDGET).is_err() {
                 self.0 = None;
