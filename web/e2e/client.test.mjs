@@ -1,10 +1,11 @@
 /** `@buildspaces/client` as it is packed: in plain Node.js, on the real server, beside the clients of Yjs. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { brotliCompressSync } from 'node:zlib';
 import { build, createServer } from 'vite';
 import WebSocket from 'ws';
 import * as Y from 'yjs';
@@ -436,6 +437,16 @@ async function appWith(folder, files) {
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', archive], { cwd: app });
   return app;
 }
+
+test('the package is small', () => {
+  const pkg = new URL('../../client-wasm/pkg/', import.meta.url);
+  const sent = readdirSync(pkg).filter((name) => /\.(js|wasm)$/.test(name));
+  const bytes = sent.reduce(
+    (sum, name) => sum + brotliCompressSync(readFileSync(new URL(name, pkg))).length,
+    0,
+  );
+  assert.ok(bytes > 100_000 && bytes <= 200_000, `${bytes} bytes with brotli`);
+});
 
 scenario('the package installs from its archive into plain Node.js', async (stage) => {
   const server = await stage.server();
