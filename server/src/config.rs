@@ -404,7 +404,7 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
             .docker_host
             .or_else(|| environment.get("DOCKER_HOST").cloned())
             .filter(|host| !host.is_empty()),
-        image: file.image.unwrap_or_else(|| "buildspaces/workspace:1".to_owned()),
+        image: file.image.unwrap_or_else(|| buildspaces_sandbox::DEFAULT_IMAGE.to_owned()),
         runtime: file.runtime.filter(|runtime| !runtime.is_empty()),
         agent: file.agent.unwrap_or_else(default_agent),
         limits,

@@ -52,7 +52,7 @@ impl FromRequest<Gateway> for Whole {
 
     async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, ApiError> {
         let most = usize::try_from(gateway.config.limits.body_bytes).unwrap_or(usize::MAX);
-        gateway.bodies.read(request.into_body(), most).await.map(Self)
+        gateway.bodies.read(request.into_body(), most, " (limits.body_bytes)").await.map(Self)
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn text_of_kind(
         let message = format!("send the body with the header Content-Type: {wanted}");
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_body", message));
     }
-    let bytes = gateway.bodies.read(request.into_body(), most).await?;
+    let bytes = gateway.bodies.read(request.into_body(), most, "").await?;
     String::from_utf8(bytes.into()).map_err(|_| ApiError::bad_request("bad_body", "the body must be UTF-8"))
 }
 
@@ -128,7 +128,8 @@ impl Default for Bodies {
 }
 
 impl Bodies {
-    async fn read(&self, mut body: Body, most: usize) -> Result<Bytes, ApiError> {
+    /// `setting` is what the operator may change if that is too little.
+    async fn read(&self, mut body: Body, most: usize, setting: &str) -> Result<Bytes, ApiError> {
         let mut whole = BytesMut::new();
         let mut place = None;
         while let Some(frame) = body.frame().await {
@@ -136,7 +137,7 @@ impl Bodies {
             let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
             let length = whole.len() + data.len();
             if length > most {
-                let message = format!("the body of this request may have at most {most} bytes");
+                let message = format!("the body of this request may have at most {most} bytes{setting}");
                 return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
             }
             if length > SMALL && place.is_none() {

@@ -28,6 +28,9 @@ pub use egress::Egress;
 pub use files::{Files, Folder};
 pub use service::DockerSandboxes;
 
+/// The image that `make image` makes.
+pub const DEFAULT_IMAGE: &str = "buildspaces/workspace:1";
+
 /// Everything an operator may choose about sandboxes.
 #[derive(Clone, Debug)]
 pub struct Config {

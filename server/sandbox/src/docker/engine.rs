@@ -18,6 +18,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::sandbox::Place;
 use super::spec::{INSTANCE_LABEL, PLACE_LABEL, ROOM_LABEL, WORKSPACE};
+use crate::DEFAULT_IMAGE;
 
 const USUAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -107,7 +108,11 @@ impl Engine {
         }
         match tokio::time::timeout(PING_TIMEOUT, self.image(image)).await {
             Ok(Ok(Some(_))) => {}
-            Ok(Ok(None)) => return off(format!("The sandbox image {image} is not there yet."), "Type: make image"),
+            Ok(Ok(None)) => {
+                let hint =
+                    if image == DEFAULT_IMAGE { "Type: make image" } else { "Build or pull it: docs/how-to/images.md" };
+                return off(format!("The sandbox image {image} is not there yet."), hint);
+            }
             Ok(Err(Error::Refused(reason))) => {
                 return off(format!("The Docker engine at {} refuses: {reason}", self.host), "Look at its log.");
             }

@@ -36,8 +36,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// As many wait as were asked for within this time, because that is how people come: one lesson, one link in a chat.
 const LATELY: Duration = Duration::from_secs(60);
 
-/// In the folder of a sandbox that was given to a room: see [`Claim`].
+/// In the folder of a sandbox that is given to a room: see [`Claim`].
 const CLAIM: &str = "claim.json";
+
+/// In the folder of a sandbox that waits: its workspace. It leaves when a room's files are moved into it.
+const WORKSPACE: &str = "workspace";
 
 #[derive(Debug, Default)]
 pub(super) struct Pool {
@@ -69,9 +72,9 @@ struct Warm {
 
 /// What a later process of this server must know of a container that has no room's name.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Claim {
-    pub(super) room: RoomId,
-    pub(super) workspace: PathBuf,
+struct Claim {
+    room: RoomId,
+    workspace: PathBuf,
 }
 
 impl Pool {
@@ -186,9 +189,12 @@ impl Shared {
         if !place.is_no_rooms() {
             return Some((RoomId::parse(place.as_str())?, None));
         }
-        let claim = tokio::fs::read(self.folder.join(place.as_str()).join(CLAIM)).await.ok()?;
-        let Claim { room, workspace } = serde_json::from_slice(&claim).ok()?;
-        Some((room, Some(workspace)))
+        let folder = self.folder.join(place.as_str());
+        let Claim { room, workspace } =
+            serde_json::from_slice(&tokio::fs::read(folder.join(CLAIM)).await.ok()?).ok()?;
+        // A process that was killed between the two: the room's files never came, and what runs in there would see none.
+        let is_empty = tokio::fs::try_exists(folder.join(WORKSPACE)).await.unwrap_or(true);
+        (!is_empty).then_some((room, Some(workspace)))
     }
 
     /// How many are to wait now.
@@ -201,11 +207,11 @@ impl Shared {
         while members.asked.front().is_some_and(|asked| now.duration_since(*asked) > LATELY) {
             members.asked.pop_front();
         }
-        let asked = members.asked.len();
-        if members.is_useless {
+        let (asked, is_useless) = (members.asked.len(), members.is_useless);
+        drop(members);
+        if is_useless {
             return 0;
         }
-        drop(members);
         let in_use =
             self.slots().iter().filter(|(_, slot)| slot.sandbox.try_lock().map_or(true, |s| s.is_some())).count();
         let places = self.config.limits.sandboxes.saturating_sub(in_use);
@@ -235,7 +241,7 @@ impl Shared {
     }
 
     async fn make_warm_at(self: &Arc<Self>, place: Place) -> Result<(Sandbox, PathBuf), SandboxError> {
-        let folder = self.folder.join(place.as_str()).join("workspace");
+        let folder = self.folder.join(place.as_str()).join(WORKSPACE);
         make_folder(&folder).await.map_err(|error| {
             SandboxError::Failed(format!("the folder {} cannot be made: {error}", folder.display()))
         })?;

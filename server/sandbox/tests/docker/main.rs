@@ -278,6 +278,6 @@ async fn without_an_engine_runs_are_off_in_words() {
     let Availability::Off { message, hint } = containers.availability().borrow().clone() else { panic!("it is off") };
     assert_eq!(
         (message.as_str(), hint.as_str()),
-        ("The sandbox image no-such/image:1 is not there yet.", "Type: make image")
+        ("The sandbox image no-such/image:1 is not there yet.", "Build or pull it: docs/how-to/images.md")
     );
 }

@@ -138,10 +138,20 @@ async fn a_restarted_server_knows_whose_each_is() {
         first.shutdown_background();
     }
     assert_eq!(world.containers().len(), 4);
+    // As if it was killed after it had said whose one is, and before the files came.
+    let cut_off = RoomId::random();
+    let waiting = world.folders().into_iter().find(|place| {
+        let folder = world.dir.path().join("data/sandboxes").join(place);
+        folder.join("workspace").exists() && !folder.join("claim.json").exists()
+    });
+    let claim = world.dir.path().join("data/sandboxes").join(waiting.expect("two wait")).join("claim.json");
+    let text = serde_json::json!({ "room": cut_off, "workspace": world.workspace(&cut_off) }).to_string();
+    std::fs::write(claim, text).expect("written");
     std::fs::write(world.workspace(&world.room).join("go"), "").expect("written");
     world.warm = 0;
     let containers = world.open().await;
-    containers.reconcile(&[world.room.clone()]).await;
+    // One that never had its room's files is nobody's, whatever it says.
+    containers.reconcile(&[world.room.clone(), cut_off]).await;
     assert_eq!((world.containers().len(), world.folders().len()), (1, 1), "{:?}", world.folders());
     let mut step =
         containers.resume(&world.room, "a", 4, StepSecrets::default()).await.expect("no error").expect("it is there");

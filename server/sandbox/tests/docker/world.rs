@@ -10,13 +10,11 @@ use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
-use buildspaces_sandbox::{Config, Containers, Egress, Files, Folder, Limits, workspace_owner};
+use buildspaces_sandbox::{Config, Containers, DEFAULT_IMAGE, Egress, Files, Folder, Limits, workspace_owner};
 use tokio::sync::watch;
 
 /// Nothing here takes that long; whatever does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-const IMAGE: &str = "buildspaces/workspace:1";
 
 #[expect(clippy::disallowed_methods, reason = "the environment says where a test's engine and agent are")]
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -86,7 +84,7 @@ impl World {
                 .image
                 .clone()
                 .or_else(|| variable("BUILDSPACES_TEST_IMAGE"))
-                .unwrap_or_else(|| IMAGE.to_owned()),
+                .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
             runtime: variable("BUILDSPACES_TEST_RUNTIME"),
             instance: self.instance.clone(),
             data_dir: self.dir.path().join("data"),
