@@ -22,8 +22,8 @@ use excess::Signs;
 
 mod excess;
 
-/// Events that wait for whoever follows the step. When they are so many, nothing more is read from the agent, whose
-/// ring then drops the oldest output; the program under test never waits.
+/// Events that wait for whoever follows the step. When they are so many, nothing more is read from the agent, and the program
+/// waits.
 #[cfg(not(test))]
 const MAX_EVENTS: usize = 8;
 #[cfg(test)]

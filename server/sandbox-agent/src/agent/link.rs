@@ -34,6 +34,8 @@ const MAX_FOLLOWED: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     outbox: VecDeque<Event>,
+    /// The step it asked for last, which it follows next.
+    started: Option<Key>,
     followed: VecDeque<Followed>,
 }
 
@@ -41,6 +43,14 @@ pub(super) struct Connection {
 struct Followed {
     key: Key,
     next_offset: u64,
+}
+
+impl Connection {
+    /// Up to where it was sent a step's output; `None` if it does not follow the step.
+    pub(super) fn sent(&self, key: &Key) -> Option<u64> {
+        let followed = self.followed.iter().find(|followed| followed.key == *key);
+        followed.map(|followed| followed.next_offset).or_else(|| (self.started.as_ref() == Some(key)).then_some(0))
+    }
 }
 
 pub(super) fn serve(shared: &Arc<Shared>, config: &Config) -> ! {
@@ -155,6 +165,9 @@ fn handle(shared: &Arc<Shared>, request: Request) -> bool {
     let answer = match request {
         Request::Start { key, argv, cwd, env, timeout_ms, secrets } => {
             let program = Program { argv, cwd, env, timeout: Duration::from_millis(timeout_ms), secrets };
+            if let Some(connection) = &mut shared.lock().connection {
+                connection.started = Some(key.clone());
+            }
             Some(match step::start(shared, &key, program) {
                 Ok(()) => Event::Started { key },
                 Err(reason) => Event::Rejected { key, reason },
@@ -194,7 +207,8 @@ fn attach(state: &mut State, key: Key, from_offset: u64) -> Option<Event> {
     if state.step(&key).is_none() {
         return Some(Event::Unknown { key });
     }
-    let followed = &mut state.connection.as_mut()?.followed;
+    let Connection { started, followed, .. } = state.connection.as_mut()?;
+    started.take_if(|started| *started == key);
     followed.retain(|other| other.key != key);
     if followed.len() == MAX_FOLLOWED {
         followed.pop_front();
@@ -212,6 +226,8 @@ fn write_all_owed(shared: &Shared, mut stream: UnixStream) {
             continue;
         };
         drop(state);
+        // There may be room for more output now.
+        shared.changed.notify_all();
         if stream.write_all(&frame).is_err() {
             // Wakes the reader, which ends the connection.
             let _ = stream.shutdown(Shutdown::Both);

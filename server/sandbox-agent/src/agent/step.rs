@@ -24,9 +24,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// was under way when it went.
 const KEPT_STEPS: usize = 8;
 
-/// Output kept per step. When it is full the oldest bytes go: a server that does not read must never block the
+/// Output kept per step. While nobody follows the step the oldest bytes go: a server that is away must never block the
 /// program under test, and the end of a log says more than its middle.
 const KEPT_OUTPUT: usize = 1 << 20;
+
+/// Bytes read from the program at once.
+const PIECE: usize = 64 << 10;
+
+/// Output that whoever follows the step was not sent yet. When it is so much, nothing more is read from the program, which then
+/// waits as it does for any reader. What a pipe still holds when the program ends fits into the ring beside it.
+const MOST_OWED: u64 = (KEPT_OUTPUT / 2) as u64;
 
 /// How long the end of a step waits for the end of its output when a process could not be killed.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
@@ -42,6 +49,8 @@ pub(super) struct Step {
     process: Option<Pid>,
     status: Option<WaitStatus>,
     cancelled: bool,
+    /// It was told to end; what it still prints is not waited for.
+    is_stopping: bool,
     /// No process holds the other end of the output pipe any more.
     output_closed: bool,
     ended: Option<Ended>,
@@ -71,6 +80,11 @@ impl Step {
     }
     pub(super) fn cancel(&mut self) {
         self.cancelled = true;
+    }
+
+    /// More must not be read before the connection, which has been sent what is before `sent`, was sent some of what is there.
+    fn is_full(&self, sent: u64) -> bool {
+        self.status.is_none() && !self.is_stopping && self.output.end().saturating_sub(sent) >= MOST_OWED
     }
 }
 
@@ -114,6 +128,7 @@ pub(super) fn start(shared: &Arc<Shared>, key: &Key, program: Program) -> Result
         process: None,
         status: None,
         cancelled: false,
+        is_stopping: false,
         output_closed: false,
         ended: None,
     });
@@ -209,8 +224,9 @@ fn spawn(shared: &Arc<Shared>, key: &Key, program: &Program) -> std::io::Result<
 }
 
 fn read_output(shared: &Shared, key: &Key, mut reader: PipeReader) {
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; PIECE];
     loop {
+        wait_for_room(shared, key);
         match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => add_output(shared, key, &buffer[..n]),
@@ -222,6 +238,15 @@ fn read_output(shared: &Shared, key: &Key, mut reader: PipeReader) {
         step.output_closed = true;
     }
     shared.changed.notify_all();
+}
+
+fn wait_for_room(shared: &Shared, key: &Key) {
+    let mut state = shared.lock();
+    while let Some(sent) = state.connection.as_ref().and_then(|connection| connection.sent(key))
+        && state.step(key).is_some_and(|step| step.is_full(sent))
+    {
+        state = shared.wait(state);
+    }
 }
 
 /// The step may be gone, as it waits for its output only so long.
@@ -246,7 +271,9 @@ fn watch(shared: &Shared, key: &Key, deadline: Instant) -> Exit {
         let now = Instant::now();
         if stopping.is_none() && (step.cancelled || now >= deadline) {
             stopping = Some(if step.cancelled { Exit::Cancelled } else { Exit::TimedOut });
+            step.is_stopping = true;
             next = now + GRACE;
+            shared.changed.notify_all();
             let _ = kill_process_group(pid, Signal::TERM);
         } else if stopping.is_some() && now >= next {
             next = now + GRACE;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use buildspaces_sandbox_agent::protocol::{Event, Exit, Frame, Output, Request, TOKEN_VARIABLE};
 
-use harness::{Agent, PATIENCE, is_alive, key};
+use harness::{Agent, PATIENCE, Server, is_alive, key};
 
 mod commands;
 mod harness;
@@ -128,17 +128,8 @@ fn a_server_that_was_away_gets_the_missing_output_and_the_true_exit() {
     assert_eq!(server.next(), Frame::Control(Event::Unknown { key: key("b") }));
 }
 
-#[test]
-fn a_server_that_does_not_read_does_not_hold_up_the_program() {
-    let agent = Agent::new();
-    let mut server = agent.connect();
-    let done = agent.path().join("done");
-    server.start("a", &format!("head -c 8000000 /dev/zero; touch {}; echo; echo end", done.display()));
-    let deadline = Instant::now() + PATIENCE;
-    while !done.exists() {
-        assert!(Instant::now() < deadline, "the program is stuck behind the server");
-        std::thread::yield_now();
-    }
+/// Reads a step's output to its end: how much was dropped, where it ended, its last bytes, and the exit.
+fn read_to_the_end(server: &mut Server) -> (u64, u64, Vec<u8>, Exit) {
     let (mut expected, mut dropped, mut last) = (0, 0, Vec::new());
     loop {
         match server.next() {
@@ -148,13 +139,63 @@ fn a_server_that_does_not_read_does_not_hold_up_the_program() {
                 last.extend_from_slice(&bytes);
                 last.drain(..last.len().saturating_sub(5));
             }
-            Frame::Control(Event::Exited { exit, .. }) => break assert_eq!(exit, Exit::Code(0)),
+            Frame::Control(Event::Exited { exit, .. }) => return (dropped, expected, last, exit),
             other => panic!("not expected: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_program_waits_for_a_server_that_reads_slowly_and_nothing_is_lost() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    let (begun, done) = (agent.path().join("begun"), agent.path().join("done"));
+    let (began, ended) = (begun.display(), done.display());
+    server.start("a", &format!("touch {began}; head -c 8000000 /dev/zero; touch {ended}; echo; echo end"));
+    wait_for(&begun);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!done.exists(), "more was taken from the program than fits between it and the server");
+    assert_eq!(read_to_the_end(&mut server), (0, 8_000_005, b"\nend\n".to_vec(), Exit::Code(0)));
+}
+
+#[test]
+fn a_program_does_not_wait_for_a_server_that_is_away() {
+    let mut agent = Agent::new();
+    let mut server = agent.connect();
+    let (begun, done) = (agent.path().join("begun"), agent.path().join("done"));
+    let (began, ended) = (begun.display(), done.display());
+    server.start("a", &format!("touch {began}; head -c 8000000 /dev/zero; echo; echo end; touch {ended}"));
+    wait_for(&begun);
+    drop(server);
+    agent.server_goes_away();
+    wait_for(&done);
+    agent.server_comes_back();
+    let mut server = agent.connect();
+    server.send(&Request::Attach { key: key("a"), from_offset: 0 });
+    let (dropped, expected, last, exit) = read_to_the_end(&mut server);
     assert_eq!(expected, 8_000_005, "the offsets account for every byte");
     assert!(dropped > 0, "what did not fit was dropped");
-    assert_eq!(last, b"\nend\n", "the end is kept");
+    assert_eq!((&*last, exit), (&b"\nend\n"[..], Exit::Code(0)), "the end is kept");
+}
+
+#[test]
+fn a_program_that_waits_for_a_server_can_be_cancelled() {
+    let agent = Agent::new();
+    let mut server = agent.connect();
+    // It ends only once all that it says when it is told to was taken.
+    server.start("a", "trap 'head -c 4000000 /dev/zero; echo bye; exit 7' TERM; while :; do cat /dev/zero; done");
+    let Frame::Output(_) = server.next() else { panic!("it prints") };
+    server.send(&Request::Cancel { key: key("a") });
+    let (_, _, last, exit) = read_to_the_end(&mut server);
+    assert_eq!((&*last, exit), (&b"\0bye\n"[..], Exit::Cancelled));
+}
+
+fn wait_for(file: &std::path::Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while !file.exists() {
+        assert!(Instant::now() < deadline, "{} never came", file.display());
+        std::thread::yield_now();
+    }
 }
 
 #[test]
