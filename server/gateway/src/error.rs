@@ -204,6 +204,8 @@ impl From<plans::git::Error> for ApiError {
             E::WouldOverwrite(_) => conflict("would_overwrite"),
             E::NotListed(_) => conflict("host_not_listed"),
             E::NeedsCredential => conflict("credential_needed"),
+            E::CredentialRefused(_) => conflict("credential_refused"),
+            E::NoCredential(_) => conflict("secret_unreadable"),
             E::NoUpstream => conflict("no_upstream"),
             E::NoRemote => conflict("no_remote"),
             E::Diverged => conflict("diverged"),

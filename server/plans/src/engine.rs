@@ -155,7 +155,7 @@ impl Engine {
         let (rooms, followed): (Arc<dyn RoomViews>, _) = (Arc::new(rooms), Mutex::default());
         let recordings = Recordings::new(recordings, tasks.clone());
         let terminals = Terminals::new(sandboxes.clone(), recordings.clone(), tasks.clone());
-        let git = Git::new(rooms.clone(), sandboxes.clone(), tasks.clone());
+        let git = Git::new(rooms.clone(), sandboxes.clone(), secrets.clone(), tasks.clone());
         Self(Arc::new(Shared { rooms, store, sandboxes, secrets, terminals, recordings, git, tasks, config, followed }))
     }
 

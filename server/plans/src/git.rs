@@ -19,8 +19,11 @@ use buildspaces_kernel::tasks::Tasks;
 use tokio::time::timeout;
 
 use crate::ports::{Availability, Frozen, RoomViews, SandboxError, Sandboxes};
-use invocation::{NETWORK, QUICK};
+use crate::secrets::Secrets;
+use abroad::{Abroad, Service};
+use invocation::QUICK;
 
+mod abroad;
 mod clone;
 mod commit;
 mod invocation;
@@ -171,6 +174,7 @@ impl std::fmt::Debug for Git {
 struct Shared {
     rooms: Arc<dyn RoomViews>,
     sandboxes: Arc<dyn Sandboxes>,
+    secrets: Secrets,
     tasks: Tasks,
     /// Held by who changes something in a room's repository.
     turns: Mutex<HashMap<RoomId, Weak<tokio::sync::Mutex<()>>>>,
@@ -185,8 +189,13 @@ struct Held {
 }
 
 impl Git {
-    pub(crate) fn new(rooms: Arc<dyn RoomViews>, sandboxes: Arc<dyn Sandboxes>, tasks: Tasks) -> Self {
-        Self(Arc::new(Shared { rooms, sandboxes, tasks, turns: Mutex::default(), clones: Mutex::default() }))
+    pub(crate) fn new(
+        rooms: Arc<dyn RoomViews>,
+        sandboxes: Arc<dyn Sandboxes>,
+        secrets: Secrets,
+        tasks: Tasks,
+    ) -> Self {
+        Self(Arc::new(Shared { rooms, sandboxes, secrets, tasks, turns: Mutex::default(), clones: Mutex::default() }))
     }
 
     /// Is there anywhere for git to run?
@@ -317,13 +326,13 @@ impl Git {
 
     /// Takes what is new elsewhere in this branch, if nothing new is here.
     pub async fn pull(&self, room: &RoomId) -> Result<Repository, Error> {
-        self.0.reach(room, &["fetch", "--quiet", "--no-recurse-submodules"]).await?;
+        self.0.reach(room, Service::UploadPack, &["fetch", "--quiet", "--no-recurse-submodules"]).await?;
         self.0.change(room, &["merge", "--quiet", "--ff-only", "@{upstream}"], QUICK).await
     }
 
     /// Takes this branch's new commits to where the repository came from.
     pub async fn push(&self, room: &RoomId) -> Result<Repository, Error> {
-        self.0.reach(room, &["push", "--quiet", "--set-upstream", "origin", "HEAD"]).await?;
+        self.0.reach(room, Service::ReceivePack, &["push", "--quiet", "--set-upstream", "origin", "HEAD"]).await?;
         self.repository(room).await
     }
 }
@@ -366,10 +375,14 @@ impl Shared {
     }
 
     /// Runs something that asks another server and leaves the files alone.
-    async fn reach(&self, room: &RoomId, args: &[&str]) -> Result<(), Error> {
+    async fn reach(&self, room: &RoomId, service: Service, args: &[&str]) -> Result<(), Error> {
         let _turn = self.turn(room).await?;
         self.sandboxes.touch(room);
-        self.git(room, args, NETWORK).await?.succeeded()?;
+        let abroad = match self.origin(room, service).await? {
+            Some(url) => self.abroad(room, &url, service).await?,
+            None => Abroad::default(),
+        };
+        self.git_abroad(room, abroad, args).await?;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::recording::{Recording, Setting};
 use crate::rule::Rule;
 use crate::run::Run;
-use crate::secret::{Secret, SecretName, StepSecrets};
+use crate::secret::{Secret, SecretName, StepHeader, StepSecrets};
 
 /// A store's answer was an error. The cause is in the text, for the log.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -287,6 +287,8 @@ pub struct CommandSpec {
     pub timeout: Duration,
     /// Bytes that it may print; one that prints more is ended.
     pub max_output: usize,
+    /// What the proxy puts into requests while it runs.
+    pub headers: Vec<StepHeader>,
 }
 
 /// How a command ended.

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::redact::forms;
 
+mod credential;
 mod header;
 mod key;
 
+pub use credential::GitCredential;
 pub use header::Header;
 pub use key::{Key, KeyError, Unreadable};
 
@@ -91,6 +93,8 @@ pub enum Given {
     File,
     /// Not at all: the proxy puts it into requests to one host.
     Header(Header),
+    /// To no step, but to git when the room pulls or pushes: the proxy puts it into git's requests.
+    Git(GitCredential),
 }
 
 /// The value of a secret. It does not show itself.
@@ -144,6 +148,7 @@ pub(crate) fn check(value: &str, given: &Given) -> Result<(), String> {
             Err("a variable cannot hold the character NUL; give it as a file".to_owned())
         }
         Given::Header(header) => header.check(value),
+        Given::Git(_) => GitCredential::check(value),
         Given::Env | Given::File => Ok(()),
     }
 }
@@ -163,8 +168,52 @@ pub struct StepSecrets {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StepHeader {
     pub secret: SecretName,
-    pub header: Header,
     pub value: Value,
+    host: String,
+    port: u16,
+    name: String,
+    filled: Value,
+    /// The paths, with their queries, that it is for; all if `None`.
+    paths: Option<Vec<String>>,
+}
+
+impl StepHeader {
+    pub fn new(secret: SecretName, header: &Header, value: Value) -> Self {
+        let (host, port, name) = (header.host().to_owned(), header.port(), header.name().to_owned());
+        let filled = Value::new(&header.filled(value.reveal()));
+        Self { secret, value, host, port, name, filled, paths: None }
+    }
+
+    /// For git, which may ask for `paths` and nothing else.
+    pub fn git(secret: SecretName, credential: &GitCredential, value: Value, paths: Vec<String>) -> Self {
+        let filled = Value::new(&credential.authorization(value.reveal()));
+        let (host, port, name) = (credential.host().to_owned(), credential.port(), "Authorization".to_owned());
+        Self { secret, value, host, port, name, filled, paths: Some(paths) }
+    }
+
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The header's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What stands in the header. Whoever calls this takes care of where it goes.
+    pub fn filled(&self) -> &str {
+        self.filled.reveal()
+    }
+
+    /// True if requests for `path` of that host get it.
+    pub fn is_for(&self, host: &str, port: u16, path: &str) -> bool {
+        let asks = |paths: &Vec<String>| paths.iter().any(|allowed| allowed == path);
+        self.host == host && self.port == port && self.paths.as_ref().is_none_or(asks)
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +257,7 @@ mod tests {
     #[test]
     fn the_stored_form_of_how_it_is_given() {
         let header = Header::new("API.example.com:8443", "x-api-key", "{}").expect("valid");
+        let git = GitCredential::new("https://Git.example.com/team/", "me").expect("valid");
         for (given, json) in [
             (Given::Env, r#"{"kind":"env"}"#),
             (Given::File, r#"{"kind":"file"}"#),
@@ -215,6 +265,7 @@ mod tests {
                 Given::Header(header),
                 r#"{"kind":"header","host":"api.example.com:8443","header":"x-api-key","template":"{}"}"#,
             ),
+            (Given::Git(git), r#"{"kind":"git","url":"https://git.example.com/team","user":"me"}"#),
         ] {
             assert_eq!(serde_json::to_string(&given).expect("JSON"), json);
             assert_eq!(serde_json::from_str::<Given>(json).expect("the same"), given);

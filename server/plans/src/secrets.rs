@@ -11,6 +11,7 @@ use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::Principal;
 
 use crate::Error;
+use crate::git::words::Url;
 use crate::ports::{SecretStore, StoreError, StoredSecret};
 use crate::redact::Known;
 use crate::secret::{self, Given, Key, Secret, SecretName, StepHeader, StepSecrets, Unreadable, Value};
@@ -73,7 +74,13 @@ impl Secrets {
         let NewSecret { value, given, skills } = new;
         secret::check(&value, &given).map_err(Error::InvalidSecret)?;
         let all = || skill::SKILLS.iter().map(|skill| skill.name.to_owned()).collect();
-        let skills: Vec<String> = skills.unwrap_or_else(all);
+        let skills: Vec<String> = match given {
+            Given::Git(_) => skills.unwrap_or_default(),
+            Given::Env | Given::File | Given::Header(_) => skills.unwrap_or_else(all),
+        };
+        if matches!(given, Given::Git(_)) && !skills.is_empty() {
+            return Err(Error::InvalidSecret("a secret for git is given to no step; leave skills out".to_owned()));
+        }
         if let Some(unknown) = skills.iter().find(|name| skill::find(name).is_none()) {
             return Err(Error::InvalidSecret(format!("there is no skill {unknown:?}; there is {}", all().join(", "))));
         }
@@ -145,9 +152,8 @@ impl Secrets {
             match &stored[at].secret.given {
                 Given::Env => secrets.env.push((name, value)),
                 Given::File => secrets.files.push((name, value)),
-                Given::Header(header) => {
-                    secrets.headers.push(StepHeader { secret: name, header: header.clone(), value })
-                }
+                Given::Header(header) => secrets.headers.push(StepHeader::new(name, header, value)),
+                Given::Git(_) => return Err(for_git_alone(&name)),
             }
         }
         let values: Vec<&str> = opened.iter().flatten().map(Value::reveal).collect();
@@ -173,6 +179,36 @@ impl Secrets {
             Some(stored) => Err(format!("The secret {} was set anew while the step ran.", stored.secret.name)),
             None => Ok(granted),
         }
+    }
+
+    /// What git gets in its requests for `paths` to the server of the repository `url`, if the room has something for it; a sentence if that
+    /// cannot be had. Of several secrets the one whose address is the longest, and then the newest.
+    pub(crate) async fn for_git(
+        &self,
+        room: &RoomId,
+        url: &Url,
+        paths: Vec<String>,
+    ) -> Result<Option<StepHeader>, String> {
+        if self.key.is_none() {
+            return Ok(None);
+        }
+        let stored = self.store.secrets(room).await.map_err(|error| {
+            tracing::error!(%room, %error, "secrets cannot be read");
+            "the room's secrets cannot be read from the database; the server's log says why".to_owned()
+        })?;
+        let covering = |stored: &StoredSecret| match &stored.secret.given {
+            Given::Git(credential) => {
+                let exactly = credential.covers(url.name(), url.port(), url.path())?;
+                Some((exactly, stored.secret.set_at, credential.clone(), stored.clone()))
+            }
+            Given::Env | Given::File | Given::Header(_) => None,
+        };
+        let best = stored.iter().filter_map(covering).max_by_key(|(exactly, set_at, ..)| (*exactly, *set_at));
+        let Some((_, _, credential, stored)) = best else { return Ok(None) };
+        let name = stored.secret.name.clone();
+        let value =
+            self.open(room, &stored).map_err(|why| format!("the secret {name} cannot be given to git: {why}"))?;
+        Ok(Some(StepHeader::git(name, &credential, value, paths)))
     }
 
     /// A step was given these secrets.
@@ -211,6 +247,9 @@ fn find(stored: &[StoredSecret], name: &SecretName, skill: &str) -> Result<usize
     let at = stored.iter().position(|stored| stored.secret.name == *name).ok_or_else(|| {
         format!("This room has no secret {name}, which the step asks for. A host of the room can add it under Secrets, or have the rule ask for it no more.")
     })?;
+    if let Given::Git(_) = stored[at].secret.given {
+        return Err(for_git_alone(name));
+    }
     if stored[at].secret.skills.iter().any(|allowed| allowed == skill) {
         Ok(at)
     } else {
@@ -218,6 +257,10 @@ fn find(stored: &[StoredSecret], name: &SecretName, skill: &str) -> Result<usize
             "The secret {name} is not for steps of the skill {skill}. A host of the room can allow that under Secrets."
         ))
     }
+}
+
+fn for_git_alone(name: &SecretName) -> String {
+    format!("The secret {name} is for git when the room pulls or pushes, not for steps.")
 }
 
 #[cfg(test)]

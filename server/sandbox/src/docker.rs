@@ -18,7 +18,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
     Availability, NotConnected, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
-use buildspaces_plans::secret::{Header, StepSecrets};
+use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
@@ -162,7 +162,7 @@ impl Containers {
         let key = parse_key(&step.key)?;
         let shared = &self.shared;
         shared.check_available()?;
-        shared.check_headers(&step.secrets)?;
+        shared.check_headers(&step.secrets.headers)?;
         let slot = shared.slot(room);
         let mut held = slot.sandbox.lock().await;
         // A second attempt, because a container that was kept may have died unnoticed.
@@ -406,16 +406,19 @@ impl Shared {
     }
 
     /// A secret that could never be used is a mistake to be told of, not found out by the program.
-    fn check_headers(&self, secrets: &StepSecrets) -> Result<(), SandboxError> {
-        let allows = |header: &Header| {
-            self.config.egress.as_ref().is_some_and(|egress| egress.allows(header.host(), header.port()))
+    fn check_headers(&self, headers: &[StepHeader]) -> Result<(), SandboxError> {
+        let allows = |given: &&StepHeader| {
+            self.config.egress.as_ref().is_some_and(|egress| egress.allows(given.host(), given.port()))
         };
-        match secrets.headers.iter().find(|given| !allows(&given.header)) {
-            Some(given) => Err(SandboxError::Failed(format!(
-                "the secret {} is for requests to {}, which is not in sandbox.egress of this server's configuration",
-                given.secret,
-                given.header.authority()
-            ))),
+        match headers.iter().find(|given| !allows(given)) {
+            Some(given) => {
+                let port = if given.port() == 443 { String::new() } else { format!(":{}", given.port()) };
+                Err(SandboxError::Failed(format!(
+                    "the secret {} is for requests to {}{port}, which is not in sandbox.egress of this server's configuration",
+                    given.secret,
+                    given.host()
+                )))
+            }
             None => Ok(()),
         }
     }

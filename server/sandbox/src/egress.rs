@@ -285,8 +285,13 @@ impl Passing {
         if self.is_one_too_many {
             return Err(Refusal::TooMany);
         }
-        let is_for = |given: &&StepHeader| given.header.host() == target.host && given.header.port() == target.port;
-        let given: Vec<StepHeader> = self.headers.iter().filter(is_for).cloned().collect();
+        let given: Vec<StepHeader> = match &asked {
+            Asked::Tunnel => Vec::new(),
+            Asked::Plain(plain) => {
+                let is_for = |given: &&StepHeader| given.is_for(&target.host, target.port, plain.path());
+                one_of_each_name(self.headers.iter().filter(is_for))
+            }
+        };
         if !egress.policy.allows(&target.host, target.port) {
             return Err(Refusal::NotListed(target.host));
         }
@@ -367,6 +372,16 @@ impl Passing {
         let target = target.map(|Target { host, port }| format!("{host}:{port}"));
         Record { room, target, address, sent: sent.into_inner(), received: received.into_inner(), secrets, outcome }
     }
+}
+
+/// Of several headers of one name the last: what a command was lent comes behind what the step has.
+fn one_of_each_name<'a>(headers: impl Iterator<Item = &'a StepHeader>) -> Vec<StepHeader> {
+    let mut kept: Vec<StepHeader> = Vec::new();
+    for header in headers {
+        kept.retain(|other| !other.name().eq_ignore_ascii_case(header.name()));
+        kept.push(header.clone());
+    }
+    kept
 }
 
 async fn read_head(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Result<(Target, Asked), Refusal> {

@@ -34,6 +34,18 @@ pub(crate) enum Given {
         #[serde(default = "alone")]
         template: String,
     },
+    /// To no step, but to git when the room pulls, pushes or is made of a repository: its requests get name and value on their way out.
+    Git {
+        /// The repositories at and below this address, such as `https://git.example.com/team`. `sandbox.egress` must have its host, too.
+        url: String,
+        /// Many servers take any name beside a token.
+        #[serde(default = "git")]
+        user: String,
+    },
+}
+
+fn git() -> String {
+    "git".to_owned()
 }
 
 fn alone() -> String {
@@ -48,6 +60,7 @@ impl TryFrom<Given> for secret::Given {
             Given::Env {} => Self::Env,
             Given::File {} => Self::File,
             Given::Header { host, header, template } => Self::Header(secret::Header::new(&host, &header, &template)?),
+            Given::Git { url, user } => Self::Git(secret::GitCredential::new(&url, &user)?),
         })
     }
 }
@@ -62,6 +75,7 @@ impl From<secret::Given> for Given {
                 header: header.name().to_owned(),
                 template: header.template().to_owned(),
             },
+            secret::Given::Git(credential) => Self::Git { url: credential.url(), user: credential.user().to_owned() },
         }
     }
 }

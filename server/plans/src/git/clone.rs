@@ -4,7 +4,7 @@
 
 use buildspaces_kernel::ids::RoomId;
 
-use super::invocation::NETWORK;
+use super::abroad::Service;
 use super::words::{self, Url};
 use super::{Error, Git, Repository, Shared};
 
@@ -73,7 +73,8 @@ impl Shared {
             args.extend(["--branch", branch]);
         }
         args.extend(["--", url.as_str(), "."]);
-        let done = self.git(room, &args, NETWORK).await?.succeeded();
+        let abroad = self.abroad(room, url, Service::UploadPack).await?;
+        let done = self.git_abroad(room, abroad, &args).await;
         done.map_err(|error| match error {
             // Git names the address without the port that the list has.
             Error::NotListed(_) => Error::NotListed(url.host().to_owned()),

@@ -125,7 +125,7 @@ impl Shared {
     async fn times(&self, room: &RoomId, edited: &[(&Change, &NodeId)]) -> Result<Vec<i64>, Error> {
         let mut argv = ["sh", "-c", TIMES, "times"].map(str::to_owned).to_vec();
         argv.extend(edited.iter().map(|(change, _)| change.from.as_ref().unwrap_or(&change.path).clone()));
-        let printed = self.run(room, argv, &[], QUICK).await?.allowing_a_cut()?;
+        let printed = self.run(room, argv, &[], Vec::new(), QUICK).await?.allowing_a_cut()?;
         // Git counts in seconds, so an edit of the same second is one of before.
         let millis =
             |line: &str| line.trim().parse::<i64>().map_or(0, |at| at.saturating_add(1).saturating_mul(1000) - 1);

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use buildspaces_kernel::ids::RoomId;
 
+use super::abroad::Abroad;
 use super::{MAX_PATCH, Patch, Shared};
 use crate::ports::{CommandEnd, CommandOutput, CommandSpec};
+use crate::secret::StepHeader;
 
 /// How long git may take for what it finds in the workspace.
 pub(super) const QUICK: Duration = Duration::from_secs(30);
@@ -24,6 +26,9 @@ const MAX_WORDS: usize = 300;
 
 /// Files that are named in one refusal.
 const MAX_NAMED: usize = 5;
+
+/// What helps where another server asks who one is.
+const CREDENTIAL_HINT: &str = "a host of the room can add a secret for it, given to git";
 
 /// In front of every subcommand.
 const SETTINGS: [&str; 9] = [
@@ -114,10 +119,18 @@ pub enum Error {
     NotListed(String),
     #[error("{0} cannot be reached from here; check the address, and try again in a moment")]
     Unreachable(String),
-    #[error("there is no such repository, or it is not public; rooms have no credentials for other servers")]
+    #[error("there is no such repository, or it is not shown to everybody; {CREDENTIAL_HINT}")]
     NoSuchRemote,
-    #[error("the other server wants to know who you are, and rooms have no credentials for other servers")]
+    #[error("the other server wants to know who you are; {CREDENTIAL_HINT}")]
     NeedsCredential,
+    /// The room's secret of that name was given.
+    #[error(
+        "there is no such repository, or the other server does not let the secret {0} do that; look what its token is for, and whether it has ended"
+    )]
+    CredentialRefused(String),
+    /// The room's secret for it cannot be had, a sentence.
+    #[error("{0}")]
+    NoCredential(String),
     #[error("this branch follows no other; push it first, or set that in a terminal")]
     NoUpstream,
     #[error("this room's repository came from nowhere else; add a remote called origin in a terminal")]
@@ -171,10 +184,24 @@ impl Shared {
         environment: &[(&str, &str)],
         patience: Duration,
     ) -> Result<Done, Error> {
-        let mut argv = vec!["git".to_owned(), "--no-pager".to_owned()];
-        argv.extend(SETTINGS.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
-        argv.extend(args.iter().map(|arg| (*arg).to_owned()));
-        self.run(room, argv, environment, patience).await
+        let argv = argv([].into_iter(), args);
+        self.run(room, argv, environment, Vec::new(), patience).await
+    }
+
+    /// Runs git where it asks another server.
+    pub(super) async fn git_abroad(&self, room: &RoomId, abroad: Abroad, args: &[&str]) -> Result<Vec<u8>, Error> {
+        let Abroad { settings, headers } = abroad;
+        // Where the proxy has something to say, git talks to it in plain HTTP.
+        let protocols: &[_] = if headers.is_empty() { &[] } else { &[("GIT_ALLOW_PROTOCOL", "http:https")] };
+        let secret = headers.first().map(|header| header.secret.to_string());
+        let argv = argv(settings.iter().map(String::as_str), args);
+        let done = self.run(room, argv, protocols, headers, NETWORK).await?;
+        let is_denied = done.says("returned error: 403");
+        done.succeeded().map_err(|error| match (error, secret) {
+            (Error::NeedsCredential | Error::NoSuchRemote, Some(secret)) => Error::CredentialRefused(secret),
+            (Error::Git(_), Some(secret)) if is_denied => Error::CredentialRefused(secret),
+            (error, _) => error,
+        })
     }
 
     /// Runs any program with git's environment.
@@ -183,11 +210,12 @@ impl Shared {
         room: &RoomId,
         argv: Vec<String>,
         environment: &[(&str, &str)],
+        headers: Vec<StepHeader>,
         patience: Duration,
     ) -> Result<Done, Error> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let env = ENVIRONMENT.iter().chain(environment).map(own).collect();
-        let command = CommandSpec { argv, env, timeout: patience, max_output: MAX_OUTPUT };
+        let command = CommandSpec { argv, env, timeout: patience, max_output: MAX_OUTPUT, headers };
         let CommandOutput { end, output, errors } = self.sandboxes.command(room, command).await?;
         let code = match end {
             CommandEnd::Exited(127) if errors.contains("cannot be started") => return Err(Error::NoGit),
@@ -197,6 +225,12 @@ impl Shared {
         };
         Ok(Done { code, output, errors })
     }
+}
+
+/// Git with its settings, `more` of them, and what it is to do.
+fn argv<'a>(more: impl Iterator<Item = &'a str>, args: &[&str]) -> Vec<String> {
+    let settings = SETTINGS.into_iter().chain(more).flat_map(|setting| ["-c", setting]);
+    ["git", "--no-pager"].into_iter().chain(settings).chain(args.iter().copied()).map(str::to_owned).collect()
 }
 
 impl Done {

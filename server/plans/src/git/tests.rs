@@ -6,8 +6,10 @@ use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::{Principal, PrincipalKind};
 
 use super::*;
-use crate::memory::{FakeRooms, FakeSandboxes};
+use crate::memory::{FakeRooms, FakeSandboxes, MemorySecrets};
 use crate::ports::{Availability, CommandEnd, CommandOutput, CommandSpec};
+use crate::secret::{GitCredential, Given, Key};
+use crate::secrets::NewSecret;
 
 const HASH: &str = "0123456789012345678901234567890123456789";
 
@@ -16,6 +18,7 @@ struct World {
     rooms: FakeRooms,
     sandboxes: FakeSandboxes,
     room: RoomId,
+    secrets: Secrets,
     calls: Arc<Mutex<Vec<CommandSpec>>>,
 }
 
@@ -49,8 +52,9 @@ impl World {
             seen.lock().expect("no panics").push(spec.clone());
             play(&arguments(spec))
         });
-        let git = Git::new(Arc::new(rooms.clone()), Arc::new(sandboxes.clone()), Tasks::new());
-        Self { git, rooms, sandboxes, room: RoomId::random(), calls }
+        let secrets = Secrets::new(Arc::new(MemorySecrets::default()), Key::parse(&"5".repeat(64)).ok());
+        let git = Git::new(Arc::new(rooms.clone()), Arc::new(sandboxes.clone()), secrets.clone(), Tasks::new());
+        Self { git, rooms, sandboxes, room: RoomId::random(), secrets, calls }
     }
 
     fn calls(&self) -> Vec<String> {
@@ -191,7 +195,7 @@ async fn a_room_without_a_repository_gets_one_once() {
 async fn what_is_missing_is_said() {
     let world = World::new(|_| refused(""));
     let (sandboxes, _steps) = FakeSandboxes::new(world.rooms.clone());
-    let git = Git::new(Arc::new(world.rooms.clone()), Arc::new(sandboxes.clone()), Tasks::new());
+    let git = Git::new(Arc::new(world.rooms.clone()), Arc::new(sandboxes.clone()), world.secrets.clone(), Tasks::new());
     assert_eq!(git.repository(&world.room).await, Err(Error::NoGit));
     let off = SandboxError::Off { message: "no engine".to_owned(), hint: "start it".to_owned() };
     sandboxes.refuse(Some(off));
@@ -278,4 +282,99 @@ async fn switching_holds_the_files_still_and_then_shows_them() {
         world.sandboxes.journal().iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
     assert_eq!(journal, ["freeze", "touch", "command", "thaw", "absorb", "command"]);
     assert_eq!(world.git.create_branch(&world.room, "new").await, Err(Error::BranchExists));
+}
+
+const ORIGIN: &str = "https://git.example/team/project.git";
+
+async fn add(world: &World, name: &str, url: &str) {
+    let given = Given::Git(GitCredential::new(url, "git").expect("valid"));
+    let new = NewSecret { value: format!("token-of-{name}"), given, skills: None };
+    world.secrets.put(&world.room, &person("ann", "Ann"), name, new, 1).await.expect("stored");
+}
+
+#[tokio::test]
+async fn a_secret_goes_to_the_proxy_for_this_repository_and_never_to_git() {
+    let world = World::new(|args| match args {
+        ["remote", "get-url", .., "origin"] => printed(format!("{ORIGIN}\n")),
+        ["fetch" | "push" | "merge", ..] => printed(""),
+        ["status", ..] => status_of(&[]),
+        other => panic!("{other:?}"),
+    });
+    let lent = |call: CommandSpec, path: &str| {
+        let header = call.headers.iter().find(|header| header.is_for("git.example", 443, path));
+        header.map(|header| (header.secret.to_string(), header.filled().to_owned()))
+    };
+    world.git.pull(&world.room).await.expect("pulled");
+    assert_eq!(world.call("fetch").headers, [], "nothing is there for it");
+
+    for (name, url) in [
+        ("HOST", "https://git.example"),
+        ("TEAM", "https://git.example/team"),
+        ("OTHERS", "https://git.example/others"),
+        ("ELSEWHERE", "https://other.example/team/project.git"),
+    ] {
+        add(&world, name, url).await;
+    }
+    world.calls.lock().expect("no panics").clear();
+    world.git.pull(&world.room).await.expect("pulled");
+    let fetch = world.call("fetch");
+    let rewritten = format!("url.http://git.example/team/project.git.insteadOf={ORIGIN}");
+    assert!(fetch.argv.windows(2).any(|pair| pair == ["-c", &*rewritten]), "{:?}", fetch.argv);
+    assert_eq!(fetch.env.last(), Some(&("GIT_ALLOW_PROTOCOL".to_owned(), "http:https".to_owned())));
+    assert!(!format!("{:?}{:?}", fetch.argv, fetch.env).contains("token"), "git is not told");
+    // By coreutils' base64, of "git:token-of-TEAM".
+    let expected = Some(("TEAM".to_owned(), "Basic Z2l0OnRva2VuLW9mLVRFQU0=".to_owned()));
+    for path in ["/team/project.git/info/refs?service=git-upload-pack", "/team/project.git/git-upload-pack"] {
+        assert_eq!(lent(fetch.clone(), path), expected, "{path}");
+    }
+    for path in [
+        "/team/project.git/info/refs?service=git-receive-pack",
+        "/team/project.git/git-receive-pack",
+        "/team/project.git/git-upload-pack?x",
+        "/team/other.git/git-upload-pack",
+        "/",
+    ] {
+        assert_eq!(lent(fetch.clone(), path), None, "{path} is not for fetching");
+    }
+    world.git.push(&world.room).await.expect("pushed");
+    assert_eq!(lent(world.call("push"), "/team/project.git/git-receive-pack"), expected);
+    assert_eq!(world.call("merge").headers, [], "and nothing else gets it");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_refused_is_named() {
+    for errors in [
+        "fatal: could not read Username for 'http://git.example': terminal prompts disabled",
+        "fatal: unable to access 'http://git.example/team/project.git/': The requested URL returned error: 403",
+        "remote: Repository not found.\nfatal: repository 'http://git.example/team/project.git/' not found",
+    ] {
+        let world = World::new(move |args| match args {
+            ["remote", ..] => printed(ORIGIN),
+            _ => refused(errors),
+        });
+        assert!(!matches!(world.git.push(&world.room).await, Ok(_) | Err(Error::CredentialRefused(_))));
+        add(&world, "TOKEN", "https://git.example").await;
+        assert_eq!(world.git.push(&world.room).await, Err(Error::CredentialRefused("TOKEN".to_owned())), "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_is_no_address_of_a_server_gets_no_secret() {
+    for origin in [
+        "git@git.example:team/project.git",
+        "http://git.example/team/project.git",
+        "/tmp/bare",
+        "https://git.example/team/../x",
+        "",
+    ] {
+        let world = World::new(move |args| match args {
+            ["remote", ..] => printed(origin),
+            ["push", ..] => printed(""),
+            ["status", ..] => status_of(&[]),
+            other => panic!("{other:?}"),
+        });
+        add(&world, "TOKEN", "https://git.example").await;
+        world.git.push(&world.room).await.expect("pushed");
+        assert_eq!(world.call("push").headers, [], "{origin}");
+    }
 }

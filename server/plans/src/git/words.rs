@@ -46,6 +46,9 @@ pub fn is_commit(id: &str) -> bool {
 pub struct Url {
     text: String,
     host: String,
+    name: String,
+    port: u16,
+    path: String,
 }
 
 /// Why an address is not one, as a sentence to people.
@@ -67,17 +70,14 @@ impl Url {
         let is_label = |label: &str| {
             !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
-        if !host.contains('.') || !host.split('.').all(is_label) || port.parse::<u16>().is_err() {
-            return Err("its host is not a name such as git.example.org");
-        }
+        let number = port.parse().ok().filter(|_| host.contains('.') && host.split('.').all(is_label));
+        let number: u16 = number.ok_or("its host is not a name such as git.example.org")?;
         if path.is_empty() {
             return Err("it has a host and no path, such as https://host/a/b.git");
         }
-        let mut listed = host.to_ascii_lowercase();
-        if port != "443" {
-            listed = format!("{listed}:{port}");
-        }
-        Ok(Self { text: text.to_owned(), host: listed })
+        let (name, path) = (host.to_ascii_lowercase(), path.to_owned());
+        let host = if number == 443 { name.clone() } else { format!("{name}:{number}") };
+        Ok(Self { text: text.to_owned(), host, name, port: number, path })
     }
 
     pub fn as_str(&self) -> &str {
@@ -87,6 +87,20 @@ impl Url {
     /// As `sandbox.egress` lists it.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The host without its port, in small letters.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Without the slash in front of it.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// What people call what is there.

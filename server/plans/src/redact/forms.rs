@@ -108,6 +108,13 @@ fn within_base64(bytes: &[u8], lead: usize, alphabet: &[u8; 64]) -> Vec<u8> {
     base64(&padded, (8 * lead).div_ceil(6), 8 * padded.len() / 6, alphabet)
 }
 
+/// The base64 of `bytes`, padded.
+pub(crate) fn in_base64(bytes: &[u8]) -> String {
+    let mut text = base64(bytes, 0, (8 * bytes.len()).div_ceil(6), STANDARD);
+    text.resize(bytes.len().div_ceil(3) * 4, b'=');
+    text.into_iter().map(char::from).collect()
+}
+
 /// The characters from number `from` to `to` of the base64 of `bytes`.
 fn base64(bytes: &[u8], from: usize, to: usize, alphabet: &[u8; 64]) -> Vec<u8> {
     let at = |index: usize| u16::from(bytes.get(index).copied().unwrap_or(0));

@@ -106,7 +106,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// A name with a dot in it and a port, which is that of https if left out. No address and no star: a secret is for one host.
-fn parse_host(text: &str) -> Option<(String, u16)> {
+pub(super) fn parse_host(text: &str) -> Option<(String, u16)> {
     let text = text.trim().to_ascii_lowercase();
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),

@@ -48,7 +48,7 @@ fn key(name: &str) -> Key {
 fn spec() -> CommandSpec {
     let argv = ["git", "status"].map(str::to_owned).to_vec();
     let env = vec![("A".to_owned(), "b".to_owned())];
-    CommandSpec { argv, env, timeout: Duration::from_secs(20), max_output: 10 }
+    CommandSpec { argv, env, timeout: Duration::from_secs(20), max_output: 10, headers: Vec::new() }
 }
 
 /// A command that the agent has taken.

@@ -7,6 +7,7 @@ use buildspaces_plans::ports::{CommandOutput, CommandSpec, Phase, SandboxError};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use tokio::sync::{oneshot, watch};
 
+use super::sandbox::Lent;
 use super::{Containers, parse_key};
 use crate::commands::{self, NotStarted};
 use crate::files::Files;
@@ -40,7 +41,7 @@ impl Containers {
         command: &CommandSpec,
     ) -> Result<CommandOutput, SandboxError> {
         let key = parse_key(&format!("command-{}", random_id(12)))?;
-        let connection = self.start_command(room, files, &key, command).await?;
+        let (connection, _lent) = self.start_command(room, files, &key, command).await?;
         // The room's lock is free again: steps and terminals start meanwhile.
         let ended = |broken| self.shared.failed(format!("the sandbox ended while a command ran: {broken}"));
         commands::collect(connection, &key, command).await.map_err(ended)
@@ -52,9 +53,10 @@ impl Containers {
         files: &Arc<dyn Files>,
         key: &Key,
         command: &CommandSpec,
-    ) -> Result<Connection, SandboxError> {
+    ) -> Result<(Connection, Lent), SandboxError> {
         let shared = &self.shared;
         shared.check_available()?;
+        shared.check_headers(&command.headers)?;
         let slot = shared.slot(room);
         let mut held = slot.sandbox.lock().await;
         // A second attempt, because a container that was kept may have died unnoticed.
@@ -62,12 +64,13 @@ impl Containers {
         for _ in 0..2 {
             let phase = watch::Sender::new(Phase::Idle);
             let (sandbox, patience) = shared.usable(room, files, &mut held, &phase).await?;
+            let lent = sandbox.lend(&command.headers);
             let started = match sandbox.connect(Line::Command, patience).await {
                 Ok(connection) => commands::start(sandbox.link(), connection, key, command).await,
                 Err(unasked) => Err(NotStarted::Unasked(unasked)),
             };
             match started {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => return Ok((connection, lent)),
                 Err(NotStarted::Rejected(why)) => return Err(SandboxError::Failed(why)),
                 Err(NotStarted::Unasked(why)) => reason = why,
             }

@@ -67,8 +67,8 @@ pub(super) struct Sandbox {
     place: Place,
     link: Arc<Link>,
     tunnels: Tunnels,
-    /// What the proxy puts into requests of the step that runs.
-    headers: watch::Sender<Arc<[StepHeader]>>,
+    /// What the proxy puts into requests.
+    headers: Arc<Headers>,
     /// Weak, as everything here belongs to it.
     shared: Weak<Shared>,
     /// False once the container is known to be gone or not to be trusted.
@@ -76,6 +76,45 @@ pub(super) struct Sandbox {
     state: Mutex<Use>,
     /// Rung when a step is over.
     freed: Notify,
+}
+
+/// What the proxy puts into requests, and for whom.
+#[derive(Debug, Default)]
+struct Headers {
+    given: Mutex<GivenHeaders>,
+    shown: watch::Sender<Arc<[StepHeader]>>,
+}
+
+#[derive(Debug, Default)]
+struct GivenHeaders {
+    /// The step's that runs.
+    step: Vec<StepHeader>,
+    /// Those of commands that run, with the number of what was lent.
+    commands: Vec<(u64, StepHeader)>,
+    lent: u64,
+}
+
+impl Headers {
+    fn change<T>(&self, change: impl FnOnce(&mut GivenHeaders) -> T) -> T {
+        let mut given = self.given.lock().expect("short sections, no panics");
+        let result = change(&mut given);
+        let of_commands = given.commands.iter().map(|(_, header)| header);
+        self.shown.send_replace(given.step.iter().chain(of_commands).cloned().collect());
+        result
+    }
+}
+
+/// Headers of one command, for as long as this is there.
+#[derive(Debug)]
+pub(super) struct Lent {
+    headers: Arc<Headers>,
+    number: u64,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.headers.change(|given| given.commands.retain(|(number, _)| *number != self.number));
+    }
 }
 
 #[derive(Debug)]
@@ -93,7 +132,7 @@ struct Use {
 impl Sandbox {
     pub(super) fn new(id: String, image: String, place: Place, link: Link, shared: Weak<Shared>) -> Self {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
-        let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), watch::Sender::default());
+        let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), Arc::default());
         Self {
             id,
             image,
@@ -191,12 +230,22 @@ impl Sandbox {
 
     /// What the proxy puts into requests, as it is now.
     pub(super) fn headers(&self) -> watch::Receiver<Arc<[StepHeader]>> {
-        self.headers.subscribe()
+        self.headers.shown.subscribe()
+    }
+
+    /// Puts these into requests, too, until what this returns is dropped.
+    pub(super) fn lend(&self, headers: &[StepHeader]) -> Lent {
+        let number = self.headers.change(|given| {
+            given.lent += 1;
+            given.commands.extend(headers.iter().map(|header| (given.lent, header.clone())));
+            given.lent
+        });
+        Lent { headers: Arc::clone(&self.headers), number }
     }
 
     /// A step with these secrets is about to run. The caller holds the room's lock and has seen that none does.
     pub(super) fn take(&self, phase: &watch::Sender<Phase>, secrets: &StepSecrets) {
-        self.headers.send_replace(secrets.headers.as_slice().into());
+        self.headers.change(|given| given.step.clone_from(&secrets.headers));
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = None;
         state.phase = Some(phase.clone());
@@ -290,7 +339,7 @@ impl Container for Sandbox {
     }
 
     fn released(&self, usable: bool) {
-        self.headers.send_replace(Arc::default());
+        self.headers.change(|given| given.step.clear());
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = Some(Instant::now());
         self.freed.notify_waiters();

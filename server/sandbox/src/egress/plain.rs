@@ -87,19 +87,23 @@ pub(super) fn read(head: &[u8]) -> Result<(Target, Plain), Refusal> {
 }
 
 impl Plain {
+    /// What is asked for, with its query.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The head that goes to the host, with the secrets in it. Whatever the program itself put under a name of theirs is left out.
     pub(super) fn into_head(self, target: &Target, given: &[StepHeader]) -> Vec<u8> {
         let Target { host, port } = target;
         let authority = if *port == 443 { host.clone() } else { format!("{host}:{port}") };
         let Self { method, path, version, headers } = self;
         let mut head = format!("{method} {path} HTTP/1.{version}\r\nHost: {authority}\r\n").into_bytes();
-        let is_set = |name: &str| given.iter().any(|given| given.header.name().eq_ignore_ascii_case(name));
+        let is_set = |name: &str| given.iter().any(|given| given.name().eq_ignore_ascii_case(name));
         for (name, value) in headers.into_iter().filter(|(name, _)| !is_set(name)) {
             head.extend([name.as_bytes(), b": ", &value, b"\r\n"].concat());
         }
         for given in given {
-            let value = given.header.filled(given.value.reveal());
-            head.extend(format!("{}: {value}\r\n", given.header.name()).into_bytes());
+            head.extend(format!("{}: {}\r\n", given.name(), given.filled()).into_bytes());
         }
         head.extend_from_slice(b"Accept-Encoding: identity\r\nConnection: close\r\n\r\n");
         head

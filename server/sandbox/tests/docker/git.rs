@@ -10,7 +10,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::git::{ChangeKind, Commit, Error, Git, Repository, Status, Wanted};
 use buildspaces_plans::memory::{MemoryRuns, MemorySecrets};
 use buildspaces_plans::ports::{Phase, Sandboxes as _, StepSpec};
-use buildspaces_plans::secret::StepSecrets;
+use buildspaces_plans::secret::{Key, StepSecrets};
 use buildspaces_plans::secrets::Secrets;
 use buildspaces_plans::{Config, Engine};
 use buildspaces_policy::{Principal, PrincipalKind};
@@ -29,6 +29,7 @@ pub(crate) struct Place {
     pub(crate) room: RoomHandle,
     sandboxes: DockerSandboxes,
     pub(crate) git: Git,
+    pub(crate) secrets: Secrets,
 }
 
 fn principal(id: &str, kind: PrincipalKind, name: &str) -> Principal {
@@ -61,9 +62,9 @@ impl Place {
         let mirrors = Mirrors::new(config, rooms.clone(), tasks.clone());
         let sandboxes = DockerSandboxes::new(world.open().await, mirrors);
         let runs = Arc::new(MemoryRuns::default());
-        let secrets = Secrets::new(Arc::new(MemorySecrets::default()), None);
+        let secrets = Secrets::new(Arc::new(MemorySecrets::default()), Key::parse(&"5".repeat(64)).ok());
         let engine = Engine::new(rooms, runs, Arc::new(sandboxes.clone()), secrets, tasks, Config::default());
-        Self { world, room, sandboxes, git: engine.git().clone() }
+        Self { world, room, sandboxes, git: engine.git().clone(), secrets: engine.secrets().clone() }
     }
 
     /// Where its files are on the host.

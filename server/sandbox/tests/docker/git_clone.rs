@@ -68,7 +68,7 @@ impl Host {
 }
 
 /// A certificate that only those trust who are told to, and what serves with it.
-fn certified() -> (Vec<u8>, TlsAcceptor) {
+pub(crate) fn certified() -> (Vec<u8>, TlsAcceptor) {
     let made = rcgen::generate_simple_self_signed(vec!["git.example.org".to_owned()]).expect("made");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -78,7 +78,7 @@ fn certified() -> (Vec<u8>, TlsAcceptor) {
     (made.cert.der().to_vec(), TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn fetched(place: &Place, url: &str) -> Repository {
+pub(crate) async fn fetched(place: &Place, url: &str) -> Repository {
     let origin = Origin::parse(url, None).expect("valid");
     place.git.clone_from(place.room.id(), origin).await.expect("it begins");
     tokio::time::timeout(PATIENCE, async {

@@ -31,6 +31,7 @@ mod egress;
 mod engine_stops;
 mod git;
 mod git_clone;
+mod git_credential;
 mod limits;
 mod pool;
 mod ports;

@@ -141,10 +141,9 @@ async fn a_header_is_set_outside_and_the_program_never_has_the_value() {
     world.egress = Some(Egress::new(policy, host, LogAudit).trusting(Arc::new(client)));
     let containers = world.open().await;
 
-    let header = |host: &str| StepHeader {
-        secret: name("TOKEN"),
-        header: Header::new(host, "Authorization", "Bearer {}").expect("valid"),
-        value: Value::new(VALUE),
+    let header = |host: &str| {
+        let header = Header::new(host, "Authorization", "Bearer {}").expect("valid");
+        StepHeader::new(name("TOKEN"), &header, Value::new(VALUE))
     };
     let with = |host: &str| StepSecrets { headers: vec![header(host)], ..StepSecrets::default() };
     let ask = "python3 -c \"import urllib.request as r; print(r.urlopen('http://api.example.com/v1', timeout=20).read().decode())\" 2>&1 | tail -1; \

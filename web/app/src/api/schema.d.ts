@@ -1151,6 +1151,13 @@ export interface components {
             kind: "header";
             /** @description Where the value stands in it, such as `Bearer {}`; the value alone if left out. */
             template?: string;
+        } | {
+            /** @enum {string} */
+            kind: "git";
+            /** @description The repositories at and below this address, such as `https://git.example.com/team`. `sandbox.egress` must have its host, too. */
+            url: string;
+            /** @description Many servers take any name beside a token. */
+            user?: string;
         };
         /** @description One place in which two versions differ. Offsets count UTF-16 units. */
         Hunk: {

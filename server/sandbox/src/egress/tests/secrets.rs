@@ -13,7 +13,7 @@ const SECRET: &str = "s3cr3t-t0ken-value";
 fn given(host: &str) -> StepHeader {
     let header = Header::new(host, "Authorization", "Bearer {}").expect("valid");
     let secret = SecretName::parse("TOKEN").expect("valid");
-    StepHeader { secret, header, value: Value::new(SECRET) }
+    StepHeader::new(secret, &header, Value::new(SECRET))
 }
 
 /// A certificate for `name`, as the host has it and as the proxy trusts it.

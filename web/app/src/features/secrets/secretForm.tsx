@@ -3,7 +3,7 @@ import { type FormEvent, useState } from 'react';
 import { sentence } from '../../api/client';
 import type { Rule, Secret } from '../../api/types';
 import { useRoom } from '../room/roomContext';
-import { draftOf, givenOf, KINDS, kindWords, problemOf, ruleChanges } from './secretModel';
+import { draftOf, givenOf, KINDS, kindWords, problemOf, ruleChanges, valueWords } from './secretModel';
 
 export function SecretForm(props: {
   /** The one that is replaced; `null` for a new one. */
@@ -29,7 +29,9 @@ export function SecretForm(props: {
     try {
       const room = session.room.id;
       await session.api.putSecret(room, draft.name, { value: draft.value, given: givenOf(draft) });
-      for (const named of ruleChanges(rules, draft.name, draft.rules))
+      // No step is given what is for git.
+      const chosen = draft.kind === 'git' ? new Set<string>() : draft.rules;
+      for (const named of ruleChanges(rules, draft.name, chosen))
         await session.api.setRuleSecrets(room, named.rule, named.secrets);
       props.onBack();
     } catch (error) {
@@ -64,8 +66,8 @@ export function SecretForm(props: {
         </label>
       )}
       <div className="field">
-        <span className="field-label">How the step gets it</span>
-        <fieldset className="segments" aria-label="How the step gets it">
+        <span className="field-label">How it is given</span>
+        <fieldset className="segments" aria-label="How it is given">
           {KINDS.map(({ kind, title }) => (
             <label key={kind} className="segment" data-testid={`secret-kind-${kind}`}>
               <input
@@ -120,8 +122,36 @@ export function SecretForm(props: {
           </label>
         </div>
       )}
+      {draft.kind === 'git' && (
+        <div className="secret-header">
+          <label className="field">
+            <span>Repositories at or below</span>
+            <input
+              className="input"
+              data-testid="secret-url"
+              value={draft.url}
+              maxLength={256}
+              placeholder="https://git.example.com/team"
+              spellCheck={false}
+              onChange={(event) => change({ url: event.target.value })}
+            />
+          </label>
+          <label className="field">
+            <span>User name</span>
+            <input
+              className="input"
+              data-testid="secret-user"
+              value={draft.user}
+              maxLength={256}
+              spellCheck={false}
+              autoCapitalize="off"
+              onChange={(event) => change({ user: event.target.value })}
+            />
+          </label>
+        </div>
+      )}
       <label className="field">
-        <span>{secret ? 'New value' : 'Value'}</span>
+        <span>{valueWords(draft.kind, secret !== null)}</span>
         <textarea
           className="input secret-value"
           data-testid="secret-value"
@@ -132,7 +162,7 @@ export function SecretForm(props: {
           onChange={(event) => change({ value: event.target.value })}
         />
       </label>
-      {rules.length > 0 && (
+      {rules.length > 0 && draft.kind !== 'git' && (
         <fieldset className="secret-rules">
           <legend>Given to the steps of</legend>
           {rules.map((rule) => (

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { Rule, Secret } from '../../api/types';
-import { draftOf, givenOf, givenWords, historyWords, problemOf, ruleChanges } from './secretModel';
+import {
+  draftOf,
+  givenOf,
+  givenWords,
+  historyWords,
+  problemOf,
+  ruleChanges,
+  valueWords,
+} from './secretModel';
 
 const rule = (id: string, secrets: string[]): Rule => ({
   id,
@@ -42,11 +50,18 @@ describe('a draft', () => {
     const header = { ...good, kind: 'header' as const, host: 'a.example' };
     expect(problemOf({ ...header, template: 'Bearer' }, [])).toMatch(/\{\} once/);
     expect(problemOf(header, [])).toBeNull();
+    const git = { ...good, kind: 'git' as const, url: 'https://git.example/team' };
+    expect(problemOf({ ...git, url: 'git.example' }, [])).toMatch(/Which repositories/);
+    expect(problemOf({ ...git, user: ' ' }, [])).toMatch(/a name beside the token/);
+    expect(problemOf(git, [])).toBeNull();
+    expect(givenOf(git)).toEqual({ kind: 'git', url: 'https://git.example/team', user: 'git' });
   });
 });
 
 it('a secret in words', () => {
   expect(givenWords('TOKEN', secret.given)).toBe('header X-Key to api.example.com');
+  expect(givenWords('TOKEN', { kind: 'git', url: 'https://git.example' })).toBe('git at https://git.example');
+  expect(valueWords('git', true)).toBe('New token or password');
   expect(givenWords('TOKEN', { kind: 'file' })).toBe('file /run/secrets/TOKEN');
   expect(historyWords(secret, 1_000_000 + 240_000)).toBe('Set by Ada 4 min ago, not used yet');
   expect(historyWords({ ...secret, used_at: 1_200_000 }, 1_240_000)).toBe(

@@ -63,9 +63,9 @@ export function SecretsDialog(props: { onClose: () => void }) {
     <Dialog title="Secrets of this room" onClose={props.onClose}>
       <div className="secrets" data-testid="secrets-dialog">
         <p className="secrets-note">
-          Passwords and tokens that steps need. A value goes in and never comes out: it is stored encrypted,
-          and masked in what steps print. Whoever can edit what a step runs can still have that step use it; a
-          header is the one that never enters the sandbox. Terminals get none.
+          Passwords and tokens that steps need, or git. A value goes in and never comes out: it is stored
+          encrypted, and masked in what steps print. Whoever can edit what a step runs can still have that
+          step use it; a header is the one that never enters the sandbox. Terminals get none.
         </p>
         {loaded.is === 'loading' && (
           <p className="secrets-note" role="status">
@@ -132,7 +132,11 @@ function SecretRow(props: {
         <code>{secret.name}</code>
         <span>{givenWords(secret.name, secret.given)}</span>
         <small>
-          {users.length > 0 ? `Given to ${users.join(', ')}.` : 'Given to no steps.'}{' '}
+          {secret.given.kind === 'git'
+            ? 'For fetching, pulling and pushing.'
+            : users.length > 0
+              ? `Given to ${users.join(', ')}.`
+              : 'Given to no steps.'}{' '}
           {historyWords(secret, Date.now())}.
         </small>
       </div>
