@@ -35,6 +35,11 @@ const MAX_BATCH: usize = 64;
 /// Slices of a frame: the transport's header, the address, the body.
 const SLICES: usize = 3;
 
+/// Slices of one system call where little waits, which is nearly always, and where much does. To clear room for many takes longer than all else
+/// that is done for one frame.
+const FEW_SLICES: usize = 2 * SLICES;
+const MANY_SLICES: usize = MAX_BATCH * SLICES;
+
 /// Bytes written to one socket before others have their turn. What a class joins a large document with would otherwise hold up everybody
 /// else for as long as the sockets' buffers take to fill.
 pub const FAIR_BYTES: usize = 64 << 10;
@@ -333,7 +338,10 @@ impl Outbox {
                 self.changed.notify_one();
                 return Drained::More;
             }
-            let result = self.write_once(state, budget);
+            let result = match state.leaving.len() * SLICES {
+                0..=FEW_SLICES => self.write_once::<FEW_SLICES>(state, budget),
+                _ => self.write_once::<MANY_SLICES>(state, budget),
+            };
             match result {
                 Ok((written, all)) => {
                     budget = budget.saturating_sub(written);
@@ -355,11 +363,11 @@ impl Outbox {
         }
     }
 
-    /// One system call. Returns how many bytes the socket took, and whether that is all it was offered.
-    fn write_once(&self, state: &mut State, budget: usize) -> io::Result<(usize, bool)> {
-        let mut slices = [IoSlice::new(&[]); MAX_BATCH * SLICES];
+    /// One system call, of at most `N` slices. Returns how many bytes the socket took, and whether that is all it was offered.
+    fn write_once<const N: usize>(&self, state: &mut State, budget: usize) -> io::Result<(usize, bool)> {
+        let mut slices = [IoSlice::new(&[]); N];
         let (mut count, mut offered, mut skip) = (0, 0, state.written);
-        let frames = state.leaving.iter().take(MAX_BATCH);
+        let frames = state.leaving.iter().take(N / SLICES);
         for part in frames.flat_map(|frame| [frame.header.as_slice(), &frame.address, &frame.body]) {
             if skip >= part.len() {
                 skip -= part.len();
@@ -448,6 +456,11 @@ impl Outbox {
 }
 
 impl State {
+    /// Nothing waits.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.leaving.is_empty() && self.presence.is_empty()
+    }
+
     /// The socket took `bytes` of what is leaving.
     fn took(&mut self, bytes: usize) {
         self.sent += bytes as u64;
@@ -487,6 +500,10 @@ impl Lane {
     /// Queues an update message; it may be merged with others.
     pub(crate) fn update(&self, body: Bytes) -> Result<(), Full> {
         self.push(weight(&body), 0, |state| {
+            if state.is_idle() {
+                // It leaves at once, or is the first to wait.
+                return self.outbox.leave(state, self.address.clone(), body, false);
+            }
             // Only neighbours of one document may be merged; what lies between of other documents does not matter.
             let own = state.queue.iter_mut().rev().take(LOOK_BACK).find(|queued| queued.address == self.address);
             match own.map(|queued| &mut queued.item) {
