@@ -65,7 +65,7 @@ export function SecretsDialog(props: { onClose: () => void }) {
         <p className="secrets-note">
           Passwords and tokens that steps need, or git. A value goes in and never comes out: it is stored
           encrypted, and masked in what steps print. Whoever can edit what a step runs can still have that
-          step use it; a header is the one that never enters the sandbox. Terminals get none.
+          step use it; what is given as a header or to git never enters the sandbox. Terminals get none.
         </p>
         {loaded.is === 'loading' && (
           <p className="secrets-note" role="status">
