@@ -8,7 +8,7 @@ WEB_DIST := web/app/dist/index.html
 EMBED_SOURCES := $(shell find web/embed client-wasm crdt/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/pkg/*' 2>/dev/null)
 EMBED := web/app/dist/embed.js
 
-.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-hot bench-sandbox bench-peers clean client embed
+.PHONY: help run setup build test test-rust test-web e2e check format engine engine-stop agent image doctor api bench bench-full bench-calls bench-hot bench-sandbox bench-peers clean client embed
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -88,6 +88,9 @@ bench: build ## Measures our server beside others, in a quarter of an hour (TRAC
 
 bench-full: build ## Measures everything, in about two hours
 	@scripts/bench full
+
+bench-calls: build ## Measures calls beside Janus and a bare forwarder, in some minutes
+	@scripts/bench calls
 
 bench-hot: ## Counts the instructions of the server's hot paths and fails above +5 % of what is stored (SAVE=1: stores)
 	@scripts/bench-hot $(if $(SAVE),--save)

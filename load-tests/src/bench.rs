@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::scenario::{
-    Scenario, acks, burst, cold, documents, idle, join, kill, presence, reconnect, saturate, slow, steady, workshop,
+    Scenario, acks, burst, cold, documents, idle, join, kill, media, presence, reconnect, saturate, slow, steady,
+    workshop,
 };
 use crate::servers::Kind;
 
@@ -14,6 +15,8 @@ pub enum Set {
     Short,
     /// Everything.
     Full,
+    /// Calls alone, which are in the others too.
+    Calls,
 }
 
 /// One scenario and who is measured with it.
@@ -29,6 +32,9 @@ pub struct Run {
 
 /// In the order they are measured: ours beside the relay first, so that what is compared is close in time.
 pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
+    if set == Set::Calls {
+        return calls(3);
+    }
     use Kind::{Hocuspocus, HocuspocusSqlite, Ours, OursCollab, Relay, YSweet, YWebsocket};
     let full = set == Set::Full;
     let all = || {
@@ -72,6 +78,7 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
         run("presence", Scenario::Presence(presence::Presence::default()), in_memory()),
         run("kill", Scenario::Kill(kill::Kill::default()), persisting()),
     ];
+    runs.extend(calls(if full { 3 } else { 1 }));
     if full {
         runs.extend([
             run("documents-peers", Scenario::Documents(documents::Documents::default()), with_documents()),
@@ -98,4 +105,22 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
         ]);
     }
     runs
+}
+
+fn calls(times: usize) -> Vec<Run> {
+    use Kind::{Forwarder, Janus, Ours};
+    use media::{Media, Plan};
+    let run = |label, plan, servers, times| Run { label, scenario: Scenario::Media(Media { plan }), servers, times };
+    let forward = |subscribers| Plan::Forward(media::forward::Forward { subscribers, ..Default::default() });
+    let with_feedback = Plan::Forward(media::forward::Forward { feedback: true, ..Default::default() });
+    let all = || vec![Forwarder, Ours, Janus];
+    vec![
+        run("media-60", forward(60), all(), times),
+        run("media-120", forward(120), all(), times),
+        run("media-60-feedback", with_feedback, vec![Ours], times),
+        run("media-call", Plan::Call(media::call::Call::default()), vec![Ours], times),
+        run("media-churn", Plan::Churn(media::churn::Churn::default()), vec![Ours, Janus], 1),
+        run("media-churn-single", Plan::Churn(media::churn::Churn { single: true, ..Default::default() }), all(), 1),
+        run("media-hostile", Plan::Hostile(media::hostile::Hostile::default()), vec![Ours], 1),
+    ]
 }

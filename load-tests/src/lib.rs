@@ -11,6 +11,8 @@
 //!    all that [`table`] compares and [`plots`] draws.
 //! 6. [`chaos`] does not measure: it looks for what is lost when everything goes wrong at once.
 //!
+//! Calls have clients of their own kind ([`media`]), and other servers beside ours.
+//!
 //! [`native`] is our own client, with which one scenario looks whether people who lose their connections lose anything else. It alone shares
 //! code with the server.
 //!
@@ -22,6 +24,7 @@ pub mod clock;
 pub mod frames;
 pub mod lab;
 pub mod measure;
+pub mod media;
 pub mod member;
 pub mod native;
 pub mod pace;

@@ -151,17 +151,19 @@ async fn terminated() {
 }
 
 fn show(lines: &[Value], page: Option<&std::path::Path>) -> anyhow::Result<()> {
-    let text = table::table(lines);
-    report::say(&text);
-    let Some(page) = page else { return Ok(()) };
-    let mut text = text;
-    // Beside the page, in a folder of its name.
-    let folder = page.with_extension("");
-    for name in plots::draw(lines, &folder)? {
-        let folder = folder.file_name().unwrap_or_default().display().to_string();
-        text.push_str(&format!("\n![{}]({folder}/{name})\n", name.trim_end_matches(".svg")));
+    for (place, mut text) in table::tables(lines) {
+        report::say(&text);
+        let Some(page) = page else { continue };
+        // Beside the page, in a folder of its name.
+        let folder = page.with_extension("");
+        let drawn = if place == table::DRAWN { plots::draw(lines, &folder)? } else { Vec::new() };
+        for name in drawn {
+            let folder = folder.file_name().unwrap_or_default().display().to_string();
+            text.push_str(&format!("\n![{}]({folder}/{name})\n", name.trim_end_matches(".svg")));
+        }
+        table::write_into(page, place, &text)?;
     }
-    table::write_into(page, &text)
+    Ok(())
 }
 
 async fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
@@ -228,6 +230,9 @@ impl Bench {
     }
 
     async fn measure_one(&self, kind: Kind, scenario: &Scenario) -> Result<Outcome, NotMeasured> {
+        if let Some(why) = scenario.unfit(kind) {
+            return Err(NotMeasured(why));
+        }
         let lab = Lab::new();
         let mut server = match self.common.address {
             Some(address) => {
@@ -253,6 +258,7 @@ fn programs(common: &Common) -> anyhow::Result<Programs> {
     Ok(Programs {
         ours: common.ours.clone().unwrap_or_else(|| beside("buildspaces")),
         relay: beside("buildspaces-relay"),
+        forwarder: beside("buildspaces-forwarder"),
         peers: std::path::absolute(&common.peers)?,
         y_sweet: common.y_sweet.clone().map_or_else(cache, Ok)?,
         settings: common.settings.clone(),

@@ -27,6 +27,12 @@ pub fn group_rss(group: u32) -> u64 {
     processes_of(group).iter().map(|stat| status_kib(stat.pid, "VmRSS:")).sum()
 }
 
+/// Open files of the processes of a group.
+pub fn group_files(group: u32) -> usize {
+    let files = |stat: &Stat| fs::read_dir(format!("/proc/{}/fd", stat.pid)).map_or(0, Iterator::count);
+    processes_of(group).iter().map(files).sum()
+}
+
 /// The most memory they held since [`reset_peak`], in KiB.
 pub fn group_peak(group: u32) -> u64 {
     processes_of(group).iter().map(|stat| status_kib(stat.pid, "VmHWM:")).sum()

@@ -9,6 +9,7 @@ pub mod documents;
 pub mod idle;
 pub mod join;
 pub mod kill;
+pub mod media;
 pub mod presence;
 pub mod reconnect;
 pub mod saturate;
@@ -25,7 +26,7 @@ use crate::lab::Lab;
 use crate::measure::Spent;
 use crate::pace::Striker;
 use crate::room::{Room, Script};
-use crate::servers::Server;
+use crate::servers::{Kind, Server};
 use crate::tally::{Latency, Tally};
 
 /// Names each scenario once: its variant, its module, its plan.
@@ -74,7 +75,22 @@ scenarios! {
     Acks acks,
     Kill kill,
     Workshop workshop,
-    Client client
+    Client client,
+    Media media
+}
+
+impl Scenario {
+    /// Why a server cannot be measured with this, if it cannot.
+    pub fn unfit(&self, kind: Kind) -> Option<String> {
+        match self {
+            Self::Media(_) if !kind.has_media() => Some(format!("{} has no calls", kind.name())),
+            Self::Media(media) if media.plan.is_for_ours() && !kind.is_ours() => {
+                Some(format!("{} has no calls by the signalling of ours", kind.name()))
+            }
+            Self::Media(_) => None,
+            _ => kind.is_for_media_alone().then(|| format!("{} has no documents", kind.name())),
+        }
+    }
 }
 
 /// What came out of one run.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::measure;
+use crate::media::janus;
 use crate::member::Target;
 use crate::wire::Dialect;
 
@@ -36,6 +37,9 @@ pub enum Kind {
     YWebsocket,
     Hocuspocus,
     HocuspocusSqlite,
+    /// A forwarder of media on str0m and nothing else: the limit of calls.
+    Forwarder,
+    Janus,
     /// One that runs already, named by its address.
     #[value(skip)]
     Other,
@@ -53,6 +57,8 @@ impl Kind {
             Self::YWebsocket => "y-websocket",
             Self::Hocuspocus => "Hocuspocus",
             Self::HocuspocusSqlite => "Hocuspocus SQLite",
+            Self::Forwarder => "forwarder",
+            Self::Janus => "Janus",
             Self::Other => "given by address",
         }
     }
@@ -61,7 +67,8 @@ impl Kind {
         match self {
             Self::Ours => Dialect::Buildspaces,
             Self::OursCollab => Dialect::BuildspacesCollab,
-            Self::Relay | Self::YWebsocket | Self::Other => Dialect::YWebsocket,
+            // Those for media have no documents, and nobody asks them for one.
+            Self::Relay | Self::YWebsocket | Self::Other | Self::Forwarder | Self::Janus => Dialect::YWebsocket,
             Self::YSweet => Dialect::YSweet,
             Self::Hocuspocus | Self::HocuspocusSqlite => Dialect::Hocuspocus,
         }
@@ -73,7 +80,16 @@ impl Kind {
 
     /// Does it merge documents and keep them in memory at least?
     pub fn has_documents(self) -> bool {
-        self != Self::Relay
+        !matches!(self, Self::Relay | Self::Forwarder | Self::Janus)
+    }
+
+    /// Does it pass on voice and pictures?
+    pub fn has_media(self) -> bool {
+        matches!(self, Self::Ours | Self::Other) || self.is_for_media_alone()
+    }
+
+    pub fn is_for_media_alone(self) -> bool {
+        matches!(self, Self::Forwarder | Self::Janus)
     }
 
     /// Does it find its documents again after a restart?
@@ -92,6 +108,7 @@ pub struct NotMeasured(pub String);
 pub struct Programs {
     pub ours: PathBuf,
     pub relay: PathBuf,
+    pub forwarder: PathBuf,
     /// The folder with `package.json` and `node_modules` of the servers for Node.js.
     pub peers: PathBuf,
     pub y_sweet: PathBuf,
@@ -113,12 +130,17 @@ impl Programs {
             let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
             Some(manifest["version"].as_str()?.to_owned())
         };
+        let debian = |package: &str| {
+            let said = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output().ok()?;
+            Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+        };
         let version = match kind {
             Kind::Ours | Kind::OursCollab => says(&self.ours),
             Kind::YSweet => says(&self.y_sweet),
             Kind::YWebsocket => package("@y/websocket-server"),
             Kind::Hocuspocus | Kind::HocuspocusSqlite => package("@hocuspocus/server"),
-            Kind::Relay | Kind::Other => None,
+            Kind::Janus => debian("janus"),
+            Kind::Relay | Kind::Forwarder | Kind::Other => None,
         };
         version.unwrap_or_default()
     }
@@ -308,6 +330,17 @@ fn command(kind: Kind, programs: &Programs, address: SocketAddr, data: &Path) ->
         Kind::Relay => {
             let mut command = Command::new(installed(&programs.relay, "cargo build --release")?);
             command.arg("--listen").arg(address.to_string());
+            Ok(command)
+        }
+        Kind::Forwarder => {
+            let mut command = Command::new(installed(&programs.forwarder, "cargo build --release")?);
+            command.arg("--listen").arg(address.to_string());
+            Ok(command)
+        }
+        Kind::Janus => {
+            let mut command = Command::new(installed(Path::new(janus::PROGRAM), "make bench-peers")?);
+            janus::configure(data, address).map_err(|error| NotMeasured(format!("Janus' configuration: {error}")))?;
+            command.arg("--configs-folder").arg(data).arg("--disable-colors");
             Ok(command)
         }
         Kind::YSweet => {

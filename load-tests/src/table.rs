@@ -14,8 +14,11 @@ use crate::servers::Kind;
 enum Must {
     Most(f64),
     Least(f64),
-    MostOfRelay(f64),
+    MostOfLimit(f64),
+    MostOfBest(f64),
     LeastOfBest(f64),
+    /// Of ours in another run.
+    MostOfOwn(f64, &'static str),
 }
 
 /// One row: where its figure is found, and what it must reach.
@@ -31,10 +34,10 @@ const ROWS: &[Row] = &[
         "steady 10 rooms x 20, 20/s: CPU seconds per million deliveries",
         "steady",
         "cpu_seconds_per_million",
-        &[Must::MostOfRelay(1.0)],
+        &[Must::MostOfLimit(1.0)],
     ),
     row("the same, p50 ms", "steady", "p50_ms", &[]),
-    row("the same, p99 ms", "steady", "p99_ms", &[Must::Most(0.5), Must::MostOfRelay(1.3)]),
+    row("the same, p99 ms", "steady", "p99_ms", &[Must::Most(0.5), Must::MostOfLimit(1.3)]),
     row(
         "deliveries/s at human speed with p99 <= 250 ms",
         "saturate",
@@ -70,64 +73,153 @@ const ROWS: &[Row] = &[
     row("acknowledged edits lost at SIGKILL", "kill", "lost", &[Must::Most(0.0)]),
 ];
 
+const MEDIA_ROWS: &[Row] = &[
+    row(
+        "voice and camera to 60: CPU microseconds per forwarded packet",
+        "media-60",
+        "cpu_us_per_packet",
+        &[Must::MostOfBest(0.75), Must::MostOfLimit(1.05)],
+    ),
+    row("the same, packets lost", "media-60", "lost", &[]),
+    row("the same, p99 ms", "media-60", "p99_ms", &[]),
+    row(
+        "voice and camera to 120: CPU microseconds per forwarded packet",
+        "media-120",
+        "cpu_us_per_packet",
+        &[Must::MostOfBest(0.75), Must::MostOfLimit(1.05)],
+    ),
+    row("the same, packets lost", "media-120", "lost", &[]),
+    row("the same, p99 ms", "media-120", "p99_ms", &[]),
+    row("voice and camera to 60 who give feedback: the same", "media-60-feedback", "cpu_us_per_packet", &[]),
+    row(
+        "20 who all send and receive, simulcast: CPU microseconds per forwarded packet",
+        "media-call",
+        "cpu_us_per_packet",
+        &[Must::MostOfOwn(1.3, "media-60-feedback")],
+    ),
+    row("the same, packets dropped by the server", "media-call", "dropped_by_server", &[Must::Most(0.0)]),
+    row("the same, packets missing at receivers", "media-call", "missing", &[Must::Most(0.0)]),
+    row("join to the first whole keyframe, p50 ms", "media-churn", "p50_ms", &[Must::Most(400.0)]),
+    row("the same, p95 ms", "media-churn", "p95_ms", &[Must::Most(800.0)]),
+    row("the same of a camera in one layer, p50 ms", "media-churn-single", "p50_ms", &[Must::Most(400.0)]),
+    row("the same, p95 ms", "media-churn-single", "p95_ms", &[Must::Most(800.0)]),
+    row("after 200 joins and leaves: memory, to the start", "media-churn", "left_to_start", &[Must::Most(1.1)]),
+    row("the same, open files more than at the start", "media-churn", "files_more", &[Must::Most(0.0)]),
+    row("strangers, a flood and stolen SSRCs: packets lost to others", "media-hostile", "lost", &[Must::Most(0.0)]),
+];
+
 const fn row(what: &'static str, run: &'static str, key: &'static str, must: &'static [Must]) -> Row {
     Row { what, run, key, must }
 }
 
-/// Columns besides ours.
-const OTHERS: [Kind; 5] = [Kind::Relay, Kind::YSweet, Kind::YWebsocket, Kind::Hocuspocus, Kind::HocuspocusSqlite];
+/// Rows about servers of one kind, and which those are.
+struct Part {
+    /// What its place in the page is called.
+    name: &'static str,
+    rows: &'static [Row],
+    /// What only moves bytes.
+    limit: Kind,
+    peers: &'static [Kind],
+}
+
+/// The place of the table that has pictures.
+pub const DRAWN: &str = "measured";
+
+const PARTS: [Part; 2] = [
+    Part { name: DRAWN, rows: ROWS, limit: Kind::Relay, peers: &Kind::PEERS },
+    Part { name: "calls", rows: MEDIA_ROWS, limit: Kind::Forwarder, peers: &[Kind::Janus] },
+];
 
 /// Figures by run and server.
 type Figures<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Value>>;
 
-/// The table in Markdown, and below it where it was measured and what was not.
-pub fn table(lines: &[Value]) -> String {
-    let mut figures = Figures::new();
-    for line in lines {
-        let key = (text(line, "scenario"), text(line, "server"));
-        figures.entry(key).or_default().push(line);
-    }
-    let mut out = String::from("| what | must reach | ours |");
-    OTHERS.iter().for_each(|kind| {
-        let _ = write!(out, " {} |", kind.name());
-    });
-    out.push_str(" ours / relay | ours / best peer | reached |\n| --- | --- |");
-    out.push_str(&" ---: |".repeat(OTHERS.len() + 3));
-    out.push_str(" --- |\n");
-    for row in ROWS {
-        let figure = |kind: Kind| median(figures.get(&(row.run, kind.name())), row.key);
-        let (ours, relay) = (figure(Kind::Ours), figure(Kind::Relay));
-        let more_is_better = row.must.iter().any(|must| matches!(must, Must::Least(_) | Must::LeastOfBest(_)));
-        let peers = Kind::PEERS.into_iter().filter_map(figure);
-        let best = peers.reduce(|best, next| if (next > best) == more_is_better { next } else { best });
-        let must: Vec<String> = row.must.iter().map(|must| must.words()).collect();
-        let _ = write!(
-            out,
-            "| {} | {} | {} |",
-            row.what,
-            must.join(", "),
-            shown(ours, bound(&figures, row.run, Kind::Ours))
-        );
-        for kind in OTHERS {
-            let _ = write!(out, " {} |", shown(figure(kind), bound(&figures, row.run, kind)));
+/// The tables in Markdown, each with where it was measured and what was not, and the name of its place in the page.
+pub fn tables(lines: &[Value]) -> Vec<(&'static str, String)> {
+    let table = |part: &Part| {
+        let own: Vec<&Value> = lines.iter().filter(|line| part.has(text(line, "scenario"))).collect();
+        let mut figures = Figures::new();
+        for line in &own {
+            figures.entry((text(line, "scenario"), text(line, "server"))).or_default().push(*line);
         }
-        let verdict = match ours {
-            None => "not measured",
-            Some(_) if row.must.is_empty() => "",
-            Some(ours) => match row.must.iter().map(|must| must.holds(ours, relay, best)).collect::<Option<Vec<_>>>() {
-                None => "nothing to compare with",
-                Some(held) if held.iter().all(|held| *held) => "yes",
-                Some(_) => "**no**",
-            },
-        };
-        let _ = writeln!(out, " {} | {} | {verdict} |", ratio(ours, relay), ratio(ours, best));
+        (!own.is_empty()).then(|| (part.name, format!("{}{}", part.table(&figures), below(&own))))
+    };
+    PARTS.iter().filter_map(table).collect()
+}
+
+impl Part {
+    fn has(&self, run: &str) -> bool {
+        run.starts_with("media") == (self.limit == Kind::Forwarder)
     }
-    out.push_str(&below(lines));
-    out
+
+    /// What it must reach is compared with.
+    fn others(&self, figures: &Figures<'_>, row: &Row) -> Others {
+        let figure = |kind: Kind| median(figures.get(&(row.run, kind.name())), row.key);
+        let more_is_better = row.must.iter().any(|must| matches!(must, Must::Least(_) | Must::LeastOfBest(_)));
+        let peers = self.peers.iter().filter_map(|kind| figure(*kind));
+        let best = peers.reduce(|best, next| if (next > best) == more_is_better { next } else { best });
+        Others { limit: figure(self.limit), best }
+    }
+
+    fn table(&self, figures: &Figures<'_>) -> String {
+        let columns = || [self.limit].into_iter().chain(self.peers.iter().copied());
+        let mut out = String::from("| what | must reach | ours |");
+        columns().for_each(|kind| {
+            let _ = write!(out, " {} |", kind.name());
+        });
+        let _ = writeln!(out, " ours / {} | ours / {} | reached |", self.limit.name(), self.peer());
+        out.push_str("| --- | --- |");
+        out.push_str(&" ---: |".repeat(columns().count() + 3));
+        out.push_str(" --- |\n");
+        for row in self.rows {
+            let figure = |kind: Kind| median(figures.get(&(row.run, kind.name())), row.key);
+            let (ours, others) = (figure(Kind::Ours), self.others(figures, row));
+            let must: Vec<String> = row.must.iter().map(|must| self.words(*must)).collect();
+            let _ = write!(
+                out,
+                "| {} | {} | {} |",
+                row.what,
+                must.join(", "),
+                shown(ours, bound(figures, row.run, Kind::Ours))
+            );
+            for kind in columns() {
+                let _ = write!(out, " {} |", shown(figure(kind), bound(figures, row.run, kind)));
+            }
+            let holds = |must: &Must, ours| {
+                let own = |run: &'static str| median(figures.get(&(run, Kind::Ours.name())), row.key);
+                must.holds(ours, others, own)
+            };
+            let verdict = match ours {
+                None => "not measured",
+                Some(_) if row.must.is_empty() => "",
+                Some(ours) => match row.must.iter().map(|must| holds(must, ours)).collect::<Option<Vec<_>>>() {
+                    None => "nothing to compare with",
+                    Some(held) if held.iter().all(|held| *held) => "yes",
+                    Some(_) => "**no**",
+                },
+            };
+            let _ = writeln!(out, " {} | {} | {verdict} |", ratio(ours, others.limit), ratio(ours, others.best));
+        }
+        out
+    }
+
+    fn peer(&self) -> &'static str {
+        if let [one] = self.peers { one.name() } else { "best peer" }
+    }
+
+    fn words(&self, must: Must) -> String {
+        match must {
+            Must::Most(most) => format!("<= {most}"),
+            Must::Least(least) => format!(">= {least}"),
+            Must::MostOfLimit(most) => format!("<= {most} x {}", self.limit.name()),
+            Must::MostOfBest(most) => format!("<= {most} x {}", self.peer()),
+            Must::LeastOfBest(least) => format!(">= {least} x {}", self.peer()),
+            Must::MostOfOwn(most, run) => format!("<= {most} x {}", run.trim_start_matches("media-")),
+        }
+    }
 }
 
 /// Where it was measured, with which versions, and what is missing or doubtful.
-fn below(lines: &[Value]) -> String {
+fn below(lines: &[&Value]) -> String {
     let mut out = String::new();
     let Some(machine) = lines.last().map(|line| &line["machine"]) else { return out };
     let _ = writeln!(
@@ -155,23 +247,23 @@ fn below(lines: &[Value]) -> String {
     out
 }
 
-impl Must {
-    fn words(self) -> String {
-        match self {
-            Self::Most(most) => format!("<= {most}"),
-            Self::Least(least) => format!(">= {least}"),
-            Self::MostOfRelay(most) => format!("<= {most} x relay"),
-            Self::LeastOfBest(least) => format!(">= {least} x best peer"),
-        }
-    }
+/// Figures of others in one row.
+#[derive(Clone, Copy)]
+struct Others {
+    limit: Option<f64>,
+    best: Option<f64>,
+}
 
-    /// None if what it is compared with was not measured.
-    fn holds(self, ours: f64, relay: Option<f64>, best: Option<f64>) -> Option<bool> {
+impl Must {
+    /// None if what it is compared with was not measured. `own`: ours in another run.
+    fn holds(self, ours: f64, others: Others, own: impl Fn(&'static str) -> Option<f64>) -> Option<bool> {
         Some(match self {
             Self::Most(most) => ours <= most,
             Self::Least(least) => ours >= least,
-            Self::MostOfRelay(most) => ours <= most * relay?,
-            Self::LeastOfBest(least) => ours >= least * best?,
+            Self::MostOfLimit(most) => ours <= most * others.limit?,
+            Self::MostOfBest(most) => ours <= most * others.best?,
+            Self::LeastOfBest(least) => ours >= least * others.best?,
+            Self::MostOfOwn(most, run) => ours <= most * own(run)?,
         })
     }
 }
@@ -190,7 +282,7 @@ fn median(lines: Option<&Vec<&Value>>, key: &str) -> Option<f64> {
 /// Was the generator the bottleneck in any of these runs, of those that look for a limit?
 fn bound(figures: &Figures<'_>, run: &str, kind: Kind) -> bool {
     let lines = figures.get(&(run, kind.name()));
-    ["saturate", "burst"].iter().any(|prefix| run.starts_with(prefix))
+    ["saturate", "burst", "media-60", "media-120"].iter().any(|prefix| run.starts_with(prefix))
         && lines.into_iter().flatten().any(|line| line["generator_was_the_bottleneck"] == true)
 }
 
@@ -211,17 +303,16 @@ fn ratio(ours: Option<f64>, other: Option<f64>) -> String {
     }
 }
 
-const BEGIN: &str = "<!-- measured: written by `make bench`, do not edit -->";
-const END: &str = "<!-- end of measured -->";
-
-/// Puts text between the markers of a page.
-pub fn write_into(page: &Path, text: &str) -> anyhow::Result<()> {
+/// Puts a table into its place in a page.
+pub fn write_into(page: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let (begin, end) = (format!("<!-- {name}: written by"), format!("<!-- end of {name} -->"));
     let old = std::fs::read_to_string(page).with_context(|| format!("the page {}", page.display()))?;
-    let (Some(begin), Some(end)) = (old.find(BEGIN), old.find(END)) else {
-        anyhow::bail!("{} has no place for the table: {BEGIN} … {END}", page.display());
+    let after = |at: usize| Some(at + old[at..].find('\n')?);
+    let (Some(from), Some(to)) = (old.find(&begin).and_then(after), old.find(&end)) else {
+        anyhow::bail!("{} has no place for the table: {begin} … {end}", page.display());
     };
-    ensure!(begin < end, "the markers in {} are in the wrong order", page.display());
-    let new = format!("{}\n\n{}\n{}", &old[..begin + BEGIN.len()], text.trim_end(), &old[end..]);
+    ensure!(from < to, "the markers in {} are in the wrong order", page.display());
+    let new = format!("{}\n\n{}\n{}", &old[..from], text.trim_end(), &old[to..]);
     Ok(std::fs::write(page, new)?)
 }
 
@@ -234,6 +325,10 @@ mod tests {
     fn line(scenario: &str, server: Kind, result: Value) -> Value {
         json!({"scenario": scenario, "server": server.name(), "version": "1", "result": result,
                "machine": {"date": "2026-01-01", "cpu": "x", "cores": 2, "memory_gib": 4, "kernel": "6"}})
+    }
+
+    fn table(lines: &[Value]) -> String {
+        tables(lines).into_iter().map(|(_, table)| table).collect()
     }
 
     fn cells(table: &str, what: &str) -> Vec<String> {
@@ -269,12 +364,31 @@ mod tests {
     }
 
     #[test]
+    fn calls_have_a_table_with_servers_of_their_own() {
+        let cpu = |server, run, us: f64| line(run, server, json!({"cpu_us_per_packet": us}));
+        let table = table(&[
+            cpu(Kind::Ours, "media-60", 10.0),
+            cpu(Kind::Forwarder, "media-60", 9.6),
+            cpu(Kind::Janus, "media-60", 14.0),
+            cpu(Kind::Ours, "media-60-feedback", 12.0),
+            cpu(Kind::Ours, "media-call", 12.9),
+        ]);
+        let row = cells(&table, "voice and camera to 60");
+        assert_eq!(row[1..], ["<= 0.75 x Janus, <= 1.05 x forwarder", "10.0", "9.60", "14.0", "1.04", "0.71", "yes"]);
+        assert_eq!(cells(&table, "20 who all send")[1], "<= 1.3 x 60-feedback");
+        assert_eq!(cells(&table, "20 who all send")[7], "yes");
+        assert!(!table.contains("steady"), "nothing of documents was measured");
+    }
+
+    #[test]
     fn a_page_keeps_what_people_wrote() {
         let page = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(page.path(), format!("before\n{BEGIN}\nold\n{END}\nafter\n")).expect("written");
-        write_into(page.path(), "new\n").expect("it has markers");
-        write_into(page.path(), "newer\n").expect("it still has markers");
+        let (begin, end) = ("<!-- calls: written by `make bench` -->", "<!-- end of calls -->");
+        std::fs::write(page.path(), format!("before\n{begin}\nold\n{end}\nafter\n")).expect("written");
+        write_into(page.path(), "calls", "new\n").expect("it has markers");
+        write_into(page.path(), "calls", "newer\n").expect("it still has markers");
+        assert!(write_into(page.path(), "measured", "elsewhere").is_err());
         let text = std::fs::read_to_string(page.path()).expect("read");
-        assert_eq!(text, format!("before\n{BEGIN}\n\nnewer\n{END}\nafter\n"));
+        assert_eq!(text, format!("before\n{begin}\n\nnewer\n{end}\nafter\n"));
     }
 }

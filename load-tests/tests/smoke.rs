@@ -22,6 +22,7 @@ fn every_keystroke_reaches_every_other_member_once() {
         let programs = Programs {
             ours: "none".into(),
             relay: "none".into(),
+            forwarder: "none".into(),
             peers: "none".into(),
             y_sweet: "none".into(),
             settings: Vec::new(),

@@ -1,0 +1,55 @@
+//! Clients of calls against the forwarder of this crate: what is counted is what was sent.
+
+use buildspaces_load_tests::lab::Lab;
+use buildspaces_load_tests::member::Target;
+use buildspaces_load_tests::scenario::Outcome;
+use buildspaces_load_tests::scenario::media::churn::Churn;
+use buildspaces_load_tests::scenario::media::forward::Forward;
+use buildspaces_load_tests::scenario::media::{self, Media, Plan};
+use buildspaces_load_tests::servers::{Kind, Programs, Server};
+use buildspaces_load_tests::wire::Dialect;
+
+fn play(plan: Plan) -> Outcome {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket can be told not to block");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    server.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
+        buildspaces_load_tests::media::forwarder::serve(listener).await
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let none = || "none".into();
+        let programs = Programs {
+            ours: none(),
+            relay: none(),
+            forwarder: none(),
+            peers: none(),
+            y_sweet: none(),
+            settings: Vec::new(),
+            scratch: std::env::temp_dir(),
+        };
+        let target = Target { address, dialect: Dialect::YWebsocket };
+        let mut server = Server::attach(target, 0, &programs).expect("nothing is started");
+        server.kind = Kind::Forwarder;
+        media::run(&Lab::new(), &mut server, &Media { plan }).await
+    });
+    outcome.expect("it runs to its end")
+}
+
+#[test]
+fn every_packet_reaches_every_subscriber_once() {
+    let outcome = play(Plan::Forward(Forward { subscribers: 3, seconds: 1.0, warmup: 0.1, feedback: true }));
+    let sent = outcome.number("sent").expect("it says what was sent");
+    assert!(sent >= 240.0, "{sent}");
+    assert_eq!(outcome.number("delivered"), Some(sent * 3.0));
+    assert_eq!(outcome.number("lost"), Some(0.0));
+    assert_eq!(outcome.values.get("trouble"), None);
+}
+
+#[test]
+fn whoever_joins_sees_a_picture_and_whoever_leaves_is_forgotten() {
+    let outcome = play(Plan::Churn(Churn { joins: 5, single: true, patience: 0.0 }));
+    assert!(outcome.number("p50_ms").is_some_and(|p50| p50 > 0.0));
+}
