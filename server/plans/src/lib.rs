@@ -8,6 +8,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod devcontainer;
 pub mod engine;
 pub mod git;
 pub mod log;
