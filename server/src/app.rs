@@ -245,6 +245,7 @@ pub(crate) fn sandbox_config(config: &Config, instance: String) -> buildspaces_s
     buildspaces_sandbox::Config {
         docker_host: config.sandbox.docker_host.clone(),
         image: config.sandbox.image.clone(),
+        images: config.sandbox.images.clone(),
         runtime: config.sandbox.runtime.clone(),
         instance,
         data_dir: config.data_dir.clone(),

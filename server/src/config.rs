@@ -87,6 +87,8 @@ impl From<Durability> for buildspaces_storage::Durability {
 pub(crate) struct Sandbox {
     pub(crate) docker_host: Option<String>,
     pub(crate) image: String,
+    /// What rooms may ask for besides.
+    pub(crate) images: Vec<String>,
     pub(crate) runtime: Option<String>,
     pub(crate) agent: PathBuf,
     pub(crate) limits: buildspaces_sandbox::Limits,
@@ -164,6 +166,7 @@ enum HistoryThen {
 struct SandboxFile {
     docker_host: Option<String>,
     image: Option<String>,
+    images: Vec<String>,
     runtime: Option<String>,
     agent: Option<PathBuf>,
     memory_mib: Option<u64>,
@@ -391,6 +394,9 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
     if let Some(sandboxes) = within("sandbox.max_sandboxes", file.max_sandboxes, 1, 10_000)? {
         limits.sandboxes = sandboxes;
     }
+    if let Some(image) = file.images.iter().find(|image| image.is_empty() || image.contains(char::is_whitespace)) {
+        return Err(Error(format!("sandbox.images: {image:?} is not the name of an image, such as \"team/node:20\"")));
+    }
     let egress_mib = within("sandbox.egress_mib", file.egress_mib, 1, 1 << 24)?;
     let parse = |text: &String| {
         egress::Pattern::parse(text).map_err(|error| Error(format!("sandbox.egress: {text:?} {error}")))
@@ -405,6 +411,7 @@ fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<
             .or_else(|| environment.get("DOCKER_HOST").cloned())
             .filter(|host| !host.is_empty()),
         image: file.image.unwrap_or_else(|| buildspaces_sandbox::DEFAULT_IMAGE.to_owned()),
+        images: file.images,
         runtime: file.runtime.filter(|runtime| !runtime.is_empty()),
         agent: file.agent.unwrap_or_else(default_agent),
         limits,
@@ -513,6 +520,7 @@ mod tests {
             &[
                 ("BUILDSPACES_LISTEN", "127.0.0.1:9"),
                 ("BUILDSPACES_SANDBOX_IMAGE", "x:2"),
+                ("BUILDSPACES_SANDBOX_IMAGES", r#"["y:1", "z/y:2"]"#),
                 ("BUILDSPACES_SANDBOX_CPUS", "0.5"),
                 ("BUILDSPACES_SANDBOX_OUTPUT_MIB", "2"),
                 ("BUILDSPACES_SANDBOX_STEP_SECONDS", "30"),
@@ -525,6 +533,7 @@ mod tests {
         .expect("valid");
         assert_eq!(config.listen.port(), 0);
         assert_eq!(config.sandbox.image, "x:2");
+        assert_eq!(config.sandbox.images, ["y:1", "z/y:2"]);
         assert_eq!(config.sandbox.limits.nano_cpus, 500_000_000);
         assert_eq!(config.sandbox.limits.output, 2 << 20);
         assert_eq!(config.sandbox.limits.file, 1 << 30);
@@ -544,6 +553,7 @@ mod tests {
         assert!(
             error(&[("BUILDSPACES_SANDBOX_EGRESS", r#"["10.0.0.1"]"#)]).contains("sandbox.egress: \"10.0.0.1\" is an")
         );
+        assert!(error(&[("BUILDSPACES_SANDBOX_IMAGES", r#"["a b"]"#)]).contains("sandbox.images: \"a b\" is not"));
         assert!(error(&[("BUILDSPACES_MAX_CONNECTIONS", "many")]).contains("invalid type"));
         assert!(error(&[("BUILDSPACES_DURABILITY", "never")]).contains("`full`, `os`, `off`"));
         let open = error(&[("BUILDSPACES_LISTEN", "0.0.0.0:8080")]);

@@ -398,6 +398,8 @@ pub(crate) enum Trigger {
     Text,
     /// Somebody pressed "Run now".
     Intent,
+    /// The room got a new sandbox, which its `devcontainer.json` says how to set up.
+    Sandbox,
 }
 
 /// One execution of a rule's plan.
@@ -435,6 +437,7 @@ impl From<RunSummary> for Run {
             trigger: match run.trigger {
                 PlanTrigger::Text => Trigger::Text,
                 PlanTrigger::Intent => Trigger::Intent,
+                PlanTrigger::Sandbox => Trigger::Sandbox,
             },
             state: match run.state {
                 PlanRunState::Queued => RunState::Queued,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::devcontainer::Devcontainer;
 use crate::recording::{Recording, Setting};
 use crate::rule::Rule;
 use crate::run::Run;
@@ -331,6 +332,14 @@ pub enum NotConnected {
     Slow,
 }
 
+/// By what a room's sandbox was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Made {
+    /// The sandbox, by an id that no other ever has.
+    pub sandbox: String,
+    pub devcontainer: Devcontainer,
+}
+
 /// The workspaces and containers of rooms.
 #[async_trait]
 pub trait Sandboxes: Send + Sync + 'static {
@@ -339,6 +348,11 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// out of it until the returned guard is dropped (they are written then). Returns each text
     /// file's path and the SHA-256 of its content, by path.
     async fn freeze(&self, room: &RoomId) -> Result<Frozen, SandboxError>;
+    /// The room's sandbox, if its workspace says what is to run there before anything else ([`Devcontainer::setup`]); it is started if there is
+    /// none. `None` if nothing is: then nothing was started either. Whether that did run already is not known here.
+    async fn prepare(&self, room: &RoomId, phase: watch::Sender<Phase>) -> Result<Option<Arc<Made>>, SandboxError>;
+    /// By what the room's sandbox was made; `None` without one, and where the workspace had no `devcontainer.json` then.
+    fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>>;
     /// Starts the container if there is none, then the step. `phase` may be kept and told of later
     /// phases too, such as `Idle` when the container is stopped.
     async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError>;

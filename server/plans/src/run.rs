@@ -4,7 +4,7 @@
 //! the revision it was computed from. Start with [`Run::after`]; [`RunSummary`] is what clients see.
 
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{RoomId, RunId};
+use buildspaces_kernel::ids::{RoomId, RuleId, RunId};
 use buildspaces_policy::Principal;
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,7 @@ impl RunState {
 pub struct Run {
     pub id: RunId,
     pub room: RoomId,
-    pub rule: buildspaces_kernel::ids::RuleId,
+    pub rule: RuleId,
     /// The rule's name when the run was queued: a later rename does not rewrite history.
     pub rule_name: String,
     pub skill: String,
@@ -219,6 +219,25 @@ impl Run {
                 finished_at: None,
             }],
         }
+    }
+
+    /// A new queued run of what the room's `devcontainer.json` wants done in a new sandbox, before any other run there.
+    pub fn set_up(room: &RoomId, sandbox: &str, now: UnixMillis) -> Self {
+        let rule = Rule {
+            id: RuleId::parse("devcontainer").expect("an id"),
+            room: room.clone(),
+            name: "Set up the sandbox".to_owned(),
+            globs: Vec::new(),
+            skill: "devcontainer.setup".to_owned(),
+            enabled: true,
+            secrets: Vec::new(),
+        };
+        Self::queued(&rule, TriggerKey::Sandbox(sandbox.to_owned()), &Principal::system(), now)
+    }
+
+    /// Made by [`Run::set_up`].
+    pub fn is_set_up(&self) -> bool {
+        matches!(self.trigger_key, TriggerKey::Sandbox(_))
     }
 
     /// The only step of today's plans.

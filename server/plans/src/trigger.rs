@@ -18,6 +18,8 @@ pub enum TriggerKey {
     Text(String),
     /// Somebody pressed "Run now": a random id, so it always runs.
     Intent(String),
+    /// A sandbox was made that is to be set up before anything else: the sandbox's id, so each is set up once.
+    Sandbox(String),
 }
 
 impl TriggerKey {
@@ -37,6 +39,7 @@ impl TriggerKey {
         match text.split_once(':')? {
             ("text", hash) => Some(Self::Text(hash.to_owned())),
             ("intent", id) => Some(Self::Intent(id.to_owned())),
+            ("sandbox", id) => Some(Self::Sandbox(id.to_owned())),
             _ => None,
         }
     }
@@ -47,6 +50,7 @@ impl fmt::Display for TriggerKey {
         match self {
             Self::Text(hash) => write!(f, "text:{hash}"),
             Self::Intent(id) => write!(f, "intent:{id}"),
+            Self::Sandbox(id) => write!(f, "sandbox:{id}"),
         }
     }
 }
@@ -108,7 +112,9 @@ mod tests {
 
     #[test]
     fn a_key_survives_its_text_form() {
-        for key in [TriggerKey::text([("a", text_hash(""))]), TriggerKey::intent()] {
+        for key in
+            [TriggerKey::text([("a", text_hash(""))]), TriggerKey::intent(), TriggerKey::Sandbox("0a".to_owned())]
+        {
             assert_eq!(TriggerKey::parse(&key.to_string()), Some(key));
         }
         assert_eq!(TriggerKey::parse("timer:1"), None);

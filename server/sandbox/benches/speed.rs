@@ -53,6 +53,7 @@ impl Lab {
         let dir = dir.expect("a folder");
         let host = variable("DOCKER_HOST");
         let config = Config {
+            images: Vec::new(),
             docker_host: Some(host.clone()),
             image: DEFAULT_IMAGE.to_owned(),
             runtime: None,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
-    Availability, NotConnected, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
+    Availability, Made, NotConnected, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
@@ -37,6 +37,7 @@ mod command;
 mod disk;
 mod engine;
 mod leftovers;
+mod made;
 mod pool;
 mod sandbox;
 mod spec;
@@ -241,7 +242,7 @@ impl Containers {
             let (sandbox, patience) = shared.usable(room, files, &mut held, phase).await?;
             let connected = sandbox.connect(Line::Terminal, patience).await.map_err(terminals::NotOpened::Unasked);
             let opened = match connected {
-                Ok(connection) => terminals::open(sandbox.link(), connection, &key, terminal.size).await,
+                Ok(connection) => terminals::open(sandbox.link(), connection, &key, terminal.size, sandbox.env()).await,
                 Err(unasked) => Err(unasked),
             };
             match opened {
@@ -306,7 +307,12 @@ impl Containers {
         }
     }
 
-    /// The id of the image that new sandboxes are made from; `None` if it or the engine is not there.
+    /// By what the room's sandbox was made.
+    pub fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>> {
+        self.shared.board.watch_made(room)
+    }
+
+    /// The id of the usual image of new sandboxes; `None` if it or the engine is not there.
     pub async fn image_id(&self) -> Option<String> {
         self.shared.engine.image(&self.shared.config.image).await.ok().flatten()
     }
@@ -438,7 +444,11 @@ impl Shared {
         phase.send_replace(Phase::CreatingContainer);
         self.make_room().await?;
         let began = Instant::now();
-        if let Some(sandbox) = self.claim(room, files).await? {
+        let (devcontainer, image) = self.asked_for(files).await;
+        // Those that wait are of the usual image.
+        if image == self.config.image
+            && let Some(sandbox) = self.claim(room, files, devcontainer.as_ref()).await?
+        {
             pool::started("warm", began);
             return Ok(sandbox);
         }
@@ -446,8 +456,13 @@ impl Shared {
             .map_err(|error| SandboxError::Failed(format!("the workspace has no path: {error}")))?;
         // Beside each other: in the container nothing but the agent runs yet.
         let allowed = disk::allowed(workspace.clone(), self.config.limits.disk);
-        let (sandbox, allowed) = tokio::join!(self.run(Place::of(room), Some(room), &workspace), allowed);
+        let place = Place::of(room);
+        let (sandbox, allowed) = tokio::join!(self.run(place.clone(), Some(room), &workspace, &image), allowed);
         let sandbox = sandbox?;
+        if let Some(devcontainer) = devcontainer {
+            self.remember(&place, &devcontainer).await;
+            sandbox.is_made_by(devcontainer);
+        }
         tracing::info!(%room, container = sandbox.short_id(), took = ?began.elapsed(), "started a sandbox");
         pool::started("cold", began);
         phase.send_replace(Phase::Connecting);
@@ -460,6 +475,7 @@ impl Shared {
         place: Place,
         room: Option<&RoomId>,
         workspace: &Path,
+        image_name: &str,
     ) -> Result<Sandbox, SandboxError> {
         let folder = self.folder.join(place.as_str());
         let agent_folder = self.prepare(&folder).await.map_err(|error| {
@@ -471,8 +487,8 @@ impl Shared {
         let user = workspace_owner()
             .unwrap_or_else(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
         let name = spec::name(&self.config.instance, &place);
-        let image = self.engine.image(&self.config.image).await.inspect_err(|_| self.recheck.notify_one())?;
-        let image = image.ok_or_else(|| self.failed(format!("the image {} is gone", self.config.image)))?;
+        let image = self.engine.image(image_name).await.inspect_err(|_| self.recheck.notify_one())?;
+        let image = image.ok_or_else(|| self.failed(format!("the image {image_name} is gone")))?;
         let (agent_folder, token) = (&*agent_folder, &*token);
         let wanted = spec::Wanted { image: &image, place: &place, room, workspace, agent_folder, token };
         let body = spec::container(&self.config, user, &wanted);
@@ -491,7 +507,7 @@ impl Shared {
             let (connections, headers) = (sandbox.link().egress(), sandbox.headers());
             self.tasks.spawn("sandbox egress", egress.serve(room.clone(), connections, headers, self.tasks.clone()));
         }
-        let claim = self.board.claim(room, &sandbox);
+        let claim = self.board.claim(room, &sandbox, sandbox.made().cloned());
         self.tasks.spawn(
             "sandbox ports",
             ports::follow(Arc::clone(sandbox.link()), sandbox.clone(), claim, self.tasks.clone()),
@@ -591,7 +607,7 @@ impl Shared {
 /// Asks the agent to start the step, once it has dialled.
 async fn start_in(sandbox: &Sandbox, patience: Duration, key: &Key, step: &StepSpec) -> Result<Connection, NotStarted> {
     let mut connection = sandbox.connect(Line::Steps, patience).await.map_err(NotStarted::Unasked)?;
-    steps::start(&mut connection, key, step).await?;
+    steps::start(&mut connection, key, step, sandbox.env()).await?;
     Ok(connection)
 }
 

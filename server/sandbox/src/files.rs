@@ -9,12 +9,13 @@
 //! calls [`finish_move`].
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use rustix::fs::{CWD, Dir, Mode, OFlags, RenameFlags, openat, renameat, renameat_with};
+use rustix::fs::{CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat, renameat_with};
 use rustix::io::Errno;
 
 /// The files of one room.
@@ -27,6 +28,12 @@ pub trait Files: std::fmt::Debug + Send + Sync + 'static {
     /// cannot be done and everything is as it was. After an error the files are not to be used before they were opened anew. It is carried
     /// out once begun.
     async fn move_into(&self, folder: &Path) -> io::Result<bool>;
+
+    /// Makes the files be what people see of them at this moment.
+    async fn settle(&self) -> io::Result<()>;
+
+    /// Opens a regular file for reading, never through a link and without waiting for a writer; `None` if there is none. It blocks.
+    fn open(&self, path: &str) -> io::Result<Option<File>>;
 }
 
 /// Files that no document mirrors.
@@ -41,6 +48,23 @@ impl Files for Folder {
 
     async fn move_into(&self, folder: &Path) -> io::Result<bool> {
         Ok(move_into(&self.0, folder)?)
+    }
+
+    async fn settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, path: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match openat2(open(&self.0)?, path, flags, Mode::empty(), resolve) {
+            Ok(file) => {
+                let file = File::from(file);
+                Ok(file.metadata()?.is_file().then_some(file))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::ISDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -36,8 +36,10 @@ pub const DEFAULT_IMAGE: &str = "buildspaces/workspace:1";
 pub struct Config {
     /// `unix:///path`; `None` is Docker's usual socket.
     pub docker_host: Option<String>,
-    /// The image of every sandbox.
+    /// The image of sandboxes whose rooms ask for none.
     pub image: String,
+    /// Other images that a room may ask for by name.
+    pub images: Vec<String>,
     /// The engine's name of what runs containers, such as `runsc`; its usual one if `None`.
     pub runtime: Option<String>,
     /// Tells this server's containers from those of other servers on the same engine: the same after a restart.

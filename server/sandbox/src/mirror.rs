@@ -248,6 +248,18 @@ impl Files for Workspace {
         self.requests.send(request).await.map_err(|_| io::Error::other(Error::Closed))?;
         answer.await.map_err(|_| io::Error::other(Error::Closed))?.map_err(io::Error::other)
     }
+
+    async fn settle(&self) -> io::Result<()> {
+        self.absorb().await.map_err(io::Error::other)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Option<File>> {
+        match Self::open(self, path) {
+            Ok(file) => Ok(Some(file)),
+            Err(Error::NoSuchFile) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
 }
 
 impl Workspace {

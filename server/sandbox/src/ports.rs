@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_plans::ports::Made;
 use buildspaces_sandbox_agent::protocol::{Event, Frame, Line, MAX_PORTS};
 use tokio::sync::watch;
 
@@ -29,6 +30,7 @@ pub(crate) struct Board<S>(Mutex<HashMap<RoomId, Place<S>>>);
 struct Place<S> {
     sandbox: Weak<S>,
     ports: watch::Sender<Arc<[u16]>>,
+    made: watch::Sender<Option<Arc<Made>>>,
 }
 
 impl<S> Default for Board<S> {
@@ -39,14 +41,19 @@ impl<S> Default for Board<S> {
 
 impl<S> Place<S> {
     fn is_needed(&self) -> bool {
-        self.sandbox.strong_count() > 0 || self.ports.receiver_count() > 0
+        self.sandbox.strong_count() > 0 || self.ports.receiver_count() > 0 || self.made.receiver_count() > 0
     }
 }
 
 impl<S> Board<S> {
     /// The room's ports from now on.
     pub(crate) fn watch(&self, room: &RoomId) -> watch::Receiver<Arc<[u16]>> {
-        self.place(&mut self.lock(), room).subscribe()
+        self.place(&mut self.lock(), room).ports.subscribe()
+    }
+
+    /// By what the room's sandbox is made, from now on.
+    pub(crate) fn watch_made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>> {
+        self.place(&mut self.lock(), room).made.subscribe()
     }
 
     pub(crate) fn sandbox(&self, room: &RoomId) -> Option<Arc<S>> {
@@ -54,21 +61,24 @@ impl<S> Board<S> {
     }
 
     /// `sandbox` is the room's from now on, in place of the one before.
-    pub(crate) fn claim(self: &Arc<Self>, room: &RoomId, sandbox: &Arc<S>) -> Claim<S> {
+    pub(crate) fn claim(self: &Arc<Self>, room: &RoomId, sandbox: &Arc<S>, made: Option<Arc<Made>>) -> Claim<S> {
         let mut places = self.lock();
-        self.place(&mut places, room).send_replace(Arc::new([]));
+        let place = self.place(&mut places, room);
         let sandbox = Arc::downgrade(sandbox);
-        places.get_mut(room).expect("it was made above").sandbox = sandbox.clone();
+        place.sandbox = sandbox.clone();
+        place.ports.send_replace(Arc::new([]));
+        place.made.send_replace(made);
         Claim { board: Arc::clone(self), room: room.clone(), sandbox }
     }
 
-    fn place<'a>(&self, places: &'a mut HashMap<RoomId, Place<S>>, room: &RoomId) -> &'a watch::Sender<Arc<[u16]>> {
+    fn place<'a>(&self, places: &'a mut HashMap<RoomId, Place<S>>, room: &RoomId) -> &'a mut Place<S> {
         // Now and then those go that nobody needs.
         if places.len().is_power_of_two() && !places.contains_key(room) {
             places.retain(|_, place| place.is_needed());
         }
-        let new = || Place { sandbox: Weak::new(), ports: watch::Sender::new(Arc::new([])) };
-        &places.entry(room.clone()).or_insert_with(new).ports
+        let new =
+            || Place { sandbox: Weak::new(), ports: watch::Sender::new(Arc::new([])), made: watch::Sender::default() };
+        places.entry(room.clone()).or_insert_with(new)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Place<S>>> {
@@ -85,6 +95,16 @@ pub(crate) struct Claim<S> {
 }
 
 impl<S> Claim<S> {
+    /// The sandbox is gone.
+    fn end(&self) {
+        self.set(&[]);
+        let places = self.board.lock();
+        let own = places.get(&self.room).filter(|place| place.sandbox.ptr_eq(&self.sandbox));
+        if let Some(place) = own {
+            place.made.send_if_modified(|made| made.take().is_some());
+        }
+    }
+
     fn set(&self, ports: &[u16]) {
         let places = self.board.lock();
         let own = places.get(&self.room).filter(|place| place.sandbox.ptr_eq(&self.sandbox));
@@ -119,7 +139,7 @@ pub(crate) async fn follow<S>(link: Arc<Link>, container: Arc<dyn Container>, cl
         () = following => {}
         () = tasks.cancelled() => {}
     }
-    claim.set(&[]);
+    claim.end();
 }
 
 async fn read<S>(connection: &mut Connection, claim: &Claim<S>) -> Result<std::convert::Infallible, Broken> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{
-    Availability, CommandOutput, CommandSpec, Frozen, NewFile, NotConnected, Phase, SandboxError, Sandboxes, Step,
-    StepSpec, TerminalLine, TerminalSpec, Tunnel,
+    Availability, CommandOutput, CommandSpec, Frozen, Made, NewFile, NotConnected, Phase, SandboxError, Sandboxes,
+    Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
 use buildspaces_plans::secret::StepSecrets;
 use tokio::sync::watch;
@@ -50,6 +50,15 @@ impl Sandboxes for DockerSandboxes {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
         let (files, guard) = workspace.freeze().await.map_err(failed)?;
         Ok(Frozen { files, guard: Box::new(guard) })
+    }
+
+    async fn prepare(&self, room: &RoomId, phase: watch::Sender<Phase>) -> Result<Option<Arc<Made>>, SandboxError> {
+        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
+        self.containers.prepare(room, &files, phase).await
+    }
+
+    fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>> {
+        self.containers.made(room)
     }
 
     async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {

@@ -90,8 +90,13 @@ pub(crate) enum NotStarted {
     Failed(String),
 }
 
-/// Asks the agent to start the step. On `Ok` the agent has taken it, exactly once, and nothing of it was read yet.
-pub(crate) async fn start(connection: &mut Connection, key: &Key, step: &StepSpec) -> Result<(), NotStarted> {
+/// Asks the agent to start the step, with these variables besides the sandbox's own. On `Ok` the agent has taken it, exactly once, and nothing of it was read yet.
+pub(crate) async fn start(
+    connection: &mut Connection,
+    key: &Key,
+    step: &StepSpec,
+    env: &BTreeMap<String, String>,
+) -> Result<(), NotStarted> {
     // The connection may have been parked for long. A question without effect first, so that a broken one is found
     // out while nothing has happened yet.
     match answer(connection, &Request::List).await {
@@ -103,7 +108,7 @@ pub(crate) async fn start(connection: &mut Connection, key: &Key, step: &StepSpe
         key: key.clone(),
         argv: step.argv.clone(),
         cwd: "/workspace".to_owned(),
-        env: BTreeMap::new(),
+        env: env.clone(),
         timeout_ms: u64::try_from(step.timeout.as_millis()).unwrap_or(u64::MAX),
         secrets: secrets_of(&step.secrets),
     };

@@ -51,20 +51,23 @@ pub(crate) enum NotOpened {
     Rejected(String),
 }
 
-/// Asks the agent for a new terminal. On `Ok` the connection is the terminal's.
+/// Asks the agent for a new terminal, with these variables besides the sandbox's own. On `Ok` the connection is the terminal's.
 pub(crate) async fn open(
     link: &Link,
     mut connection: Connection,
     key: &Key,
     size: Size,
+    variables: &BTreeMap<String, String>,
 ) -> Result<Connection, NotOpened> {
     let env = [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("PS1", "$ "), ("PROMPT_COMMAND", PROMPT)];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let request = Request::Open {
         key: key.clone(),
         argv: SHELL.map(str::to_owned).to_vec(),
         cwd: "/workspace".to_owned(),
-        env: BTreeMap::from(env.map(|(name, value)| (name.to_owned(), value.to_owned()))),
-        unset: UNSET.map(str::to_owned).to_vec(),
+        // What the room wants set stays; only what a terminal is comes after it.
+        env: variables.clone().into_iter().chain(env).collect(),
+        unset: UNSET.iter().filter(|name| !variables.contains_key(**name)).map(|name| (*name).to_owned()).collect(),
         size: theirs(size),
     };
     match answer(&mut connection, &request).await {

@@ -1,5 +1,8 @@
 /** What the tests ask the engine, by its own command line. */
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -32,3 +35,21 @@ export const killContainer = (container) => docker('kill', container);
 export const removeContainers = (containers) => docker('rm', '-f', ...containers);
 
 export const execIn = (container, ...argv) => docker('exec', container, ...argv);
+
+/** Gives the engine an image like `image` that has `/etc/second` besides, under a new name, and calls `use` with that name. */
+export async function withSecondImage(image, use) {
+  const name = `buildspaces-test/second:${Date.now().toString(36)}-${process.pid}`;
+  const folder = mkdtempSync(join(tmpdir(), 'buildspaces-'));
+  try {
+    const file = join(folder, 'second');
+    writeFileSync(file, 'the second image\n');
+    const container = await docker('create', image, 'true');
+    await docker('cp', file, `${container}:/etc/second`);
+    await docker('commit', container, name);
+    await docker('rm', container);
+    return await use(name);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+    await docker('rmi', '-f', name).catch(() => undefined);
+  }
+}

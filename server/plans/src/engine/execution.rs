@@ -15,14 +15,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 use super::Shared;
 use super::output::{OUTPUT_EVERY, Output};
-use crate::ports::{Availability, Exit, Frozen, Phase, SandboxError, Step, StepEvent, StepSpec};
+use crate::ports::{Availability, Exit, Frozen, Made, Phase, SandboxError, Step, StepEvent, StepSpec};
 use crate::redact::{Known, Redactor};
 use crate::rule::Globs;
 use crate::run::{Run, Transition};
-use crate::secret::SecretName;
+use crate::secret::{SecretName, StepSecrets};
 use crate::secrets::Granted;
 use crate::skill::{self, Command, Workspace};
 use crate::trigger::{TriggerKey, content_hash};
+
+mod set_up;
 
 /// How long after a time-out or a cancel the sandbox may take to say that the step has ended.
 const END_GRACE: Duration = Duration::from_secs(30);
@@ -30,6 +32,9 @@ const END_GRACE: Duration = Duration::from_secs(30);
 const ABSORB_PATIENCE: Duration = Duration::from_secs(60);
 /// Wait before a transition that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// A sandbox that does not come.
+const TOO_SLOW: &str = "The sandbox did not start in time. Is the machine overloaded? Try again.";
 
 /// What the room's task wants of an execution.
 #[derive(Clone, Default, Debug)]
@@ -47,6 +52,8 @@ pub(super) enum Report {
     Changed(Box<Run>),
     /// The last lines of its output.
     Tail(String),
+    /// It did not begin: this sandbox is to be set up before. It is the last report.
+    SetUpFirst(Arc<Made>),
 }
 
 /// Everything one execution needs.
@@ -57,6 +64,10 @@ pub(super) struct Execution {
     pub(super) globs: Option<Globs>,
     /// The secrets that the rule names.
     pub(super) names: Vec<SecretName>,
+    /// The sandbox that was set up last.
+    pub(super) set_up: Option<String>,
+    /// Whether it may be given back once more, because a sandbox is to be set up first.
+    pub(super) may_wait: bool,
     /// What must not be said of this run.
     pub(super) known: Known,
     pub(super) control: watch::Receiver<Control>,
@@ -73,9 +84,24 @@ enum End {
     Abandoned,
 }
 
+/// What a run begins with.
+struct Beginning {
+    trigger_key: TriggerKey,
+    content_hash: String,
+    command: Command,
+    secrets: StepSecrets,
+    guard: Option<Box<dyn std::any::Any + Send + Sync>>,
+}
+
 impl Execution {
     /// Executes a queued run.
     pub(super) async fn start(mut self, run: Run) {
+        if run.is_set_up() {
+            return self.start_set_up(run).await;
+        }
+        if self.may_wait && self.waits(&run).await {
+            return;
+        }
         let Some(globs) = self.globs.take() else {
             return self.end(&run, Transition::Fail("The rule of this run is gone.".to_owned())).await;
         };
@@ -85,15 +111,10 @@ impl Execution {
         };
         let Frozen { files, guard } = frozen;
         let command = self.detect(&run, &files, &globs).await;
-        if self.control.borrow().stop {
-            // It has not started, so it stays queued for the next start of the server.
+        if self.is_called_off(&run).await {
             return;
         }
-        let cancelled_by = self.control.borrow().cancelled_by.clone();
-        if let Some(by) = cancelled_by {
-            return self.end(&run, Transition::Cancel { by }).await;
-        }
-        let Command { argv, label } = match command {
+        let command = match command {
             Ok(command) => command,
             Err(sentence) => return self.end(&run, Transition::Fail(sentence)).await,
         };
@@ -107,9 +128,28 @@ impl Execution {
         let matched = files.iter().filter(|(path, _)| globs.is_match(path));
         let trigger_key = match &run.trigger_key {
             TriggerKey::Text(_) => TriggerKey::text(matched.map(|(path, hash)| (path.as_str(), *hash))),
-            intent @ TriggerKey::Intent(_) => intent.clone(),
+            other @ (TriggerKey::Intent(_) | TriggerKey::Sandbox(_)) => other.clone(),
         };
         let content_hash = content_hash(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
+        self.begin(run, Beginning { trigger_key, content_hash, command, secrets, guard: Some(guard) }).await;
+    }
+
+    /// Whether somebody cancelled the run before it began, or the server is stopping; then nothing is left to do.
+    async fn is_called_off(&mut self, run: &Run) -> bool {
+        if self.control.borrow().stop {
+            // It has not started, so it stays queued for the next start of the server.
+            return true;
+        }
+        let cancelled_by = self.control.borrow().cancelled_by.clone();
+        let Some(by) = cancelled_by else { return false };
+        self.end(run, Transition::Cancel { by }).await;
+        true
+    }
+
+    /// Starts the run's step and follows it to its end.
+    async fn begin(mut self, run: Run, beginning: Beginning) {
+        let Beginning { trigger_key, content_hash, command, secrets, guard } = beginning;
+        let Command { argv, label } = command;
         let start = Transition::Start { trigger_key, content_hash, command: label, argv: argv.clone() };
         let run = match self.store(&run, start).await {
             Stored::Yes(running) => *running,
@@ -137,13 +177,12 @@ impl Execution {
             Some(Ok(Ok(step))) => step,
             Some(Ok(Err(error))) => return self.end(&run, Transition::Fail(in_words(&error))).await,
             Some(Err(_)) => {
-                let sentence = "The sandbox did not start in time. Is the machine overloaded? Try again.";
-                return self.end(&run, Transition::Fail(sentence.to_owned())).await;
+                return self.end(&run, Transition::Fail(TOO_SLOW.to_owned())).await;
             }
             None => return self.end(&run, stop_transition()).await,
         };
         let output = Output::continued(&run, &[], Redactor::new(&self.known));
-        self.follow(run, step, step_timeout, output, Some(guard)).await;
+        self.follow(run, step, step_timeout, output, guard).await;
     }
 
     /// Joins a run that was running when the server went away.

@@ -10,7 +10,7 @@ use buildspaces_rooms::RunsMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ports::{Availability, Phase, RoomView};
+use crate::ports::{Availability, Made, Phase, RoomView};
 use crate::run::Run;
 use crate::terminals::Summary;
 
@@ -105,6 +105,19 @@ impl Projection {
     pub(super) fn ports(&mut self, ports: &[u16]) {
         let list = ports.iter().map(|port| serde_json::json!({ "port": port })).collect();
         self.sandbox.insert("ports".to_owned(), Some(Value::Array(list)));
+    }
+
+    /// By what the sandbox was made, there too: what people see of a `devcontainer.json`.
+    pub(super) fn devcontainer(&mut self, made: Option<&Made>) {
+        let shown = made.map_or(Value::Null, |Made { devcontainer, .. }| {
+            serde_json::json!({
+                "path": devcontainer.path,
+                "image": devcontainer.image,
+                "ports": devcontainer.ports,
+                "notices": devcontainer.notices,
+            })
+        });
+        self.sandbox.insert("devcontainer".to_owned(), Some(shown));
     }
 
     pub(super) fn is_written(&self) -> bool {

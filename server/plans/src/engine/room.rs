@@ -21,9 +21,11 @@ use crate::Error;
 use crate::ports::{Availability, Phase, RoomView};
 use crate::rule::{Debounce, Globs, Input, Rule};
 use crate::run::Run;
+use set_up::SetUp;
 
 mod firing;
 mod queue;
+mod set_up;
 
 /// Reports of an execution that may wait. When it is full the execution waits, and with it the step's output.
 const REPORTS: usize = 16;
@@ -100,6 +102,7 @@ struct Actor {
     projection: Projection,
     projection_retry: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
+    set_up: SetUp,
 }
 
 struct RuleState {
@@ -138,6 +141,7 @@ impl Actor {
             projection: Projection::of(&stored),
             projection_retry: None,
             stopping: None,
+            set_up: SetUp::of(&stored),
         };
         actor.load_rules().await?;
         for run in unfinished {
@@ -184,6 +188,8 @@ impl Actor {
         self.projection.terminals(&terminals.borrow_and_update());
         let mut ports = self.shared.sandboxes.ports(&self.id);
         self.projection.ports(&ports.borrow_and_update());
+        let mut made = self.shared.sandboxes.made(&self.id);
+        made.mark_changed();
         loop {
             self.start_next();
             self.write_projection().await;
@@ -220,6 +226,10 @@ impl Actor {
                 // Nor does this: a room's list stays for as long as somebody looks at it.
                 _ = terminals.changed() => self.projection.terminals(&terminals.borrow_and_update()),
                 Ok(()) = ports.changed() => self.projection.ports(&ports.borrow_and_update()),
+                Ok(()) = made.changed() => {
+                    let now = made.borrow_and_update().clone();
+                    self.handle_made(now.as_deref()).await;
+                }
                 () = at(deadline) => self.handle_deadline().await,
                 () = tasks.cancelled() => return,
             }

@@ -18,6 +18,7 @@ mod real_rooms;
 mod restarting;
 mod running;
 mod secrets;
+mod setting_up;
 mod simulation;
 mod triggering;
 

@@ -11,7 +11,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::ports::{
-    Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, NewFile, NotConnected, Phase, RoomViews,
+    Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, Made, NewFile, NotConnected, Phase, RoomViews,
     SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine,
     TerminalSpec, Tunnel,
 };
@@ -47,6 +47,9 @@ struct State {
     /// Terminals that were opened and that the test has not taken yet.
     terminals: Vec<OpenedTerminal>,
     ports: HashMap<RoomId, watch::Sender<Arc<[u16]>>>,
+    made: HashMap<RoomId, watch::Sender<Option<Arc<Made>>>>,
+    /// By what a room's next sandbox is made.
+    next: HashMap<RoomId, Made>,
     /// Where connections to a port of a room go.
     programs: HashMap<(RoomId, u16), mpsc::Sender<DuplexStream>>,
     /// Without one there is no program of any name.
@@ -168,6 +171,20 @@ impl FakeSandboxes {
         self.lock().ports.entry(room.clone()).or_default().send_replace(ports.into());
     }
 
+    /// The next thing that wants a sandbox of the room gets a new one, made by this.
+    pub fn next_sandbox(&self, room: &RoomId, made: Made) {
+        self.lock().next.insert(room.clone(), made);
+    }
+
+    /// The room's next sandbox is there.
+    fn make(&self, room: &RoomId) {
+        let mut state = self.lock();
+        if let Some(made) = state.next.remove(room) {
+            state.journal.push(format!("make {}", made.sandbox));
+            state.made.entry(room.clone()).or_default().send_replace(Some(Arc::new(made)));
+        }
+    }
+
     /// Commands are played by this from now on.
     pub fn play_commands(&self, player: impl Fn(&CommandSpec) -> CommandOutput + Send + Sync + 'static) {
         self.lock().player = Some(Arc::new(player));
@@ -226,7 +243,18 @@ impl Sandboxes for FakeSandboxes {
         Ok(Frozen { files: hashes, guard: Box::new(Guard(self.clone())) })
     }
 
+    async fn prepare(&self, room: &RoomId, _phase: watch::Sender<Phase>) -> Result<Option<Arc<Made>>, SandboxError> {
+        self.make(room);
+        let made = self.made(room).borrow().clone();
+        Ok(made.filter(|made| !made.devcontainer.setup.is_empty()))
+    }
+
+    fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>> {
+        self.lock().made.entry(room.clone()).or_default().subscribe()
+    }
+
     async fn start(&self, room: &RoomId, spec: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
+        self.make(room);
         self.note(format!("start {}", spec.argv.join(" ")))?;
         phase.send_replace(Phase::Ready);
         let (step, mut started) = step(spec);
@@ -252,10 +280,11 @@ impl Sandboxes for FakeSandboxes {
 
     async fn open_terminal(
         &self,
-        _room: &RoomId,
+        room: &RoomId,
         spec: TerminalSpec,
         phase: watch::Sender<Phase>,
     ) -> Result<TerminalLine, SandboxError> {
+        self.make(room);
         self.note("open terminal")?;
         phase.send_replace(Phase::Ready);
         // Small, so that tests see what happens when they are full.

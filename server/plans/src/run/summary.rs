@@ -18,6 +18,8 @@ pub enum Trigger {
     Text,
     /// Somebody pressed "Run now".
     Intent,
+    /// The room got a new sandbox, which its `devcontainer.json` says how to set up.
+    Sandbox,
 }
 
 /// A run as it is shown. Times are Unix milliseconds.
@@ -58,6 +60,7 @@ impl Run {
             trigger: match self.trigger_key {
                 TriggerKey::Text(_) => Trigger::Text,
                 TriggerKey::Intent(_) => Trigger::Intent,
+                TriggerKey::Sandbox(_) => Trigger::Sandbox,
             },
             state: self.state,
             command: step.command.clone(),

@@ -54,15 +54,14 @@ impl Shared {
         match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
             Ok(link) => {
                 tracing::info!(%room, "took over a sandbox that was left running");
+                let sandbox =
+                    Sandbox::new(found.id.clone(), inspected.image, place.clone(), link, Arc::downgrade(self));
+                if let Some(devcontainer) = self.recall(place).await {
+                    sandbox.is_made_by(devcontainer);
+                }
                 let sandbox = self.attend(
                     &room,
-                    Arc::new(Sandbox::new(
-                        found.id.clone(),
-                        inspected.image,
-                        place.clone(),
-                        link,
-                        Arc::downgrade(self),
-                    )),
+                    Arc::new(sandbox),
                     workspace.or(inspected.workspace).map(|workspace| (workspace, self.config.limits.disk)),
                 );
                 *self.slot(&room).sandbox.lock().await = Some(sandbox);

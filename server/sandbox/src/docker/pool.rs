@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::RoomId;
+use buildspaces_plans::devcontainer::Devcontainer;
 use buildspaces_plans::ports::{Availability, SandboxError};
 use buildspaces_sandbox_agent::protocol::Line;
 use metrics::{counter, gauge, histogram};
@@ -136,12 +137,13 @@ pub(super) fn started(how: &'static str, began: Instant) {
 }
 
 impl Shared {
-    /// Gives a sandbox that waits to `room`, which has none, with `files`. `None` if none waits, or none can have these files. The caller holds
+    /// Gives a sandbox that waits to `room`, which has none, with `files`, as the room wants it. `None` if none waits, or none can have these files. The caller holds
     /// the room's lock.
     pub(super) async fn claim(
         self: &Arc<Self>,
         room: &RoomId,
         files: &Arc<dyn Files>,
+        devcontainer: Option<&Devcontainer>,
     ) -> Result<Option<Arc<Sandbox>>, SandboxError> {
         if self.config.warm == 0 {
             return Ok(None);
@@ -151,11 +153,17 @@ impl Shared {
                 self.drop_warm(warm, "it died before a room needed it").await;
                 continue;
             }
+            if let Some(devcontainer) = devcontainer {
+                self.remember(warm.sandbox.place(), devcontainer).await;
+            }
             let outcome = match self.give(&warm, room, files).await {
                 Ok(Some(workspace)) => {
                     let allowed = disk::allowed(workspace.clone(), self.config.limits.disk).await;
                     tracing::info!(%room, container = warm.sandbox.short_id(), "a room got a sandbox that was waiting");
                     warm.sandbox.begins();
+                    if let Some(devcontainer) = devcontainer {
+                        warm.sandbox.is_made_by(devcontainer.clone());
+                    }
                     let sandbox = self.attend(room, warm.sandbox, Some((workspace, allowed)));
                     self.pool.lock().places.remove(sandbox.place());
                     return Ok(Some(sandbox));
@@ -245,7 +253,7 @@ impl Shared {
         make_folder(&folder).await.map_err(|error| {
             SandboxError::Failed(format!("the folder {} cannot be made: {error}", folder.display()))
         })?;
-        let sandbox = self.run(place, None, &folder).await?;
+        let sandbox = self.run(place, None, &folder, &self.config.image).await?;
         // Only what can be used at once is of any use.
         match sandbox.connect(Line::Steps, CONNECT_PATIENCE).await {
             Ok(connection) => {

@@ -1,13 +1,15 @@
 //! One running container, as its room's lock and the follower of its step see it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use buildspaces_kernel::ids::{RoomId, random_id};
-use buildspaces_plans::ports::Phase;
+use buildspaces_plans::devcontainer::Devcontainer;
+use buildspaces_plans::ports::{Made, Phase};
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::Line;
 use tokio::sync::{Notify, watch};
@@ -67,6 +69,8 @@ pub(super) struct Sandbox {
     place: Place,
     link: Arc<Link>,
     tunnels: Tunnels,
+    /// By what its room wanted it; set when it is a room's, if the room has something to say.
+    made: OnceLock<Arc<Made>>,
     /// What the proxy puts into requests.
     headers: Arc<Headers>,
     /// Weak, as everything here belongs to it.
@@ -139,6 +143,7 @@ impl Sandbox {
             place,
             link,
             tunnels,
+            made: OnceLock::new(),
             headers,
             shared,
             usable: AtomicBool::new(true),
@@ -172,6 +177,21 @@ impl Sandbox {
 
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// What its room says of it. Once, before anything runs in it.
+    pub(super) fn is_made_by(&self, devcontainer: Devcontainer) {
+        let _ = self.made.set(Arc::new(Made { sandbox: self.id.clone(), devcontainer }));
+    }
+
+    pub(super) fn made(&self) -> Option<&Arc<Made>> {
+        self.made.get()
+    }
+
+    /// Variables of its steps and terminals.
+    pub(super) fn env(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.made().map_or(&NONE, |made| &made.devcontainer.env)
     }
 
     pub(super) fn tunnels(&self) -> &Tunnels {

@@ -189,6 +189,7 @@ mod tests {
         let config = Config {
             docker_host: None,
             image: "buildspaces/workspace:1".to_owned(),
+            images: Vec::new(),
             runtime: None,
             instance: "here".to_owned(),
             data_dir: "/data".into(),

@@ -38,7 +38,7 @@ impl World {
     fn sandbox(&self) -> Arc<Fake> {
         let link = Link::listen(self.dir.path(), None, "secret".to_owned(), &self.tasks).expect("it listens");
         let sandbox = Arc::new(Fake(Mutex::new(State::Running)));
-        let claim = self.board.claim(&self.room, &sandbox);
+        let claim = self.board.claim(&self.room, &sandbox, None);
         self.tasks.spawn("ports", follow(Arc::new(link), sandbox.clone(), claim, self.tasks.clone()));
         sandbox
     }
@@ -111,10 +111,10 @@ async fn a_sandbox_whose_place_another_has_taken_says_nothing_any_more() {
     let board: Arc<Board<u8>> = Arc::default();
     let room = RoomId::random();
     let (first, second) = (Arc::new(1), Arc::new(2));
-    let old = board.claim(&room, &first);
+    let old = board.claim(&room, &first, None);
     old.set(&[80]);
     assert_eq!(**board.watch(&room).borrow(), [80]);
-    let new = board.claim(&room, &second);
+    let new = board.claim(&room, &second, None);
     assert_eq!(board.sandbox(&room), Some(second.clone()));
     old.set(&[81]);
     assert!(board.watch(&room).borrow().is_empty());

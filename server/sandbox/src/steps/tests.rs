@@ -8,6 +8,8 @@ use tokio::net::UnixStream;
 
 use super::*;
 
+static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
+
 /// A container whose state the test sets.
 #[derive(Debug)]
 struct Fake {
@@ -368,7 +370,7 @@ async fn starting_says_what_happened() {
         drop(agent);
     };
     let key = key();
-    let (started, ()) = tokio::join!(start(&mut connection, &key, &step), answering);
+    let (started, ()) = tokio::join!(start(&mut connection, &key, &step, &NO_VARIABLES), answering);
     assert!(matches!(started, Err(NotStarted::Rejected(reason)) if reason == "busy"));
-    assert!(matches!(start(&mut connection, &key, &step).await, Err(NotStarted::Unasked(_))));
+    assert!(matches!(start(&mut connection, &key, &step, &NO_VARIABLES).await, Err(NotStarted::Unasked(_))));
 }

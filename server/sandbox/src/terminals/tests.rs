@@ -10,6 +10,8 @@ use tokio::net::UnixStream;
 
 use super::*;
 
+static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
+
 #[derive(Debug)]
 struct Fake {
     state: Mutex<State>,
@@ -70,7 +72,7 @@ impl World {
             agent.say(&Event::Opened { key: asked }).await;
         };
         let name = key();
-        let (connection, ()) = tokio::join!(open(&self.link, connection, &name, size), opening);
+        let (connection, ()) = tokio::join!(open(&self.link, connection, &name, size, &NO_VARIABLES), opening);
         let container = Arc::clone(&self.container) as Arc<dyn Container>;
         let line = follow(&self.tasks, connection.expect("opened"), key(), Arc::clone(&self.link), container);
         (line, agent)
@@ -140,7 +142,7 @@ async fn a_terminal_that_the_agent_refuses_gives_its_reason_and_keeps_the_connec
         agent.request().await;
         agent.say(&Event::Rejected { key: key(), reason: "there are 8\nalready".to_owned() }).await;
     };
-    let (refused, ()) = tokio::join!(open(&world.link, connection, &name, size), refusing);
+    let (refused, ()) = tokio::join!(open(&world.link, connection, &name, size, &NO_VARIABLES), refusing);
     assert!(matches!(refused, Err(NotOpened::Rejected(reason)) if reason == "there are 8 already"));
     let mut connection = world.link.connection(Line::Terminal).await;
     connection.send(&Request::Close).await.expect("open");

@@ -25,6 +25,7 @@ macro_rules! world {
     };
 }
 
+mod devcontainer;
 mod disk;
 mod dispose;
 mod egress;

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     /// Instead of the usual one.
     pub(crate) image: Option<String>,
+    /// What rooms may ask for.
+    pub(crate) images: Vec<String>,
     pub(crate) warm: usize,
     pub(crate) idle_stop: Duration,
     pub(crate) egress: Option<Egress>,
@@ -53,6 +55,7 @@ impl World {
             host,
             limits: Limits { sandboxes: 2, ..Limits::default() },
             image: None,
+            images: Vec::new(),
             warm: 0,
             idle_stop: Duration::from_secs(600),
             egress: None,
@@ -85,6 +88,7 @@ impl World {
                 .clone()
                 .or_else(|| variable("BUILDSPACES_TEST_IMAGE"))
                 .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+            images: self.images.clone(),
             runtime: variable("BUILDSPACES_TEST_RUNTIME"),
             instance: self.instance.clone(),
             data_dir: self.dir.path().join("data"),

@@ -1562,7 +1562,7 @@ export interface components {
         /** @enum {string} */
         TerminalState: "starting" | "running" | "ended";
         /** @enum {string} */
-        Trigger: "text" | "intent";
+        Trigger: "text" | "intent" | "sandbox";
         /** @description The branch elsewhere that this one follows. */
         Upstream: {
             /**

@@ -67,7 +67,7 @@ impl Actor {
         self.shared.store.run(&self.id, id).await?.ok_or(Error::NoSuchRun)
     }
 
-    /// Appends a stored run to the queue. The newest queued run of a rule wins: an older one makes way.
+    /// Puts a stored run into the queue: behind the others, but before all if it is to set up the sandbox. The newest queued run of a rule wins: an older one makes way.
     pub(super) async fn enqueue(&mut self, run: Run) {
         self.projection.run(&run);
         if let Some(at) = self.queue.iter().position(|older| older.rule == run.rule)
@@ -79,7 +79,11 @@ impl Actor {
                 tracing::error!(room = %self.id, %error, "a superseded run is not stored");
             }
         }
-        self.queue.push_back(run);
+        if run.is_set_up() {
+            self.queue.push_front(run);
+        } else {
+            self.queue.push_back(run);
+        }
     }
 
     /// A transition of a run that is not executed.
@@ -113,6 +117,8 @@ impl Actor {
             room: self.id.clone(),
             globs,
             names: names.unwrap_or_default(),
+            set_up: self.set_up.sandbox.clone(),
+            may_wait: self.set_up.waited.as_ref() != Some(&run.id),
             known: Known::default(),
             control: wanted,
             reports: sender,
@@ -140,6 +146,7 @@ impl Actor {
                 }
             }
             Some(Report::Tail(text)) => self.projection.tail(&running.run.id, text),
+            Some(Report::SetUpFirst(made)) => self.handle_set_up_first(&made).await,
             None => {
                 let run = running.run.clone();
                 self.running = None;

@@ -3,27 +3,29 @@ import { AppWindow, ExternalLink, Radio } from 'lucide-react';
 import { Button, Dialog, DialogTrigger, Popover } from 'react-aria-components';
 import { useStore } from '../../ui/store';
 import { useMay } from '../access/useAccess';
+import { portRows } from '../devcontainer/devcontainerModel';
 import { useRoom } from '../room/roomContext';
 import { openInTab } from './openInTab';
 import './ports.css';
 
 export function PortsMenu() {
   const { session, opener } = useRoom();
-  const ports = useStore(session.ports);
+  const listening = useStore(session.ports);
+  const rows = portRows(listening, useStore(session.devcontainer));
   const off = useStore(session.sandbox).state === 'off';
   const may = useMay('preview');
-  const words = ports.length === 0 ? 'Ports: none' : `Ports: ${ports.join(', ')}`;
+  const words = listening.length === 0 ? 'Ports: none' : `Ports: ${listening.join(', ')}`;
   return (
     <DialogTrigger>
       <Button className="button" data-testid="ports" aria-label={words}>
         <Radio size={14} aria-hidden />
         <span>Ports</span>
-        {ports.length > 0 && <b className="ports-count">{ports.length}</b>}
+        {listening.length > 0 && <b className="ports-count">{listening.length}</b>}
       </Button>
       <Popover className="menu-popover ports-popover" placement="bottom end" offset={6}>
         <Dialog className="ports-list" aria-label="Ports" data-testid="ports-list">
           {({ close }) =>
-            ports.length === 0 ? (
+            rows.length === 0 ? (
               <p className="ports-empty">
                 {off
                   ? 'Programs cannot run here: the sandbox is off on this server.'
@@ -33,16 +35,26 @@ export function PortsMenu() {
               </p>
             ) : (
               <>
-                <h2>Programs listen on</h2>
-                {ports.map((port) => (
-                  <div key={port} className="ports-row" data-testid="port" data-port={port}>
+                <h2>{listening.length > 0 ? 'Programs listen on' : 'Programs are expected on'}</h2>
+                {rows.map(({ port, label, listening }) => (
+                  <div
+                    key={port}
+                    className="ports-row"
+                    data-testid="port"
+                    data-port={port}
+                    data-listening={listening}
+                  >
                     <span className="ports-number">{port}</span>
+                    <span className="ports-label">
+                      {label}
+                      {!listening && <i>{label === null ? 'no program yet' : ', no program yet'}</i>}
+                    </span>
                     <button
                       type="button"
                       className="button"
                       data-size="small"
                       data-testid="open-preview"
-                      disabled={!may}
+                      disabled={!may || !listening}
                       onClick={() => {
                         close();
                         opener.open({ preview: port });
@@ -56,7 +68,7 @@ export function PortsMenu() {
                       data-testid="open-preview-tab"
                       aria-label={`Open port ${port} in a new tab`}
                       title="Open in a new tab"
-                      disabled={!may}
+                      disabled={!may || !listening}
                       onClick={() => {
                         close();
                         void openInTab(session, port);

@@ -10,6 +10,7 @@ import type { SessionStore } from '../../session/session';
 import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
 import { DocSession } from '../connection/docSession';
+import { type Devcontainer, readDevcontainer, sameDevcontainer } from '../devcontainer/devcontainerModel';
 import { FileSessions } from '../editor/fileSessions';
 import { Call } from '../media/call';
 import { MediaLink } from '../media/mediaLink';
@@ -31,6 +32,8 @@ export class RoomSession {
   readonly terminals = new Store<readonly Terminal[]>([]);
   /** On which programs in the sandbox listen. */
   readonly ports = new Store<readonly number[]>([]);
+  /** By what the sandbox was made, where the room says so in a file. */
+  readonly devcontainer = new Store<Devcontainer | null>(null);
   readonly people: Store<readonly PersonHere[]>;
   /** What this person may do here. It can change while the page is open: it is asked again after each lost connection. */
   readonly access: Store<Access>;
@@ -63,11 +66,13 @@ export class RoomSession {
     this.watch(runs, () => this.runs.set(readRuns(runs.toJSON())));
     const sandbox = this.runsDoc.doc.getMap('sandbox');
     this.watch(sandbox, () => {
-      const { state, terminals, ports } = sandbox.toJSON();
+      const { state, terminals, ports, devcontainer } = sandbox.toJSON();
       this.sandbox.set(readSandbox(state));
       this.terminals.set(readTerminals(terminals));
       const listening = readPorts(ports);
       if (!samePorts(this.ports.get(), listening)) this.ports.set(listening);
+      const made = readDevcontainer(devcontainer);
+      if (!sameDevcontainer(this.devcontainer.get(), made)) this.devcontainer.set(made);
     });
 
     this.stops.push(

@@ -32,6 +32,7 @@ describe('reason', () => {
     [{ requested_by: 'system', requested_by_name: 'BuildSpaces' }, 'p1', 'After an edit'],
     [{ trigger: 'intent' }, 'p1', 'You asked for it'],
     [{ trigger: 'intent' }, 'p2', 'Ada asked for it'],
+    [{ trigger: 'sandbox', requested_by: 'system' }, 'p1', 'For the new sandbox'],
   ])('%j for %s', (change, me, words) => {
     expect(reason(run(change), me)).toBe(words);
   });

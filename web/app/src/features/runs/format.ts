@@ -22,6 +22,7 @@ const SYSTEM = 'system';
 /** Why the run exists. `me` is this person's id. */
 export function reason(run: Run, me: string | undefined): string {
   const mine = run.requested_by === me;
+  if (run.trigger === 'sandbox') return 'For the new sandbox';
   if (run.trigger === 'intent') return mine ? 'You asked for it' : `${run.requested_by_name} asked for it`;
   if (run.requested_by === SYSTEM) return 'After an edit';
   return mine ? 'After your edit' : `After ${possessive(run.requested_by_name)} edit`;

@@ -4,6 +4,7 @@ import { type ReactNode, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
+import { DevcontainerButton } from '../devcontainer/devcontainerButton';
 import { useRoom } from '../room/roomContext';
 import { phase } from './format';
 import { RunDetail } from './runDetail';
@@ -64,6 +65,7 @@ export function RunsPanel(props: { tabs: ReactNode; visible: boolean }) {
           </span>
         )}
         <span className="panel-tools">
+          <DevcontainerButton />
           {hidden > 0 && (
             <button
               type="button"

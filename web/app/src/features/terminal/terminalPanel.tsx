@@ -6,6 +6,7 @@ import type { Terminal } from '../../api/types';
 import { Store, useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
+import { DevcontainerButton } from '../devcontainer/devcontainerButton';
 import { RecordingsButton } from '../recordings/recordingsButton';
 import { useRoom } from '../room/roomContext';
 import { KeyboardBar } from './keyboardBar';
@@ -143,6 +144,7 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
           <KeyboardBar link={link} status={status} onTake={focusIt} />
         )}
         <span className="panel-tools">
+          <DevcontainerButton />
           <RecordingsButton />
           {mayOpen && whyNot === null && (
             <Tip text="End this room's sandbox with all that runs in it, and begin a new one">

@@ -1,0 +1,136 @@
+//! By what a room's sandbox is made: the `devcontainer.json` of its workspace, read when the sandbox is made and kept beside it until it
+//! ends. What of the file is granted is decided in `plans`, by a pure function; here it is found, and the image is looked for.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use buildspaces_kernel::ids::RoomId;
+use buildspaces_plans::devcontainer::{Devcontainer, MAX_FILE, PATHS, Terms};
+use buildspaces_plans::ports::{Made, Phase, SandboxError};
+use tokio::sync::{oneshot, watch};
+
+use super::sandbox::Place;
+use super::{Containers, Shared};
+use crate::files::Files;
+use crate::steps::Container as _;
+use crate::workspace_owner;
+
+/// In the folder of a sandbox, for a later process of this server: by what it was made.
+const MADE: &str = "devcontainer.json";
+
+impl Containers {
+    /// The room's sandbox, started with `files` if there is none, if something is to run in it before anything else; `None` if nothing is, and
+    /// then nothing is started. Cancel-safe.
+    ///
+    /// # Errors
+    /// Runs are off, or a sentence that says what failed.
+    pub async fn prepare(
+        &self,
+        room: &RoomId,
+        files: &Arc<dyn Files>,
+        phase: watch::Sender<Phase>,
+    ) -> Result<Option<Arc<Made>>, SandboxError> {
+        let (reply, answer) = oneshot::channel();
+        let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
+        // A task of its own, because a container that was created half would be nobody's.
+        self.shared.tasks.spawn("prepare a sandbox", async move {
+            let _ = reply.send(Box::pin(this.prepare_now(&room, &files, &phase)).await);
+        });
+        answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
+    }
+
+    async fn prepare_now(
+        &self,
+        room: &RoomId,
+        files: &Arc<dyn Files>,
+        phase: &watch::Sender<Phase>,
+    ) -> Result<Option<Arc<Made>>, SandboxError> {
+        let shared = &self.shared;
+        shared.check_available()?;
+        let slot = shared.slot(room);
+        let mut held = slot.sandbox.lock().await;
+        if let Some(sandbox) = held.as_ref().filter(|sandbox| sandbox.is_usable()) {
+            match sandbox.made().filter(|made| !made.devcontainer.setup.is_empty()) {
+                None => return Ok(None),
+                Some(made) if !sandbox.state().await.is_gone() => return Ok(Some(Arc::clone(made))),
+                // Only its place is left; the next one is set up.
+                Some(_) => shared.discard(&mut held).await,
+            }
+        }
+        if shared.asked(files).await.is_none_or(|asked| asked.setup.is_empty()) {
+            return Ok(None);
+        }
+        let (sandbox, _) = shared.usable(room, files, &mut held, phase).await?;
+        Ok(sandbox.made().filter(|made| !made.devcontainer.setup.is_empty()).map(Arc::clone))
+    }
+}
+
+impl Shared {
+    /// What the workspace's `devcontainer.json` asks for as far as it is granted, and the name of the image to use, which is there unless it is
+    /// the usual one.
+    pub(super) async fn asked_for(&self, files: &Arc<dyn Files>) -> (Option<Devcontainer>, String) {
+        let usual = self.config.image.clone();
+        let Some(mut asked) = self.asked(files).await else { return (None, usual) };
+        let Some(image) = asked.image.clone() else { return (Some(asked), usual) };
+        // Whatever else the engine says, it says again to whoever makes the container.
+        if let Ok(None) = self.engine.image(&image).await {
+            let message = format!(
+                "{image} is listed in sandbox.images and not on this server's engine, so the sandbox has {usual}. The operator can pull or build it."
+            );
+            asked.notice("image", message);
+            asked.image = None;
+            return (Some(asked), usual);
+        }
+        (Some(asked), image)
+    }
+
+    /// `None` if there is no such file.
+    async fn asked(&self, files: &Arc<dyn Files>) -> Option<Devcontainer> {
+        if let Err(error) = files.settle().await {
+            tracing::warn!(%error, "a devcontainer.json may be an older one");
+        }
+        let (files, terms) = (Arc::clone(files), self.terms());
+        tokio::task::spawn_blocking(move || find(files.as_ref(), &terms)).await.ok().flatten()
+    }
+
+    fn terms(&self) -> Terms {
+        let (config, limits) = (&self.config, &self.config.limits);
+        Terms {
+            image: config.image.clone(),
+            images: config.images.clone(),
+            cpus: limits.nano_cpus as f64 / 1e9,
+            memory: limits.memory,
+            disk: limits.disk,
+            user: workspace_owner().map_or_else(|| rustix::process::geteuid().as_raw(), |(user, _)| user),
+        }
+    }
+
+    /// Writes it beside the sandbox.
+    pub(super) async fn remember(&self, place: &Place, devcontainer: &Devcontainer) {
+        let json = serde_json::to_vec(devcontainer).expect("texts and numbers");
+        if let Err(error) = tokio::fs::write(self.folder.join(place.as_str()).join(MADE), json).await {
+            tracing::warn!(%error, %place, "a later start of the server will not know by what a sandbox was made");
+        }
+    }
+
+    /// By what an earlier process made the sandbox.
+    pub(super) async fn recall(&self, place: &Place) -> Option<Devcontainer> {
+        serde_json::from_slice(&tokio::fs::read(self.folder.join(place.as_str()).join(MADE)).await.ok()?).ok()
+    }
+}
+
+fn find(files: &dyn Files, terms: &Terms) -> Option<Devcontainer> {
+    for path in PATHS {
+        let mut bytes = Vec::new();
+        let read = match files.open(path) {
+            Ok(None) => continue,
+            Ok(Some(file)) => file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map(|_| ()),
+            Err(error) => Err(error),
+        };
+        return Some(match read {
+            Ok(()) => Devcontainer::read(path, &bytes, terms),
+            Err(error) => Devcontainer::unreadable(path, &error.to_string()),
+        });
+    }
+    None
+}
