@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Availability, Exit, Phase, StepEvent, StepSpec};
+use buildspaces_plans::ports::{Availability, Exit, Progress, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
 use buildspaces_sandbox::{Containers, Files, Folder, workspace_owner};
 use clap::{Args, Subcommand};
-use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::{ServeArgs, app, say};
@@ -206,7 +205,7 @@ async fn try_out(containers: &Containers, image: &str, folder: &Path) -> Result<
     let step =
         StepSpec { key: "check".to_owned(), argv, timeout: Duration::from_secs(60), secrets: StepSecrets::default() };
     let began = Instant::now();
-    let mut step = containers.start(&RoomId::random(), &files, step, watch::Sender::new(Phase::Idle)).await?;
+    let mut step = containers.start(&RoomId::random(), &files, step, Progress::default()).await?;
     let (mut output, mut first) = (Vec::new(), None);
     let exit = loop {
         match step.events.recv().await.context("the sandbox stopped reporting")? {

@@ -91,6 +91,7 @@ fn describe() {
     describe_counter!("buildspaces_sent_bytes_total", Unit::Bytes, "Bytes written to WebSockets");
     describe_counter!("buildspaces_preview_requests_total", "Requests passed on to programs in sandboxes");
     describe_counter!("buildspaces_sandbox_starts_total", "Sandboxes that rooms got, by where from");
+    describe_histogram!("buildspaces_sandbox_phase_seconds", Unit::Seconds, "Phases of sandboxes' starts");
     describe_histogram!("buildspaces_sandbox_start_seconds", Unit::Seconds, "From needing a sandbox until it is there");
     describe_gauge!("buildspaces_sandboxes_warm", "Sandboxes that wait for a room");
     describe_counter!("buildspaces_egress_connections_total", "Connections out of sandboxes that are over, by outcome");

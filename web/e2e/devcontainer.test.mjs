@@ -58,6 +58,10 @@ scenario(
       );
       const made = await setUp(api, room);
       await ada.seesRun(made.id, 'running');
+      const phase = ada.get('sandbox-phase');
+      await until('the page to say what is waited for', async () =>
+        /Container \d+.*Running postCreateCommand/s.test(await phase.innerText()),
+      );
       await ada.seesRun(made.id, 'passed');
       assert.match(await api.runLog(room, made.id), /# postCreateCommand: cat .*\nthe second image\n/);
       const tested = await until(

@@ -22,6 +22,10 @@ use crate::rule::Rule;
 use crate::run::Run;
 use crate::secret::{Secret, SecretName, StepHeader, StepSecrets};
 
+mod progress;
+
+pub use progress::{Done, Phase, Progress, Start};
+
 /// A store's answer was an error. The cause is in the text, for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -209,17 +213,6 @@ pub struct Step {
     pub cancel: mpsc::Sender<()>,
 }
 
-/// Phases of a sandbox's start, shown in the room while people wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// No container; the next run starts one.
-    Idle,
-    CreatingContainer,
-    Connecting,
-    Ready,
-}
-
 /// What a terminal has room for, in characters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Size {
@@ -350,12 +343,12 @@ pub trait Sandboxes: Send + Sync + 'static {
     async fn freeze(&self, room: &RoomId) -> Result<Frozen, SandboxError>;
     /// The room's sandbox, if its workspace says what is to run there before anything else ([`Devcontainer::setup`]); it is started if there is
     /// none. `None` if nothing is: then nothing was started either. Whether that did run already is not known here.
-    async fn prepare(&self, room: &RoomId, phase: watch::Sender<Phase>) -> Result<Option<Arc<Made>>, SandboxError>;
+    async fn prepare(&self, room: &RoomId, progress: Progress) -> Result<Option<Arc<Made>>, SandboxError>;
     /// By what the room's sandbox was made; `None` without one, and where the workspace had no `devcontainer.json` then.
     fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>>;
-    /// Starts the container if there is none, then the step. `phase` may be kept and told of later
+    /// Starts the container if there is none, then the step. `progress` may be kept and told of later
     /// phases too, such as `Idle` when the container is stopped.
-    async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError>;
+    async fn start(&self, room: &RoomId, step: StepSpec, progress: Progress) -> Result<Step, SandboxError>;
     /// After a restart of the server: the step under way (or ended) under `key`, if its container is
     /// still there. Output is replayed from byte `seen` of the step's whole output on, as far as it is kept. Of `secrets` the proxy gets its
     /// headers again; the step itself has what it had.
@@ -374,7 +367,7 @@ pub trait Sandboxes: Send + Sync + 'static {
         &self,
         room: &RoomId,
         terminal: TerminalSpec,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<TerminalLine, SandboxError>;
     /// Starts the container if there is none, then the command, and waits for its end, after which no process of it is left. It does not
     /// keep the sandbox from being idle. If the caller goes away, it is carried out all the same.

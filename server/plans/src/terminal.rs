@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::{Authority, Capability, Principal};
 
-use crate::ports::{Phase, Size};
+use crate::ports::{Size, Start};
 
 /// How long the keyboard is kept for somebody whose connection is gone: a reload, a short break of the network.
 pub const KEPT_FOR: Duration = Duration::from_secs(15);
@@ -54,7 +54,7 @@ impl ViewerId {
 /// How a terminal is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
-    Starting(Phase),
+    Starting(Start),
     Running,
     /// Why, as a sentence.
     Ended(String),
@@ -171,7 +171,7 @@ impl Terminal {
     /// A terminal that `opener` has asked for just now. The keyboard waits for them.
     pub fn new(now: Instant, opener: Principal, size: Size) -> Self {
         Self {
-            state: State::Starting(Phase::Idle),
+            state: State::Starting(Start::default()),
             keyboard: Keyboard::Kept { for_whom: opener, until: now + KEPT_FOR },
             asking: Vec::new(),
             viewers: Vec::new(),

@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 };
 use buildspaces_kernel::ids::random_id;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Phase, Sandboxes as _, Step, StepEvent, StepSpec};
+use buildspaces_plans::ports::{Progress, Sandboxes as _, Step, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
 use buildspaces_policy::Principal;
 use buildspaces_rooms::memory::MemoryStore;
@@ -23,7 +23,6 @@ use buildspaces_rooms::{NewRoom, RoomHandle, Rooms};
 use buildspaces_sandbox::mirror::{self, Mirrors};
 use buildspaces_sandbox::{Config, Containers, DEFAULT_IMAGE, DockerSandboxes, Limits, workspace_owner};
 use futures_util::StreamExt as _;
-use tokio::sync::watch;
 
 const STARTS: usize = 30;
 const COLD_STARTS: usize = 12;
@@ -86,7 +85,7 @@ impl Lab {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let key = format!("step-{}", random_id(8));
         let step = StepSpec { key, argv, timeout: Duration::from_secs(120), secrets: StepSecrets::default() };
-        self.sandboxes.start(room.id(), step, watch::Sender::new(Phase::Idle)).await.expect("it starts")
+        self.sandboxes.start(room.id(), step, Progress::default()).await.expect("it starts")
     }
 
     /// From asking for a step in a new room until its first output.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
-    Availability, Made, NotConnected, Phase, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
+    Availability, Made, NotConnected, Phase, Progress, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
@@ -139,13 +139,13 @@ impl Containers {
         room: &RoomId,
         files: &Arc<dyn Files>,
         step: StepSpec,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<Step, SandboxError> {
         let (reply, answer) = oneshot::channel();
         let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
         // A task of its own, because a container that was created half would be nobody's.
         self.shared.tasks.spawn("start a step", async move {
-            let started = Box::pin(this.start_now(&room, &files, step, phase)).await;
+            let started = Box::pin(this.start_now(&room, &files, step, progress)).await;
             if let Err(Ok(step)) = reply.send(started) {
                 let _ = step.cancel.try_send(());
             }
@@ -158,7 +158,7 @@ impl Containers {
         room: &RoomId,
         files: &Arc<dyn Files>,
         step: StepSpec,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<Step, SandboxError> {
         let key = parse_key(&step.key)?;
         let shared = &self.shared;
@@ -173,12 +173,12 @@ impl Containers {
                 Some(sandbox) if !sandbox.becomes_idle(BUSY_PATIENCE).await => {
                     return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
                 }
-                _ => shared.usable(room, files, &mut held, &phase).await?,
+                _ => shared.usable(room, files, &mut held, &progress).await?,
             };
-            sandbox.take(&phase, &step.secrets);
+            sandbox.take(&progress, &step.secrets);
             match start_in(&sandbox, patience, &key, &step).await {
                 Ok(connection) => {
-                    phase.send_replace(Phase::Ready);
+                    progress.enter(Phase::Ready);
                     let image = sandbox.image().to_owned();
                     let following = Following {
                         key,
@@ -213,13 +213,13 @@ impl Containers {
         room: &RoomId,
         files: &Arc<dyn Files>,
         terminal: TerminalSpec,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<TerminalLine, SandboxError> {
         let (reply, answer) = oneshot::channel();
         let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
         // A task of its own, for the same reason. A line that nobody takes is closed by being dropped.
         self.shared.tasks.spawn("open a terminal", async move {
-            let _ = reply.send(Box::pin(this.open_terminal_now(&room, &files, &terminal, &phase)).await);
+            let _ = reply.send(Box::pin(this.open_terminal_now(&room, &files, &terminal, &progress)).await);
         });
         answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
     }
@@ -229,7 +229,7 @@ impl Containers {
         room: &RoomId,
         files: &Arc<dyn Files>,
         terminal: &TerminalSpec,
-        phase: &watch::Sender<Phase>,
+        progress: &Progress,
     ) -> Result<TerminalLine, SandboxError> {
         let key = parse_key(&terminal.key)?;
         let shared = &self.shared;
@@ -239,7 +239,7 @@ impl Containers {
         // A second attempt, because a container that was kept may have died unnoticed.
         let mut reason = String::new();
         for _ in 0..2 {
-            let (sandbox, patience) = shared.usable(room, files, &mut held, phase).await?;
+            let (sandbox, patience) = shared.usable(room, files, &mut held, progress).await?;
             let connected = sandbox.connect(Line::Terminal, patience).await.map_err(terminals::NotOpened::Unasked);
             let opened = match connected {
                 Ok(connection) => terminals::open(sandbox.link(), connection, &key, terminal.size, sandbox.env()).await,
@@ -249,7 +249,7 @@ impl Containers {
                 Ok(connection) => {
                     // Who opens a terminal is about to type in it.
                     sandbox.touched();
-                    phase.send_replace(Phase::Ready);
+                    progress.enter(Phase::Ready);
                     let link = Arc::clone(sandbox.link());
                     return Ok(terminals::follow(&shared.tasks, connection, key, link, sandbox));
                 }
@@ -289,7 +289,7 @@ impl Containers {
         };
         match known.await {
             Ok((connection, true)) => {
-                sandbox.take(&watch::Sender::new(Phase::Ready), &secrets);
+                sandbox.take(&Progress::default(), &secrets);
                 let link = Arc::clone(sandbox.link());
                 let (limits, image) = (shared.config.limits.clone(), Some(sandbox.image().to_owned()));
                 let following = Following { key, link, container: sandbox, seen, timeout: None, limits, image };
@@ -439,12 +439,13 @@ impl Shared {
         self: &Arc<Self>,
         room: &RoomId,
         files: &Arc<dyn Files>,
-        phase: &watch::Sender<Phase>,
+        progress: &Progress,
     ) -> Result<Arc<Sandbox>, SandboxError> {
-        phase.send_replace(Phase::CreatingContainer);
+        progress.enter(Phase::Files);
+        let (devcontainer, image) = self.asked_for(files).await;
+        progress.enter(Phase::CreatingContainer);
         self.make_room().await?;
         let began = Instant::now();
-        let (devcontainer, image) = self.asked_for(files).await;
         // Those that wait are of the usual image.
         if image == self.config.image
             && let Some(sandbox) = self.claim(room, files, devcontainer.as_ref()).await?
@@ -457,15 +458,15 @@ impl Shared {
         // Beside each other: in the container nothing but the agent runs yet.
         let allowed = disk::allowed(workspace.clone(), self.config.limits.disk);
         let place = Place::of(room);
-        let (sandbox, allowed) = tokio::join!(self.run(place.clone(), Some(room), &workspace, &image), allowed);
+        self.remember(&place, devcontainer.as_ref()).await;
+        let (sandbox, allowed) = tokio::join!(self.run(place, Some(room), &workspace, &image), allowed);
         let sandbox = sandbox?;
         if let Some(devcontainer) = devcontainer {
-            self.remember(&place, &devcontainer).await;
             sandbox.is_made_by(devcontainer);
         }
         tracing::info!(%room, container = sandbox.short_id(), took = ?began.elapsed(), "started a sandbox");
         pool::started("cold", began);
-        phase.send_replace(Phase::Connecting);
+        progress.enter(Phase::Connecting);
         Ok(self.attend(room, Arc::new(sandbox), Some((workspace, allowed))))
     }
 
@@ -567,13 +568,13 @@ impl Shared {
         room: &RoomId,
         files: &Arc<dyn Files>,
         held: &mut Option<Arc<Sandbox>>,
-        phase: &watch::Sender<Phase>,
+        progress: &Progress,
     ) -> Result<(Arc<Sandbox>, Duration), SandboxError> {
         if let Some(sandbox) = held.as_ref().filter(|sandbox| sandbox.is_usable()) {
             return Ok((Arc::clone(sandbox), RECONNECT_PATIENCE));
         }
         self.discard(held).await;
-        let sandbox = Box::pin(self.create(room, files, phase)).await?;
+        let sandbox = Box::pin(self.create(room, files, progress)).await?;
         *held = Some(Arc::clone(&sandbox));
         Ok((sandbox, CONNECT_PATIENCE))
     }

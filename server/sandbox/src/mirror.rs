@@ -136,6 +136,13 @@ impl Mirrors {
         opened.clone().unwrap_or(Err(Error::Closed))
     }
 
+    /// Whether the room's workspace is loaded, so that nobody waits for it.
+    pub(crate) fn is_open(&self, room: &RoomId) -> bool {
+        let open = self.shared.open.lock().expect("nothing panics while it is held");
+        let Some(opening) = open.get(room) else { return false };
+        matches!(&*opening.borrow(), Some(Ok(workspace)) if !workspace.requests.is_closed())
+    }
+
     fn opening(&self, room: &RoomId) -> Opening {
         let mut open = self.shared.open.lock().expect("nothing panics while it is held");
         if let Some(opening) = open.get(room) {

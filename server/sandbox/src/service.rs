@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{
-    Availability, CommandOutput, CommandSpec, Frozen, Made, NewFile, NotConnected, Phase, SandboxError, Sandboxes,
-    Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
+    Availability, CommandOutput, CommandSpec, Frozen, Made, NewFile, NotConnected, Phase, Progress, SandboxError,
+    Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
 use buildspaces_plans::secret::StepSecrets;
 use tokio::sync::watch;
@@ -34,6 +34,14 @@ impl DockerSandboxes {
         self.containers.reconcile(keep).await;
     }
 
+    /// The room's files. To load them takes its time in a room that nobody used for a while.
+    async fn files(&self, room: &RoomId, progress: &Progress) -> Result<Arc<dyn Files>, SandboxError> {
+        if !self.mirrors.is_open(room) {
+            progress.enter(Phase::Files);
+        }
+        Ok(self.mirrors.workspace(room).await.map_err(failed)?)
+    }
+
     /// See [`Containers::shutdown`]: to be called while the runtime still runs tasks.
     pub async fn shutdown(&self) {
         self.containers.shutdown().await;
@@ -52,28 +60,28 @@ impl Sandboxes for DockerSandboxes {
         Ok(Frozen { files, guard: Box::new(guard) })
     }
 
-    async fn prepare(&self, room: &RoomId, phase: watch::Sender<Phase>) -> Result<Option<Arc<Made>>, SandboxError> {
-        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
-        self.containers.prepare(room, &files, phase).await
+    async fn prepare(&self, room: &RoomId, progress: Progress) -> Result<Option<Arc<Made>>, SandboxError> {
+        let files = self.files(room, &progress).await?;
+        self.containers.prepare(room, &files, progress).await
     }
 
     fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>> {
         self.containers.made(room)
     }
 
-    async fn start(&self, room: &RoomId, step: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
-        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
-        self.containers.start(room, &files, step, phase).await
+    async fn start(&self, room: &RoomId, step: StepSpec, progress: Progress) -> Result<Step, SandboxError> {
+        let files = self.files(room, &progress).await?;
+        self.containers.start(room, &files, step, progress).await
     }
 
     async fn open_terminal(
         &self,
         room: &RoomId,
         terminal: TerminalSpec,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<TerminalLine, SandboxError> {
-        let files: Arc<dyn Files> = self.mirrors.workspace(room).await.map_err(failed)?;
-        self.containers.open_terminal(room, &files, terminal, phase).await
+        let files = self.files(room, &progress).await?;
+        self.containers.open_terminal(room, &files, terminal, progress).await
     }
 
     async fn command(&self, room: &RoomId, command: CommandSpec) -> Result<CommandOutput, SandboxError> {

@@ -1,6 +1,6 @@
 //! Terminals in JSON: what REST answers, and the texts of a terminal's WebSocket. See docs/protocols.md for the latter.
 
-use buildspaces_plans::ports::{Phase, Size as PlanSize};
+use buildspaces_plans::ports::{Done, Phase, Size as PlanSize};
 use buildspaces_plans::terminal::{Keyboard, State, ViewerId};
 use buildspaces_plans::terminals::{Said, Seen, Summary, View};
 use serde::{Deserialize, Serialize};
@@ -131,6 +131,10 @@ pub(crate) struct Status<'a> {
     state: &'static str,
     /// While it starts: what the sandbox is doing.
     phase: Option<Phase>,
+    /// Since when, in Unix milliseconds.
+    since: Option<i64>,
+    /// Phases before it, and how long they took.
+    done: &'a [Done],
     /// Why it ended.
     message: Option<&'a str>,
     rows: u16,
@@ -173,8 +177,8 @@ impl<'a> Status<'a> {
     pub(crate) fn new(you: ViewerId, view: &'a View) -> Self {
         let seen = |id: ViewerId| view.viewers.iter().find(|seen| seen.id == id);
         let own = seen(you);
-        let (state, phase, message) = match &view.state {
-            State::Starting(phase) => ("starting", Some(*phase), None),
+        let (state, start, message) = match &view.state {
+            State::Starting(start) => ("starting", Some(start), None),
             State::Running => ("running", None, None),
             State::Ended(message) => ("ended", None, Some(message.as_str())),
         };
@@ -192,7 +196,9 @@ impl<'a> Status<'a> {
         Self {
             you: you.to_string(),
             state,
-            phase,
+            phase: start.map(|start| start.phase),
+            since: start.map(|start| start.since),
+            done: start.map_or(&[], |start| &start.done),
             message,
             rows: view.size.rows,
             cols: view.size.cols,

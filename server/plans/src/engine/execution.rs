@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 use super::Shared;
 use super::output::{OUTPUT_EVERY, Output};
-use crate::ports::{Availability, Exit, Frozen, Made, Phase, SandboxError, Step, StepEvent, StepSpec};
+use crate::ports::{Availability, Exit, Frozen, Made, Phase, Progress, SandboxError, Step, StepEvent, StepSpec};
 use crate::redact::{Known, Redactor};
 use crate::rule::Globs;
 use crate::run::{Run, Transition};
@@ -72,7 +72,7 @@ pub(super) struct Execution {
     pub(super) known: Known,
     pub(super) control: watch::Receiver<Control>,
     pub(super) reports: mpsc::Sender<Report>,
-    pub(super) phase: watch::Sender<Phase>,
+    pub(super) progress: Progress,
 }
 
 /// How the following of a step ended.
@@ -166,7 +166,7 @@ impl Execution {
         let step_timeout = self.shared.config.step_timeout;
         let spec = StepSpec { key: run.step().key.clone(), argv, timeout: step_timeout, secrets };
         let started = {
-            let starting = self.shared.sandboxes.start(&self.room, spec, self.phase.clone());
+            let starting = self.shared.sandboxes.start(&self.room, spec, self.progress.clone());
             tokio::select! {
                 started = timeout(self.shared.config.sandbox_patience, starting) => Some(started),
                 // A cancel waits: only a step that has started can be stopped for certain.
@@ -211,7 +211,7 @@ impl Execution {
                         let _ = step.cancel.try_send(());
                         break format!("it was stopped, because its output could not be masked. {sentence}");
                     }
-                    self.phase.send_replace(Phase::Ready);
+                    self.progress.enter(Phase::Ready);
                     let elapsed = unix_millis().saturating_sub(run.started_at.unwrap_or_default());
                     let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
                     let left = self.shared.config.step_timeout.saturating_sub(elapsed);
@@ -246,6 +246,9 @@ impl Execution {
         mut output: Output,
         guard: Option<Box<dyn std::any::Any + Send + Sync>>,
     ) {
+        if run.is_set_up() {
+            self.progress.enter(Phase::SettingUp);
+        }
         // It is stored with the run's end.
         run.image = step.image.take();
         let mut give_up = Instant::now() + step_timeout + END_GRACE;
@@ -320,6 +323,7 @@ impl Execution {
             }
         };
         drop(guard);
+        self.progress.leave(Phase::SettingUp, Phase::Ready);
         if matches!(transition, Transition::Exited(_) | Transition::Cancel { .. }) {
             self.absorb().await;
         }
@@ -365,6 +369,8 @@ impl Execution {
 
     /// Stores and reports the run's last transition.
     async fn end(&mut self, run: &Run, transition: Transition) {
+        // Nobody waits any more for a sandbox that did not come, or was not wanted after all.
+        self.progress.give_up();
         let transition = masked(transition, &self.known);
         if let Stored::Yes(run) = self.store(run, transition).await {
             metrics::counter!("buildspaces_runs_finished_total", "state" => run.state.as_str()).increment(1);

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::RunId;
 use buildspaces_rooms::RunsMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ports::{Availability, Made, Phase, RoomView};
+use crate::ports::{Availability, Done, Made, RoomView, Start};
 use crate::run::Run;
 use crate::terminals::Summary;
 
@@ -23,20 +24,31 @@ pub(super) struct SandboxState {
     state: &'static str,
     message: Option<String>,
     hint: Option<String>,
+    /// While somebody waits for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<ShownStart>,
+}
+
+/// How far it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct ShownStart {
+    since: UnixMillis,
+    /// Texts of the workspace.
+    files: usize,
+    done: Vec<Done>,
 }
 
 impl SandboxState {
-    pub(super) fn new(availability: &Availability, phase: Phase) -> Self {
-        let state = match phase {
-            Phase::Idle => "idle",
-            Phase::CreatingContainer => "creating_container",
-            Phase::Connecting => "connecting",
-            Phase::Ready => "ready",
-        };
+    /// Of a room with so many text files.
+    pub(super) fn new(availability: &Availability, start: Start, files: usize) -> Self {
         match availability {
-            Availability::Ready => Self { state, message: None, hint: None },
+            Availability::Ready => {
+                let Start { phase, since, done } = start;
+                let start = phase.is_waited_for().then_some(ShownStart { since, files, done });
+                Self { state: phase.as_str(), message: None, hint: None, start }
+            }
             Availability::Off { message, hint } => {
-                Self { state: "off", message: Some(message.clone()), hint: Some(hint.clone()) }
+                Self { state: "off", message: Some(message.clone()), hint: Some(hint.clone()), start: None }
             }
         }
     }
@@ -113,6 +125,7 @@ impl Projection {
             serde_json::json!({
                 "path": devcontainer.path,
                 "image": devcontainer.image,
+                "setup": devcontainer.setup.iter().map(|stage| stage.key.as_str()).collect::<Vec<_>>(),
                 "ports": devcontainer.ports,
                 "notices": devcontainer.notices,
             })
@@ -145,22 +158,20 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::ports::Phase;
 
     #[test]
     fn the_shown_form_of_a_sandbox() {
         let off = Availability::Off { message: "No Docker engine.".to_owned(), hint: "Type make engine.".to_owned() };
         expect![[r#"{"state":"off","message":"No Docker engine.","hint":"Type make engine."}"#]]
-            .assert_eq(&serde_json::to_string(&SandboxState::new(&off, Phase::Ready)).expect("serializable"));
-        for (phase, name) in [
-            (Phase::Idle, "idle"),
-            (Phase::CreatingContainer, "creating_container"),
-            (Phase::Connecting, "connecting"),
-            (Phase::Ready, "ready"),
-        ] {
-            assert_eq!(
-                serde_json::to_value(SandboxState::new(&Availability::Ready, phase)).expect("serializable"),
-                serde_json::json!({"state": name, "message": null, "hint": null})
-            );
-        }
+            .assert_eq(&serde_json::to_string(&SandboxState::new(&off, Start::default(), 1)).expect("serializable"));
+        let ready = Start { phase: Phase::Ready, ..Start::default() };
+        expect![[r#"{"state":"ready","message":null,"hint":null}"#]].assert_eq(
+            &serde_json::to_string(&SandboxState::new(&Availability::Ready, ready, 1)).expect("serializable"),
+        );
+        let done = vec![Done { phase: Phase::Files, took: 40 }];
+        let start = Start { phase: Phase::CreatingContainer, since: 1000, done };
+        expect![[r#"{"state":"creating_container","message":null,"hint":null,"start":{"since":1000,"files":812,"done":[{"phase":"files","took":40}]}}"#]]
+            .assert_eq(&serde_json::to_string(&SandboxState::new(&Availability::Ready, start, 812)).expect("serializable"));
     }
 }

@@ -18,7 +18,7 @@ use super::Shared;
 use super::execution::{Control, Report};
 use super::projection::{Projection, SHOWN_RUNS, SandboxState};
 use crate::Error;
-use crate::ports::{Availability, Phase, RoomView};
+use crate::ports::{Availability, Progress, RoomView};
 use crate::rule::{Debounce, Globs, Input, Rule};
 use crate::run::Run;
 use set_up::SetUp;
@@ -97,7 +97,7 @@ struct Actor {
     /// somebody has edited.
     last_editor: Principal,
     running: Option<Running>,
-    phase: watch::Sender<Phase>,
+    progress: Progress,
     availability: Availability,
     projection: Projection,
     projection_retry: Option<Instant>,
@@ -136,7 +136,7 @@ impl Actor {
             queue: VecDeque::new(),
             last_editor: Principal::system(),
             running: None,
-            phase: watch::Sender::new(Phase::Idle),
+            progress: Progress::default(),
             availability,
             projection: Projection::of(&stored),
             projection_retry: None,
@@ -181,7 +181,7 @@ impl Actor {
         let tasks = self.shared.tasks.clone();
         let mut availability = self.shared.sandboxes.availability();
         let mut availability_lives = true;
-        let mut phase = self.phase.subscribe();
+        let mut start = self.progress.watch();
         let mut terminals = self.shared.terminals.watch(&self.id);
         self.show_sandbox();
         // Also when there are none: an earlier process may have left some in the document.
@@ -222,7 +222,7 @@ impl Actor {
                     self.handle_availability(now).await;
                 }
                 // The sender lives in `self`, so this never fails.
-                _ = phase.changed() => self.show_sandbox(),
+                _ = start.changed() => self.show_sandbox(),
                 // Nor does this: a room's list stays for as long as somebody looks at it.
                 _ = terminals.changed() => self.projection.terminals(&terminals.borrow_and_update()),
                 Ok(()) = ports.changed() => self.projection.ports(&ports.borrow_and_update()),
@@ -305,8 +305,8 @@ impl Actor {
     }
 
     fn show_sandbox(&mut self) {
-        let phase = *self.phase.borrow();
-        self.projection.sandbox(&SandboxState::new(&self.availability, phase));
+        let (start, files) = (self.progress.now(), self.files.len());
+        self.projection.sandbox(&SandboxState::new(&self.availability, start, files));
     }
 
     async fn write_projection(&mut self) {

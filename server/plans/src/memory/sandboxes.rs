@@ -11,9 +11,9 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::ports::{
-    Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, Made, NewFile, NotConnected, Phase, RoomViews,
-    SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine,
-    TerminalSpec, Tunnel,
+    Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, Made, NewFile, NotConnected, Phase, Progress,
+    RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent,
+    TerminalLine, TerminalSpec, Tunnel,
 };
 use crate::secret::StepSecrets;
 use crate::trigger::text_hash;
@@ -243,7 +243,7 @@ impl Sandboxes for FakeSandboxes {
         Ok(Frozen { files: hashes, guard: Box::new(Guard(self.clone())) })
     }
 
-    async fn prepare(&self, room: &RoomId, _phase: watch::Sender<Phase>) -> Result<Option<Arc<Made>>, SandboxError> {
+    async fn prepare(&self, room: &RoomId, _progress: Progress) -> Result<Option<Arc<Made>>, SandboxError> {
         self.make(room);
         let made = self.made(room).borrow().clone();
         Ok(made.filter(|made| !made.devcontainer.setup.is_empty()))
@@ -253,10 +253,10 @@ impl Sandboxes for FakeSandboxes {
         self.lock().made.entry(room.clone()).or_default().subscribe()
     }
 
-    async fn start(&self, room: &RoomId, spec: StepSpec, phase: watch::Sender<Phase>) -> Result<Step, SandboxError> {
+    async fn start(&self, room: &RoomId, spec: StepSpec, progress: Progress) -> Result<Step, SandboxError> {
         self.make(room);
         self.note(format!("start {}", spec.argv.join(" ")))?;
-        phase.send_replace(Phase::Ready);
+        progress.enter(Phase::Ready);
         let (step, mut started) = step(spec);
         started.files = self.lock().frozen.get(room).cloned().unwrap_or_default();
         self.steps.send(started).await.map_err(|_| SandboxError::Failed("the test has ended".to_owned()))?;
@@ -282,11 +282,11 @@ impl Sandboxes for FakeSandboxes {
         &self,
         room: &RoomId,
         spec: TerminalSpec,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<TerminalLine, SandboxError> {
         self.make(room);
         self.note("open terminal")?;
-        phase.send_replace(Phase::Ready);
+        progress.enter(Phase::Ready);
         // Small, so that tests see what happens when they are full.
         let ((events, events_out), (commands_in, commands)) = (mpsc::channel(1), mpsc::channel(1));
         self.lock().terminals.push(OpenedTerminal { spec, events, commands });

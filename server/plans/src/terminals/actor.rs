@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Attached, INPUTS, MAX_VIEWERS, Said, Seen, Shared, Summary, View};
 use crate::Error;
 use crate::ports::{
-    MAX_TYPED, Phase, SandboxError, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
+    MAX_TYPED, Progress, SandboxError, Start, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
 };
 use crate::recording;
 use crate::recordings::{Recorder, Source};
@@ -54,7 +54,7 @@ pub(super) struct Actor {
     viewers: Vec<(ViewerId, mpsc::Receiver<Said>)>,
     next_viewer: u64,
     view: watch::Sender<Arc<View>>,
-    phase: watch::Receiver<Phase>,
+    start: watch::Receiver<Start>,
     opening: Option<Opening>,
     line: Option<TerminalLine>,
     /// What waits for the shell, and how many bytes of it were typed.
@@ -90,11 +90,12 @@ impl Actor {
         terminal: Terminal,
         mailbox: mpsc::Receiver<Command>,
     ) -> Self {
-        let (phases, phase) = watch::channel(Phase::Idle);
+        let progress = Progress::default();
+        let start = progress.watch();
         let opening: Opening = {
             let (sandboxes, room) = (shared.sandboxes.clone(), room.clone());
             let spec = TerminalSpec { key: format!("terminal/{}", opened.id), size: terminal.size() };
-            Box::pin(async move { sandboxes.open_terminal(&room, spec, phases).await })
+            Box::pin(async move { sandboxes.open_terminal(&room, spec, progress).await })
         };
         Self {
             view: watch::Sender::new(Arc::new(view_of(&terminal, opened.recorded))),
@@ -106,7 +107,7 @@ impl Actor {
             mailbox,
             viewers: Vec::new(),
             next_viewer: 1,
-            phase,
+            start,
             opening: Some(opening),
             line: None,
             waiting: VecDeque::new(),
@@ -160,7 +161,7 @@ impl Actor {
         let linger = self.forgotten_since.map(|since| since + LINGER);
         let deadline = [self.terminal.deadline(), may_read.err()].into_iter().flatten().map(Instant::from_std);
         let deadline = deadline.chain(linger).min();
-        let Self { shared, mailbox, viewers, phase, opening, line, waiting, waiting_bytes, recorder, .. } = self;
+        let Self { shared, mailbox, viewers, start, opening, line, waiting, waiting_bytes, recorder, .. } = self;
         let (events, commands) = match line {
             Some(line) => (Some(&mut line.events), Some(&line.commands)),
             None => (None, None),
@@ -185,7 +186,7 @@ impl Actor {
                 }
                 Happened::Sent
             }
-            Ok(()) = phase.changed(), if opening.is_some() => Happened::Phase,
+            Ok(()) = start.changed(), if opening.is_some() => Happened::Phase,
             () = async { recorder.as_mut().expect("asked for only then").ended().await }, if recorder.is_some() => {
                 Happened::RecordingEnded
             }
@@ -348,8 +349,8 @@ impl Actor {
     }
 
     fn show_phase(&mut self) -> bool {
-        let phase = *self.phase.borrow_and_update();
-        self.feed(Input::Became(State::Starting(phase)))
+        let start = self.start.borrow_and_update().clone();
+        self.feed(Input::Became(State::Starting(start)))
     }
 
     fn due(&mut self) -> bool {

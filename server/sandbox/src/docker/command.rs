@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use buildspaces_kernel::ids::{RoomId, random_id};
-use buildspaces_plans::ports::{CommandOutput, CommandSpec, Phase, SandboxError};
+use buildspaces_plans::ports::{CommandOutput, CommandSpec, Progress, SandboxError};
 use buildspaces_sandbox_agent::protocol::{Key, Line};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::sandbox::Lent;
 use super::{Containers, parse_key};
@@ -62,8 +62,8 @@ impl Containers {
         // A second attempt, because a container that was kept may have died unnoticed.
         let mut reason = String::new();
         for _ in 0..2 {
-            let phase = watch::Sender::new(Phase::Idle);
-            let (sandbox, patience) = shared.usable(room, files, &mut held, &phase).await?;
+            let progress = Progress::default();
+            let (sandbox, patience) = shared.usable(room, files, &mut held, &progress).await?;
             let lent = sandbox.lend(&command.headers);
             let started = match sandbox.connect(Line::Command, patience).await {
                 Ok(connection) => commands::start(sandbox.link(), connection, key, command).await,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::devcontainer::{Devcontainer, MAX_FILE, PATHS, Terms};
-use buildspaces_plans::ports::{Made, Phase, SandboxError};
-use tokio::sync::{oneshot, watch};
+use buildspaces_plans::ports::{Made, Phase, Progress, SandboxError};
+use buildspaces_sandbox_agent::protocol::Line;
+use tokio::sync::oneshot;
 
 use super::sandbox::Place;
 use super::{Containers, Shared};
@@ -28,13 +29,13 @@ impl Containers {
         &self,
         room: &RoomId,
         files: &Arc<dyn Files>,
-        phase: watch::Sender<Phase>,
+        progress: Progress,
     ) -> Result<Option<Arc<Made>>, SandboxError> {
         let (reply, answer) = oneshot::channel();
         let (this, room, files) = (self.clone(), room.clone(), Arc::clone(files));
         // A task of its own, because a container that was created half would be nobody's.
         self.shared.tasks.spawn("prepare a sandbox", async move {
-            let _ = reply.send(Box::pin(this.prepare_now(&room, &files, &phase)).await);
+            let _ = reply.send(Box::pin(this.prepare_now(&room, &files, &progress)).await);
         });
         answer.await.unwrap_or_else(|_| Err(SandboxError::Failed("the sandbox could not be started".to_owned())))
     }
@@ -43,7 +44,7 @@ impl Containers {
         &self,
         room: &RoomId,
         files: &Arc<dyn Files>,
-        phase: &watch::Sender<Phase>,
+        progress: &Progress,
     ) -> Result<Option<Arc<Made>>, SandboxError> {
         let shared = &self.shared;
         shared.check_available()?;
@@ -57,10 +58,16 @@ impl Containers {
                 Some(_) => shared.discard(&mut held).await,
             }
         }
+        progress.enter(Phase::Files);
         if shared.asked(files).await.is_none_or(|asked| asked.setup.is_empty()) {
             return Ok(None);
         }
-        let (sandbox, _) = shared.usable(room, files, &mut held, phase).await?;
+        let (sandbox, patience) = shared.usable(room, files, &mut held, progress).await?;
+        // What is wrong with one that does not dial is found out, and said, by whoever starts something in it.
+        if let Ok(connection) = sandbox.connect(Line::Steps, patience).await {
+            sandbox.link().park(Line::Steps, connection);
+            progress.enter(Phase::Ready);
+        }
         Ok(sandbox.made().filter(|made| !made.devcontainer.setup.is_empty()).map(Arc::clone))
     }
 }
@@ -105,10 +112,25 @@ impl Shared {
         }
     }
 
-    /// Writes it beside the sandbox.
-    pub(super) async fn remember(&self, place: &Place, devcontainer: &Devcontainer) {
-        let json = serde_json::to_vec(devcontainer).expect("texts and numbers");
-        if let Err(error) = tokio::fs::write(self.folder.join(place.as_str()).join(MADE), json).await {
+    /// Writes beside the sandbox by what it is made, before it is: a kill in between leaves none that nobody knows this of. Whatever another
+    /// sandbox at this place was made by is gone.
+    pub(super) async fn remember(&self, place: &Place, devcontainer: Option<&Devcontainer>) {
+        let folder = self.folder.join(place.as_str());
+        let file = folder.join(MADE);
+        let written = match devcontainer {
+            None => match tokio::fs::remove_file(&file).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+            Some(devcontainer) => {
+                let json = serde_json::to_vec(devcontainer).expect("texts and numbers");
+                match tokio::fs::create_dir_all(&folder).await {
+                    Ok(()) => tokio::fs::write(&file, json).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        if let Err(error) = written {
             tracing::warn!(%error, %place, "a later start of the server will not know by what a sandbox was made");
         }
     }

@@ -153,9 +153,7 @@ impl Shared {
                 self.drop_warm(warm, "it died before a room needed it").await;
                 continue;
             }
-            if let Some(devcontainer) = devcontainer {
-                self.remember(warm.sandbox.place(), devcontainer).await;
-            }
+            self.remember(warm.sandbox.place(), devcontainer).await;
             let outcome = match self.give(&warm, room, files).await {
                 Ok(Some(workspace)) => {
                     let allowed = disk::allowed(workspace.clone(), self.config.limits.disk).await;

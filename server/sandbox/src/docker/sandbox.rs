@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_plans::devcontainer::Devcontainer;
-use buildspaces_plans::ports::{Made, Phase};
+use buildspaces_plans::ports::{Made, Phase, Progress};
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::Line;
 use tokio::sync::{Notify, watch};
@@ -130,12 +130,12 @@ struct Use {
     /// Why this server itself ends it.
     end: Option<State>,
     /// Where the last step's starter wants to read how the sandbox is.
-    phase: Option<watch::Sender<Phase>>,
+    progress: Option<Progress>,
 }
 
 impl Sandbox {
     pub(super) fn new(id: String, image: String, place: Place, link: Link, shared: Weak<Shared>) -> Self {
-        let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, phase: None });
+        let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, progress: None });
         let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), Arc::default());
         Self {
             id,
@@ -264,11 +264,11 @@ impl Sandbox {
     }
 
     /// A step with these secrets is about to run. The caller holds the room's lock and has seen that none does.
-    pub(super) fn take(&self, phase: &watch::Sender<Phase>, secrets: &StepSecrets) {
+    pub(super) fn take(&self, progress: &Progress, secrets: &StepSecrets) {
         self.headers.change(|given| given.step.clone_from(&secrets.headers));
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = None;
-        state.phase = Some(phase.clone());
+        state.progress = Some(progress.clone());
     }
 
     /// Completes when the container is known to be gone. It is not asked before some time has passed. Cancel-safe.
@@ -366,8 +366,8 @@ impl Container for Sandbox {
         if usable {
             return;
         }
-        if let Some(phase) = state.phase.take() {
-            phase.send_replace(Phase::Idle);
+        if let Some(progress) = state.progress.take() {
+            progress.enter(Phase::Idle);
         }
         if !self.usable.swap(false, Ordering::AcqRel) {
             // It was killed, which removed it.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use buildspaces_kernel::ids::random_id;
 use buildspaces_plans::devcontainer::script;
-use buildspaces_plans::ports::{Exit, Made, Phase, Size, StepEvent, TerminalCommand, TerminalEvent, TerminalSpec};
+use buildspaces_plans::ports::{
+    Exit, Made, Phase, Progress, Size, Start, StepEvent, TerminalCommand, TerminalEvent, TerminalSpec,
+};
 use buildspaces_sandbox::{Containers, DEFAULT_IMAGE, workspace_owner};
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use crate::world::{PATIENCE, World};
 
@@ -44,8 +45,11 @@ fn write(world: &World, path: &str, text: &str) {
 }
 
 async fn prepare(world: &World, containers: &Containers) -> Option<Arc<Made>> {
-    let phase = watch::Sender::new(Phase::Idle);
-    containers.prepare(&world.room, &world.files(&world.room), phase).await.expect("answers")
+    prepare_told(world, containers, &Progress::default()).await
+}
+
+async fn prepare_told(world: &World, containers: &Containers, progress: &Progress) -> Option<Arc<Made>> {
+    containers.prepare(&world.room, &world.files(&world.room), progress.clone()).await.expect("answers")
 }
 
 fn keys(made: &Made) -> Vec<&str> {
@@ -73,7 +77,13 @@ async fn a_room_gets_the_image_and_the_variables_that_it_asks_for_and_nothing_el
     let containers = world.open().await;
     let shown = containers.made(&world.room);
     assert_eq!(*shown.borrow(), None);
-    let made = prepare(&world, &containers).await.expect("there is something to set up");
+    let progress = Progress::default();
+    let made = prepare_told(&world, &containers, &progress).await.expect("there is something to set up");
+    let Start { phase, done, .. } = progress.now();
+    eprintln!("{done:?}");
+    let phases: Vec<Phase> = done.iter().map(|done| done.phase).collect();
+    assert_eq!(phases, [Phase::Files, Phase::CreatingContainer, Phase::Connecting]);
+    assert!(phase == Phase::Ready && done[1].took > 0);
     assert_eq!(keys(&made), ["remoteUser", "capAdd", "initializeCommand", "mounts", "privileged", "runArgs"]);
     assert_eq!(shown.borrow().as_ref(), Some(&made));
     let again = prepare(&world, &containers).await.expect("the same one");
@@ -96,8 +106,7 @@ async fn a_room_gets_the_image_and_the_variables_that_it_asks_for_and_nothing_el
 
     // A terminal has them, too.
     let spec = TerminalSpec { key: "terminal".to_owned(), size: Size { rows: 24, cols: 80 } };
-    let opened =
-        containers.open_terminal(&world.room, &world.files(&world.room), spec, watch::Sender::new(Phase::Idle)).await;
+    let opened = containers.open_terminal(&world.room, &world.files(&world.room), spec, Progress::default()).await;
     let mut terminal = opened.expect("opens");
     let typed = TerminalCommand::Input(Bytes::from_static(b"echo \"<$FLAVOUR $CI $TERM>\"\n"));
     terminal.commands.send(typed).await.expect("it listens");
@@ -172,6 +181,9 @@ async fn an_image_that_is_not_listed_or_not_there_is_the_usual_one_with_a_notice
     containers.shutdown().await;
 }
 
+/// What is at the file's place, and what puts it there.
+type Make<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_a_link_a_pipe_or_too_large_makes_the_usual_sandbox() {
     let world = world!();
@@ -179,7 +191,7 @@ async fn a_file_that_is_a_link_a_pipe_or_too_large_makes_the_usual_sandbox() {
     let path = world.workspace(&world.room).join(".devcontainer.json");
     let outside = world.dir.path().join("outside.json");
     std::fs::write(&outside, r#"{"containerEnv": {"STOLEN": "yes"}}"#).expect("written");
-    let make: [(&str, &dyn Fn(&Path)); 4] = [
+    let make: [Make<'_>; 4] = [
         ("link", &|path| std::os::unix::fs::symlink(&outside, path).expect("linked")),
         ("pipe", &|path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR).expect("made")),
         ("folder", &|path| std::fs::create_dir(path).expect("made")),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use buildspaces_kernel::ids::RoomId;
-use buildspaces_plans::ports::{Exit, Phase, Size, StepEvent, StepSpec, TerminalEnd, TerminalEvent, TerminalSpec};
+use buildspaces_plans::ports::{
+    Exit, Phase, Progress, Size, StepEvent, StepSpec, TerminalEnd, TerminalEvent, TerminalSpec,
+};
 use buildspaces_plans::secret::StepSecrets;
-use tokio::sync::watch;
 
 use crate::world::{PATIENCE, finish, read_until};
 
@@ -22,9 +23,7 @@ async fn whoever_ends_a_sandbox_gets_a_new_one_on_the_same_files() {
     read_until(&mut beside, "here").await;
 
     let terminal = TerminalSpec { key: "t".to_owned(), size: Size { rows: 24, cols: 80 } };
-    let opened = containers
-        .open_terminal(&world.room, &world.files(&world.room), terminal, watch::Sender::new(Phase::Idle))
-        .await;
+    let opened = containers.open_terminal(&world.room, &world.files(&world.room), terminal, Progress::default()).await;
     let mut line = opened.expect("it opens");
     let mut step = world.start(&containers, "a", "echo kept >kept; touch /tmp/gone; echo ready; sleep 707").await;
     read_until(&mut step, "ready").await;
@@ -52,19 +51,19 @@ async fn whoever_ends_a_sandbox_gets_a_new_one_on_the_same_files() {
 async fn a_sandbox_that_dies_while_nothing_runs_in_it_is_shown_as_gone() {
     let world = world!();
     let containers = world.open().await;
-    let (phase, files) = (watch::Sender::new(Phase::Idle), world.files(&world.room));
+    let (progress, files) = (Progress::default(), world.files(&world.room));
     let step = StepSpec {
         key: "a".to_owned(),
         argv: vec!["true".to_owned()],
         timeout: PATIENCE,
         secrets: StepSecrets::default(),
     };
-    let mut step = containers.start(&world.room, &files, step, phase.clone()).await.expect("it starts");
+    let mut step = containers.start(&world.room, &files, step, progress.clone()).await.expect("it starts");
     finish(&mut step).await;
-    assert_eq!(*phase.borrow(), Phase::Ready);
+    assert_eq!(progress.now().phase, Phase::Ready);
     world.docker(&["kill", &world.containers()[0]]);
-    let mut shown = phase.subscribe();
-    let idle = shown.wait_for(|phase| *phase == Phase::Idle);
+    let mut shown = progress.watch();
+    let idle = shown.wait_for(|start| start.phase == Phase::Idle);
     tokio::time::timeout(Duration::from_secs(10), idle).await.expect("in time").expect("it is watched");
     world.until("the removal of what is left", || world.containers().is_empty()).await;
     assert_eq!(world.run(&containers, "b", "echo again").await.0, "again\n");

@@ -9,7 +9,7 @@ use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::git::{ChangeKind, Commit, Error, Git, Repository, Status, Wanted};
 use buildspaces_plans::memory::{MemoryRuns, MemorySecrets};
-use buildspaces_plans::ports::{Phase, Sandboxes as _, StepSpec};
+use buildspaces_plans::ports::{Progress, Sandboxes as _, StepSpec};
 use buildspaces_plans::secret::{Key, StepSecrets};
 use buildspaces_plans::secrets::Secrets;
 use buildspaces_plans::{Config, Engine};
@@ -19,7 +19,6 @@ use buildspaces_rooms::{NewRoom, RoomHandle, Rooms};
 use buildspaces_sandbox::DockerSandboxes;
 use buildspaces_sandbox::mirror::{self, Mirrors};
 use buildspaces_sandbox::workspace_owner;
-use tokio::sync::watch;
 
 use crate::world::{PATIENCE, World, finish};
 
@@ -87,8 +86,8 @@ impl Place {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let key = format!("step-{}", buildspaces_kernel::ids::random_id(6));
         let step = StepSpec { key, argv, timeout: PATIENCE, secrets: StepSecrets::default() };
-        let phase = watch::Sender::new(Phase::Idle);
-        let mut step = self.sandboxes.start(self.room.id(), step, phase).await.expect("it starts");
+        let progress = Progress::default();
+        let mut step = self.sandboxes.start(self.room.id(), step, progress).await.expect("it starts");
         finish(&mut step).await.0
     }
 
@@ -216,7 +215,7 @@ async fn git_answers_while_a_step_runs_and_a_sandbox_that_ends_is_made_anew() {
     place.git.init(&room).await.expect("a repository");
     let argv = ["sleep", "600"].map(str::to_owned).to_vec();
     let step = StepSpec { key: "long".to_owned(), argv, timeout: PATIENCE, secrets: StepSecrets::default() };
-    let mut step = place.sandboxes.start(&room, step, watch::Sender::new(Phase::Idle)).await.expect("it starts");
+    let mut step = place.sandboxes.start(&room, step, Progress::default()).await.expect("it starts");
     assert_eq!(place.changes().await.len(), 1);
     place.commit(&ann(), "Beside", None).await.expect("a commit");
     assert!(step.events.try_recv().is_err(), "the step goes on");

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Availability, Exit, Phase, SandboxError, StepEvent, StepSpec};
+use buildspaces_plans::ports::{Availability, Exit, Progress, SandboxError, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
 use buildspaces_sandbox::{Containers, workspace_owner};
-use tokio::sync::watch;
 
 use world::{PATIENCE, finish, read_until};
 
@@ -117,8 +116,7 @@ async fn steps_share_a_container_and_each_has_its_own_exit() {
         secrets: StepSecrets::default(),
     };
     let files = world.files(&world.room);
-    let mut step =
-        containers.start(&world.room, &files, no_such, watch::Sender::new(Phase::Idle)).await.expect("taken");
+    let mut step = containers.start(&world.room, &files, no_such, Progress::default()).await.expect("taken");
     assert!(matches!(finish(&mut step).await.1, StepEvent::Exited(Exit::NotStarted(_))));
     containers.shutdown().await;
 }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use buildspaces_plans::ports::{
-    Exit, Phase, Size, StepEvent, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
+    Exit, Progress, Size, StepEvent, TerminalCommand, TerminalEnd, TerminalEvent, TerminalLine, TerminalSpec,
 };
 use buildspaces_sandbox::Containers;
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use crate::world::{PATIENCE, World, finish, read_until};
 
@@ -19,7 +18,7 @@ struct Terminal {
 async fn open(world: &World, containers: &Containers, key: &str) -> Terminal {
     let spec = TerminalSpec { key: key.to_owned(), size: Size { rows: 24, cols: 80 } };
     let (room, files) = (&world.room, world.files(&world.room));
-    let opened = containers.open_terminal(room, &files, spec, watch::Sender::new(Phase::Idle)).await;
+    let opened = containers.open_terminal(room, &files, spec, Progress::default()).await;
     Terminal { line: opened.expect("opened"), seen: String::new() }
 }
 

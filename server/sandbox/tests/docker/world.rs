@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Availability, Phase, SandboxError, Step, StepEvent, StepSpec};
+use buildspaces_plans::ports::{Availability, Progress, SandboxError, Step, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
 use buildspaces_sandbox::{Config, Containers, DEFAULT_IMAGE, Egress, Files, Folder, Limits, workspace_owner};
-use tokio::sync::watch;
 
 /// Nothing here takes that long; whatever does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -137,7 +136,7 @@ impl World {
     ) -> Result<Step, SandboxError> {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let step = StepSpec { key: key.to_owned(), argv, timeout, secrets };
-        containers.start(room, &self.files(room), step, watch::Sender::new(Phase::Idle)).await
+        containers.start(room, &self.files(room), step, Progress::default()).await
     }
 
     pub(crate) async fn run(&self, containers: &Containers, key: &str, script: &str) -> (String, StepEvent) {

@@ -54,9 +54,11 @@ export type Patch = Schemas['Patch'];
 export type Status = Schemas['Status'];
 export type ErrorBody = Schemas['ErrorBody'];
 
-/** The sandbox as the `runs` document tells it: `state` may grow, so readers fall back to `message`. */
+/** The sandbox as the `runs` document tells it. `state` may grow: what a page does not know it does not show. */
 export interface Sandbox {
   state: string;
   message?: string | null;
   hint?: string | null;
+  /** While somebody waits for it: since when, how many texts the workspace has, and the phases before this one. */
+  start?: { since: number; files: number; done: readonly { phase: string; took: number }[] } | null;
 }

@@ -14,7 +14,7 @@ impl Execution {
     /// Whether the run cannot begin now: its sandbox is to be set up first, or there is none to be had. All that is left to do was done.
     pub(super) async fn waits(&mut self, run: &Run) -> bool {
         let prepared = {
-            let preparing = self.shared.sandboxes.prepare(&self.room, self.phase.clone());
+            let preparing = self.shared.sandboxes.prepare(&self.room, self.progress.clone());
             tokio::select! {
                 prepared = timeout(self.shared.config.sandbox_patience, preparing) => prepared,
                 // It has not started, so it stays queued for the next start of the server.

@@ -122,7 +122,7 @@ impl Actor {
             known: Known::default(),
             control: wanted,
             reports: sender,
-            phase: self.phase.clone(),
+            progress: self.progress.clone(),
         };
         let task = run.clone();
         self.shared.tasks.spawn("run", async move {

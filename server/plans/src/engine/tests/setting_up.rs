@@ -32,12 +32,16 @@ async fn a_new_sandbox_is_set_up_before_the_run_that_wanted_it_and_once() {
     assert!(is_set_up(&step) && step.spec.secrets.env.is_empty(), "{:?}", step.spec);
     assert_eq!(step.files[0].1, "a", "it begins with the files as they are");
     assert_eq!(world.states().await, ["queued", "running"]);
+    let shown = world.sandbox();
+    assert_eq!((&shown["state"], &shown["start"]["files"]), (&"setting_up".into(), &1.into()));
     step.print("added 3 packages\n").await;
     step.exit(Exit::Code(0)).await;
     world.step().await.exit(Exit::Code(0)).await;
     world.settle().await;
     assert_eq!(world.states().await, ["passed", "passed"]);
 
+    let shown = world.sandbox();
+    assert_eq!((&shown["state"], &shown["start"]), (&"ready".into(), &serde_json::Value::Null));
     let runs = world.runs().await;
     let summary = runs[0].summary();
     assert_eq!((summary.trigger, &*summary.rule_name), (crate::run::Trigger::Sandbox, "Set up the sandbox"));
@@ -45,6 +49,7 @@ async fn a_new_sandbox_is_set_up_before_the_run_that_wanted_it_and_once() {
     assert_eq!(world.engine.log(&world.id, &runs[0].id).await.expect("answers"), b"added 3 packages\n");
     let shown = world.room.projected(RunsMap::Sandbox)["devcontainer"].clone();
     assert_eq!(shown["notices"][0]["key"], "privileged");
+    assert_eq!(shown["setup"][0], "postCreateCommand");
 
     world.run_of("b", Exit::Code(0)).await;
     assert_eq!(world.states().await, ["passed", "passed", "passed"]);

@@ -4,6 +4,7 @@ import { fileName, portRows, readDevcontainer, sameDevcontainer } from './devcon
 const VALUE = {
   path: '.devcontainer/devcontainer.json',
   image: 'team/node:20',
+  setup: ['postCreateCommand'],
   ports: [
     { port: 3000, label: 'Site', expected: true },
     { port: 8080, label: 'API', expected: false },
@@ -27,8 +28,14 @@ describe('what the sandbox was made by', () => {
     for (const nothing of [undefined, null, {}, 'x', [], { path: 7 }])
       expect(readDevcontainer(nothing)).toBeNull();
     expect(
-      readDevcontainer({ path: 'p', ports: [null, { port: 0 }, 7], notices: [{}, 'x'], image: 3 }),
-    ).toEqual({ path: 'p', image: null, ports: [], notices: [] });
+      readDevcontainer({
+        path: 'p',
+        ports: [null, { port: 0 }, 7],
+        notices: [{}, 'x'],
+        image: 3,
+        setup: 'x',
+      }),
+    ).toEqual({ path: 'p', image: null, setup: [], ports: [], notices: [] });
   });
 });
 

@@ -18,6 +18,8 @@ export interface Devcontainer {
   path: string;
   /** `null`: the server's usual one. */
   image: string | null;
+  /** Keys whose commands are run first in each new sandbox. */
+  setup: readonly string[];
   ports: readonly NamedPort[];
   notices: readonly Notice[];
 }
@@ -29,6 +31,7 @@ export function readDevcontainer(value: unknown): Devcontainer | null {
   return {
     path: given.path,
     image: text(given.image),
+    setup: Array.isArray(given.setup) ? given.setup.filter((key) => typeof key === 'string') : [],
     ports: list(given.ports)
       .filter((item) => isPort(item.port))
       .map((item) => ({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Run } from '../../api/types';
-import { ago, bytes, duration, elapsed, phase, reason } from './format';
+import { ago, bytes, duration, elapsed, reason } from './format';
 import { isOver, readLog, readRuns, readSandbox, shownRuns } from './runModel';
 
 const run = (change: Partial<Run> = {}): Run => ({
@@ -103,13 +103,9 @@ describe('the runs document', () => {
     expect(shownRuns(runs, true)).toHaveLength(2);
   });
 
-  it('gives phases words and falls back to the message of a state it does not know', () => {
-    expect(phase(readSandbox({ state: 'creating_container' }))).toBe('Creating the container…');
-    expect(phase(readSandbox({ state: 'ready' }))).toBeNull();
-    expect(phase(readSandbox({ state: 'pulling_image', message: 'Pulling the image' }))).toBe(
-      'Pulling the image',
-    );
-    expect(phase(readSandbox(undefined))).toBeNull();
+  it('knows of no sandbox where nothing is told', () => {
+    expect(readSandbox(undefined).state).toBe('unknown');
+    expect(readSandbox({ state: 'ready' }).state).toBe('ready');
   });
 
   it('reads logs and knows which states are final', () => {

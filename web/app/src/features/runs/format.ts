@@ -1,5 +1,5 @@
 /** Runs in words: states, durations, reasons, times. Pure. */
-import type { Run, RunState, Sandbox } from '../../api/types';
+import type { Run, RunState } from '../../api/types';
 
 const STATE_WORDS: Record<RunState, string> = {
   queued: 'Queued',
@@ -70,21 +70,4 @@ export function bytes(size: number): string {
     unit += 1;
   }
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
-}
-
-/** What the sandbox is doing, or `null` when there is nothing to say. */
-export function phase(sandbox: Sandbox): string | null {
-  switch (sandbox.state) {
-    case 'creating_container':
-      return 'Creating the container…';
-    case 'connecting':
-      return 'Container started, connecting…';
-    case 'idle':
-    case 'ready':
-    case 'off':
-    case 'unknown':
-      return null;
-    default:
-      return sandbox.message ?? null;
-  }
 }

@@ -5,7 +5,9 @@ import { sentence } from '../../api/client';
 import type { Run, Sandbox } from '../../api/types';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
-import { duration, elapsed, phase, reason } from './format';
+import { readStart } from '../sandbox/startModel';
+import { StartPhases } from '../sandbox/startPhases';
+import { duration, elapsed, reason } from './format';
 import { FullLogDialog } from './fullLogDialog';
 import { LogView } from './logView';
 import { isOver } from './runModel';
@@ -34,7 +36,7 @@ export function RunDetail(props: { run: Run; sandbox: Sandbox; me: string | unde
       setProblem(sentence(error));
     }
   };
-  const starting = over ? null : phase(sandbox);
+  const starting = over ? null : readStart(sandbox.state, sandbox.start);
   const message = problem ?? run.message;
 
   return (
@@ -98,7 +100,7 @@ export function RunDetail(props: { run: Run; sandbox: Sandbox; me: string | unde
         <LogView text={log} label="Log, last lines" testId="run-log" />
       ) : (
         <p className="run-waiting" data-testid="run-log-state">
-          {starting ?? waitingWords(run)}
+          {starting ? <StartPhases start={starting} testId="run-start" /> : waitingWords(run)}
         </p>
       )}
       {full && <FullLogDialog run={run} onClose={() => setFull(false)} />}

@@ -1,12 +1,13 @@
 /** The room's runs: whether they are possible, the runs, and the one that is looked at. */
-import { CircleSlash2, Loader, Play, Power, TriangleAlert, X } from 'lucide-react';
+import { CircleSlash2, Play, Power, TriangleAlert, X } from 'lucide-react';
 import { type ReactNode, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { DevcontainerButton } from '../devcontainer/devcontainerButton';
 import { useRoom } from '../room/roomContext';
-import { phase } from './format';
+import { readStart } from '../sandbox/startModel';
+import { StartPhases } from '../sandbox/startPhases';
 import { RunDetail } from './runDetail';
 import { RunList } from './runList';
 import { isOver, shownRuns } from './runModel';
@@ -32,7 +33,7 @@ export function RunsPanel(props: { tabs: ReactNode; visible: boolean }) {
     runs.find((run) => run.id === chosen) ?? runs.find((run) => run.state === 'running') ?? runs[0];
   const off = sandbox.state === 'off';
   const away = connection.kind === 'reconnecting' || connection.kind === 'offline';
-  const starting = phase(sandbox);
+  const starting = readStart(sandbox.state, sandbox.start);
   const waits = runs.some((run) => !isOver(run.state));
   const whyNot = off
     ? 'Runs are off on this server.'
@@ -53,17 +54,7 @@ export function RunsPanel(props: { tabs: ReactNode; visible: boolean }) {
     >
       <header className="panel-head">
         {props.tabs}
-        {starting && waits && (
-          <span
-            className="sandbox-phase"
-            data-testid="sandbox-phase"
-            data-state={sandbox.state}
-            role="status"
-          >
-            <Loader size={13} className="spin" aria-hidden />
-            {starting}
-          </span>
-        )}
+        {starting && waits && <StartPhases start={starting} testId="sandbox-phase" />}
         <span className="panel-tools">
           <DevcontainerButton />
           {hidden > 0 && (

@@ -13,6 +13,9 @@ export interface Status {
   state: 'starting' | 'running' | 'ended';
   /** What the sandbox is doing while the terminal starts. */
   phase: string | null;
+  /** Since when, and what it did before. */
+  since?: number | null;
+  done?: readonly { phase: string; took: number }[];
   /** Why it ended. */
   message: string | null;
   rows: number;
@@ -81,16 +84,4 @@ export function keyboardWords(status: Status, me: string | undefined): string {
   if (keyboard.viewer === null)
     return who === 'You' ? 'The keyboard is kept for you' : `The keyboard is kept for ${who}`;
   return who === 'You' ? 'You have the keyboard in another window' : `${who} has the keyboard`;
-}
-
-/** What the sandbox is doing. */
-export function phaseWords(phase: string | null): string {
-  switch (phase) {
-    case 'creating_container':
-      return 'Creating the container…';
-    case 'connecting':
-      return 'Container started, connecting…';
-    default:
-      return 'Starting a shell…';
-  }
 }

@@ -9,11 +9,13 @@ import { useMay } from '../access/useAccess';
 import { DevcontainerButton } from '../devcontainer/devcontainerButton';
 import { RecordingsButton } from '../recordings/recordingsButton';
 import { useRoom } from '../room/roomContext';
+import { readStart } from '../sandbox/startModel';
+import { StartPhases } from '../sandbox/startPhases';
 import { KeyboardBar } from './keyboardBar';
 import { NewSandbox } from './newSandbox';
 import './terminal.css';
 import type { TerminalLink, TerminalLinkState } from './terminalLink';
-import { phaseWords, type Status } from './terminalModel';
+import type { Status } from './terminalModel';
 
 const TerminalScreen = lazy(() => import('./terminalScreen'));
 
@@ -308,13 +310,20 @@ function Condition(props: {
         )}
       </div>
     );
+  const start = status?.state === 'starting' ? readStart(status.phase, status) : null;
+  if (state !== 'away' && start)
+    return (
+      <div className="terminal-bar" data-testid="terminal-waiting">
+        <StartPhases start={start} testId="terminal-start" />
+      </div>
+    );
   const waiting =
     state === 'away'
       ? 'The connection is lost. Coming back…'
       : status === null
         ? 'Connecting…'
         : status.state === 'starting'
-          ? phaseWords(status.phase)
+          ? 'Starting a shell…'
           : null;
   if (waiting === null) return null;
   return (
