@@ -102,7 +102,7 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");
     }
 
-    let calls = open_calls(&config, address, &tasks)?;
+    let Media { calls, transport, listener: media_listener } = open_calls(&config, address, &tasks)?;
     let why_no_calls = calls.why_off().map(str::to_owned);
     let ready_database = database.clone();
     let routers = gateway::routers(gateway::Parts {
@@ -119,9 +119,18 @@ async fn run(mut config: Config) -> Result<ExitCode> {
             Box::pin(async move { database.is_ready().await })
         }),
     });
-    serve_on(listener, routers.main, &config.gateway.limits, &tasks, &log_tasks);
+    let serve = |listener, router, media| {
+        serve_on(listener, gateway::Served { router, media }, &config.gateway.limits, &tasks, &log_tasks);
+    };
+    match media_listener {
+        Some(media) => {
+            serve(listener, Some(routers.main), None);
+            serve(media, None, transport);
+        }
+        None => serve(listener, Some(routers.main), transport),
+    }
     if let Some(listener) = preview_listener {
-        serve_on(listener, routers.previews, &config.gateway.limits, &tasks, &log_tasks);
+        serve(listener, Some(routers.previews), None);
     }
     announce(address, sandboxes.as_ref());
     if let Some(reason) = why_no_calls {
@@ -162,14 +171,14 @@ async fn run(mut config: Config) -> Result<ExitCode> {
 /// Serves until `tasks` are told to stop; `drained` waits for requests under way.
 fn serve_on(
     listener: TcpListener,
-    router: axum::Router,
+    served: gateway::Served,
     limits: &gateway::limits::LimitsConfig,
     tasks: &Tasks,
     drained: &Tasks,
 ) {
     let (stop, limits) = (tasks.clone(), limits.clone());
     drained.spawn("http server", async move {
-        gateway::serve(listener, router, &limits, stop.cancelled()).await;
+        gateway::serve(listener, served, &limits, stop.cancelled()).await;
     });
 }
 
@@ -194,14 +203,7 @@ pub(crate) fn lock_data_folder(dir: &Path) -> Result<File> {
 }
 
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A server that starts again takes its port although old connections linger.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|error| match error.kind() {
+    listen_on(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow!("{address} is in use; stop what listens there, or choose another with --listen 127.0.0.1:8081")
         }
@@ -212,25 +214,66 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that starts again takes its port although old connections linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Calls, and what carries them.
+struct Media {
+    calls: Calls,
+    transport: Option<WebRtc>,
+    /// Where they come by TCP, if that is not where everything else does.
+    listener: Option<TcpListener>,
+}
+
 /// Takes the port of calls. Without settings they are on where they work by themselves, and otherwise off with a reason; with
 /// `media.listen` a port that cannot be had ends the start.
-fn open_calls(config: &Config, address: SocketAddr, tasks: &Tasks) -> Result<Calls> {
+fn open_calls(config: &Config, address: SocketAddr, tasks: &Tasks) -> Result<Media> {
     let media = &config.media;
-    let off = |reason: &str| Ok(Calls::off(reason, tasks.clone()));
+    let off = |reason: &str| Ok(Media { calls: Calls::off(reason, tasks.clone()), transport: None, listener: None });
     if !media.enabled {
         return off("this server has no voice and video (media.enabled = false)");
     }
-    let listen = media.listen.unwrap_or(address);
+    let mut listen = media.listen.unwrap_or(address);
     if listen.ip().is_unspecified() && media.addresses.is_empty() {
         return off("set media.addresses to the addresses at which people's browsers reach this machine by UDP");
     }
-    match WebRtc::bind(listen, &media.addresses, tasks) {
-        Ok(transport) => Ok(Calls::new(Arc::new(transport), media.limits, tasks.clone())),
+    let mut listener = None;
+    let mut takes_tcp = true;
+    if !takes(address, listen) {
+        match listen_on(listen) {
+            Ok(bound) => {
+                // The same number for both, if the system chose it.
+                listen = bound.local_addr()?;
+                listener = Some(bound);
+            }
+            // Something else may have it, such as a proxy: most people have UDP.
+            Err(error) => {
+                takes_tcp = false;
+                tracing::warn!(%error, %listen, "this TCP port cannot be had, so calls go by UDP alone; choose another with media.listen");
+            }
+        }
+    }
+    match WebRtc::bind(listen, &media.addresses, takes_tcp, tasks) {
+        Ok(transport) => {
+            let calls = Calls::new(Arc::new(transport.clone()), media.limits, tasks.clone());
+            Ok(Media { calls, transport: Some(transport), listener })
+        }
         Err(error) if media.listen.is_none() => {
             off(&format!("UDP port {listen} cannot be had ({error}); choose another with media.listen"))
         }
         Err(error) => bail!("media.listen = {listen}: this UDP port cannot be had: {error}"),
     }
+}
+
+/// Does who listens at `address` take connections to `other`, too?
+fn takes(address: SocketAddr, other: SocketAddr) -> bool {
+    let is_all = address.ip().is_unspecified() && (address.is_ipv6() || other.is_ipv4());
+    address.port() == other.port() && (address.ip() == other.ip() || is_all)
 }
 
 async fn open_sandboxes(config: &Config, rooms: &Rooms, tasks: &Tasks) -> Result<DockerSandboxes> {
@@ -284,5 +327,27 @@ fn announce(address: SocketAddr, sandboxes: &dyn Sandboxes) {
     let availability = sandboxes.availability().borrow().clone();
     if let Availability::Off { message, hint } = availability {
         say(&format!("Runs are off: {message} {hint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_takes_what_comes_to_one_address() {
+        let cases = [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "0.0.0.0:80", false),
+            ("0.0.0.0:80", "192.0.2.7:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "192.0.2.7:80", true),
+            ("[::1]:80", "[::]:80", false),
+        ];
+        for (address, other, expected) in cases {
+            let address_of = |text: &str| text.parse().expect("valid");
+            assert_eq!(takes(address_of(address), address_of(other)), expected, "{address} {other}");
+        }
     }
 }

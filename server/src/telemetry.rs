@@ -124,6 +124,8 @@ fn describe() {
     describe_gauge!("buildspaces_media_connections_open", "Media connections, two for each participant at most");
     describe_counter!("buildspaces_media_datagrams_received_total", "Datagrams that came to the port of calls");
     describe_counter!("buildspaces_media_datagrams_strange_total", "Datagrams that belong to no connection");
+    describe_gauge!("buildspaces_media_tcp_connections_open", "TCP connections of media, those in reserve included");
+    describe_counter!("buildspaces_media_tcp_strange_total", "TCP connections of media that proved nothing");
     describe_counter!("buildspaces_media_packets_received_total", "Media packets received");
     describe_counter!("buildspaces_media_packets_forwarded_total", "Media packets sent on, one for each receiver");
     describe_counter!("buildspaces_media_packets_dropped_total", "Media packets dropped, by reason");

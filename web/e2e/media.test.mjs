@@ -1,6 +1,6 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
-import { arrived, more, noMore, talker } from './support/call.mjs';
+import { arrived, more, noMore, protocols, talker } from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { ThinLine, whyNoThinLine } from './support/thinLine.mjs';
 import { stays, until } from './support/wait.mjs';
@@ -45,13 +45,7 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   await ada.get('control-microphone').click();
   await ada.get('control-camera').click();
   await sees(bob, 'Ada');
-  for (const person of [ada, bob])
-    for (const [what, by] of [
-      ['frames', 20],
-      ['packets', 50],
-      ['energy', 0.0001],
-    ])
-      await more(person, what, by);
+  await talk(ada, bob);
   await tile(bob, 'Ada').and(bob.page.locator('[data-speaking]')).waitFor();
 
   // The server passes nothing on of who is muted, whatever the page sends.
@@ -248,6 +242,72 @@ scenario(
     assert.deepEqual([...ada.problems, ...bob.problems], []);
   },
   { ms: 300_000, skip: whyNoThinLine() },
+);
+
+/** Both hear and see each other. */
+async function talk(...people) {
+  for (const person of people)
+    for (const [what, by] of [
+      ['frames', 20],
+      ['packets', 50],
+      ['energy', 0.0001],
+    ])
+      await more(person, what, by);
+}
+
+scenario(
+  'who cannot send by UDP talks by TCP',
+  async (stage) => {
+    const line = stage.own(new ThinLine());
+    line.letsNoUdpPass();
+    const server = await stage.server({
+      BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
+      BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
+    });
+    await line.passOn(server.port);
+    const ada = await talker(stage, 'Ada');
+    const bob = await talker(stage, 'Bob', { line, permissions: ['microphone', 'camera'] });
+    const room = await ada.createRoom(server, 'python');
+    await bob.join(line, room);
+    await joinCall(ada, { microphone: true, camera: true });
+    await joinCall(bob, { microphone: true, camera: true });
+    await sees(ada, 'Bob');
+    await sees(bob, 'Ada');
+    await talk(ada, bob);
+    assert.deepEqual(await protocols(ada), ['udp', 'udp']);
+    assert.deepEqual(await protocols(bob), ['tcp', 'tcp']);
+    // Large pictures, too, for which much more must fit through.
+    await tile(bob, 'Ada').hover();
+    await tile(bob, 'Ada').getByTestId('enlarge').click();
+    await until('the largest picture', async () => (await arrived(bob)).widths.includes(1280), 60_000);
+    const now = await rates(bob, 5);
+    assert.ok(now.packets >= 0.95 * 50, `${now.packets} of 50 packets of sound in a second`);
+    await bob.get('leave-call').click();
+    await tile(ada, 'Bob').waitFor({ state: 'detached' });
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+  { skip: whyNoThinLine() },
+);
+
+scenario(
+  'one open TCP port is enough for everything',
+  async (stage) => {
+    const line = stage.own(new ThinLine());
+    const server = await stage.server({ BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]` });
+    await line.passOn(server.port, { asIts: server.port });
+    const ada = await talker(stage, 'Ada', { line, permissions: ['microphone', 'camera'] });
+    const bob = await talker(stage, 'Bob', { line, permissions: ['microphone', 'camera'] });
+    const room = await ada.createRoom(line, 'python');
+    await bob.join(line, room);
+    await joinCall(ada, { microphone: true, camera: true });
+    await joinCall(bob, { microphone: true, camera: true });
+    await sees(ada, 'Bob');
+    await sees(bob, 'Ada');
+    await talk(ada, bob);
+    for (const person of [ada, bob]) assert.deepEqual(await protocols(person), ['tcp', 'tcp']);
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+  { skip: whyNoThinLine() },
 );
 
 scenario('a camera that nobody looks at is not encoded', async (stage) => {

@@ -1,4 +1,5 @@
-//! Takes TCP connections and serves HTTP on them, until they become WebSockets or end.
+//! Takes TCP connections and serves HTTP on them, until they become WebSockets or end, or hands them to the calls: those of people whose
+//! networks let no UDP pass come to the same port, and begin with another byte than any request.
 //!
 //! A connection that says nothing holds a file descriptor all the same, and one that says it slowly holds a request too. So connections
 //! are counted, by address and all together, a request's head has its time, a body must keep a pace, and an answer must be taken. What has become a WebSocket is
@@ -20,16 +21,17 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_media::webrtc::{WebRtc, is_media};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower_service::Service;
 
 use crate::error::ApiError;
-use crate::limits::{ConnectionLimits, Exceeded, LimitsConfig};
+use crate::limits::{ConnectionLimits, ConnectionPermit, Exceeded, LimitsConfig};
 use crate::{Gateway, meters};
 
 /// How long to wait when the system has no file descriptor or no memory for another connection.
@@ -41,15 +43,28 @@ const SLOWEST: u64 = 4 << 10;
 /// Between two probes whether somebody is still there; the system counts in seconds.
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 
-/// Serves `router` until `stop`, then takes no more connections, and returns once every request under way was answered. Who has not asked
+/// What a port is for. Without a router it is for media alone.
+pub struct Served {
+    pub router: Option<Router>,
+    /// `None`: calls do not come here.
+    pub media: Option<WebRtc>,
+}
+
+/// Serves `served` until `stop`, then takes no more connections, and returns once every request under way was answered. Who has not asked
 /// for anything by then is not waited for.
-pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig, stop: impl Future<Output = ()>) {
-    let limits = ConnectionLimits::new(config, usize::try_from(config.http_connections).unwrap_or(usize::MAX));
+pub async fn serve(listener: TcpListener, served: Served, config: &LimitsConfig, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout((!config.request.is_zero()).then_some(config.request));
-    // Every route is made ready once here; the router itself would do it again for each connection.
-    let router: Router = router.with_state(());
-    let connections = Tasks::new();
+    let port = Arc::new(Port {
+        http,
+        // Every route is made ready once here; the router itself would do it again for each connection.
+        router: served.router.map(|router| router.with_state(())),
+        media: served.media,
+        limits: ConnectionLimits::new(config, usize::try_from(config.http_connections).unwrap_or(usize::MAX)),
+        behind_proxy: config.behind_proxy,
+        patience: config.request,
+        connections: Tasks::new(),
+    });
     let mut stop = std::pin::pin!(stop);
     loop {
         let (stream, peer) = tokio::select! {
@@ -58,7 +73,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig,
         };
         // A reverse proxy has all of its clients' connections; it counts them itself.
         let counted = (!config.behind_proxy).then(|| peer.ip());
-        let permit = match limits.connect(counted) {
+        let permit = match port.limits.connect(counted) {
             Ok(permit) => permit,
             Err(exceeded) => {
                 refuse(stream, exceeded);
@@ -68,40 +83,101 @@ pub async fn serve(listener: TcpListener, router: Router, config: &LimitsConfig,
         // A keystroke must not wait for the next one to fill a packet.
         let _ = stream.set_nodelay(true);
         look_after(&stream, config.request);
+        let own = port.clone();
+        port.connections.spawn("connection", async move { own.connection(stream, peer, permit).await });
+    }
+    drop(listener);
+    port.connections.shutdown(Duration::MAX).await;
+}
+
+/// What all connections of one port share.
+struct Port {
+    http: http1::Builder,
+    router: Option<Router>,
+    media: Option<WebRtc>,
+    limits: ConnectionLimits,
+    behind_proxy: bool,
+    patience: Duration,
+    connections: Tasks,
+}
+
+impl Port {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+        let Some(media) = &self.media else { return self.requests(stream, permit).await };
+        let first = tokio::select! {
+            first = first_byte(&stream, self.patience) => first,
+            () = self.connections.cancelled() => return,
+        };
+        match first {
+            Some(first) if is_media(first) => self.media(media, stream, peer, permit).await,
+            Some(_) => self.requests(stream, permit).await,
+            None => {}
+        }
+    }
+
+    async fn media(&self, media: &WebRtc, stream: TcpStream, peer: SocketAddr, mut permit: ConnectionPermit) {
+        // It did not come through the proxy.
+        if self.behind_proxy {
+            match self.limits.connect(Some(peer.ip())) {
+                Ok(own) => permit = own,
+                Err(exceeded) => {
+                    // It is hung up on; nobody there could read why.
+                    let _ = exceeded.close();
+                    return;
+                }
+            }
+        }
+        let _permit = permit;
+        tokio::select! {
+            () = media.carry(stream, peer) => {}
+            () = self.connections.cancelled() => {}
+        }
+    }
+
+    async fn requests(&self, stream: TcpStream, _permit: ConnectionPermit) {
+        let Some(router) = self.router.clone() else { return };
         let has_asked = Arc::new(AtomicBool::new(false));
-        let (router, asked) = (router.clone(), has_asked.clone());
+        let asked = has_asked.clone();
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             router.clone().call(request)
         });
-        let connection = http.serve_connection(TokioIo::new(stream), answer).with_upgrades();
-        let stopping = connections.clone();
-        connections.spawn("http connection", async move {
-            let _permit = permit;
-            let mut connection = std::pin::pin!(connection);
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = stopping.cancelled() => {
-                    // Browsers open connections before they need them.
-                    if !has_asked.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    connection.as_mut().graceful_shutdown();
-                    connection.as_mut().await
+        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), answer).with_upgrades());
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.connections.cancelled() => {
+                // Browsers open connections before they need them.
+                if !has_asked.load(Ordering::Relaxed) {
+                    return;
                 }
-            };
-            match result {
-                // Browsers keep connections that they do not need for a while.
-                Err(error) if error.is_timeout() && !has_asked.load(Ordering::Relaxed) => {
-                    meters::limited("request_time")
-                }
-                Err(error) => tracing::trace!(%error, "an HTTP connection ended"),
-                Ok(()) => {}
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
             }
-        });
+        };
+        match result {
+            // Browsers keep connections that they do not need for a while.
+            Err(error) if error.is_timeout() && !has_asked.load(Ordering::Relaxed) => meters::limited("request_time"),
+            Err(error) => tracing::trace!(%error, "an HTTP connection ended"),
+            Ok(()) => {}
+        }
     }
-    drop(listener);
-    connections.shutdown(Duration::MAX).await;
+}
+
+/// What comes first, which stays there to be read. `None` if nothing does in time.
+async fn first_byte(stream: &TcpStream, patience: Duration) -> Option<u8> {
+    let mut first = [0];
+    let peek = stream.peek(&mut first);
+    let peeked = match patience {
+        Duration::ZERO => peek.await,
+        patience => match timeout(patience, peek).await {
+            Ok(peeked) => peeked,
+            Err(_) => {
+                meters::limited("request_time");
+                return None;
+            }
+        },
+    };
+    peeked.is_ok_and(|count| count == 1).then_some(first[0])
 }
 
 /// Who takes nothing of an answer holds it in our memory, and who vanished without a word holds what they had open, where nothing is written that

@@ -60,7 +60,7 @@ pub mod auth {
     };
 }
 
-pub use crate::accept::serve;
+pub use crate::accept::{Served, serve};
 pub use crate::http::{Url, UrlError};
 
 /// What can be set about the gateway.

@@ -23,6 +23,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_media::Calls;
 use buildspaces_media::call::Limits;
 use buildspaces_media::memory::MemoryTransport;
+use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRecordings, MemoryRuns, MemorySecrets};
 use buildspaces_plans::secret::Key;
@@ -129,9 +130,11 @@ impl Fixture {
     pub(crate) async fn serve_until(&self, stop: impl Future<Output = ()> + Send + 'static) -> (String, Tasks) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
-        let (router, limits) = (self.router.clone(), self.limits.clone());
+        let limits = self.limits.clone();
         let tasks = Tasks::new();
-        tasks.spawn("test server", async move { serve(listener, router, &limits, stop).await });
+        let media = WebRtc::bind(address, &[], true, &self.tasks).ok();
+        let served = Served { router: Some(self.router.clone()), media };
+        tasks.spawn("test server", async move { serve(listener, served, &limits, stop).await });
         (format!("ws://{address}/yjs"), tasks)
     }
 }

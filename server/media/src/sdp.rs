@@ -119,20 +119,29 @@ fn names_track(line: &str) -> bool {
     line.starts_with("a=msid:") || (line.starts_with("a=ssrc:") && line.contains(" msid:"))
 }
 
-/// With these addresses as the only ones, in the first section: the others share its connection (BUNDLE).
-pub fn with_candidates(sdp: &str, addresses: &[SocketAddr]) -> String {
-    /// RFC 8445, section 5.1.2.1, for a host candidate; less for each further one.
-    const PRIORITY: usize = (126 << 24) | (65_535 << 8) | 255;
-    let mut out = String::with_capacity(sdp.len() + 128);
+/// With these addresses as the only ones, in the first section: the others share its connection (BUNDLE). At those of `tcp` we wait for
+/// connections (RFC 6544), and any other way is better.
+pub fn with_candidates(sdp: &str, udp: &[SocketAddr], tcp: &[SocketAddr]) -> String {
+    /// RFC 8445, section 5.1.2.1, for a host candidate, and RFC 6544, section 4.2, for one that waits; less for each further one.
+    const UDP: usize = (126 << 24) | (65_535 << 8) | 255;
+    const TCP: usize = (126 << 24) | ((4 << 13) << 8) | 255;
+    let candidate = |nth: usize, transport: &str, priority: usize, address: &SocketAddr, kind: &str| {
+        let (ip, port) = (address.ip(), address.port());
+        format!("a=candidate:{nth} 1 {transport} {priority} {ip} {port} typ host{kind}\r\n")
+    };
+    let mut out = String::with_capacity(sdp.len() + 256);
     for (at, block) in blocks(&without_candidates(sdp)).enumerate() {
         for line in &block {
             out.push_str(line);
             out.push_str("\r\n");
         }
         if at == 1 {
-            for (nth, address) in addresses.iter().enumerate() {
-                let (ip, port, priority) = (address.ip(), address.port(), PRIORITY - (nth << 8));
-                out.push_str(&format!("a=candidate:{nth} 1 udp {priority} {ip} {port} typ host\r\n"));
+            for (nth, address) in udp.iter().enumerate() {
+                out.push_str(&candidate(nth, "udp", UDP - (nth << 8), address, ""));
+            }
+            for (nth, address) in tcp.iter().enumerate() {
+                let below = tcp.len() - nth;
+                out.push_str(&candidate(udp.len() + nth, "tcp", TCP + (below << 8), address, " tcptype passive"));
             }
             out.push_str("a=end-of-candidates\r\n");
         }
@@ -240,13 +249,18 @@ mod tests {
         let none = without_candidates(OFFER);
         assert!(!none.contains("candidate") && none.ends_with("a=extmap:4/sendonly urn:x\r\n"));
         let addresses = ["127.0.0.1:7".parse().expect("valid"), "[::1]:7".parse().expect("valid")];
-        let ours = with_candidates(OFFER, &addresses);
+        let ours = with_candidates(OFFER, &addresses, &[]);
         assert_eq!(ours.matches("a=candidate:").count(), 2);
         let (first, second) = ours.split_once("m=video").expect("two sections");
         assert!(
             first.contains(" 127.0.0.1 7 typ host\r\n") && first.contains(" ::1 7 typ host\r\na=end-of-candidates")
         );
         assert!(!second.contains("candidate"));
-        assert_eq!(with_candidates(&ours, &addresses), ours);
+        assert_eq!(with_candidates(&ours, &addresses, &[]), ours);
+        let both = with_candidates(OFFER, &addresses, &addresses[..1]);
+        assert!(
+            both.contains("a=candidate:2 1 tcp 2122318335 127.0.0.1 7 typ host tcptype passive\r\na=end-of"),
+            "{both}"
+        );
     }
 }

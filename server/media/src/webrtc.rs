@@ -1,4 +1,4 @@
-//! The real [`Transport`]: connections of the crate `webrtc`, all over one UDP port ([`mux`]).
+//! The real [`Transport`]: connections of the crate `webrtc`, all over one UDP port ([`mux`]), and TCP where no UDP passes ([`tcp`]).
 //!
 //! - ICE-lite: we only answer checks, so nothing is ever sent to an address that has not proven that it knows a connection's
 //!   password, and no address of a page needs to be known.
@@ -11,6 +11,8 @@ mod estimate;
 mod feedback;
 mod mux;
 mod peer;
+mod stun;
+mod tcp;
 mod trend;
 
 use std::io;
@@ -19,11 +21,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use buildspaces_kernel::tasks::Tasks;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::ports::{Publisher, PublisherEvent, Subscriber, SubscriberEvent, Transport, TransportError};
 use mux::Mux;
 use peer::{PublisherPeer, SubscriberPeer};
+use tcp::TcpConnection;
+
+pub use tcp::is_media;
 
 /// Events of one connection that wait for its task. See [`Transport`] for what happens when it is full.
 const EVENTS: usize = 64;
@@ -35,9 +41,10 @@ pub struct WebRtc {
 }
 
 impl WebRtc {
-    /// Takes the port. `addresses` are where pages reach this machine; the port's own if there are none.
-    pub fn bind(listen: SocketAddr, addresses: &[IpAddr], tasks: &Tasks) -> io::Result<Self> {
-        let mux = Mux::bind(listen, addresses)?;
+    /// Takes the port. `addresses` are where pages reach this machine; the port's own if there are none. `takes_tcp`: pages are told that
+    /// they may come by TCP, too, and somebody brings those connections to [`WebRtc::carry`].
+    pub fn bind(listen: SocketAddr, addresses: &[IpAddr], takes_tcp: bool, tasks: &Tasks) -> io::Result<Self> {
+        let mux = Mux::bind(listen, addresses, takes_tcp)?;
         let reading = mux.clone();
         let stop = tasks.clone();
         tasks.spawn("media port", async move {
@@ -52,6 +59,15 @@ impl WebRtc {
     /// Where pages are told to send.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.mux.addresses()
+    }
+
+    /// Serves a connection by TCP that began as one of media ([`is_media`]), to its end. Dropping it hangs up.
+    pub async fn carry(&self, socket: TcpStream, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        match TcpConnection::new(socket, peer) {
+            Ok(connection) => Arc::new(connection).carry(&self.mux).await,
+            Err(error) => tracing::debug!(%error, "a TCP connection of media could not be set up"),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The table `[media]`: calls, the UDP port they use, and where it is reached.
+//! The table `[media]`: calls, the port they use, and where it is reached.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use super::{Error, within};
 #[derive(Debug)]
 pub(crate) struct Media {
     pub(crate) enabled: bool,
-    /// `None`: as the server listens, by UDP.
+    /// `None`: as the server listens.
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) limits: Limits,
@@ -31,9 +31,7 @@ pub(super) struct MediaFile {
 pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
     let listen = file.listen.map(|text| {
         let parsed = text.replacen("localhost:", "127.0.0.1:", 1).parse::<SocketAddr>();
-        parsed.map_err(|_| {
-            Error(format!("media.listen = {text:?} is not an address and a UDP port, such as 0.0.0.0:8080"))
-        })
+        parsed.map_err(|_| Error(format!("media.listen = {text:?} is not an address and a port, such as 0.0.0.0:8080")))
     });
     let addresses = file.addresses.iter().map(|text| {
         let ip = text.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified());

@@ -60,3 +60,17 @@ export async function noMore(person, what, slack, ms) {
   const before = (await arrived(person))[what];
   await stays(`${what} at ${person.name}'s`, ms, async () => (await arrived(person))[what] - before <= slack);
 }
+
+/** By which protocol this page's connections go: what each sends over now. */
+export const protocols = (person) =>
+  person.page.evaluate(async () => {
+    const found = [];
+    for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected')) {
+      const reports = await peer.getStats();
+      for (const report of reports.values()) {
+        const pair = report.type === 'transport' && reports.get(report.selectedCandidatePairId);
+        if (pair) found.push(reports.get(pair.localCandidateId).protocol);
+      }
+    }
+    return found;
+  });

@@ -66,8 +66,13 @@ export class ThinLine {
     run('tc', 'qdisc', 'replace', 'dev', `${this.#name}a`, 'root', 'tbf', ...shape);
   }
 
-  /** Passes the server's port on to the other end. */
-  async passOn(port) {
+  /** From now on nothing goes from the page to the server by UDP. */
+  letsNoUdpPass() {
+    run('ip', '-n', this.#name, 'rule', 'add', 'ipproto', 'udp', 'blackhole');
+  }
+
+  /** Passes the server's port on to the other end; as the same one if its calls come there, too. */
+  async passOn(port, { asIts = 0 } = {}) {
     this.#server = createServer((near) => {
       const far = connect(port, '127.0.0.1');
       near.pipe(far).pipe(near);
@@ -77,7 +82,7 @@ export class ThinLine {
       ])
         one.on('error', () => other.destroy());
     });
-    await new Promise((done, fail) => this.#server.once('error', fail).listen(0, this.here, done));
+    await new Promise((done, fail) => this.#server.once('error', fail).listen(asIts, this.here, done));
     this.url = `http://${this.here}:${this.#server.address().port}`;
   }
 

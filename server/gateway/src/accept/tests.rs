@@ -15,7 +15,7 @@ async fn tcp(url: &str) -> TcpStream {
 async fn rest(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let reading = stream.read_to_string(&mut text);
-    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await.expect("in time");
+    let _ = timeout(Duration::from_secs(10), reading).await.expect("in time");
     text
 }
 
@@ -61,6 +61,16 @@ async fn who_does_not_say_what_they_want_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn what_begins_as_media_is_no_request() {
+    let f = Fixture::new();
+    let url = f.serve().await;
+    let mut stranger = tcp(&url).await;
+    stranger.write_all(&[0, 4, 1, 2, 3, 4]).await.expect("sent");
+    assert_eq!(rest(&mut stranger).await, "");
+    healthy(&mut tcp(&url).await).await;
+}
+
+#[tokio::test]
 async fn a_body_must_keep_a_pace() {
     let f = Fixture::new();
     let url = f.serve().await;
@@ -88,7 +98,7 @@ async fn who_reads_no_answers_is_not_waited_for() {
         let requests = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
         while deaf.write_all(&requests).await.is_ok() {}
     };
-    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("the server has ended the connection");
+    timeout(Duration::from_secs(30), asking).await.expect("the server has ended the connection");
 }
 
 #[tokio::test]

@@ -125,7 +125,8 @@ impl Fixture {
         let address = listener.local_addr().expect("address");
         let router = self.router.clone();
         Tasks::new().spawn("test server", async move {
-            crate::serve(listener, router, &LimitsConfig::default(), std::future::pending()).await;
+            let served = crate::Served { router: Some(router), media: None };
+            crate::serve(listener, served, &LimitsConfig::default(), std::future::pending()).await;
         });
         format!("ws://{address}/yjs")
     }

@@ -1,5 +1,5 @@
 //! One UDP port for all connections. The crate wants sockets of its own for each connection; [`Runtime`] hands it [`Inbox`]es
-//! instead, which send through the port and receive what the port's task sorts into them.
+//! instead, which send through the port and receive what the port's task sorts into them, or what comes by TCP ([`super::tcp`]).
 //!
 //! Whose a packet is says the address it comes from, once a check (STUN binding request) from there named the connection by the
 //! fragment in its description, and proved that it knows the password there. Whatever does not is dropped, before anything is allocated.
@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use webrtc::runtime::{
     Transmit,
 };
 
+use super::stun;
+use super::tcp::TcpConnection;
 use crate::meters;
 
 /// Packets that wait for one connection. When so many do, the next is dropped, as a full socket would do.
@@ -30,7 +32,7 @@ const INBOX: usize = 1024;
 const ADDRESSES: usize = 16;
 
 /// Larger than what any path carries in one piece.
-const LARGEST: usize = 2048;
+pub(super) const LARGEST: usize = 2048;
 
 /// Packets that are sorted before the runtime may do something else.
 const AT_ONCE: usize = 256;
@@ -42,6 +44,8 @@ const CHUNK: usize = 64 << 10;
 pub(super) struct Mux {
     socket: UdpSocket,
     addresses: Vec<SocketAddr>,
+    /// Whether the same addresses take TCP connections.
+    takes_tcp: bool,
     table: Mutex<Table>,
 }
 
@@ -66,6 +70,16 @@ pub(super) struct Inbox {
     /// The address of the socket that the crate bound and that is gone. It names the local end in the crate alone.
     local: Mutex<Option<SocketAddr>>,
     waiting: Mutex<Waiting>,
+    tcp: Mutex<TcpConnections>,
+}
+
+/// The connections by TCP of one connection of the crate.
+#[derive(Default, Debug)]
+struct TcpConnections {
+    /// By the addresses at their other ends. What is sent to one that has gone is dropped: by UDP it would come to whoever is there.
+    all: HashMap<SocketAddr, Weak<TcpConnection>>,
+    /// The connection of the crate has gone.
+    is_over: bool,
 }
 
 #[derive(Default, Debug)]
@@ -75,14 +89,14 @@ struct Waiting {
 }
 
 impl Mux {
-    pub(super) fn bind(listen: SocketAddr, addresses: &[IpAddr]) -> io::Result<Arc<Self>> {
+    pub(super) fn bind(listen: SocketAddr, addresses: &[IpAddr], takes_tcp: bool) -> io::Result<Arc<Self>> {
         let socket = std::net::UdpSocket::bind(listen)?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
         let own = socket.local_addr()?;
         let addresses = if addresses.is_empty() { vec![own.ip()] } else { addresses.to_vec() };
         let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, own.port())).collect();
-        Ok(Arc::new(Self { socket, addresses, table: Mutex::default() }))
+        Ok(Arc::new(Self { socket, addresses, takes_tcp, table: Mutex::default() }))
     }
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
@@ -118,11 +132,12 @@ impl Mux {
     fn sort(&self, packet: Bytes, from: SocketAddr) {
         meters::UDP_RECEIVED.increment(1);
         let mut table = self.table();
-        let inbox = match fragment(&packet) {
+        let inbox = match stun::fragment(&packet) {
             // A check tells anew whose the address is: a page that joins again may come from the same one.
             Some(fragment) => table.fragments.get(fragment).and_then(|(password, inbox)| {
                 let known = table.addresses.get(&from).is_some_and(|known| Arc::ptr_eq(known, inbox));
-                (known || (is_genuine(&packet, password) && table.count(inbox) < ADDRESSES)).then(|| inbox.clone())
+                (known || (stun::is_genuine(&packet, password) && table.count(inbox) < ADDRESSES))
+                    .then(|| inbox.clone())
             }),
             None => table.addresses.get(&from).cloned(),
         };
@@ -134,6 +149,13 @@ impl Mux {
             Some(inbox) => inbox.put(packet, from),
             None => meters::UDP_STRANGE.increment(1),
         }
+    }
+
+    /// Whose check this is, if it proves to know the password.
+    pub(super) fn proven(&self, check: &[u8]) -> Option<Arc<Inbox>> {
+        let table = self.table();
+        let (password, inbox) = table.fragments.get(stun::fragment(check)?)?;
+        stun::is_genuine(check, password).then(|| inbox.clone())
     }
 
     fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
@@ -164,20 +186,22 @@ impl Table {
 
 impl Place {
     pub(super) fn new(mux: &Arc<Mux>) -> Self {
-        let inbox = Inbox { mux: mux.clone(), local: Mutex::default(), waiting: Mutex::default() };
-        Self { mux: mux.clone(), inbox: Arc::new(inbox) }
+        let (local, waiting, tcp) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { mux: mux.clone(), inbox: Arc::new(Inbox { mux: mux.clone(), local, waiting, tcp }) }
     }
 
     /// Whoever names this fragment in a check, and knows the password, is heard by this connection. What it was named before counts no more.
     pub(super) fn named(&self, fragment: &str, password: &str) {
-        let password = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
+        let password = stun::key(password);
         let mut table = self.mux.table();
         table.fragments.retain(|_, (_, inbox)| !Arc::ptr_eq(inbox, &self.inbox));
         table.fragments.insert(fragment.to_owned(), (password, self.inbox.clone()));
     }
 
-    pub(super) fn addresses(&self) -> &[SocketAddr] {
-        self.mux.addresses()
+    /// Where it is reached by UDP, and by TCP.
+    pub(super) fn addresses(&self) -> (&[SocketAddr], &[SocketAddr]) {
+        let addresses = self.mux.addresses();
+        (addresses, if self.mux.takes_tcp { addresses } else { &[] })
     }
 
     /// An address of the right family for the socket that the crate binds and [`Runtime`] replaces.
@@ -197,11 +221,42 @@ impl Drop for Place {
         let mut table = self.mux.table();
         table.fragments.retain(|_, (_, inbox)| !Arc::ptr_eq(inbox, &self.inbox));
         table.addresses.retain(|_, inbox| !Arc::ptr_eq(inbox, &self.inbox));
+        drop(table);
+        let mut tcp = self.inbox.tcp();
+        tcp.is_over = true;
+        tcp.all.values().filter_map(Weak::upgrade).for_each(|connection| connection.end());
     }
 }
 
 impl Inbox {
-    fn put(&self, packet: Bytes, from: SocketAddr) {
+    /// What is sent to its other end goes over this from now on. False if there are too many already.
+    pub(super) fn join(&self, connection: &Arc<TcpConnection>) -> bool {
+        let mut tcp = self.tcp();
+        if tcp.all.len() >= ADDRESSES {
+            // Those that have gone are remembered as long as there is room.
+            tcp.all.retain(|_, other| other.strong_count() > 0);
+        }
+        let has_room = !tcp.is_over && tcp.all.len() < ADDRESSES;
+        if has_room {
+            tcp.all.insert(connection.peer(), Arc::downgrade(connection));
+        }
+        has_room
+    }
+
+    fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let tcp = self.tcp().all.get(&to).map(Weak::upgrade);
+        let Some(connection) = tcp else { return self.mux.send(packet, to) };
+        if let Some(connection) = connection {
+            connection.send(packet);
+        }
+        Ok(packet.len())
+    }
+
+    fn tcp(&self) -> MutexGuard<'_, TcpConnections> {
+        self.tcp.lock().expect("the map is only read and written")
+    }
+
+    pub(super) fn put(&self, packet: Bytes, from: SocketAddr) {
         let mut waiting = self.waiting();
         if waiting.packets.len() >= INBOX {
             meters::UDP_DROPPED.increment(1);
@@ -227,7 +282,7 @@ impl AsyncUdpSocket for Inbox {
     }
 
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.mux.send(transmit.contents, transmit.destination))
+        Poll::Ready(self.send(transmit.contents, transmit.destination))
     }
 
     fn poll_recv(
@@ -302,89 +357,25 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// The first half of the user name of a STUN binding request (RFC 8489, sections 5 and 14.3): the fragment of whom it is for.
-fn fragment(packet: &[u8]) -> Option<&str> {
-    const USERNAME: u16 = 0x0006;
-    const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
-    if packet.get(..2)? != [0, 1] || packet.get(4..8)? != COOKIE {
-        return None;
+#[cfg(test)]
+impl Place {
+    pub(super) fn mux(&self) -> &Arc<Mux> {
+        &self.mux
     }
-    let (_, value) = attribute(packet, USERNAME)?;
-    std::str::from_utf8(value).ok()?.split(':').next()
-}
 
-/// Was this made by somebody who knows the password (RFC 8489, section 14.5)?
-fn is_genuine(packet: &[u8], password: &hmac::Key) -> bool {
-    const MESSAGE_INTEGRITY: u16 = 0x0008;
-    let Some((at, tag)) = attribute(packet, MESSAGE_INTEGRITY) else { return false };
-    let Ok(len) = u16::try_from(at + 4 + tag.len() - HEADER) else { return false };
-    // What stands before it, with the length as if it were the last attribute.
-    let mut signed = packet[..at].to_vec();
-    signed[2..4].copy_from_slice(&len.to_be_bytes());
-    hmac::verify(password, &signed, tag).is_ok()
-}
+    pub(super) fn take(&self) -> Vec<(Bytes, SocketAddr)> {
+        self.inbox.waiting().packets.drain(..).collect()
+    }
 
-const HEADER: usize = 20;
-
-/// Where an attribute of a STUN message begins, and its value.
-fn attribute(packet: &[u8], wanted: u16) -> Option<(usize, &[u8])> {
-    let number = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
-    let mut at = HEADER;
-    loop {
-        let (kind, len) = (number(at)?, usize::from(number(at + 2)?));
-        let value = packet.get(at + 4..at + 4 + len)?;
-        if kind == wanted {
-            return Some((at, value));
-        }
-        at += 4 + len.next_multiple_of(4);
+    pub(super) fn send(&self, packet: &[u8], to: SocketAddr) {
+        self.inbox.send(packet, to).expect("nothing goes by UDP");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A check for `name` by somebody who believes that this is the password.
-    fn check(name: &str, password: &str) -> Vec<u8> {
-        let mut packet = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
-        packet.extend([7; 12]);
-        // Something before it: attributes come in any order.
-        packet.extend([0x80, 0x22, 0, 3, 1, 2, 3, 0]);
-        packet.extend([0, 6, 0, name.len() as u8]);
-        packet.extend(name.as_bytes());
-        packet.resize(packet.len().next_multiple_of(4), 0);
-        packet[3] = (packet.len() + 24 - HEADER) as u8;
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-        let tag = hmac::sign(&key, &packet);
-        packet.extend([0, 8, 0, 20]);
-        packet.extend(tag.as_ref());
-        // A fingerprint after it, which is not signed.
-        packet.extend([0x80, 0x28, 0, 4, 1, 2, 3, 4]);
-        packet[3] += 8;
-        packet
-    }
-
-    #[test]
-    fn a_check_names_whom_it_is_for_and_nothing_else_does() {
-        let key = |password: &str| hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-        let genuine = check("abcd:efgh", "secret");
-        assert_eq!(fragment(&genuine), Some("abcd"));
-        assert!(is_genuine(&genuine, &key("secret")) && !is_genuine(&genuine, &key("secreT")));
-        let mut answer = genuine.clone();
-        answer[0] = 1;
-        assert_eq!(fragment(&answer), None);
-        for cut in 0..genuine.len() - 8 {
-            assert!(!is_genuine(&genuine[..cut], &key("secret")), "{cut}");
-        }
-        for changed in 0..genuine.len() - 8 {
-            let mut forged = genuine.clone();
-            forged[changed] ^= 1;
-            // The length is not what it says but what is there.
-            let matters = changed != 2 && changed != 3;
-            assert_ne!(is_genuine(&forged, &key("secret")), matters, "{changed}");
-        }
-        assert_eq!(fragment(&[0x80; 40]), None);
-    }
+    use crate::webrtc::stun::tests::check;
 
     fn waiting(place: &Place) -> usize {
         place.inbox.waiting().packets.len()
@@ -392,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_change_nothing() {
-        let mux = Mux::bind("127.0.0.1:0".parse().expect("valid"), &[]).expect("a free port");
+        let mux = Mux::bind("127.0.0.1:0".parse().expect("valid"), &[], false).expect("a free port");
         let place = Place::new(&mux);
         place.named("abcd", "secret");
         let from = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));

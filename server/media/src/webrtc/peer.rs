@@ -150,7 +150,7 @@ struct Peer {
     gathered: mpsc::Receiver<()>,
     has_gathered: bool,
     place: Place,
-    _counted: meters::OpenPeer,
+    _counted: meters::Open,
 }
 
 impl Peer {
@@ -186,7 +186,7 @@ impl Peer {
             .build();
         // It is large, and whoever waits for it would hold so much room for it ever after.
         let connection = Arc::new(Box::pin(building).await.map_err(failed)?);
-        Ok(Self { connection, gathered, has_gathered: false, place, _counted: meters::OpenPeer::new() })
+        Ok(Self { connection, gathered, has_gathered: false, place, _counted: meters::Open::peer() })
     }
 
     /// Our description, as the page gets it.
@@ -202,7 +202,8 @@ impl Peer {
         if let (Some(fragment), Some(password)) = (sdp::attribute(&sdp, "ice-ufrag"), sdp::attribute(&sdp, "ice-pwd")) {
             self.place.named(fragment, password);
         }
-        Ok(sdp::with_candidates(&sdp, self.place.addresses()))
+        let (udp, tcp) = self.place.addresses();
+        Ok(sdp::with_candidates(&sdp, udp, tcp))
     }
 
     async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
