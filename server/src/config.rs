@@ -300,6 +300,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let preview_listen = file.preview.listen.as_deref().map(|text| address("preview.listen", text)).transpose()?;
     let preview = PreviewConfig { url: preview_url(file.preview.url.as_deref(), &allowed_hosts)?, port: None };
     let defaults = buildspaces_gateway::Config::default();
+    let media = media::check(file.media)?;
     let gateway = buildspaces_gateway::Config {
         allowed_origins,
         allowed_hosts: (!open).then_some(allowed_hosts),
@@ -315,6 +316,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         auth,
         limits: access::limits(file.limits)?,
         preview,
+        ice_servers: media.ice_servers.clone(),
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {
         Some(dir) => dir,
@@ -353,7 +355,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
             max_document_bytes: max_document << 20,
         },
         webhooks: webhooks::check(file.webhooks)?,
-        media: media::check(file.media)?,
+        media,
         secrets_key: file.secrets.key_file.as_deref().map(secrets_key).transpose()?,
     })
 }

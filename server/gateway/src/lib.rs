@@ -62,6 +62,7 @@ pub mod auth {
 
 pub use crate::accept::{Served, serve};
 pub use crate::http::{Url, UrlError};
+pub use crate::media::ice::IceServers;
 
 /// What can be set about the gateway.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub struct Config {
     /// How much one client may ask for.
     pub limits: limits::LimitsConfig,
     pub preview: preview::PreviewConfig,
+    /// What helps pages to find a way to calls.
+    pub ice_servers: IceServers,
 }
 
 impl Default for Config {
@@ -100,6 +103,7 @@ impl Default for Config {
             auth: auth::AuthConfig::default(),
             limits: limits::LimitsConfig::default(),
             preview: preview::PreviewConfig::default(),
+            ice_servers: IceServers::default(),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Every page of a room has it open, so that everybody sees who is in the call; taking part is a message. Texts are JSON
 //! (`schema/media.rs`, docs/protocols.md); media goes by UDP and is not seen here. Nothing is decided but who it is and the close code.
 
+pub(crate) mod ice;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +114,7 @@ async fn exchange(gateway: &Gateway, socket: &mut Socket, attached: &mut Attache
                     if !is_blocked && attached.view.has_changed().is_ok_and(|changed| changed) {
                         shown.show(socket, &mut attached.view);
                     }
-                    say(socket, &heard.into());
+                    say(socket, &ToPage::of(heard, &gateway.config.ice_servers));
                     continue;
                 }
                 None if gateway.tasks.is_cancelled() => return Some(Close::new(1012, "the server is stopping")),

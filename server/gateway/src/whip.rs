@@ -10,9 +10,10 @@ use std::sync::{Mutex, MutexGuard};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use buildspaces_crdt::DocumentName;
+use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId, random_id};
 use buildspaces_media as media;
 use buildspaces_media::call::{Refused, Source};
@@ -29,6 +30,7 @@ use crate::error::ApiError;
 use crate::extract::{Path, Query, text_of_kind};
 use crate::identity::{Caller, Grant, NO_CALLS, Watch};
 use crate::limits::{Exceeded, UserPermit};
+use crate::media::ice::IceServer;
 use crate::meters::OpenConnection;
 use crate::schema::media::Source as SourceName;
 
@@ -223,7 +225,10 @@ fn begin(
         own.streams.lock().remove(&name);
     });
     let headers = [(header::CONTENT_TYPE, DESCRIPTION), (header::LOCATION, &location), (header::ETAG, &tag)];
-    (StatusCode::CREATED, headers, answer).into_response()
+    // Not the session's name: a TURN server writes names into its log.
+    let servers = gateway.config.ice_servers.for_user(&random_id(TAG), unix_millis());
+    let links = servers.iter().flat_map(IceServer::links).map(|link| (header::LINK, link));
+    (StatusCode::CREATED, headers, AppendHeaders(links), answer).into_response()
 }
 
 /// Until the stream is over, or its access, or its session.

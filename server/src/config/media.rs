@@ -1,10 +1,13 @@
 //! The table `[media]`: calls, the port they use, and where it is reached.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
+use buildspaces_gateway::IceServers;
 use buildspaces_media::call::Limits;
 use serde::Deserialize;
 
+use super::access::secret;
 use super::{Error, within};
 
 /// Settings of calls.
@@ -15,9 +18,11 @@ pub(crate) struct Media {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) limits: Limits,
+    pub(crate) ice_servers: IceServers,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// It holds a secret.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct MediaFile {
     enabled: Option<bool>,
@@ -26,6 +31,15 @@ pub(super) struct MediaFile {
     max_participants: Option<usize>,
     max_cameras: Option<usize>,
     max_screens: Option<usize>,
+    ice_servers: Vec<String>,
+    turn_secret: Option<String>,
+    turn_secret_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for MediaFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MediaFile").finish_non_exhaustive()
+    }
 }
 
 pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
@@ -39,11 +53,17 @@ pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
             Error(format!("media.addresses: {text:?} is not the address of a machine, such as 203.0.113.7"))
         })
     });
+    let secret = secret("media.turn_secret", file.turn_secret, file.turn_secret_file.as_deref())?;
+    if let Some((key, _)) = secret.as_ref().filter(|(_, secret)| secret.is_empty()) {
+        return Err(Error(format!("{key} is empty; it is the secret that the TURN server knows")));
+    }
+    let ice_servers = IceServers::new(&file.ice_servers, secret.as_ref().map(|(_, secret)| secret.as_str()));
     let defaults = Limits::default();
     Ok(Media {
         enabled: file.enabled.unwrap_or(true),
         listen: listen.transpose()?,
         addresses: addresses.collect::<Result<_, _>>()?,
+        ice_servers: ice_servers.map_err(|unusable| Error(format!("media.ice_servers: {unusable}")))?,
         limits: Limits {
             participants: within("media.max_participants", file.max_participants, 1, 200)?
                 .unwrap_or(defaults.participants),
@@ -72,6 +92,10 @@ mod tests {
             let file = MediaFile { addresses: vec![bad.to_owned()], ..MediaFile::default() };
             assert!(refused(file).starts_with("media.addresses: "), "{bad}");
         }
+        let file = MediaFile { ice_servers: vec!["turn:turn.example".to_owned()], ..MediaFile::default() };
+        assert!(refused(file).contains("set media.turn_secret or media.turn_secret_file"));
+        let file = MediaFile { turn_secret: Some(" ".to_owned()), ..MediaFile::default() };
+        assert!(refused(file).starts_with("media.turn_secret is empty"));
         let file = MediaFile { max_participants: Some(0), ..MediaFile::default() };
         assert!(refused(file).contains("media.max_participants = 0 must be from 1"));
     }

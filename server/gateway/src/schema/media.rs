@@ -1,5 +1,6 @@
 //! The texts of a call's WebSocket, in JSON. See docs/protocols.md.
 
+use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::ParticipantId;
 use buildspaces_media::call::{Publishing, Seen, Source as MediaSource, TrackId};
 use buildspaces_media::calls::{Heard, Said};
@@ -8,6 +9,7 @@ use buildspaces_policy::{Principal, PrincipalKind};
 use serde::{Deserialize, Serialize};
 
 use super::Person;
+use crate::media::ice::{IceServer, IceServers};
 
 /// Sections of one offer. A page needs three.
 const MAX_SECTIONS: usize = 16;
@@ -174,6 +176,8 @@ pub(crate) enum ToPage {
         /// Keep it: `join` with it within 20 s of a lost connection goes on with the same media.
         resume: String,
         resumed: bool,
+        /// For both of its connections, from now on.
+        ice_servers: Vec<IceServer>,
     },
     Offer {
         neg: u32,
@@ -259,17 +263,13 @@ impl From<&Seen> for Participant {
 }
 
 impl ToPage {
-    pub(crate) fn speakers(speakers: &[ParticipantId]) -> Self {
-        Self::Speakers { participants: speakers.iter().map(ToString::to_string).collect() }
-    }
-}
-
-impl From<Heard> for ToPage {
-    fn from(heard: Heard) -> Self {
+    pub(crate) fn of(heard: Heard, ice_servers: &IceServers) -> Self {
         let name = |by: Principal| by.name.to_string();
         match heard {
             Heard::Joined { participant, resume, resumed } => {
-                Self::Joined { participant: participant.to_string(), resume, resumed }
+                let participant = participant.to_string();
+                let ice_servers = ice_servers.for_user(&participant, unix_millis());
+                Self::Joined { participant, resume, resumed, ice_servers }
             }
             Heard::Answer { neg, sdp } => Self::Answer { neg, sdp },
             Heard::Offer { neg, sdp } => Self::Offer { neg, sdp },
@@ -287,5 +287,9 @@ impl From<Heard> for ToPage {
             Heard::Refused(refusal) => Self::Refused { message: refusal.to_string() },
             Heard::Ended { again } => Self::Ended { again },
         }
+    }
+
+    pub(crate) fn speakers(speakers: &[ParticipantId]) -> Self {
+        Self::Speakers { participants: speakers.iter().map(ToString::to_string).collect() }
     }
 }

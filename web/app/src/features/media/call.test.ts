@@ -25,7 +25,7 @@ class FakeConnection {
   localDescription: { sdp: string } | null = null;
   readonly replaced: unknown[] = [];
   private mid = 0;
-  constructor() {
+  constructor(readonly configuration: RTCConfiguration) {
     FakeConnection.all.push(this);
   }
   /** By section. */
@@ -91,8 +91,10 @@ async function hears(...messages: ToPage[]): Promise<void> {
   await vi.advanceTimersByTimeAsync(0);
 }
 
+const ice_servers = [{ urls: ['turn:turn.example.org'], username: '1:me', credential: 'x' }];
+
 async function joined(resumed = false): Promise<void> {
-  await hears({ type: 'joined', participant: 'me', resume: 'secret', resumed });
+  await hears({ type: 'joined', participant: 'me', resume: 'secret', resumed, ice_servers });
 }
 
 const said = (type: FromPage['type']) => link.said.filter((message) => message.type === type);
@@ -282,4 +284,14 @@ it('goes on with another device, muted as it was', async () => {
   void call.switchTo('camera', 'webcam');
   await vi.advanceTimersByTimeAsync(0);
   expect(call.local.get().camera).toBeNull();
+});
+
+it('asks the servers that it was told of for a way', async () => {
+  start();
+  await joined();
+  await hears({ type: 'offer', neg: 1, sdp: 'an offer' });
+  expect(FakeConnection.all.map(({ configuration }) => configuration)).toEqual([
+    { iceServers: ice_servers },
+    { iceServers: ice_servers },
+  ]);
 });

@@ -78,6 +78,8 @@ export class Call {
   readonly local = new Store<Local>(NOTHING_LOCAL);
   private devices: Devices = { microphone: null, camera: null };
   private resume: string | null = null;
+  /** What helps to find a way to the server. */
+  private iceServers: RTCIceServer[] = [];
   private publisher: RTCPeerConnection | null = null;
   private senders: Partial<Record<Source, RTCRtpSender>> = {};
   private subscriber: RTCPeerConnection | null = null;
@@ -237,6 +239,7 @@ export class Call {
       case 'joined':
         this.later(0, null);
         this.resume = message.resume;
+        this.iceServers = message.ice_servers;
         this.patch({ phase: 'in', me: message.participant });
         if (message.resumed && this.publisher) {
           this.tellAll();
@@ -397,7 +400,7 @@ export class Call {
   }
 
   private async publish(): Promise<void> {
-    const publisher = new RTCPeerConnection();
+    const publisher = new RTCPeerConnection({ iceServers: this.iceServers });
     this.publisher = publisher;
     const streams = [new MediaStream()];
     const { camera, screen } = this.local.get();
@@ -439,7 +442,7 @@ export class Call {
   private async receive(neg: number, sdp: string): Promise<void> {
     let { subscriber } = this;
     if (!subscriber) {
-      subscriber = new RTCPeerConnection();
+      subscriber = new RTCPeerConnection({ iceServers: this.iceServers });
       const own = subscriber;
       subscriber.onconnectionstatechange = () => {
         if (own === this.subscriber && own.connectionState === 'failed') this.again();

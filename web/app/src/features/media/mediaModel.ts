@@ -26,7 +26,13 @@ export type ToPage =
   | { type: 'call'; participants: Participant[] }
   | { type: 'speakers'; participants: string[] }
   | { type: 'viewers'; people: Person[] }
-  | { type: 'joined'; participant: string; resume: string; resumed: boolean }
+  | {
+      type: 'joined';
+      participant: string;
+      resume: string;
+      resumed: boolean;
+      ice_servers: RTCIceServer[];
+    }
   | { type: 'offer'; neg: number; sdp: string }
   | { type: 'answer'; neg: number; sdp: string }
   | { type: 'slots'; slots: { mid: string; track: string }[] }
