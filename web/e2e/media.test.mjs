@@ -310,6 +310,43 @@ scenario(
   { skip: whyNoThinLine() },
 );
 
+scenario(
+  'who moves to another network stays in the call',
+  async (stage) => {
+    const line = stage.own(new ThinLine());
+    const server = await stage.server({
+      BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
+      BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
+    });
+    await line.passOn(server.port);
+    const ada = await talker(stage, 'Ada');
+    const bob = await talker(stage, 'Bob', { line, permissions: ['microphone', 'camera'] });
+    const room = await ada.createRoom(server, 'python');
+    await bob.join(line, room);
+    await joinCall(ada, { microphone: true, camera: true });
+    await joinCall(bob, { microphone: true, camera: true });
+    await sees(ada, 'Bob');
+    await sees(bob, 'Ada');
+    await ada.page.evaluate(() => {
+      const gone = () => document.querySelector('[data-testid="tile"][data-name="Bob"]') === null;
+      window.testGone = false;
+      new MutationObserver(() => {
+        window.testGone ||= gone();
+      }).observe(document.querySelector('[data-testid="call-strip"]'), { childList: true, subtree: true });
+    });
+    const peers = () => bob.page.evaluate(() => window.testPeers.length);
+    const before = await peers();
+    line.moves();
+    await bob.get('call-waiting').waitFor();
+    await bob.get('call-waiting').waitFor({ state: 'detached' });
+    await talk(ada, bob);
+    assert.equal(await peers(), before, 'his connections are the same');
+    assert.equal(await ada.page.evaluate(() => window.testGone), false, 'he was never gone');
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+  { skip: whyNoThinLine() },
+);
+
 scenario('a camera that nobody looks at is not encoded', async (stage) => {
   const { ada, bob } = await twoInARoom(stage);
   await joinCall(ada, { camera: true });

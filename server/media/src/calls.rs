@@ -71,6 +71,8 @@ pub enum Said {
         neg: u32,
         sdp: String,
     },
+    /// It moved to another network: what it is sent should be offered in a new ICE session. Its own offers begin one by themselves.
+    Restart,
     Want {
         track: TrackId,
         layer: Option<Layer>,

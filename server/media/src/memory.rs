@@ -141,9 +141,10 @@ impl Subscriber for MemorySubscriber {
         Ok(line)
     }
 
-    async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError> {
+    async fn offer(&mut self, restart: bool) -> Result<(String, Vec<String>), TransportError> {
         self.offers += 1;
-        Ok((format!("offer {}", self.offers), (0..self.lines).map(|at| at.to_string()).collect()))
+        let restarting = if restart { " that restarts" } else { "" };
+        Ok((format!("offer {}{restarting}", self.offers), (0..self.lines).map(|at| at.to_string()).collect()))
     }
 
     async fn answered(&mut self, _: &str) -> Result<(), TransportError> {

@@ -89,8 +89,9 @@ pub trait Incoming: Send + Sync {
 pub trait Subscriber: Send + Sync {
     /// One more line. It can be sent on after the next offer is answered.
     async fn add(&mut self, kind: Kind) -> Result<Arc<dyn Line>, TransportError>;
-    /// An offer of all lines, and the names of their sections in their order.
-    async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError>;
+    /// An offer of all lines, and the names of their sections in their order. `restart`: with a new ICE session, because the page moved to
+    /// another network.
+    async fn offer(&mut self, restart: bool) -> Result<(String, Vec<String>), TransportError>;
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError>;
     /// Answers an offer of the other side, in place of making offers: its sections are the lines that were added, each kind in its
     /// order. They can be sent on at once.

@@ -70,6 +70,15 @@ pub fn with_named_tracks(sdp: &str) -> String {
     })
 }
 
+/// Without what says which streams there are.
+pub fn without_streams(sdp: &str) -> String {
+    let is_kept = |line: &&str| {
+        let is_one = |name: &str| line.strip_prefix("a=").is_some_and(|attribute| attribute.starts_with(name));
+        !["msid:", "ssrc:", "ssrc-group:", "rid:", "simulcast:"].into_iter().any(is_one)
+    };
+    sdp.lines().filter(is_kept).flat_map(|line| [line.trim_end(), "\r\n"]).collect()
+}
+
 /// With this as the direction of all sections.
 pub fn with_direction(sdp: &str, direction: &str) -> String {
     let is_one = |line: &str| matches!(line, "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive");
@@ -222,6 +231,11 @@ mod tests {
         // The name comes before the streams that have it.
         assert!(named.find("a=msid:- 1") < named.find("a=ssrc:5"));
         assert_eq!(with_named_tracks(&named), named);
+        let layered = named.replace("a=mid:1", "a=rid:q send\r\na=simulcast:send q\r\na=mid:1");
+        let none = without_streams(&layered);
+        assert_eq!(sections(&none).iter().map(Section::mid).collect::<Vec<_>>(), [Some("0"), Some("1")]);
+        assert!(["msid", "ssrc:", "rid", "simulcast"].iter().all(|name| !none.contains(name)), "{none}");
+        assert!(none.contains("ssrc-audio-level") && none.contains("candidate"));
     }
 
     #[test]

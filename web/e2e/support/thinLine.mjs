@@ -29,12 +29,15 @@ export class ThinLine {
   url = '';
   #name = `bs${process.pid}`;
   #folder = mkdtempSync(join(tmpdir(), 'buildspaces-line-'));
+  #there = '';
   #server = null;
+  #passed = new Set();
 
   constructor() {
     // One of 198.18.0.0/15, which is for measurements (RFC 2544).
     const net = `198.18.${process.pid % 256}`;
     this.here = `${net}.1`;
+    this.#there = `${net}.2`;
     const cable = ['link', 'add', `${this.#name}a`, 'type', 'veth', 'peer', 'name', `${this.#name}b`];
     run('ip', 'netns', 'add', this.#name);
     try {
@@ -43,7 +46,7 @@ export class ThinLine {
       run('ip', 'addr', 'add', `${this.here}/24`, 'dev', `${this.#name}a`);
       run('ip', 'link', 'set', `${this.#name}a`, 'up');
       const there = ['-n', this.#name];
-      run('ip', ...there, 'addr', 'add', `${net}.2/24`, 'dev', `${this.#name}b`);
+      run('ip', ...there, 'addr', 'add', `${this.#there}/24`, 'dev', `${this.#name}b`);
       run('ip', ...there, 'link', 'set', `${this.#name}b`, 'up');
       run('ip', ...there, 'link', 'set', 'lo', 'up');
     } catch (error) {
@@ -71,11 +74,21 @@ export class ThinLine {
     run('ip', '-n', this.#name, 'rule', 'add', 'ipproto', 'udp', 'blackhole');
   }
 
+  /** The page's end has another address, and what came from the one before comes no more, as on another network. */
+  moves() {
+    const there = ['-n', this.#name, 'addr'];
+    const [from, to] = [`${this.#there}/24`, `${this.here.replace(/1$/, '3')}/24`];
+    run('ip', ...there, 'del', from, 'dev', `${this.#name}b`);
+    run('ip', ...there, 'add', to, 'dev', `${this.#name}b`);
+  }
+
   /** Passes the server's port on to the other end; as the same one if its calls come there, too. */
   async passOn(port, { asIts = 0 } = {}) {
     this.#server = createServer((near) => {
       const far = connect(port, '127.0.0.1');
       near.pipe(far).pipe(near);
+      this.#passed.add(near);
+      near.once('close', () => this.#passed.delete(near));
       for (const [one, other] of [
         [near, far],
         [far, near],
@@ -88,6 +101,8 @@ export class ThinLine {
 
   destroy() {
     this.#server?.close();
+    // Of an address that is gone nobody ends them.
+    for (const near of this.#passed) near.destroy();
     try {
       // The cable goes with it.
       run('ip', 'netns', 'delete', this.#name);

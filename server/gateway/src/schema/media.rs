@@ -106,6 +106,8 @@ pub(crate) enum FromPage {
         neg: u32,
         sdp: String,
     },
+    /// What it is sent should be offered with a new ICE session.
+    Restart {},
     Set {
         source: Source,
         state: How,
@@ -139,6 +141,7 @@ impl FromPage {
                 Said::Publish { neg, sdp, sections }
             }
             Self::Answer { neg, sdp } => Said::Answer { neg, sdp },
+            Self::Restart {} => Said::Restart,
             Self::Set { source, state } => {
                 let how = match state {
                     How::Off => Publishing::Off,

@@ -219,6 +219,10 @@ impl Actor {
                 let Some(peer) = self.peers.get(&id) else { return Ok(()) };
                 return peer.to_subscriber.try_send(ToSubscriber::Answer { neg, sdp }).map_err(|_| Refusal::Busy);
             }
+            Said::Restart => {
+                let Some(peer) = self.peers.get(&id) else { return Ok(()) };
+                return peer.to_subscriber.try_send(ToSubscriber::Restart).map_err(|_| Refusal::Busy);
+            }
             Said::Set { source, how } => Input::Publishes { id, source, how },
             Said::Want { track, layer } => Input::Want { id, track, layer },
             Said::Mute { track } => Input::Mute { by: id, track },

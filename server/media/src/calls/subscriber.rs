@@ -51,6 +51,8 @@ pub(super) enum ToSubscriber {
     },
     /// The page has another connection and may have missed what was said on the last.
     Again,
+    /// The page moved to another network: the next offer begins a new ICE session.
+    Restart,
     /// A viewer's own offer.
     Offer {
         neg: u32,
@@ -95,6 +97,7 @@ struct Pending {
     sdp: String,
     mids: Vec<String>,
     lines: Vec<(Kind, Arc<dyn Line>)>,
+    restarts: bool,
 }
 
 struct Connection {
@@ -102,6 +105,8 @@ struct Connection {
     connected: bool,
     neg: u32,
     pending: Option<Pending>,
+    /// The next offer restarts ICE.
+    restart: bool,
     assigned: Slots<TrackId>,
     slots: Vec<Slot>,
     told: Vec<(String, TrackId)>,
@@ -134,6 +139,7 @@ impl Subscribing {
             connected: false,
             neg: 0,
             pending: None,
+            restart: false,
             assigned: Slots::default(),
             slots: Vec::new(),
             told: Vec::new(),
@@ -187,6 +193,7 @@ impl Subscribing {
                         let sdp = connection.answer(&sdp, &self.lines).await?;
                         self.tell(Heard::Answer { neg, sdp }).await;
                     }
+                    Some(ToSubscriber::Restart) => connection.restart |= connection.can_restart(),
                     Some(ToSubscriber::Again) => {
                         connection.told.clear();
                         connection.held = Held::default();
@@ -265,18 +272,24 @@ impl Connection {
         for (SlotId(at), track) in changes.attach {
             self.slots[at].carries = Some(Carried { track, subscription: None });
         }
-        if !may_offer || changes.missing.is_empty() || self.pending.is_some() {
+        if !may_offer || (changes.missing.is_empty() && !self.restart) || self.pending.is_some() {
             return Ok(None);
         }
         let mut lines = Vec::with_capacity(changes.missing.len());
         for kind in changes.missing {
             lines.push((kind, self.peer.add(kind).await?));
         }
-        let (sdp, mids) = self.peer.offer().await?;
+        let restarts = std::mem::take(&mut self.restart);
+        let (sdp, mids) = self.peer.offer(restarts).await?;
         self.neg += 1;
         let offer = Heard::Offer { neg: self.neg, sdp: sdp.clone() };
-        self.pending = Some(Pending { neg: self.neg, sdp, mids, lines });
+        self.pending = Some(Pending { neg: self.neg, sdp, mids, lines, restarts });
         Ok(Some(offer))
+    }
+
+    /// Not before there is a session, and not while one waits for its answer that is new already.
+    fn can_restart(&self) -> bool {
+        self.neg > 0 && self.pending.as_ref().is_none_or(|pending| !pending.restarts)
     }
 
     /// The answer to a viewer's offer, whose first makes the lines.

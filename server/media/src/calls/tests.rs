@@ -195,6 +195,27 @@ async fn a_page_that_comes_back_in_time_is_the_same_participant() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_on_another_network_is_offered_a_new_session_once() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Editor).await;
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    assert_eq!(bob.accepts().await.len(), 1);
+    for sdp in ["offer 2 that restarts", "offer 3 that restarts"] {
+        bob.0.say(Said::Restart).await;
+        // Asked again before it could have heard of it.
+        bob.0.say(Said::Restart).await;
+        let Heard::Offer { neg, sdp: offered } = bob.hears().await else { panic!("no offer") };
+        assert_eq!(offered, sdp);
+        bob.0.say(Said::Answer { neg, sdp: String::new() }).await;
+        settle().await;
+        assert!(bob.0.heard.try_recv().is_err());
+    }
+    // Nobody saw anything of it.
+    assert!(ada.0.view.borrow().participants.iter().all(|seen| !seen.lost));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_offer_that_was_lost_with_its_page_is_made_again() {
     let bench = Bench::new();
     let (mut ada, _, _) = bench.joined("ada", Role::Host).await;

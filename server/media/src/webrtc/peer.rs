@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use rtc::interceptor::{CongestionControlBuilder, Slot, TwccSenderBuilder};
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -223,6 +224,13 @@ impl Peer {
 pub(super) struct PublisherPeer {
     peer: Peer,
     level: Arc<Mutex<Option<u8>>>,
+    answered: Option<Answered>,
+}
+
+/// The first exchange, which says what the sections carry.
+struct Answered {
+    mids: Vec<String>,
+    answer: String,
 }
 
 impl PublisherPeer {
@@ -249,15 +257,26 @@ impl PublisherPeer {
                 }),
             }
         };
-        Ok(Self { peer: Peer::new(mux, Side::Publisher, None, handler).await?, level })
+        Ok(Self { peer: Peer::new(mux, Side::Publisher, None, handler).await?, level, answered: None })
     }
 }
 
 #[async_trait]
 impl Publisher for PublisherPeer {
     async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
+        let mids: Vec<_> = sdp::sections(offer).iter().map(|one| one.mid().unwrap_or_default().to_owned()).collect();
+        if let Some(before) = self.answered.as_ref().filter(|before| before.mids == mids) {
+            // The same tracks in a new ICE session. Told of simulcast layers again, the crate would forget which streams they are, and
+            // browsers say that only until they know that it was heard.
+            let answer = self.peer.answer(&sdp::without_streams(offer)).await?;
+            let credentials = sdp::attribute(&answer, "ice-ufrag").zip(sdp::attribute(&answer, "ice-pwd"));
+            let (fragment, password) = credentials.ok_or_else(|| failed("the answer names no ICE session"))?;
+            return Ok(sdp::with_credentials(&before.answer, fragment, password));
+        }
         *self.level.lock().expect("a number is only read and written") = sdp::extension(offer, AUDIO_LEVEL);
-        self.peer.answer(&sdp::with_named_tracks(offer)).await
+        let answer = self.peer.answer(&sdp::with_named_tracks(offer)).await?;
+        self.answered = Some(Answered { mids, answer: answer.clone() });
+        Ok(answer)
     }
 
     async fn close(&mut self) {
@@ -362,8 +381,9 @@ impl Subscriber for SubscriberPeer {
         Ok(line)
     }
 
-    async fn offer(&mut self) -> Result<(String, Vec<String>), TransportError> {
-        let offer = self.peer.connection.create_offer(None).await.map_err(failed)?;
+    async fn offer(&mut self, restart: bool) -> Result<(String, Vec<String>), TransportError> {
+        let options = restart.then_some(RTCOfferOptions { ice_restart: true });
+        let offer = self.peer.connection.create_offer(options).await.map_err(failed)?;
         let sdp = self.peer.described(offer).await?;
         let mut mids = Vec::with_capacity(self.lines.len());
         for (line, _) in &self.lines {

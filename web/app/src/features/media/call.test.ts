@@ -48,7 +48,8 @@ class FakeConnection {
   getTransceivers(): unknown[] {
     return [];
   }
-  createOffer = () => Promise.resolve({ sdp: 'an offer' });
+  createOffer = (options?: RTCOfferOptions) =>
+    Promise.resolve({ sdp: options?.iceRestart ? 'another session' : 'an offer' });
   createAnswer = () => Promise.resolve({ sdp: 'an answer' });
   setRemoteDescription = () => Promise.resolve();
   setLocalDescription(description: { sdp: string }): Promise<void> {
@@ -58,8 +59,8 @@ class FakeConnection {
   close(): void {
     this.connectionState = 'closed';
   }
-  dies(): void {
-    this.connectionState = 'failed';
+  becomes(state: RTCPeerConnectionState): void {
+    this.connectionState = state;
     this.onconnectionstatechange?.();
   }
 }
@@ -69,10 +70,15 @@ const link = {
   participants: new Store<readonly Participant[]>([]),
   said: [] as FromPage[],
   isOpen: true,
+  renewed: 0,
   onMessage: (_: ToPage): void => undefined,
   say(message: FromPage): boolean {
     if (link.isOpen) link.said.push(message);
     return link.isOpen;
+  },
+  renew(): void {
+    link.renewed += 1;
+    link.state.set('away');
   },
 };
 
@@ -110,6 +116,8 @@ beforeEach(() => {
   prompts.length = 0;
   link.said = [];
   link.isOpen = true;
+  link.renewed = 0;
+  link.state.set('online');
   link.participants.set([]);
   vi.stubGlobal('window', new EventTarget());
   vi.stubGlobal('MediaStream', class {});
@@ -133,7 +141,7 @@ describe('a call whose connection breaks', () => {
       start({ camera: track });
       await joined();
       const before = said('join').length;
-      if (seen !== 'server') FakeConnection.all.at(-1)?.dies();
+      if (seen !== 'server') FakeConnection.all.at(-1)?.becomes('failed');
       if (seen !== 'page') await hears({ type: 'ended', again: true });
       // What was said to it before the server heard that it left.
       await hears(
@@ -168,6 +176,72 @@ describe('a call whose connection breaks', () => {
     start();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(call.state.get().problem).toMatch(/could not be joined/);
+  });
+});
+
+describe('a page that moves to another network', () => {
+  /** In the call, with both connections. */
+  async function connected(): Promise<[FakeConnection, FakeConnection]> {
+    start({ microphone: new FakeTrack() });
+    await joined();
+    await hears({ type: 'offer', neg: 1, sdp: 'an offer' });
+    const [publisher, subscriber] = FakeConnection.all as [FakeConnection, FakeConnection];
+    publisher.becomes('connected');
+    subscriber.becomes('connected');
+    link.said = [];
+    return [publisher, subscriber];
+  }
+  const sdps = () => said('offer').map((message) => message.type === 'offer' && message.sdp);
+
+  it('goes on as the same participant, by another way', async () => {
+    const [publisher, subscriber] = await connected();
+    publisher.becomes('disconnected');
+    subscriber.becomes('disconnected');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(call.state.get()).toMatchObject({ phase: 'in', interrupted: true });
+    expect([sdps(), said('restart')]).toEqual([['another session'], [{ type: 'restart' }]]);
+    await hears(
+      { type: 'answer', neg: 2, sdp: 'an answer' },
+      { type: 'offer', neg: 2, sdp: 'another offer' },
+    );
+    publisher.becomes('connected');
+    expect(call.state.get().interrupted).toBe(true);
+    subscriber.becomes('connected');
+    expect(call.state.get().interrupted).toBe(false);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([said('leave'), said('join'), sdps()]).toEqual([[], [], ['another session']]);
+    expect(FakeConnection.all).toHaveLength(2);
+  });
+
+  it('tries again by another link, when the one it has is dead', async () => {
+    const [publisher] = await connected();
+    publisher.becomes('disconnected');
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(link.renewed).toBe(1);
+    // Without any network nothing is tried, and nothing given up.
+    await vi.advanceTimersByTimeAsync(60_000);
+    publisher.becomes('failed');
+    expect([link.renewed, sdps()]).toEqual([1, ['another session']]);
+    link.state.set('online');
+    expect(said('join')).toEqual([{ type: 'join', resume: 'secret' }]);
+    await joined(true);
+    expect(sdps()).toEqual(['another session', 'another session']);
+    await hears({ type: 'answer', neg: 3, sdp: 'an answer' });
+    await vi.advanceTimersByTimeAsync(15_000);
+    publisher.becomes('connected');
+    expect(call.state.get()).toMatchObject({ phase: 'in', interrupted: false });
+  });
+
+  it('joins anew when it is there and finds no way', async () => {
+    const [publisher] = await connected();
+    publisher.becomes('disconnected');
+    for (let seconds = 0; seconds < 24; seconds += 3) {
+      await hears({ type: 'answer', neg: 0, sdp: 'an answer' });
+      await vi.advanceTimersByTimeAsync(3000);
+    }
+    expect(link.renewed).toBe(0);
+    expect(call.state.get()).toMatchObject({ phase: 'joining', interrupted: false });
+    expect(said('leave')).toHaveLength(1);
   });
 });
 

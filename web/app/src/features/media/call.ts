@@ -3,7 +3,8 @@
  * nothing.
  *
  * The page offers microphone, camera and screen once and only fills them later, so turning something on negotiates nothing. On the
- * other connection the server offers. When either dies, or the server has forgotten this page, it joins anew with what was on.
+ * other connection the server offers. When either breaks off, because the page moved to another network, ICE looks for another way
+ * (a restart). When that finds none, or the server has forgotten this page, it joins anew with what was on.
  */
 import { Store } from '../../ui/store';
 import type { MediaLink } from './mediaLink';
@@ -27,6 +28,8 @@ export interface CallState {
   microphone: 'off' | 'muted' | 'on';
   camera: boolean;
   screen: boolean;
+  /** Its connections broke off, and ways to go on are looked for. */
+  interrupted: boolean;
   /** A sentence about what did not work. */
   problem: string | null;
   /** Somebody asks to hear or see this page. */
@@ -53,6 +56,7 @@ const OUT: CallState = {
   microphone: 'off',
   camera: false,
   screen: false,
+  interrupted: false,
   problem: null,
   asked: null,
 };
@@ -61,6 +65,10 @@ const OUT: CallState = {
 const JOINING_MS = 10_000;
 /** The pause before joining anew, so that a server that cannot carry it is not asked all the time. */
 const AGAIN_MS = 1000;
+
+/** How often another way is looked for while there is none, and for how long before joining anew. */
+const RESTART_MS = 3000;
+const RESTARTING_MS = 20_000;
 
 /** The layers of a camera, the smallest first; the names are the server's. */
 const LAYERS: RTCRtpEncodingParameters[] = [
@@ -82,6 +90,7 @@ export class Call {
   private iceServers: RTCIceServer[] = [];
   private publisher: RTCPeerConnection | null = null;
   private senders: Partial<Record<Source, RTCRtpSender>> = {};
+  private sections: { section: RTCRtpTransceiver; source: Source }[] = [];
   private subscriber: RTCPeerConnection | null = null;
   private slots: { mid: string; track: string }[] = [];
   private wanted = new Map<string, Layer | null>();
@@ -93,13 +102,20 @@ export class Call {
   /** What the browser is being asked for; another set in each call. */
   private requests = new Set<Source>();
   private timer: ReturnType<typeof setTimeout> | null = null;
+  /** Connections that were there, and those of them that broke off. */
+  private established = new WeakSet<RTCPeerConnection>();
+  private broken = new Set<RTCPeerConnection>();
+  private brokenSince = 0;
+  private restartTimer: ReturnType<typeof setTimeout> | null = null;
+  /** The server has answered since something was restarted. */
+  private isHeard = true;
   /** Messages are worked on one after the other: descriptions depend on the ones before. */
   private queue: Promise<void> = Promise.resolve();
   private readonly stop: () => void;
 
   constructor(private readonly link: MediaLink) {
     link.onMessage = (message) => {
-      this.queue = this.queue.then(() => this.hear(message)).catch((error: unknown) => this.fail(error));
+      this.soon(() => this.hear(message));
     };
     this.stop = link.state.subscribe(() => {
       const state = link.state.get();
@@ -107,10 +123,12 @@ export class Call {
       if (state === 'gone') this.end();
     });
     window.addEventListener('pagehide', this.onHide);
+    window.addEventListener('online', this.restartAgain);
   }
 
   destroy(): void {
     window.removeEventListener('pagehide', this.onHide);
+    window.removeEventListener('online', this.restartAgain);
     this.stop();
     if (this.state.get().phase !== 'out') this.leave();
   }
@@ -233,6 +251,7 @@ export class Call {
       return;
     }
     // Until it has joined, everything but the answer to that is about its part before, which is over.
+    this.isHeard = true;
     const isAnswer = message.type === 'joined' || (message.type === 'refused' && this.isAsked);
     if (phase === 'joining' && !isAnswer) return;
     switch (message.type) {
@@ -245,6 +264,8 @@ export class Call {
           this.tellAll();
           // What was wanted while the link was away was not heard.
           for (const [track, layer] of this.wanted) this.link.say({ type: 'want', track, layer });
+          this.brokenSince = Date.now();
+          for (const peer of this.broken) await this.restart(peer);
           return;
         }
         this.disconnect();
@@ -417,25 +438,29 @@ export class Call {
       camera: cameraSection.sender,
       screen: screenSection.sender,
     };
+    this.sections = [
+      { section: microphoneSection, source: 'microphone' },
+      { section: cameraSection, source: 'camera' },
+      { section: screenSection, source: 'screen' },
+    ];
     publisher.onconnectionstatechange = () => {
-      if (publisher !== this.publisher) return;
-      if (publisher.connectionState === 'failed') this.again();
+      this.look(publisher);
       // Negotiating has turned all encodings on again.
-      if (publisher.connectionState === 'connected') this.activateAll();
+      if (publisher === this.publisher && publisher.connectionState === 'connected') this.activateAll();
     };
-    await publisher.setLocalDescription(await publisher.createOffer());
+    await this.offer(publisher);
+  }
+
+  private async offer(publisher: RTCPeerConnection, options?: RTCOfferOptions): Promise<void> {
+    await publisher.setLocalDescription(await publisher.createOffer(options));
     if (publisher !== this.publisher) return;
     this.neg += 1;
-    const mid = (section: RTCRtpTransceiver) => section.mid ?? '';
+    const sections = this.sections.map(({ section, source }) => ({ mid: section.mid ?? '', source }));
     this.link.say({
       type: 'offer',
       neg: this.neg,
       sdp: publisher.localDescription?.sdp ?? '',
-      sections: [
-        { mid: mid(microphoneSection), source: 'microphone' },
-        { mid: mid(cameraSection), source: 'camera' },
-        { mid: mid(screenSection), source: 'screen' },
-      ],
+      sections,
     });
   }
 
@@ -444,9 +469,7 @@ export class Call {
     if (!subscriber) {
       subscriber = new RTCPeerConnection({ iceServers: this.iceServers });
       const own = subscriber;
-      subscriber.onconnectionstatechange = () => {
-        if (own === this.subscriber && own.connectionState === 'failed') this.again();
-      };
+      subscriber.onconnectionstatechange = () => this.look(own);
       this.subscriber = subscriber;
     }
     await subscriber.setRemoteDescription({ type: 'offer', sdp });
@@ -464,6 +487,62 @@ export class Call {
       return section ? [[track, section.receiver.track]] : [];
     });
     this.remote.set(new Map(found));
+  }
+
+  /** How a connection is now. One that was there once is not given up at once. */
+  private look(peer: RTCPeerConnection): void {
+    if (peer !== this.publisher && peer !== this.subscriber) return;
+    if (peer.connectionState === 'connected') {
+      this.established.add(peer);
+      this.broken.delete(peer);
+      if (this.broken.size === 0) this.whole();
+    } else if (peer.connectionState === 'disconnected' || peer.connectionState === 'failed') {
+      if (this.established.has(peer)) this.breaks(peer);
+      else if (peer.connectionState === 'failed') this.again();
+    }
+  }
+
+  private breaks(peer: RTCPeerConnection): void {
+    if (this.broken.has(peer)) return;
+    if (this.broken.size === 0) {
+      this.brokenSince = Date.now();
+      this.restartTimer = setTimeout(this.restartAgain, RESTART_MS);
+      this.patch({ interrupted: true });
+    }
+    this.broken.add(peer);
+    this.soon(() => this.restart(peer));
+  }
+
+  /** Nothing is broken any more. */
+  private whole(): void {
+    if (this.restartTimer) clearTimeout(this.restartTimer);
+    this.restartTimer = null;
+    this.broken.clear();
+    if (this.state.get().interrupted) this.patch({ interrupted: false });
+  }
+
+  /** Looks for another way over whatever network there is now: its own connection the page offers anew, for the other it asks the server to. */
+  private async restart(peer: RTCPeerConnection): Promise<void> {
+    if (!this.broken.has(peer) || this.link.state.get() !== 'online') return;
+    this.isHeard = false;
+    if (peer === this.publisher) await this.offer(peer, { iceRestart: true });
+    else this.link.say({ type: 'restart' });
+  }
+
+  private restartAgain = (): void => {
+    if (this.broken.size === 0) return;
+    if (this.restartTimer) clearTimeout(this.restartTimer);
+    this.restartTimer = setTimeout(this.restartAgain, RESTART_MS);
+    // Without the link nothing can be agreed on; how long that may take knows the server.
+    if (this.link.state.get() !== 'online') return;
+    if (Date.now() - this.brokenSince > RESTARTING_MS) this.again();
+    // By a new one it resumes, and restarts then.
+    else if (!this.isHeard) this.link.renew();
+    else for (const peer of this.broken) this.soon(() => this.restart(peer));
+  };
+
+  private soon(work: () => Promise<void>): void {
+    this.queue = this.queue.then(work).catch((error: unknown) => this.fail(error));
   }
 
   /** A connection is dead, or the server began anew. */
@@ -493,11 +572,13 @@ export class Call {
   }
 
   private disconnect(): void {
+    this.whole();
     this.publisher?.close();
     this.subscriber?.close();
     this.publisher = null;
     this.subscriber = null;
     this.senders = {};
+    this.sections = [];
     this.slots = [];
     this.wanted = new Map();
     this.needed = new Map();

@@ -61,9 +61,11 @@ export default function CallStrip() {
             </li>
           ))}
         </ul>
-        {(state.phase === 'joining' || link !== 'online') && (
-          <p className="call-waiting" role="status">
-            {link === 'online' ? 'Joining…' : 'The connection is lost. Coming back…'}
+        {(state.phase === 'joining' || state.interrupted || link !== 'online') && (
+          <p className="call-waiting" role="status" data-testid="call-waiting">
+            {link === 'online' && state.phase === 'joining'
+              ? 'Joining…'
+              : 'The connection is lost. Coming back…'}
           </p>
         )}
         <Viewers />

@@ -97,6 +97,19 @@ describe('a link to a call', () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
+  it('can be begun anew while it seems to be there', () => {
+    link.renew();
+    expect(FakeSocket.all, 'there is none yet').toHaveLength(1);
+    const before = socket();
+    before.open();
+    before.text({ type: 'call', participants: [] });
+    link.renew();
+    expect([link.state.get(), FakeSocket.all.length, before.readyState]).toEqual(['away', 2, 3]);
+    socket().open();
+    socket().text({ type: 'call', participants: [] });
+    expect(link.state.get()).toBe('online');
+  });
+
   it('comes back less and less often to a server that refuses it', () => {
     const states: string[] = [];
     link.state.subscribe(() => states.push(link.state.get()));

@@ -51,6 +51,17 @@ export class MediaLink {
     return true;
   }
 
+  /** Comes back by another socket: the one that there is may be dead without knowing it. */
+  renew(): void {
+    const { socket } = this;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    socket.onmessage = null;
+    socket.onclose = null;
+    socket.close();
+    this.state.set('away');
+    this.connect();
+  }
+
   private connect(): void {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const query = new URLSearchParams({ token: this.sessions.current?.token ?? '' });

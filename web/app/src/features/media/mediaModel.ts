@@ -47,6 +47,7 @@ export type FromPage =
   | { type: 'join'; resume: string | null }
   | { type: 'offer'; neg: number; sdp: string; sections: { mid: string; source: Source }[] }
   | { type: 'answer'; neg: number; sdp: string }
+  | { type: 'restart' }
   | { type: 'set'; source: Source; state: 'off' | 'muted' | 'on' }
   | { type: 'want'; track: string; layer: Layer | null }
   | { type: 'mute'; track: string }
