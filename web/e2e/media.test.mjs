@@ -172,6 +172,8 @@ scenario('a restart of the server takes everybody back into the call', async (st
   await joinCall(ada, { microphone: true });
   await joinCall(bob, { camera: true });
   await sees(ada, 'Bob');
+  // A page whose editor is still being loaded when its server goes stops working.
+  await bob.editor('README.md').locator('.view-lines').waitFor();
   await server.kill();
   await server.start();
   await until('both to be in the call again', async () => {
