@@ -72,8 +72,10 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     const SECONDS: &[f64] =
         &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
     const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+    const RATIOS: &[f64] = &[0.0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_ratio".to_owned()), RATIOS)?
         .set_buckets_for_metric(Matcher::Suffix("_group_size".to_owned()), COUNTS)?
         .set_buckets_for_metric(Matcher::Full("buildspaces_turn_commands".to_owned()), COUNTS)?
         .install_recorder()?;
@@ -130,6 +132,9 @@ fn describe() {
     describe_counter!("buildspaces_media_packets_forwarded_total", "Media packets sent on, one for each receiver");
     describe_counter!("buildspaces_media_packets_dropped_total", "Media packets dropped, by reason");
     describe_counter!("buildspaces_media_keyframes_asked_total", "Keyframes asked of publishers");
+    describe_gauge!("buildspaces_media_quality", "Participants of calls, by how well they are connected");
+    describe_histogram!("buildspaces_media_lost_ratio", "Shares of packets that pages report as lost, by direction");
+    describe_histogram!("buildspaces_media_round_trip_seconds", Unit::Seconds, "Round trips that pages report");
     describe_counter!("buildspaces_runs_finished_total", "Runs that ended, by state");
     describe_histogram!("buildspaces_run_queue_seconds", Unit::Seconds, "From asking for a run until it starts");
     describe_histogram!("buildspaces_run_seconds", Unit::Seconds, "From a run's start to its end");

@@ -48,6 +48,13 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   await talk(ada, bob);
   await tile(bob, 'Ada').and(bob.page.locator('[data-speaking]')).waitFor();
 
+  for (const [person, name] of [
+    [ada, 'Bob'],
+    [bob, 'Ada'],
+    [ada, 'Ada'],
+  ])
+    await tile(person, name).locator('[data-testid="quality"][data-quality="good"]').waitFor();
+
   // The server passes nothing on of who is muted, whatever the page sends.
   await ada.get('control-microphone').click();
   await tile(bob, 'Ada').and(bob.page.locator('[data-muted]')).waitFor();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use buildspaces_kernel::ids::ParticipantId;
 use buildspaces_policy::{Authority, Capability, Denied, Principal};
 
+use crate::quality::{Connection, Quality, Report};
 use crate::router::{Kind, Layer};
 use crate::speaker::Speakers;
 
@@ -146,6 +147,11 @@ pub enum Input {
         id: ParticipantId,
         level: u8,
     },
+    /// A page says how its connections are.
+    Reported {
+        id: ParticipantId,
+        report: Report,
+    },
     /// [`Call::deadline`] has come.
     Elapsed,
 }
@@ -204,6 +210,8 @@ struct Participant {
     wants: BTreeMap<TrackId, Option<Layer>>,
     lost: Option<Instant>,
     is_stream: bool,
+    /// `None` until it is reported.
+    connection: Option<Connection>,
 }
 
 /// A participant, as others see them.
@@ -217,6 +225,8 @@ pub struct Seen {
     pub lost: bool,
     /// Not a page but a program that sends.
     pub is_stream: bool,
+    /// `None`: nobody says how it is, as of streams.
+    pub quality: Option<Quality>,
 }
 
 #[derive(Debug)]
@@ -246,6 +256,7 @@ impl Call {
             tracks: participant.tracks.iter().map(|(source, muted)| (*source, *muted)).collect(),
             lost: participant.lost.is_some(),
             is_stream: participant.is_stream,
+            quality: participant.connection.as_ref().map(Connection::quality),
         };
         all.into_iter().map(seen).collect()
     }
@@ -284,7 +295,9 @@ impl Call {
     /// When [`Input::Elapsed`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let lost = self.participants.values().filter_map(|participant| participant.lost).min();
-        [lost.map(|lost| lost + KEPT_FOR), self.speakers.deadline()].into_iter().flatten().min()
+        let silent =
+            self.participants.values().filter_map(|participant| participant.connection.as_ref()?.deadline()).min();
+        [lost.map(|lost| lost + KEPT_FOR), silent, self.speakers.deadline()].into_iter().flatten().min()
     }
 
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<Effects, Refused> {
@@ -298,7 +311,8 @@ impl Call {
                 let order = self.joined;
                 self.joined += 1;
                 let (tracks, wants) = (BTreeMap::new(), BTreeMap::new());
-                self.participants.insert(id, Participant { who, order, tracks, wants, lost: None, is_stream });
+                let participant = Participant { who, order, tracks, wants, lost: None, is_stream, connection: None };
+                self.participants.insert(id, participant);
                 (effects.changed, effects.subscriptions) = (true, true);
             }
             Input::Left(id) => self.remove(&id, &mut effects),
@@ -358,12 +372,28 @@ impl Call {
                     effects.speakers = self.speakers.heard(now, &id, level);
                 }
             }
+            Input::Reported { id, report } => {
+                let participant = self.participants.get_mut(&id).ok_or(Refused::Gone)?;
+                let before = participant.connection.as_ref().map(Connection::quality);
+                match &mut participant.connection {
+                    Some(connection) => connection.reported(now, &report),
+                    none => *none = Some(Connection::new(now, &report)),
+                }
+                effects.changed = participant.connection.as_ref().map(Connection::quality) != before;
+            }
             Input::Elapsed => {
                 let is_over = |participant: &Participant| participant.lost.is_some_and(|lost| now >= lost + KEPT_FOR);
                 let over = self.participants.iter().filter(|(_, participant)| is_over(participant));
                 let over: Vec<_> = over.map(|(id, _)| id.clone()).collect();
                 for id in over {
                     self.remove(&id, &mut effects);
+                }
+                for connection in
+                    self.participants.values_mut().filter_map(|participant| participant.connection.as_mut())
+                {
+                    let before = connection.quality();
+                    connection.elapsed(now);
+                    effects.changed |= connection.quality() != before;
                 }
                 effects.speakers |= self.speakers.elapsed(now);
             }

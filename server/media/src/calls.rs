@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::Error;
 use crate::call::{Limits, Publishing, Refused, Seen, Source, TrackId};
 use crate::ports::{Transport, TransportError};
+use crate::quality::Report;
 use crate::router::{Kind, Layer};
 use crate::viewer::Choice;
 use actor::{Actor, Command};
@@ -77,6 +78,8 @@ pub enum Said {
         track: TrackId,
         layer: Option<Layer>,
     },
+    /// How its connections are.
+    Report(Report),
     Mute {
         track: TrackId,
     },

@@ -1,7 +1,7 @@
 //! Voice, video and screen share in a room: a selective forwarding unit (SFU) in the same process.
 //!
 //! The decisions are pure: who is in a call and is sent what ([`call`]), which packet goes to whom ([`router`]), under which number
-//! ([`rewrite`]), on which line ([`slots`]), what somebody sees who only looks on ([`viewer`]), how much of it fits through ([`allocator`]), and who speaks ([`speaker`]). [`calls`] owns the tasks that perform them, over a
+//! ([`rewrite`]), on which line ([`slots`]), what somebody sees who only looks on ([`viewer`]), how much of it fits through ([`allocator`]), who speaks ([`speaker`]), and how well somebody is connected ([`quality`]). [`calls`] owns the tasks that perform them, over a
 //! [`ports::Transport`]; the real one is [`webrtc`]. Nothing here knows HTTP, rooms or documents, and nothing is decoded, mixed or
 //! stored. Read [`call`] first, then [`router`].
 
@@ -13,6 +13,7 @@ pub mod memory;
 mod meters;
 pub mod offer;
 pub mod ports;
+pub mod quality;
 pub mod rewrite;
 pub mod router;
 pub mod sdp;

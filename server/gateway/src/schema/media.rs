@@ -1,9 +1,12 @@
 //! The texts of a call's WebSocket, in JSON. See docs/protocols.md.
 
+use std::time::Duration;
+
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::ParticipantId;
 use buildspaces_media::call::{Publishing, Seen, Source as MediaSource, TrackId};
 use buildspaces_media::calls::{Heard, Said};
+use buildspaces_media::quality::{Quality, Report, Trouble};
 use buildspaces_media::router::Layer as MediaLayer;
 use buildspaces_policy::{Principal, PrincipalKind};
 use serde::{Deserialize, Serialize};
@@ -117,6 +120,14 @@ pub(crate) enum FromPage {
         track: String,
         layer: Option<Layer>,
     },
+    /// How its connections were since it said so last: packets in a thousand that did not arrive, milliseconds, bits in a second.
+    Report {
+        sent_lost: u16,
+        received_lost: u16,
+        round_trip: u16,
+        sent: u64,
+        received: u64,
+    },
     Mute {
         track: String,
     },
@@ -151,6 +162,11 @@ impl FromPage {
                 Said::Set { source: source.into(), how }
             }
             Self::Want { track, layer } => Said::Want { track: TrackId::parse(&track)?, layer: layer.map(Into::into) },
+            Self::Report { sent_lost, received_lost, .. } if sent_lost.max(received_lost) > 1000 => return None,
+            Self::Report { sent_lost, received_lost, round_trip, sent, received } => {
+                let round_trip = Duration::from_millis(round_trip.into());
+                Said::Report(Report { sent_lost, received_lost, round_trip, sent, received })
+            }
             Self::Mute { track } => Said::Mute { track: TrackId::parse(&track)? },
             Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
             Self::Leave {} => Said::Leave,
@@ -229,6 +245,8 @@ pub(crate) struct Participant {
     tracks: Vec<Track>,
     /// The connection is lost; they may come back.
     away: bool,
+    /// How well they are connected: `good`, bad by `loss` or `delay`, or `lost`. Null: nobody says.
+    quality: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -261,6 +279,12 @@ impl From<&Seen> for Participant {
             },
             tracks: seen.tracks.iter().map(track).collect(),
             away: seen.lost,
+            quality: seen.quality.map(|quality| match quality {
+                Quality::Good => "good",
+                Quality::Poor(Trouble::Loss) => "loss",
+                Quality::Poor(Trouble::Delay) => "delay",
+                Quality::Lost => "lost",
+            }),
         }
     }
 }

@@ -187,3 +187,29 @@ fn names_of_tracks_are_read_back() {
         assert_eq!(TrackId::parse(bad), None, "{bad:?}");
     }
 }
+
+#[test]
+fn everybody_sees_how_somebody_says_they_are_connected() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    let report = |sent_lost| {
+        let round_trip = Duration::from_millis(20);
+        Input::Reported {
+            id: id("bob"),
+            report: Report { sent_lost, received_lost: 0, round_trip, sent: 0, received: 0 },
+        }
+    };
+    let seen = |bench: &Bench| bench.call.seen().iter().map(|seen| seen.quality).collect::<Vec<_>>();
+    assert_eq!(seen(&bench), [None, None]);
+    assert!(bench.tell(report(0)).expect("he is there").changed);
+    assert_eq!(seen(&bench), [None, Some(Quality::Good)]);
+    assert_eq!(bench.tell(report(10)), Ok(Effects::default()));
+    assert!(bench.tell(report(100)).expect("he is there").changed);
+    assert_eq!(seen(&bench), [None, Some(Quality::Poor(crate::quality::Trouble::Loss))]);
+    let due = bench.call.deadline().expect("he may fall silent");
+    assert_eq!(due - bench.now, crate::quality::SILENT_FOR);
+    assert!(bench.wait(10).changed);
+    assert_eq!(seen(&bench), [None, Some(Quality::Lost)]);
+    assert_eq!(bench.call.deadline(), None);
+    bench.tell(Input::Left(id("bob"))).expect("he may");
+    assert_eq!(bench.tell(report(0)), Err(Refused::Gone));
+}

@@ -85,6 +85,7 @@ pub(super) struct Actor {
     /// When who is sent what was worked out, and whether it may be different since.
     renewed: Instant,
     is_stale: bool,
+    qualities: meters::Qualities,
 }
 
 impl Actor {
@@ -100,7 +101,8 @@ impl Actor {
         let (pages, peers) = (HashMap::new(), HashMap::new());
         let now = now();
         let (looked, renewed, is_stale) = (now, now, false);
-        Self { shared, room, transport, own, mailbox, call, pages, peers, view, looked, renewed, is_stale }
+        let qualities = meters::Qualities::default();
+        Self { shared, room, transport, own, mailbox, call, pages, peers, view, looked, renewed, is_stale, qualities }
     }
 
     /// Lives until nobody looks at the call and nobody is in it, or the server stops.
@@ -224,6 +226,10 @@ impl Actor {
                 return peer.to_subscriber.try_send(ToSubscriber::Restart).map_err(|_| Refusal::Busy);
             }
             Said::Set { source, how } => Input::Publishes { id, source, how },
+            Said::Report(report) => {
+                meters::reported(&report);
+                Input::Reported { id, report }
+            }
             Said::Want { track, layer } => Input::Want { id, track, layer },
             Said::Mute { track } => Input::Mute { by: id, track },
             Said::Ask { track } => Input::Ask { by: id, track },
@@ -396,11 +402,12 @@ impl Actor {
         Ok(())
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let viewers = self.peers.values().filter(|peer| matches!(peer.role, Role::Viewer(_)));
         let mut viewers: Vec<_> = viewers.map(|peer| peer.principal.clone()).collect();
         viewers.sort_by(|one, other| one.id.cmp(&other.id));
         let (participants, speakers) = (self.call.seen(), self.call.speakers());
+        self.qualities.tell(&participants);
         self.view.send_replace(Arc::new(View { participants, speakers, viewers }));
     }
 

@@ -45,6 +45,8 @@ class FakeConnection {
     };
     return { mid: String(this.mid++), sender: { replaceTrack, getParameters, setParameters } };
   }
+  stats: Record<string, unknown>[] = [];
+  getStats = () => Promise.resolve(new Map(this.stats.map((report, nth) => [String(nth), report])));
   getTransceivers(): unknown[] {
     return [];
   }
@@ -368,4 +370,27 @@ it('asks the servers that it was told of for a way', async () => {
     { iceServers: ice_servers },
     { iceServers: ice_servers },
   ]);
+});
+
+it('says every few seconds how its connections are, unless they are not', async () => {
+  start();
+  await joined();
+  const [publisher] = FakeConnection.all as [FakeConnection];
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(said('report')).toEqual([]);
+  publisher.becomes('connected');
+  publisher.stats = [{ type: 'outbound-rtp', packetsSent: 100, bytesSent: 0 }];
+  await vi.advanceTimersByTimeAsync(3000);
+  publisher.stats = [
+    { type: 'outbound-rtp', packetsSent: 200, bytesSent: 0 },
+    { type: 'remote-inbound-rtp', packetsLost: 30 },
+  ];
+  await vi.advanceTimersByTimeAsync(3000);
+  const report = { type: 'report', sent_lost: 300, received_lost: 0, round_trip: 0, sent: 0, received: 0 };
+  expect(said('report')).toEqual([report]);
+  publisher.becomes('disconnected');
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(said('report')).toHaveLength(1);
+  call.leave();
+  expect(vi.getTimerCount()).toBe(0);
 });

@@ -18,6 +18,7 @@ import {
   type ToPage,
   trackOf,
 } from './mediaModel';
+import { reportOf, type Totals, totals } from './report';
 
 export type Phase = 'out' | 'joining' | 'in';
 
@@ -70,6 +71,9 @@ const AGAIN_MS = 1000;
 const RESTART_MS = 3000;
 const RESTARTING_MS = 20_000;
 
+/** How often the server is told how the connections are. */
+const REPORT_MS = 3000;
+
 /** The layers of a camera, the smallest first; the names are the server's. */
 const LAYERS: RTCRtpEncodingParameters[] = [
   { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
@@ -111,6 +115,8 @@ export class Call {
   private isHeard = true;
   /** Messages are worked on one after the other: descriptions depend on the ones before. */
   private queue: Promise<void> = Promise.resolve();
+  private reporter: ReturnType<typeof setInterval> | null = null;
+  private counted: Totals | null = null;
   private readonly stop: () => void;
 
   constructor(private readonly link: MediaLink) {
@@ -269,6 +275,7 @@ export class Call {
           return;
         }
         this.disconnect();
+        this.reporter = setInterval(() => void this.report(), REPORT_MS);
         await this.publish();
         return this.tellAll();
       case 'answer':
@@ -541,6 +548,21 @@ export class Call {
     else for (const peer of this.broken) this.soon(() => this.restart(peer));
   };
 
+  /** Says how the connections are. While one is broken there is nothing to say, and others see that. */
+  private async report(): Promise<void> {
+    const peers = [this.publisher, this.subscriber].filter((peer) => peer !== null);
+    if (peers.length === 0 || peers.some((peer) => peer.connectionState !== 'connected')) return;
+    const all = await Promise.all(peers.map((peer) => peer.getStats()));
+    // It has left, or joined anew, meanwhile.
+    if (peers[0] !== this.publisher) return;
+    const now = totals(
+      performance.now(),
+      all.flatMap((reports) => [...(reports as unknown as Map<string, Record<string, unknown>>).values()]),
+    );
+    if (this.counted) this.link.say({ type: 'report', ...reportOf(this.counted, now) });
+    this.counted = now;
+  }
+
   private soon(work: () => Promise<void>): void {
     this.queue = this.queue.then(work).catch((error: unknown) => this.fail(error));
   }
@@ -573,6 +595,9 @@ export class Call {
 
   private disconnect(): void {
     this.whole();
+    if (this.reporter) clearInterval(this.reporter);
+    this.reporter = null;
+    this.counted = null;
     this.publisher?.close();
     this.subscriber?.close();
     this.publisher = null;

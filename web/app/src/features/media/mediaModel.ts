@@ -1,6 +1,7 @@
 /** What goes over a call's WebSocket, and what views read from it. Pure; docs/protocols.md has the messages. */
 import type { Person } from '../../api/types';
 import { safeColor } from '../../ui/color';
+import type { Report } from './report';
 
 export type Source = 'microphone' | 'camera' | 'screen';
 export type Layer = 'low' | 'middle' | 'high';
@@ -20,7 +21,12 @@ export interface Participant {
   tracks: Track[];
   /** The connection is lost; they may come back. */
   away: boolean;
+  /** How well they are connected; `null` if nobody says. */
+  quality: Quality | null;
 }
+
+/** Not good because packets are lost, or come late. */
+export type Quality = 'good' | 'loss' | 'delay' | 'lost';
 
 export type ToPage =
   | { type: 'call'; participants: Participant[] }
@@ -50,6 +56,7 @@ export type FromPage =
   | { type: 'restart' }
   | { type: 'set'; source: Source; state: 'off' | 'muted' | 'on' }
   | { type: 'want'; track: string; layer: Layer | null }
+  | ({ type: 'report' } & Report)
   | { type: 'mute'; track: string }
   | { type: 'ask'; track: string }
   | { type: 'leave' };
@@ -114,6 +121,21 @@ export function heldWords({ reduced, paused }: Held): string | null {
     return `Your connection is slow. ${pictures(paused.size)} paused, so that you hear everybody.`;
   if (reduced.size > 0) return `Your connection is slow. ${pictures(reduced.size)} less sharp.`;
   return null;
+}
+
+/** How somebody is connected, in words. */
+export function qualityWords(name: string, self: boolean, quality: Quality): string {
+  const whose = self ? 'Your' : `${name}'s`;
+  switch (quality) {
+    case 'good':
+      return `${whose} connection is good.`;
+    case 'loss':
+      return `${whose} connection is poor: packets are lost on the way.`;
+    case 'delay':
+      return `${whose} connection is poor: everything arrives late.`;
+    case 'lost':
+      return `${whose} connection is lost. It may come back.`;
+  }
 }
 
 /** A sentence about who is sent the call without taking part, or `null`. */

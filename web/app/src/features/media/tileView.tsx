@@ -1,11 +1,11 @@
 /** One person or one shared screen in a call. A click makes it large; hosts can mute and ask. */
-import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, SignalLow, WifiOff } from 'lucide-react';
+import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, Signal, SignalLow, WifiOff } from 'lucide-react';
 import { initials } from '../../ui/color';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
-import { type Tile, trackOf } from './mediaModel';
+import { type Quality, qualityWords, type Tile, trackOf } from './mediaModel';
 import { VideoView } from './videoView';
 
 /** The picture of a tile, if there is one to show. */
@@ -32,6 +32,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const microphone = trackOf(participant, 'microphone');
   const muted = microphone === null || microphone.muted;
   const { name, color } = participant.person;
+  const quality = participant.quality && participant.away ? 'lost' : participant.quality;
   const isStream = participant.kind === 'stream';
   const shown = self ? 'You' : isStream ? `${name} (stream)` : name;
   const words = source === 'screen' ? `${self ? 'Your' : `${name}'s`} screen` : shown;
@@ -58,7 +59,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         </span>
       )}
       <span className="tile-name">
-        {participant.away ? (
+        {participant.away && !quality ? (
           <WifiOff size={12} aria-label="lost the connection" />
         ) : isPaused ? (
           <SignalLow size={12} aria-label="paused, because your connection is slow" />
@@ -69,6 +70,9 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         )}
         <span>{words}</span>
       </span>
+      {quality && source === 'camera' && (
+        <QualityBadge quality={quality} words={qualityWords(name, self, quality)} />
+      )}
       <span className="tile-actions">
         {moderator && !self && source === 'camera' && microphone && !(isStream && muted) && (
           <Tip text={muted ? `Ask ${name} to unmute` : `Mute ${name}`}>
@@ -97,5 +101,22 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         )}
       </span>
     </div>
+  );
+}
+
+function QualityBadge({ quality, words }: { quality: Quality; words: string }) {
+  const Icon = quality === 'good' ? Signal : quality === 'lost' ? WifiOff : SignalLow;
+  return (
+    <Tip text={words}>
+      <span
+        className="tile-quality"
+        role="img"
+        aria-label={words}
+        data-testid="quality"
+        data-quality={quality}
+      >
+        <Icon size={12} aria-hidden />
+      </span>
+    </Tip>
   );
 }
