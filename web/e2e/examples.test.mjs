@@ -96,6 +96,11 @@ scenario('two people write one document, and see each other and that it is saved
   await bo.page.keyboard.press('Control+End');
   await bo.page.keyboard.type('It was Bo who wrote this.');
   await ada.page.getByText('It was Bo who wrote this.').waitFor();
+  // A provider that had to connect anew while somebody typed counts the answers of what waited and not what waited, and says so too early.
+  const stored = `${server.url}/api/v1/documents/letter?as=markdown&root=default`;
+  await until('it to be on the disk', async () =>
+    /Bo who wrote this\./.test(await (await fetch(stored)).text()),
+  );
   for (const { page } of [ada, bo]) await page.getByText('Saved', { exact: true }).waitFor();
   await server.kill();
   await ada.page.getByText('No connection').waitFor();
