@@ -43,6 +43,7 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Mux {
     socket: UdpSocket,
+    is_v6: bool,
     addresses: Vec<SocketAddr>,
     /// Whether the same addresses take TCP connections.
     takes_tcp: bool,
@@ -96,7 +97,8 @@ impl Mux {
         let own = socket.local_addr()?;
         let addresses = if addresses.is_empty() { vec![own.ip()] } else { addresses.to_vec() };
         let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, own.port())).collect();
-        Ok(Arc::new(Self { socket, addresses, takes_tcp, table: Mutex::default() }))
+        let is_v6 = own.is_ipv6();
+        Ok(Arc::new(Self { socket, is_v6, addresses, takes_tcp, table: Mutex::default() }))
     }
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
@@ -159,9 +161,9 @@ impl Mux {
     }
 
     fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let to = match (self.socket.local_addr()?, to) {
-            (SocketAddr::V6(_), SocketAddr::V4(to)) => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
-            _ => to,
+        let to = match to {
+            SocketAddr::V4(to) if self.is_v6 => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
+            to => to,
         };
         match self.socket.try_send_to(packet, to) {
             // A full socket drops, as the network would; waiting here would hold up everybody behind one port.
