@@ -71,9 +71,21 @@ pub(crate) fn start_logs(config: &Config, runtime: &tokio::runtime::Handle) -> a
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     const SECONDS: &[f64] =
         &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+    /// Of what people wait for: sandboxes and runs.
+    const LONG: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+    const LONG_ONES: [&str; 4] = [
+        "buildspaces_sandbox_phase_seconds",
+        "buildspaces_sandbox_start_seconds",
+        "buildspaces_run_queue_seconds",
+        "buildspaces_run_seconds",
+    ];
     const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
     const RATIOS: &[f64] = &[0.0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5];
-    let handle = PrometheusBuilder::new()
+    let mut builder = PrometheusBuilder::new();
+    for name in LONG_ONES {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), LONG)?;
+    }
+    let handle = builder
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_ratio".to_owned()), RATIOS)?
         .set_buckets_for_metric(Matcher::Suffix("_group_size".to_owned()), COUNTS)?

@@ -153,6 +153,7 @@ fn a_program_waits_for_a_server_that_reads_slowly_and_nothing_is_lost() {
     let (began, ended) = (begun.display(), done.display());
     server.start("a", &format!("touch {began}; head -c 8000000 /dev/zero; touch {ended}; echo; echo end"));
     wait_for(&begun);
+    // Time to go on, for a program that nothing holds back. What is counted below does not depend on it.
     std::thread::sleep(Duration::from_millis(300));
     assert!(!done.exists(), "more was taken from the program than fits between it and the server");
     assert_eq!(read_to_the_end(&mut server), (0, 8_000_005, b"\nend\n".to_vec(), Exit::Code(0)));
