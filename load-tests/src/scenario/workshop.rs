@@ -1,5 +1,7 @@
 //! A workshop: the host types in a document that all learners follow with their cursors, and each learner types in a file of its own, which the
-//! host watches. Runs in sandboxes are not part of it.
+//! host watches. Beside it the host runs a program in a sandbox, if the server is ours and was given an engine.
+
+mod runs;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use crate::pace::{Pace, Striker, pace};
 use crate::room::Script;
 use crate::servers::Server;
 use crate::tally::Tally;
+use runs::Lesson;
 
 /// One host, many learners with a file each
 #[derive(Args, Clone, Copy, Debug, serde::Serialize)]
@@ -28,11 +31,14 @@ pub struct Workshop {
     pub cursors: f64,
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
+    /// Seconds between two runs of the host; 0: none. They need `--set sandbox.docker_host=unix://...`.
+    #[arg(long, default_value_t = 0.0)]
+    pub run_every: f64,
 }
 
 impl Default for Workshop {
     fn default() -> Self {
-        Self { learners: 60, rate: 5.0, cursors: 2.0, seconds: 10.0 }
+        Self { learners: 60, rate: 5.0, cursors: 2.0, seconds: 10.0, run_every: 0.0 }
     }
 }
 
@@ -66,12 +72,22 @@ pub async fn run(lab: &Lab, server: &mut Server, plan: &Workshop) -> anyhow::Res
         })
         .collect();
 
+    let lesson =
+        if plan.run_every > 0.0 && server.kind.is_ours() { Some(Lesson::open(server, lab.clock).await?) } else { None };
+    let running = async {
+        if let Some(lesson) = &lesson {
+            lesson.give(plan.run_every, plan.seconds).await;
+        }
+        Ok(())
+    };
+
     let window = Window::open(server.group());
     let typed = Pace::new(plan.rate, plan.seconds);
-    let (host, learners, cursors) = tokio::try_join!(
+    let (host, learners, cursors, ()) = tokio::try_join!(
         pace(lab, &mut hosting, typed),
         pace(lab, &mut learning, typed),
         pace(lab, &mut moving, Pace::new(plan.cursors, plan.seconds)),
+        running,
     )?;
     let expected = host.sent * plan.learners as u64 + learners.sent;
     let delivered = || typing.delivered.get() + looking.delivered.get();
@@ -81,7 +97,13 @@ pub async fn run(lab: &Lab, server: &mut Server, plan: &Workshop) -> anyhow::Res
     for member in following.iter().chain(&own).chain(&watched) {
         member.disconnect();
     }
-    Ok(Outcome::new()
+    let mut outcome = Outcome::new();
+    if let Some(lesson) = lesson {
+        let later = lesson.later();
+        outcome = outcome.with("first_run_ms", lesson.first().map(rounded)).latency("later_runs_", &later);
+        outcome = outcome.with("later_runs", later.count()).with("runs_not_measured", lesson.trouble());
+    }
+    Ok(outcome
         .with("complete", complete)
         .with("deliveries", delivered())
         .latency("shared_", &typing.latency.borrow())

@@ -2,7 +2,7 @@
 //!
 //! A page says how large it shows a track; that is the most it gets. What the line takes is estimated (`webrtc::estimate`) and shared out here: sound is
 //! always sent, then every picture gets its smallest layer, the important ones first, and what is left raises them one after the other. A picture for which
-//! not even that is left is paused.
+//! not even that is left is paused, but the most important one only after a fall: before, the estimate is a guess, and pausing all there is would keep it one.
 //!
 //! What a line takes beyond what is sent through it is not known but tried: a layer more is sent when the estimate has room for it, and if the estimate falls
 //! then, nothing is raised for a while, longer each time. So pictures do not go up and down all the time on a thin line.
@@ -131,7 +131,7 @@ impl<T: Ord + Clone> Allocator<T> {
         new.extend(pictures.iter().map(|(track, _)| ((*track).clone(), None)));
         let mut left = budget;
         for layer in Layer::ALL {
-            for (track, demand) in &pictures {
+            for (at, (track, demand)) in pictures.iter().enumerate() {
                 let share = new.get_mut(*track).expect("each has an entry");
                 if layer > demand.layer || *share != layer.below() {
                     continue;
@@ -141,9 +141,10 @@ impl<T: Ord + Clone> Allocator<T> {
                 // What was not there before is not raised but new.
                 let is_raised = before(track).is_some_and(|before| before < Some(layer));
                 let needed = if is_raised { more + (rate as f64 * HEADROOM) as u64 } else { more };
-                if needed <= left && (may_rise || !is_raised) {
+                let is_tried = at == 0 && share.is_none() && self.fallen.is_none();
+                if is_tried || needed <= left && (may_rise || !is_raised) {
                     *share = Some(layer);
-                    left -= more;
+                    left = left.saturating_sub(more);
                 }
             }
         }
@@ -208,7 +209,12 @@ mod tests {
             BTreeMap::from([("ada", camera(Layer::HIGH)), ("bob", speaker), ("screen", screen), ("sound", voice())]);
         let share = |capacity| shares(&mut Allocator::default(), Instant::now(), capacity, &demands);
         let sound = ("sound", Some(Layer::LOW));
-        assert_eq!(share(20_000), [("ada", None), ("bob", None), ("screen", None), sound]);
+        // That there is room for nothing is known only after a fall.
+        assert_eq!(share(20_000), [("ada", None), ("bob", None), ("screen", Some(Layer::HIGH)), sound]);
+        let mut allocator = Allocator::default();
+        shares(&mut allocator, Instant::now(), 400_000, &demands);
+        let fallen = shares(&mut allocator, Instant::now(), 20_000, &demands);
+        assert_eq!(fallen, [("ada", None), ("bob", None), ("screen", None), sound]);
         // One layer is all that there is of a screen, so whichever is wanted is that one.
         assert_eq!(share(400_000), [("ada", None), ("bob", None), ("screen", Some(Layer::HIGH)), sound]);
         assert_eq!(share(600_000), [("ada", None), ("bob", Some(Layer::LOW)), ("screen", Some(Layer::HIGH)), sound]);

@@ -5,7 +5,8 @@
 //! `media::forwarder`.
 //!
 //! - A subscriber changes layers only at the first packet of a keyframe of the layer it goes to, and is on the old one until then.
-//! - A keyframe is asked for until one has come, because the request or the frame may be lost, and at most every [`ASK_EVERY`].
+//! - A keyframe is asked for until one has come, because the request or the frame may be lost: every [`ASK_AGAIN`], but for whoever has no picture
+//!   yet when one has come, [`ASK_ANEW`] after it was asked for.
 //! - A layer from which nothing came for [`ALIVE`] is not there: browsers stop the upper ones when their line is too thin.
 
 use std::time::{Duration, Instant};
@@ -14,9 +15,12 @@ use crate::allocator::Rates;
 use crate::rewrite::Source;
 use crate::vp8;
 
-/// The pause between two requests for a keyframe of one layer: a keyframe is ten times as large as another frame, and many
-/// subscribers may miss it at once.
-pub const ASK_EVERY: Duration = Duration::from_millis(500);
+/// The pause between two requests for a keyframe of one layer. A keyframe is ten times as large as another frame: on a line that loses
+/// packets because it is full, more of them would lose more.
+pub const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The same where one has come meanwhile, and somebody came after it: many may come one after the other.
+pub const ASK_ANEW: Duration = Duration::from_millis(250);
 
 /// Without a packet for so long a layer counts as gone.
 pub const ALIVE: Duration = Duration::from_millis(1500);
@@ -149,8 +153,27 @@ struct Stream {
     seen: Instant,
     rate: Rate,
     /// A keyframe is wanted and has not come.
-    wanted: bool,
+    wanted: Option<Wanted>,
     asked: Option<Instant>,
+    /// One has come since it was asked for.
+    came: bool,
+}
+
+/// Why a keyframe is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wanted {
+    /// By a receiver that lost something.
+    Again,
+    /// For one that is on no layer, or on another.
+    Anew,
+}
+
+impl Stream {
+    /// When a keyframe may be asked for; `None`: at once.
+    fn asks_at(&self) -> Option<Instant> {
+        let is_new = self.came && self.wanted == Some(Wanted::Anew);
+        Some(self.asked? + if is_new { ASK_ANEW } else { ASK_AGAIN })
+    }
 }
 
 #[derive(Debug)]
@@ -198,7 +221,7 @@ impl Router {
                 let subscriber = self.subscribers.iter().find(|subscriber| subscriber.id == id);
                 let layer = subscriber.and_then(|subscriber| subscriber.current.or(subscriber.target));
                 if let Some(stream) = layer.and_then(|layer| self.stream(layer)) {
-                    stream.wanted = true;
+                    stream.wanted = stream.wanted.max(Some(Wanted::Again));
                     self.look(now, effects);
                 }
             }
@@ -219,7 +242,9 @@ impl Router {
     /// When [`Input::Elapsed`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let waits = self.kind == Kind::Video && self.open && !self.subscribers.is_empty();
-        if waits { self.looked.map(|at| at + LOOK_EVERY) } else { None }
+        let look = self.looked.filter(|_| waits)? + LOOK_EVERY;
+        let wanted = self.streams.iter().flatten().filter(|stream| stream.wanted.is_some());
+        Some(wanted.filter_map(Stream::asks_at).fold(look, Instant::min))
     }
 
     fn packet(&mut self, now: Instant, packet: Packet<'_>, effects: &mut Effects) {
@@ -238,7 +263,7 @@ impl Router {
             None => {
                 let mut rate = Rate::default();
                 rate.add(now, packet.payload.len());
-                let stream = Stream { ssrc: packet.ssrc, seen: now, rate, wanted: false, asked: None };
+                let stream = Stream { ssrc: packet.ssrc, seen: now, rate, wanted: None, asked: None, came: false };
                 self.streams[packet.layer.index()] = Some(stream);
                 true
             }
@@ -259,7 +284,7 @@ impl Router {
         }
         let keyframe = self.kind == Kind::Audio || vp8::starts_keyframe(packet.payload);
         if keyframe && let Some(stream) = self.stream(packet.layer) {
-            stream.wanted = false;
+            (stream.wanted, stream.came) = (None, true);
             // A layer that begins with one needs no other.
             if let Some(at) = effects.keyframes.iter().position(|ssrc| *ssrc == packet.ssrc) {
                 effects.keyframes.swap_remove(at);
@@ -299,15 +324,15 @@ impl Router {
             } else if subscriber.current != subscriber.target
                 && let Some(stream) = subscriber.target.and_then(|layer| self.streams[usize::from(layer.0)].as_mut())
             {
-                stream.wanted = true;
+                stream.wanted = Some(Wanted::Anew);
             }
         }
         if !self.open || self.kind == Kind::Audio {
             return;
         }
         for stream in self.streams.iter_mut().flatten() {
-            if stream.wanted && stream.asked.is_none_or(|asked| now >= asked + ASK_EVERY) {
-                stream.asked = Some(now);
+            if stream.wanted.is_some() && stream.asks_at().is_none_or(|at| now >= at) {
+                (stream.asked, stream.came) = (Some(now), false);
                 effects.keyframes.push(stream.ssrc);
             }
         }

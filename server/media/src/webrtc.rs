@@ -10,6 +10,7 @@
 mod estimate;
 mod feedback;
 mod mux;
+mod nomination;
 mod peer;
 mod stun;
 mod tcp;

@@ -64,6 +64,20 @@ fn a_keyframe_is_asked_for_until_it_comes_and_not_more_often_than_allowed() {
     assert_eq!((0..8).map(|_| bench.wait(250).keyframes.len()).sum::<usize>(), 0);
     assert_eq!(bench.tell(Input::KeyframeWanted(BOB)).keyframes, [100]);
     assert!(bench.tell(Input::KeyframeWanted(ADA)).keyframes.is_empty());
+    // Of one that came, who lost it waits as long, and who comes after it less. The router wants to be woken for both.
+    bench.sends(0, KEY);
+    bench.now += Duration::from_millis(40);
+    assert!(bench.tell(Input::KeyframeWanted(ADA)).keyframes.is_empty());
+    assert!(bench.wait(259).keyframes.is_empty());
+    assert_eq!(bench.router.deadline(), Some(bench.now + Duration::from_millis(201)));
+    assert!(bench.wait(200).keyframes.is_empty());
+    assert_eq!(bench.wait(1).keyframes, [100]);
+    bench.sends(0, KEY);
+    bench.now += Duration::from_millis(40);
+    bench.tell(Input::Subscribed { id: SubscriberId(3), want: Some(Layer::LOW) });
+    assert_eq!(bench.router.deadline(), Some(bench.now + Duration::from_millis(210)));
+    assert!(bench.wait(209).keyframes.is_empty());
+    assert_eq!(bench.wait(1).keyframes, [100]);
 }
 
 #[test]

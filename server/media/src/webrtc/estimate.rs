@@ -67,7 +67,8 @@ impl Estimate {
         }
     }
 
-    fn grow(&mut self, now: Instant) {
+    /// What arrives while delays do not grow, the line takes. That counts to begin with; later it is bursts that the line held.
+    fn grow(&mut self, now: Instant, received: Option<f64>) {
         let passed = self.grown.map_or(Duration::ZERO, |grown| now.saturating_duration_since(grown));
         let in_a_second = match self.fallen {
             None => AT_FIRST,
@@ -75,6 +76,9 @@ impl Estimate {
             Some(_) => LATER,
         };
         self.target *= in_a_second.powf(passed.as_secs_f64().min(1.0));
+        if self.fallen.is_none() {
+            self.target = self.target.max(received.unwrap_or_default());
+        }
     }
 }
 
@@ -97,7 +101,7 @@ impl BandwidthEstimator for Estimate {
         match (self.trend.usage(), received) {
             (Usage::Over, Some(received)) => self.fall(now, received * FALL),
             (_, Some(received)) if self.loss > LOSSY => self.fall(now, received * (1.0 - self.loss / 2.0)),
-            (Usage::Normal, _) => self.grow(now),
+            (Usage::Normal, received) => self.grow(now, received),
             _ => {}
         }
         self.grown = Some(now);
@@ -200,6 +204,12 @@ mod tests {
         run.line.takes = 10e6;
         let wide: Vec<f64> = (0..40).map(|_| run.second(200_000.0, None)).collect();
         assert!(wide[39] > 2e6, "{wide:?}");
+    }
+
+    #[test]
+    fn what_arrives_in_time_the_line_takes() {
+        let mut run = Run::new(100e6);
+        assert!(run.second(6e6, None) > 6e6);
     }
 
     #[test]

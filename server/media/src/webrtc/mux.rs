@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ring::hmac;
@@ -21,6 +21,7 @@ use webrtc::runtime::{
     Transmit,
 };
 
+use super::nomination::{NAP, Nomination};
 use super::stun;
 use super::tcp::TcpConnection;
 use crate::meters;
@@ -86,6 +87,7 @@ struct TcpConnections {
 #[derive(Default, Debug)]
 struct Waiting {
     packets: VecDeque<(Bytes, SocketAddr)>,
+    nomination: Nomination,
     reader: Option<Waker>,
 }
 
@@ -264,7 +266,9 @@ impl Inbox {
             meters::UDP_DROPPED.increment(1);
             return;
         }
+        let again = waiting.nomination.after(&packet, from, Instant::now());
         waiting.packets.push_back((packet, from));
+        waiting.packets.extend(again.map(|check| (check, from)));
         let reader = waiting.reader.take();
         drop(waiting);
         if let Some(reader) = reader {
@@ -343,7 +347,8 @@ impl Runtime for MuxRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        self.tokio.sleep(duration)
+        let is_fresh = self.inbox.waiting().nomination.is_fresh(Instant::now());
+        self.tokio.sleep(if is_fresh { duration.min(NAP) } else { duration })
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {

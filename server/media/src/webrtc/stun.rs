@@ -5,6 +5,10 @@ use ring::hmac;
 /// Where the attributes of a message begin.
 const HEADER: usize = 20;
 
+/// How a binding request begins, and the answer to one.
+const REQUEST: [u8; 2] = [0, 1];
+const SUCCESS: [u8; 2] = [1, 1];
+
 /// The key that a description's password is.
 pub(super) fn key(password: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
@@ -13,12 +17,27 @@ pub(super) fn key(password: &str) -> hmac::Key {
 /// The first half of the user name of a STUN binding request (RFC 8489, sections 5 and 14.3): the fragment of whom it is for.
 pub(super) fn fragment(packet: &[u8]) -> Option<&str> {
     const USERNAME: u16 = 0x0006;
-    const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
-    if packet.get(..2)? != [0, 1] || packet.get(4..8)? != COOKIE {
+    if !is_of(packet, REQUEST) {
         return None;
     }
     let (_, value) = attribute(packet, USERNAME)?;
     std::str::from_utf8(value).ok()?.split(':').next()
+}
+
+/// Does this check choose the addresses that it goes between (RFC 8445, section 7.1.2)?
+pub(super) fn nominates(packet: &[u8]) -> bool {
+    const USE_CANDIDATE: u16 = 0x0025;
+    is_of(packet, REQUEST) && attribute(packet, USE_CANDIDATE).is_some()
+}
+
+/// Is this the answer to a check of ours that came through?
+pub(super) fn answers(packet: &[u8]) -> bool {
+    is_of(packet, SUCCESS)
+}
+
+fn is_of(packet: &[u8], class: [u8; 2]) -> bool {
+    const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
+    packet.starts_with(&class) && packet.get(4..8) == Some(&COOKIE)
 }
 
 /// Was this made by somebody who knows the password (RFC 8489, section 14.5)?
