@@ -85,7 +85,7 @@ async fn run(mut config: Config) -> Result<ExitCode> {
     let runs = Arc::new(Runs::new(&database));
     let sandboxes = Arc::new(open_sandboxes(&config, &rooms, &tasks).await?);
     sandboxes.reconcile(&rooms_with_unfinished_runs(runs.as_ref()).await?).await;
-    let plans = buildspaces_plans::Config { step_timeout: config.sandbox.step_timeout, ..Default::default() };
+    let plans = buildspaces_plans::Config::default();
     let secrets = Secrets::new(Arc::new(buildspaces_storage::Secrets::new(&database)), config.secrets_key.take());
     let recordings = Arc::new(buildspaces_storage::Recordings::new(&database));
     let engine = Engine::with_recordings(
@@ -293,7 +293,8 @@ pub(crate) fn sandbox_config(config: &Config, instance: String) -> buildspaces_s
         instance,
         data_dir: config.data_dir.clone(),
         agent_binary: config.sandbox.agent.clone(),
-        limits: config.sandbox.limits.clone(),
+        allowances: config.sandbox.allowances.clone(),
+        max_sandboxes: config.sandbox.max_sandboxes,
         warm: config.sandbox.warm,
         idle_stop: config.sandbox.idle_stop,
         egress: config.sandbox.egress.clone().map(Egress::system),

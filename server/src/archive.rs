@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::app::lock_data_folder;
 use crate::config::Config;
 use crate::say;
+use crate::token::TenancyArgs;
 
 /// Pieces of the archive that wait to be written to the file.
 const PIECES: usize = 2;
@@ -52,12 +53,13 @@ pub(crate) fn export(config: &Config, room: &str, file: &Path) -> Result<ExitCod
     })
 }
 
-/// Creates a room from a file.
-pub(crate) fn import(config: &Config, file: &Path) -> Result<ExitCode> {
+/// Creates a room from a file, of that kind and organisation.
+pub(crate) fn import(config: &Config, file: &Path, tenancy: TenancyArgs) -> Result<ExitCode> {
+    let tenancy = tenancy.tenancy(config)?;
     run(config, async |rooms, _| {
         let cannot = || format!("cannot read {}", file.display());
         let mut source = tokio::fs::File::open(file).await.with_context(cannot)?;
-        let mut import = Import::begin(rooms)?;
+        let mut import = Import::begin(rooms, tenancy)?;
         let mut buffer = vec![0; READ];
         let result = async {
             loop {

@@ -5,6 +5,7 @@
 
 mod access;
 mod media;
+mod sandbox;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,6 @@ use std::time::Duration;
 use buildspaces_gateway::preview::{Base, PreviewConfig};
 use buildspaces_plans::secret::Key;
 use buildspaces_rooms::history::retention::{Grain, Policy};
-use buildspaces_sandbox::egress;
 use serde::Deserialize;
 
 /// What every variable of ours begins with.
@@ -40,7 +40,7 @@ pub(crate) struct Config {
     pub(crate) gateway: buildspaces_gateway::Config,
     /// A second address, for previews alone.
     pub(crate) preview_listen: Option<SocketAddr>,
-    pub(crate) sandbox: Sandbox,
+    pub(crate) sandbox: sandbox::Sandbox,
     /// How much of the documents' past is kept; `None`: everything.
     pub(crate) history: Option<Policy>,
     /// How long stopping may take before what is left is given up.
@@ -80,25 +80,6 @@ impl From<Durability> for buildspaces_storage::Durability {
             Durability::Off => Self::Off,
         }
     }
-}
-
-/// Settings of sandboxes.
-#[derive(Debug)]
-pub(crate) struct Sandbox {
-    pub(crate) docker_host: Option<String>,
-    pub(crate) image: String,
-    /// What rooms may ask for besides.
-    pub(crate) images: Vec<String>,
-    pub(crate) runtime: Option<String>,
-    pub(crate) agent: PathBuf,
-    pub(crate) limits: buildspaces_sandbox::Limits,
-    /// How many are started at most before a room needs them.
-    pub(crate) warm: usize,
-    pub(crate) idle_stop: Duration,
-    /// The longest that a step may take.
-    pub(crate) step_timeout: Duration,
-    /// Where sandboxes may go; nowhere if `None`.
-    pub(crate) egress: Option<egress::Policy>,
 }
 
 /// What the command line said.
@@ -147,7 +128,8 @@ struct File {
     history_keep_days: Option<u32>,
     history_then: HistoryThen,
     preview: PreviewFile,
-    sandbox: SandboxFile,
+    sandbox: sandbox::SandboxFile,
+    organisations: BTreeMap<String, sandbox::OrganisationFile>,
     webhooks: webhooks::WebhooksFile,
     media: media::MediaFile,
     secrets: SecretsFile,
@@ -159,31 +141,6 @@ enum HistoryThen {
     #[default]
     Hour,
     Day,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct SandboxFile {
-    docker_host: Option<String>,
-    image: Option<String>,
-    images: Vec<String>,
-    runtime: Option<String>,
-    agent: Option<PathBuf>,
-    memory_mib: Option<u64>,
-    cpus: Option<f64>,
-    pids: Option<u32>,
-    disk_mib: Option<u64>,
-    tmp_mib: Option<u64>,
-    home_mib: Option<u64>,
-    file_mib: Option<u64>,
-    open_files: Option<u32>,
-    output_mib: Option<u64>,
-    step_seconds: Option<u64>,
-    max_sandboxes: Option<usize>,
-    warm: Option<usize>,
-    idle_stop_seconds: Option<u64>,
-    egress: Vec<String>,
-    egress_mib: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -301,6 +258,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let preview = PreviewConfig { url: preview_url(file.preview.url.as_deref(), &allowed_hosts)?, port: None };
     let defaults = buildspaces_gateway::Config::default();
     let media = media::check(file.media)?;
+    let sandbox = sandbox::check(file.sandbox, file.organisations, &sandbox::Machine::read(), environment)?;
     let gateway = buildspaces_gateway::Config {
         allowed_origins,
         allowed_hosts: (!open).then_some(allowed_hosts),
@@ -317,6 +275,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         limits: access::limits(file.limits)?,
         preview,
         ice_servers: media.ice_servers.clone(),
+        tenants: sandbox.allowances.tenants.clone(),
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {
         Some(dir) => dir,
@@ -347,7 +306,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         otlp_share: within("otlp_share", file.otlp_share, 0.0, 1.0)?.unwrap_or(0.01),
         gateway,
         preview_listen,
-        sandbox: sandbox(file.sandbox, environment)?,
+        sandbox,
         stop_grace,
         durability: file.durability,
         rooms: buildspaces_rooms::Config {
@@ -364,65 +323,6 @@ fn secrets_key(path: &Path) -> Result<Key, Error> {
     let problem = |what: &dyn std::fmt::Display| Error(format!("secrets.key_file: {} {what}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| problem(&format_args!("cannot be read: {error}")))?;
     Key::parse(&text).map_err(|error| problem(&error))
-}
-
-fn sandbox(file: SandboxFile, environment: &BTreeMap<String, String>) -> Result<Sandbox, Error> {
-    let mut limits = buildspaces_sandbox::Limits::default();
-    if let Some(mib) = within("sandbox.memory_mib", file.memory_mib, 64, 1 << 20)? {
-        limits.memory = mib << 20;
-    }
-    if let Some(cpus) = within("sandbox.cpus", file.cpus, 0.1, 1024.0)? {
-        limits.nano_cpus = (cpus * 1e9) as u64;
-    }
-    if let Some(pids) = within("sandbox.pids", file.pids, 16, 1 << 22)? {
-        limits.pids = pids;
-    }
-    if let Some(mib) = within("sandbox.disk_mib", file.disk_mib, 64, 1 << 24)? {
-        limits.disk = mib << 20;
-    }
-    for (key, mib, most, limit) in [
-        ("sandbox.tmp_mib", file.tmp_mib, 1 << 20, &mut limits.tmp),
-        ("sandbox.home_mib", file.home_mib, 1 << 20, &mut limits.home),
-        ("sandbox.file_mib", file.file_mib, 1 << 24, &mut limits.file),
-        ("sandbox.output_mib", file.output_mib, 1 << 20, &mut limits.output),
-    ] {
-        if let Some(mib) = within(key, mib, 1, most)? {
-            *limit = mib << 20;
-        }
-    }
-    if let Some(files) = within("sandbox.open_files", file.open_files, 64, 1 << 20)? {
-        limits.open_files = files;
-    }
-    if let Some(sandboxes) = within("sandbox.max_sandboxes", file.max_sandboxes, 1, 10_000)? {
-        limits.sandboxes = sandboxes;
-    }
-    if let Some(image) = file.images.iter().find(|image| image.is_empty() || image.contains(char::is_whitespace)) {
-        return Err(Error(format!("sandbox.images: {image:?} is not the name of an image, such as \"team/node:20\"")));
-    }
-    let egress_mib = within("sandbox.egress_mib", file.egress_mib, 1, 1 << 24)?;
-    let parse = |text: &String| {
-        egress::Pattern::parse(text).map_err(|error| Error(format!("sandbox.egress: {text:?} {error}")))
-    };
-    let allowed = file.egress.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    let egress = egress::Policy { allowed, max_bytes: egress_mib.unwrap_or(1024) << 20 };
-    Ok(Sandbox {
-        egress: (!egress.allowed.is_empty()).then_some(egress),
-        // Docker's own variable counts, as people expect of anything that talks to Docker.
-        docker_host: file
-            .docker_host
-            .or_else(|| environment.get("DOCKER_HOST").cloned())
-            .filter(|host| !host.is_empty()),
-        image: file.image.unwrap_or_else(|| buildspaces_sandbox::DEFAULT_IMAGE.to_owned()),
-        images: file.images,
-        runtime: file.runtime.filter(|runtime| !runtime.is_empty()),
-        agent: file.agent.unwrap_or_else(default_agent),
-        limits,
-        warm: within("sandbox.warm", file.warm, 0, 1_000)?.unwrap_or(2),
-        step_timeout: Duration::from_secs(within("sandbox.step_seconds", file.step_seconds, 1, 86_400)?.unwrap_or(600)),
-        idle_stop: Duration::from_secs(
-            within("sandbox.idle_stop_seconds", file.idle_stop_seconds, 10, 86_400)?.unwrap_or(900),
-        ),
-    })
 }
 
 fn address(key: &str, text: &str) -> Result<SocketAddr, Error> {
@@ -490,13 +390,6 @@ fn default_document_memory_mib() -> usize {
     total.map_or(1024, |mib| (mib / 4).max(64))
 }
 
-/// The agent lies beside the server's own program.
-fn default_agent() -> PathBuf {
-    const NAME: &str = "buildspaces-sandbox-agent";
-    let own = std::env::current_exe().ok();
-    own.and_then(|path| Some(path.parent()?.join(NAME))).unwrap_or_else(|| PathBuf::from(NAME))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -536,10 +429,10 @@ mod tests {
         assert_eq!(config.listen.port(), 0);
         assert_eq!(config.sandbox.image, "x:2");
         assert_eq!(config.sandbox.images, ["y:1", "z/y:2"]);
-        assert_eq!(config.sandbox.limits.nano_cpus, 500_000_000);
-        assert_eq!(config.sandbox.limits.output, 2 << 20);
-        assert_eq!(config.sandbox.limits.file, 1 << 30);
-        assert_eq!(config.sandbox.step_timeout, Duration::from_secs(30));
+        assert_eq!(config.sandbox.allowances.usual.nano_cpus, 500_000_000);
+        assert_eq!(config.sandbox.allowances.usual.output, 2 << 20);
+        assert_eq!(config.sandbox.allowances.usual.file, 1 << 30);
+        assert_eq!(config.sandbox.allowances.usual.step, Duration::from_secs(30));
         assert_eq!(config.gateway.allowed_origins, ["https://a.example"]);
         assert_eq!(config.sandbox.docker_host.as_deref(), Some("unix:///d.sock"));
     }

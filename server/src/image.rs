@@ -13,6 +13,7 @@ use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Exit, Progress, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_sandbox::{Containers, Files, Folder, workspace_owner};
 use clap::{Args, Subcommand};
 
@@ -197,13 +198,17 @@ async fn try_out(containers: &Containers, image: &str, folder: &Path) -> Result<
     if let Some((uid, gid)) = workspace_owner() {
         std::os::unix::fs::chown(&workspace, Some(uid), Some(gid))?;
     }
-    let files: Arc<dyn Files> = Arc::new(Folder(workspace));
+    let files: Arc<dyn Files> = Arc::new(Folder(workspace, Tenancy::default()));
     let script = format!(
         "id -u; touch /workspace/x && echo yes || echo no; for p in {PROGRAMS}; do command -v $p >/dev/null && echo $p; done; true"
     );
     let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
-    let step =
-        StepSpec { key: "check".to_owned(), argv, timeout: Duration::from_secs(60), secrets: StepSecrets::default() };
+    let step = StepSpec {
+        key: "check".to_owned(),
+        argv,
+        timeout: Some(Duration::from_secs(60)),
+        secrets: StepSecrets::default(),
+    };
     let began = Instant::now();
     let mut step = containers.start(&RoomId::random(), &files, step, Progress::default()).await?;
     let (mut output, mut first) = (Vec::new(), None);

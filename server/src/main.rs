@@ -86,6 +86,8 @@ struct ImportArgs {
     #[arg(value_name = "FILE")]
     input: PathBuf,
     #[command(flatten)]
+    becomes: token::TenancyArgs,
+    #[command(flatten)]
     into: DataArgs,
 }
 
@@ -114,7 +116,9 @@ fn main() -> ExitCode {
         Command::Export(args) => {
             read(&args.from.into()).and_then(|config| archive::export(&config, &args.room, &args.output))
         }
-        Command::Import(args) => read(&args.into.into()).and_then(|config| archive::import(&config, &args.input)),
+        Command::Import(args) => {
+            read(&args.into.into()).and_then(|config| archive::import(&config, &args.input, args.becomes))
+        }
         Command::Openapi => {
             say(&buildspaces_gateway::api::openapi_json());
             Ok(ExitCode::SUCCESS)

@@ -108,6 +108,10 @@ fn describe() {
     describe_histogram!("buildspaces_sandbox_phase_seconds", Unit::Seconds, "Phases of sandboxes' starts");
     describe_histogram!("buildspaces_sandbox_start_seconds", Unit::Seconds, "From needing a sandbox until it is there");
     describe_gauge!("buildspaces_sandboxes_warm", "Sandboxes that wait for a room");
+    describe_gauge!("buildspaces_organisation_sandboxes", "Sandboxes of an organisation's rooms");
+    describe_gauge!("buildspaces_organisation_memory_bytes", Unit::Bytes, "Memory that these may use together");
+    describe_gauge!("buildspaces_organisation_disk_bytes", Unit::Bytes, "Disk that the workspaces of its rooms take");
+    describe_counter!("buildspaces_organisation_refused_total", "Sandboxes that were refused at its ceilings");
     describe_counter!("buildspaces_egress_connections_total", "Connections out of sandboxes that are over, by outcome");
     describe_counter!("buildspaces_egress_bytes_total", Unit::Bytes, "Bytes out of sandboxes and into them");
     describe_counter!("buildspaces_slow_readers_closed_total", "Connections closed because they read too slowly");

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use buildspaces_gateway::auth::NewToken;
 use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::ids::{OrganisationId, RoomKind};
 use buildspaces_policy::Role;
+use buildspaces_policy::tenancy::Tenancy;
 use clap::Args;
 
 use crate::config::Config;
@@ -29,9 +31,39 @@ pub(crate) struct TokenArgs {
     /// How long it holds, such as 30m, 2h or 7d; "never" if auth.require_expiry is false.
     #[arg(long, default_value = "8h", value_parser = lifetime, value_name = "TIME")]
     expires: Lifetime,
+    #[command(flatten)]
+    creates: TenancyArgs,
     /// A glob over document names that it is limited to; may be given several times.
     #[arg(long, value_name = "PATTERN")]
     document: Vec<String>,
+}
+
+/// What rooms become that are created.
+#[derive(Args)]
+pub(crate) struct TenancyArgs {
+    /// The kind of the rooms that are created, one of [sandbox.kinds]; it decides what their sandboxes may use [default: default]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Option<RoomKind>,
+    /// Whose they are, one of [organisations]; nobody's if left out.
+    #[arg(long, value_name = "NAME", value_parser = organisation)]
+    organisation: Option<OrganisationId>,
+}
+
+impl TenancyArgs {
+    /// As the configuration has them, or a sentence.
+    pub(crate) fn tenancy(self, config: &Config) -> Result<Tenancy> {
+        let tenancy = Tenancy { kind: self.kind.unwrap_or_default(), organisation: self.organisation };
+        config.sandbox.allowances.tenants.check(&tenancy)?;
+        Ok(tenancy)
+    }
+}
+
+fn kind(text: &str) -> Result<RoomKind, String> {
+    RoomKind::try_from(text.to_owned())
+}
+
+fn organisation(text: &str) -> Result<OrganisationId, String> {
+    OrganisationId::try_from(text.to_owned())
 }
 
 /// How long a token holds.
@@ -76,6 +108,7 @@ pub(crate) fn run(config: &Config, args: TokenArgs) -> Result<ExitCode> {
             Lifetime::For(lifetime) => Some(lifetime),
             Lifetime::Never => None,
         },
+        tenancy: args.creates.tenancy(config)?,
     };
     if new.lifetime.is_none() && auth.rules.require_expiry {
         bail!("a token must expire; set auth.require_expiry = false to make one that does not");

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use buildspaces_plans as plans;
+use buildspaces_policy::tenancy;
 use buildspaces_rooms as rooms;
 use buildspaces_rooms::tree;
 use buildspaces_webhooks as webhooks;
@@ -112,6 +113,18 @@ impl From<rooms::archive::Error> for ApiError {
             E::Abandoned => Self::internal(message),
             E::Room(error) => error.into(),
         }
+    }
+}
+
+impl From<tenancy::Unknown> for ApiError {
+    fn from(unknown: tenancy::Unknown) -> Self {
+        use tenancy::Unknown as U;
+        let code = match unknown {
+            U::Kind(_) => "no_such_kind",
+            U::Organisation(_) => "no_such_organisation",
+            U::NotTheirs { .. } => "kind_not_theirs",
+        };
+        Self::forbidden(code, unknown.to_string())
     }
 }
 

@@ -23,6 +23,7 @@ use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::revocation::{Revocation, Subject, TokenId};
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Authority, Capability, Principal, PrincipalKind, Role};
 use buildspaces_rooms::ports::{Store, StoreError};
 use tokio::sync::OnceCell;
@@ -54,6 +55,8 @@ pub(crate) struct Grant {
     /// It is for single documents of the room, so it must not be handed on for the whole room, nor lead into a terminal, where every file
     /// lies open.
     pub(crate) limited: bool,
+    /// What the rooms are that they create, and whose.
+    pub(crate) tenancy: Tenancy,
 }
 
 /// What somebody is told whose token leads to no terminal.
@@ -393,14 +396,15 @@ impl Verified {
     fn into_grant(self) -> Grant {
         let authority = Authority { principal: self.principal, role: self.role };
         let limited = self.scope.is_limited();
-        Grant { authority, known: true, expires: self.expires, token: Some(self.token), limited }
+        let (expires, token, tenancy) = (self.expires, Some(self.token), self.tenancy);
+        Grant { authority, known: true, expires, token, limited, tenancy }
     }
 }
 
 /// What all sessions have in common, with nobody in particular in it.
 fn session_grant() -> Grant {
     let authority = Authority { principal: fixed("anonymous", "Somebody"), role: Role::Host };
-    Grant { authority, known: true, expires: None, token: None, limited: false }
+    Grant { authority, known: true, expires: None, token: None, limited: false, tenancy: Tenancy::default() }
 }
 
 fn administrator() -> Grant {

@@ -43,6 +43,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_media::Calls;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::Sandboxes;
+use buildspaces_policy::tenancy::Tenants;
 use buildspaces_rooms::Rooms;
 use buildspaces_webhooks as webhooks;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -88,6 +89,8 @@ pub struct Config {
     pub preview: preview::PreviewConfig,
     /// What helps pages to find a way to calls.
     pub ice_servers: IceServers,
+    /// Of which kinds rooms may be, and whose.
+    pub tenants: Tenants,
 }
 
 impl Default for Config {
@@ -104,6 +107,7 @@ impl Default for Config {
             limits: limits::LimitsConfig::default(),
             preview: preview::PreviewConfig::default(),
             ice_servers: IceServers::default(),
+            tenants: Tenants::default(),
         }
     }
 }

@@ -9,13 +9,17 @@ pub(crate) mod secrets;
 pub(crate) mod terminals;
 pub(crate) mod webhooks;
 
+use buildspaces_kernel::ids::{OrganisationId, RoomKind};
 use buildspaces_plans::run::{RunState as PlanRunState, RunSummary, Trigger as PlanTrigger};
 use buildspaces_plans::{ports, rule};
 use buildspaces_policy::Principal;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_rooms::templates;
 use buildspaces_rooms::{ports::RoomRecord, presence, tree};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+
+use crate::error::ApiError;
 
 /// Somebody in a room, as others see them.
 #[derive(Serialize, ToSchema)]
@@ -249,6 +253,36 @@ pub(crate) struct NewRoom {
     pub template: Option<String>,
     /// A repository to begin with, instead. It is fetched when the room is there already: `GET /rooms/{room}/git` tells how that goes.
     pub repository: Option<git::Origin>,
+    /// Of which kind the room is, which decides what its sandbox may use; as the caller's token says if left out. Only where nobody needs a
+    /// token, and the administrator, may say something else.
+    pub kind: Option<String>,
+    /// Whose the room is; the same.
+    pub organisation: Option<String>,
+}
+
+/// What a request says of the room that it creates; see [`NewRoom`].
+#[derive(Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wishes {
+    /// Of which kind the room is; see `POST /api/v1/rooms`.
+    pub kind: Option<String>,
+    /// Whose the room is.
+    pub organisation: Option<String>,
+}
+
+impl Wishes {
+    /// What is wished, and of what is not said anything what there is.
+    pub(crate) fn over(self, granted: Tenancy) -> Result<Tenancy, ApiError> {
+        let bad = |what: &str, name: &str| {
+            let message = format!("{what} {name:?} is not a name: use 1 to 64 characters of a-z, 0-9, _ and -");
+            ApiError::bad_request("bad_tenancy", message)
+        };
+        let kind = self.kind.map(|name| RoomKind::parse(&name).ok_or_else(|| bad("kind", &name))).transpose()?;
+        let organisation =
+            self.organisation.map(|name| OrganisationId::parse(&name).ok_or_else(|| bad("organisation", &name)));
+        let organisation = organisation.transpose()?.or(granted.organisation);
+        Ok(Tenancy { kind: kind.unwrap_or(granted.kind), organisation })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -258,6 +292,10 @@ pub(crate) struct Room {
     pub title: String,
     pub template: String,
     pub created_at: i64,
+    /// What decides what its sandbox may use.
+    pub kind: String,
+    /// Whose it is, if anybody's.
+    pub organisation: Option<String>,
 }
 
 impl From<&RoomRecord> for Room {
@@ -267,6 +305,8 @@ impl From<&RoomRecord> for Room {
             title: room.title.clone(),
             template: room.template.clone(),
             created_at: room.created_at,
+            kind: room.tenancy.kind.to_string(),
+            organisation: room.tenancy.organisation.as_ref().map(ToString::to_string),
         }
     }
 }

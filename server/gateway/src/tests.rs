@@ -7,6 +7,7 @@ mod media;
 mod previews;
 mod recordings;
 mod secrets;
+mod tenancy;
 mod terminals;
 mod webhooks_api;
 mod whip;

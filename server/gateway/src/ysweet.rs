@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::random_id;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Capability, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -183,6 +184,7 @@ fn token(
         room: None,
         documents: vec![name.as_str().to_owned()],
         lifetime: Some(lifetime),
+        tenancy: Tenancy::default(),
     };
     let minted = gateway.identity.mint(&new).map_err(|error| match error {
         MintError::NoKey => ApiError::bad_request("no_signing_key", error.to_string()),

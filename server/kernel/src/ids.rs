@@ -27,17 +27,22 @@ fn is_valid(id: &str) -> bool {
 
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident, $random_len:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        string_id!($(#[$doc])* $name);
 
         impl $name {
             /// A new random id.
             pub fn random() -> Self {
                 Self(random_id($random_len).into())
             }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
 
+        impl $name {
             /// The id in `text`, or `None` if it is not one (see the module's character set).
             pub fn parse(text: &str) -> Option<Self> {
                 is_valid(text).then(|| Self(text.into()))
@@ -117,6 +122,22 @@ string_id!(
     /// Somebody or something that acts: a person, the file system, the server.
     PrincipalId, 12
 );
+
+string_id!(
+    /// A kind of rooms: those whose sandboxes have the same limits. The operator names them.
+    RoomKind
+);
+string_id!(
+    /// Whose rooms share ceilings. The operator names them.
+    OrganisationId
+);
+
+impl Default for RoomKind {
+    /// The kind of rooms of which nothing else was said.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
 
 /// One WebSocket connection of this process; never reused while the process lives.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -44,14 +44,22 @@ pub struct Terms {
     pub image: String,
     /// Others that may be asked for.
     pub images: Vec<String>,
-    /// Of one sandbox.
-    pub cpus: f64,
-    /// Bytes of memory of one sandbox.
-    pub memory: u64,
-    /// Bytes that a workspace may take of the disk.
-    pub disk: u64,
+    /// Of the room's sandbox.
+    pub cpus: Amount<f64>,
+    /// Bytes of memory of the room's sandbox.
+    pub memory: Amount<u64>,
+    /// Bytes that the workspace may take of the disk.
+    pub disk: Amount<u64>,
     /// The number of the user as whom programs run.
     pub user: u32,
+}
+
+/// So much of something.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Amount<T> {
+    pub most: T,
+    /// The key of the configuration that says so.
+    pub key: String,
 }
 
 /// What is granted of a file, with what is not.

@@ -45,8 +45,6 @@ use room::Command;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub debounce: DebounceConfig,
-    /// A step that takes longer is stopped and its run fails.
-    pub step_timeout: Duration,
     /// How long an interrupted start of the sandbox, or its return after a restart, is waited for.
     pub sandbox_patience: Duration,
     /// How long [`Engine::stop`] waits for its rooms.
@@ -55,17 +53,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        /// Long enough for a large suite on a slow machine, short enough that a hanging test is noticed.
-        const STEP_TIMEOUT: Duration = Duration::from_secs(600);
         /// The first container on a cold machine takes seconds; minutes mean that something is broken.
         const SANDBOX_PATIENCE: Duration = Duration::from_secs(120);
         const STOP_GRACE: Duration = Duration::from_secs(5);
-        Self {
-            debounce: DebounceConfig::default(),
-            step_timeout: STEP_TIMEOUT,
-            sandbox_patience: SANDBOX_PATIENCE,
-            stop_grace: STOP_GRACE,
-        }
+        Self { debounce: DebounceConfig::default(), sandbox_patience: SANDBOX_PATIENCE, stop_grace: STOP_GRACE }
     }
 }
 

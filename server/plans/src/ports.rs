@@ -170,7 +170,8 @@ pub struct StepSpec {
     pub key: String,
     /// Program and arguments; the first is looked up in the sandbox's PATH.
     pub argv: Vec<String>,
-    pub timeout: Duration,
+    /// The longest it may take, if that is to be shorter than what the room's sandbox allows.
+    pub timeout: Option<Duration>,
     /// What only this step gets: never in its arguments, nor in its container's settings.
     pub secrets: StepSecrets,
 }
@@ -207,10 +208,19 @@ pub enum StepEvent {
 pub struct Step {
     /// The id of the image that its container was made from, where that is known.
     pub image: Option<String>,
+    pub limit: TimeLimit,
     /// Ends with exactly one `Exited` or `Lost`.
     pub events: mpsc::Receiver<StepEvent>,
     /// Send `()` to cancel: SIGTERM to the process group, SIGKILL 5 s later.
     pub cancel: mpsc::Sender<()>,
+}
+
+/// How long a step may take before it is stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TimeLimit {
+    pub most: Duration,
+    /// The key of the configuration that says so.
+    pub key: String,
 }
 
 /// What a terminal has room for, in characters.

@@ -2,9 +2,10 @@
 //!
 //! It does not know how somebody proved who they are (that is `gateway`) nor what the thing acted
 //! on looks like. Start with [`Authority::check`], the one question every effect asks first;
-//! [`revocation`] is how it is taken back.
+//! [`revocation`] is how it is taken back. [`tenancy`] is of which kind a room is, and whose.
 
 pub mod revocation;
+pub mod tenancy;
 
 use std::sync::Arc;
 

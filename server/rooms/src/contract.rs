@@ -3,8 +3,9 @@
 mod history;
 
 use buildspaces_crdt::DocumentName;
-use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_kernel::ids::{NodeId, OrganisationId, PrincipalId, RoomId, RoomKind};
 use buildspaces_policy::revocation::{Revocation, Subject, TokenId};
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
 use bytes::Bytes;
 
@@ -76,12 +77,15 @@ async fn a_snapshot_stands_for_what_came_before(store: &dyn Store) {
 
 async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
     let id = RoomId::random();
+    let acme = OrganisationId::parse("acme").expect("valid");
+    let kind = RoomKind::parse("workshop").expect("valid");
     let room = RoomRecord {
         id: id.clone(),
         title: "Ä room".to_owned(),
         template: "python".to_owned(),
         created_at: 5,
         created_by: by("ada"),
+        tenancy: Tenancy { kind, organisation: Some(acme.clone()) },
     };
     let node = |name: &str, parent: Option<&Node>, kind| Node {
         id: NodeId::random(),
@@ -103,6 +107,18 @@ async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
     assert_eq!(store.room(&id).await.expect("room"), None);
     store.create_room(&room, first.clone()).await.expect("create");
     assert_eq!(store.room(&id).await.expect("room"), Some(room));
+    let nobodys = RoomRecord {
+        id: RoomId::random(),
+        title: "B".to_owned(),
+        template: "python".to_owned(),
+        created_at: 5,
+        created_by: by("ada"),
+        tenancy: Tenancy::default(),
+    };
+    store.create_room(&nobodys, TreeChange::default()).await.expect("create");
+    assert_eq!(store.room(&nobodys.id).await.expect("room"), Some(nobodys));
+    assert_eq!(store.rooms_of(&acme).await.expect("rooms"), [id.clone()]);
+    assert_eq!(store.rooms_of(&OrganisationId::parse("globex").expect("valid")).await.expect("rooms"), []);
     assert_eq!(store.load(&document).await.expect("load").updates, ["text"]);
     let mut expected = vec![folder.clone(), file.clone(), large.clone()];
     expected.sort_by(|a, b| a.id.cmp(&b.id));

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_kernel::ids::{NodeId, OrganisationId, PrincipalId, RoomId};
 use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
@@ -127,6 +127,12 @@ impl Store for MemoryStore {
 
     async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
         Ok(self.lock().rooms.get(room).map(|(record, _)| record.clone()))
+    }
+
+    async fn rooms_of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, StoreError> {
+        let inner = self.lock();
+        let theirs = inner.rooms.values().filter(|(room, _)| room.tenancy.organisation.as_ref() == Some(organisation));
+        Ok(theirs.map(|(room, _)| room.id.clone()).collect())
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{PrincipalId, RoomId};
+use buildspaces_kernel::ids::{OrganisationId, PrincipalId, RoomId};
 use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
+use buildspaces_policy::tenancy::Tenancy;
 use bytes::Bytes;
 
 use crate::tree::Node;
@@ -88,6 +89,7 @@ pub struct RoomRecord {
     pub template: String,
     pub created_at: UnixMillis,
     pub created_by: PrincipalId,
+    pub tenancy: Tenancy,
 }
 
 /// One accepted change of a tree.
@@ -117,6 +119,9 @@ pub trait Store: HistoryStore {
     async fn create_room(&self, room: &RoomRecord, tree: TreeChange) -> Result<(), StoreError>;
 
     async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError>;
+
+    /// The organisation's rooms, in any order.
+    async fn rooms_of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, StoreError>;
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError>;
 

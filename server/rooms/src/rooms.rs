@@ -9,9 +9,10 @@ use std::time::Duration;
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::clock::unix_millis;
-use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_kernel::ids::{NodeId, OrganisationId, PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::Principal;
+use buildspaces_policy::tenancy::Tenancy;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -38,13 +39,15 @@ const MAX_REMEMBERED: usize = 16_384;
 const MERGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What a new room begins with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewRoom {
     pub title: String,
     /// The id of the template, for the record.
     pub template: String,
     /// Paths from the workspace's root and their text.
     pub files: Vec<(String, String)>,
+    /// For good.
+    pub tenancy: Tenancy,
 }
 
 /// Settings of rooms.
@@ -142,6 +145,7 @@ impl Rooms {
             template: new.template,
             created_at: unix_millis(),
             created_by: by.id.clone(),
+            tenancy: new.tenancy,
         };
         let change = first_tree(&record.id, by, new.files)?;
         let (rooms, by, id) = (self.clone(), by.clone(), record.id.clone());
@@ -154,6 +158,11 @@ impl Rooms {
         };
         self.to_the_end("creating a room", create).await?;
         self.room(&id).await
+    }
+
+    /// The organisation's rooms, in any order.
+    pub async fn of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, Error> {
+        Ok(self.inner.store.rooms_of(organisation).await?)
     }
 
     /// Opens the room if need be.

@@ -21,7 +21,7 @@ use buildspaces_policy::Principal;
 use buildspaces_rooms::memory::MemoryStore;
 use buildspaces_rooms::{NewRoom, RoomHandle, Rooms};
 use buildspaces_sandbox::mirror::{self, Mirrors};
-use buildspaces_sandbox::{Config, Containers, DEFAULT_IMAGE, DockerSandboxes, Limits, workspace_owner};
+use buildspaces_sandbox::{Allowances, Config, Containers, DEFAULT_IMAGE, DockerSandboxes, workspace_owner};
 use futures_util::StreamExt as _;
 
 const STARTS: usize = 30;
@@ -59,7 +59,8 @@ impl Lab {
             instance: format!("bench-{}", random_id(8)),
             data_dir: dir.path().to_owned(),
             agent_binary: variable("BUILDSPACES_TEST_AGENT").into(),
-            limits: Limits { sandboxes: 200, ..Limits::default() },
+            allowances: Allowances::default(),
+            max_sandboxes: 200,
             warm,
             idle_stop: Duration::from_secs(600),
             egress: None,
@@ -77,14 +78,14 @@ impl Lab {
     }
 
     async fn room(&self, files: Vec<(String, String)>) -> RoomHandle {
-        let new = NewRoom { title: "Bench".to_owned(), template: "none".to_owned(), files };
+        let new = NewRoom { title: "Bench".to_owned(), template: "none".to_owned(), files, ..NewRoom::default() };
         self.rooms.create(&Principal::system(), new).await.expect("created")
     }
 
     async fn start(&self, room: &RoomHandle, script: &str) -> Step {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let key = format!("step-{}", random_id(8));
-        let step = StepSpec { key, argv, timeout: Duration::from_secs(120), secrets: StepSecrets::default() };
+        let step = StepSpec { key, argv, timeout: Some(Duration::from_secs(120)), secrets: StepSecrets::default() };
         self.sandboxes.start(room.id(), step, Progress::default()).await.expect("it starts")
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_kernel::ids::{OrganisationId, RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
     Availability, Made, NotConnected, Phase, Progress, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
@@ -28,11 +28,14 @@ use crate::link::{Connection, Link};
 use crate::mirror::ignore;
 use crate::ports::{self, Board};
 use crate::steps::{self, Container, Following, NotStarted, State};
-use crate::{Config, terminals, workspace_owner};
+use crate::{Config, Limits, terminals, workspace_owner};
+use accounts::{Accounts, Full, Seat};
 use engine::Engine;
+use made::Granted;
 use pool::Pool;
 use sandbox::{Place, Sandbox};
 
+mod accounts;
 mod command;
 mod disk;
 mod engine;
@@ -74,6 +77,8 @@ struct Shared {
     rooms: Mutex<HashMap<RoomId, Arc<Slot>>>,
     /// Sandboxes of no room yet.
     pool: Pool,
+    /// What those of each organisation use.
+    accounts: Accounts,
     /// Which sandbox is each room's, for those who must not wait for the lock, and its ports.
     board: Arc<Board<Sandbox>>,
     availability: watch::Sender<Availability>,
@@ -105,7 +110,9 @@ impl Containers {
         config.agent_binary = std::path::absolute(&config.agent_binary)?;
         let engine = Engine::new(config.docker_host.clone());
         let availability = engine.availability(&config.image, &config.agent_binary).await;
+        let accounts = Accounts::new(config.allowances.organisations.clone());
         let shared = Arc::new(Shared {
+            accounts,
             config,
             engine,
             tasks: tasks.clone(),
@@ -176,7 +183,9 @@ impl Containers {
                 _ => shared.usable(room, files, &mut held, &progress).await?,
             };
             sandbox.take(&progress, &step.secrets);
-            match start_in(&sandbox, patience, &key, &step).await {
+            let limits = sandbox.limits().clone();
+            let timeout = step.timeout.map_or(limits.step, |timeout| timeout.min(limits.step));
+            match start_in(&sandbox, patience, &key, &step, timeout).await {
                 Ok(connection) => {
                     progress.enter(Phase::Ready);
                     let image = sandbox.image().to_owned();
@@ -185,8 +194,8 @@ impl Containers {
                         link: Arc::clone(sandbox.link()),
                         container: sandbox,
                         seen: 0,
-                        timeout: Some(step.timeout),
-                        limits: shared.config.limits.clone(),
+                        timeout: Some(timeout),
+                        limits,
                         image: Some(image),
                     };
                     return Ok(steps::follow(&shared.tasks, connection, following));
@@ -291,7 +300,7 @@ impl Containers {
             Ok((connection, true)) => {
                 sandbox.take(&Progress::default(), &secrets);
                 let link = Arc::clone(sandbox.link());
-                let (limits, image) = (shared.config.limits.clone(), Some(sandbox.image().to_owned()));
+                let (limits, image) = (sandbox.limits().clone(), Some(sandbox.image().to_owned()));
                 let following = Following { key, link, container: sandbox, seen, timeout: None, limits, image };
                 Ok(Some(steps::follow(&shared.tasks, connection, following)))
             }
@@ -315,6 +324,23 @@ impl Containers {
     /// The id of the usual image of new sandboxes; `None` if it or the engine is not there.
     pub async fn image_id(&self) -> Option<String> {
         self.shared.engine.image(&self.shared.config.image).await.ok().flatten()
+    }
+
+    /// Organisations with a ceiling for the files of their rooms.
+    pub(crate) fn organisations_with_disk(&self) -> Vec<OrganisationId> {
+        self.shared.accounts.with_disk()
+    }
+
+    /// Counts the files of these rooms of the organisation, in a task of its own, also of those that never get a sandbox.
+    pub(crate) fn count_disk(&self, organisation: OrganisationId, folders: Vec<(RoomId, PathBuf)>) {
+        let counting = disk::count(self.shared.accounts.clone(), organisation, folders);
+        let tasks = self.shared.tasks.clone();
+        self.shared.tasks.spawn("count the disk of an organisation", async move {
+            tokio::select! {
+                () = counting => {}
+                () = tasks.cancelled() => {}
+            }
+        });
     }
 
     /// How many sandboxes wait for a room that needs one.
@@ -442,13 +468,16 @@ impl Shared {
         progress: &Progress,
     ) -> Result<Arc<Sandbox>, SandboxError> {
         progress.enter(Phase::Files);
-        let (devcontainer, image) = self.asked_for(files).await;
+        let granted = self.granted(files)?;
+        let (devcontainer, image) = self.asked_for(files, &granted.limits).await;
         progress.enter(Phase::CreatingContainer);
+        // Its organisation's ceilings first: who is refused there must not have taken another's place.
+        let mut seat = self.seat(&granted).await?;
         self.make_room().await?;
         let began = Instant::now();
         // Those that wait are of the usual image.
         if image == self.config.image
-            && let Some(sandbox) = self.claim(room, files, devcontainer.as_ref()).await?
+            && let Some(sandbox) = self.claim(room, files, devcontainer.as_ref(), &granted, &mut seat).await?
         {
             pool::started("warm", began);
             return Ok(sandbox);
@@ -456,11 +485,13 @@ impl Shared {
         let workspace = std::path::absolute(files.host_dir())
             .map_err(|error| SandboxError::Failed(format!("the workspace has no path: {error}")))?;
         // Beside each other: in the container nothing but the agent runs yet.
-        let allowed = disk::allowed(workspace.clone(), self.config.limits.disk);
+        let allowed = disk::allowed(workspace.clone(), &granted.limits);
         let place = Place::of(room);
-        self.remember(&place, devcontainer.as_ref()).await;
-        let (sandbox, allowed) = tokio::join!(self.run(place, Some(room), &workspace, &image), allowed);
+        self.remember(&place, devcontainer.as_ref(), &granted).await;
+        let (sandbox, allowed) =
+            tokio::join!(self.run(place, Some(room), &workspace, &image, &granted.limits), allowed);
         let sandbox = sandbox?;
+        sandbox.takes_seat(seat);
         if let Some(devcontainer) = devcontainer {
             sandbox.is_made_by(devcontainer);
         }
@@ -477,6 +508,7 @@ impl Shared {
         room: Option<&RoomId>,
         workspace: &Path,
         image_name: &str,
+        limits: &Limits,
     ) -> Result<Sandbox, SandboxError> {
         let folder = self.folder.join(place.as_str());
         let agent_folder = self.prepare(&folder).await.map_err(|error| {
@@ -491,17 +523,22 @@ impl Shared {
         let image = self.engine.image(image_name).await.inspect_err(|_| self.recheck.notify_one())?;
         let image = image.ok_or_else(|| self.failed(format!("the image {image_name} is gone")))?;
         let (agent_folder, token) = (&*agent_folder, &*token);
-        let wanted = spec::Wanted { image: &image, place: &place, room, workspace, agent_folder, token };
+        let wanted = spec::Wanted { image: &image, place: &place, room, workspace, agent_folder, token, limits };
         let body = spec::container(&self.config, user, &wanted);
         let id = self.engine.run(&name, body).await.inspect_err(|_| self.recheck.notify_one())?;
-        Ok(Sandbox::new(id, image, place, link, Arc::downgrade(self)))
+        Ok(Sandbox::new(id, image, place, link, limits.clone(), Arc::downgrade(self)))
     }
 
     /// Starts what goes on beside steps and terminals for as long as the sandbox lives.
-    fn attend(&self, room: &RoomId, sandbox: Arc<Sandbox>, workspace: Option<(PathBuf, u64)>) -> Arc<Sandbox> {
+    fn attend(
+        &self,
+        room: &RoomId,
+        sandbox: Arc<Sandbox>,
+        workspace: Option<(PathBuf, disk::Allowed)>,
+    ) -> Arc<Sandbox> {
         if let Some((workspace, allowed)) = workspace {
-            let (limit, tasks) = (self.config.limits.disk, self.tasks.clone());
-            let watching = disk::watch(Arc::downgrade(&sandbox), workspace, allowed, limit, tasks);
+            let theirs = disk::Theirs::of(&self.accounts, sandbox.organisation(), room);
+            let watching = disk::watch(Arc::downgrade(&sandbox), workspace, allowed, theirs, self.tasks.clone());
             self.tasks.spawn("sandbox disk", watching);
         }
         if let Some(egress) = self.config.egress.clone() {
@@ -533,33 +570,56 @@ impl Shared {
 
     /// Makes sure that there may be one more container.
     async fn make_room(&self) -> Result<(), SandboxError> {
-        let mut present = Vec::new();
-        for (_, slot) in self.slots() {
-            // Locked: this room's own slot, or one that is being filled or emptied.
-            let Ok(held) = slot.sandbox.try_lock() else { continue };
-            if let Some(sandbox) = &*held {
-                let idle_since = sandbox.idle_since().filter(|_| !sandbox.is_typed_in());
-                present.push((idle_since, Arc::clone(&slot)));
-            }
-        }
-        if present.len() < self.config.limits.sandboxes {
+        let most = self.config.max_sandboxes;
+        // Locked: this room's own slot, or one that is being filled or emptied.
+        let is_taken = |slot: &Slot| slot.sandbox.try_lock().is_ok_and(|held| held.is_some());
+        let present = self.slots().iter().filter(|(_, slot)| is_taken(slot)).count();
+        if present < most
+            || self.end_idle(|_| true, "the sandbox was stopped because another room needed its place").await
+        {
             return Ok(());
         }
-        let oldest = present.into_iter().filter_map(|(idle, slot)| Some((idle?, slot))).min_by_key(|oldest| oldest.0);
-        let Some((_, slot)) = oldest else {
-            let most = self.config.limits.sandboxes;
-            return Err(SandboxError::Failed(format!(
-                "all {most} sandboxes of this server are busy; run this again in a while"
-            )));
+        Err(SandboxError::Failed(format!("all {most} sandboxes of this server are busy; run this again in a while")))
+    }
+
+    /// A seat among the sandboxes of the room's organisation, for which those of theirs make way that were idle longest.
+    async fn seat(&self, granted: &Granted) -> Result<Option<Seat>, SandboxError> {
+        let organisation = granted.organisation.as_ref();
+        loop {
+            let Full(why) = match self.accounts.seat(organisation, &granted.limits) {
+                Ok(seat) => return Ok(seat),
+                Err(full) => full,
+            };
+            let reason = "the sandbox was stopped because another room of its organisation needed its place";
+            if !self.end_idle(|sandbox| sandbox.organisation().as_ref() == organisation, reason).await {
+                organisation.iter().for_each(|organisation| Accounts::refused(organisation));
+                return Err(SandboxError::Failed(format!(
+                    "{why}, and none of them is idle; run this again in a while"
+                )));
+            }
+        }
+    }
+
+    /// Ends the sandbox that was idle longest of those that are `meant`. False if all of them are at work.
+    async fn end_idle(&self, meant: impl Fn(&Sandbox) -> bool, reason: &str) -> bool {
+        let idle_since = |sandbox: &Sandbox| sandbox.idle_since().filter(|_| !sandbox.is_typed_in());
+        let idle = |(_, slot): (RoomId, Arc<Slot>)| {
+            let held = slot.sandbox.try_lock().ok()?;
+            let since = idle_since(held.as_ref().filter(|sandbox| meant(sandbox))?)?;
+            drop(held);
+            Some((since, slot))
+        };
+        let Some((_, slot)) = self.slots().into_iter().filter_map(idle).min_by_key(|(since, _)| *since) else {
+            return false;
         };
         // If it came to use this moment, there is one more than there should be for a while.
         if let Ok(mut held) = slot.sandbox.try_lock()
-            && let Some(sandbox) = held.as_ref().filter(|sandbox| !sandbox.is_busy() && !sandbox.is_typed_in())
+            && let Some(sandbox) = held.as_ref().filter(|sandbox| idle_since(sandbox).is_some())
         {
-            sandbox.ends_because("the sandbox was stopped because another room needed its place");
+            sandbox.ends_because(reason);
             self.discard(&mut held).await;
         }
-        Ok(())
+        true
     }
 
     /// The room's sandbox, made if need be, and how long to wait for its agent.
@@ -606,9 +666,15 @@ impl Shared {
 }
 
 /// Asks the agent to start the step, once it has dialled.
-async fn start_in(sandbox: &Sandbox, patience: Duration, key: &Key, step: &StepSpec) -> Result<Connection, NotStarted> {
+async fn start_in(
+    sandbox: &Sandbox,
+    patience: Duration,
+    key: &Key,
+    step: &StepSpec,
+    timeout: Duration,
+) -> Result<Connection, NotStarted> {
     let mut connection = sandbox.connect(Line::Steps, patience).await.map_err(NotStarted::Unasked)?;
-    steps::start(&mut connection, key, step, sandbox.env()).await?;
+    steps::start(&mut connection, key, step, timeout, sandbox.env()).await?;
     Ok(connection)
 }
 

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use buildspaces_policy::tenancy::Tenancy;
 use rustix::fs::{CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat, renameat_with};
 use rustix::io::Errno;
 
@@ -23,6 +24,9 @@ use rustix::io::Errno;
 pub trait Files: std::fmt::Debug + Send + Sync + 'static {
     /// The folder on the host that holds the files, and nothing else.
     fn host_dir(&self) -> &Path;
+
+    /// What the room is and whose, which decides what its sandbox may use.
+    fn tenancy(&self) -> Tenancy;
 
     /// Moves the files into `folder`, which is empty, and that to [`Files::host_dir`]. No program may be at work in either. False if it
     /// cannot be done and everything is as it was. After an error the files are not to be used before they were opened anew. It is carried
@@ -36,14 +40,18 @@ pub trait Files: std::fmt::Debug + Send + Sync + 'static {
     fn open(&self, path: &str) -> io::Result<Option<File>>;
 }
 
-/// Files that no document mirrors.
+/// Files that no document mirrors, of a room of that kind.
 #[derive(Clone, Debug)]
-pub struct Folder(pub PathBuf);
+pub struct Folder(pub PathBuf, pub Tenancy);
 
 #[async_trait]
 impl Files for Folder {
     fn host_dir(&self) -> &Path {
         &self.0
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        self.1.clone()
     }
 
     async fn move_into(&self, folder: &Path) -> io::Result<bool> {

@@ -15,6 +15,7 @@ mod commands;
 pub mod docker;
 pub mod egress;
 mod files;
+mod limits;
 mod link;
 pub mod mirror;
 mod ports;
@@ -26,6 +27,7 @@ mod tunnels;
 pub use docker::Containers;
 pub use egress::Egress;
 pub use files::{Files, Folder};
+pub use limits::{Allowances, Ceilings, Limits};
 pub use service::DockerSandboxes;
 
 /// The image that `make image` makes.
@@ -48,56 +50,17 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The static agent program.
     pub agent_binary: PathBuf,
-    pub limits: Limits,
+    /// What each may use, and what those of an organisation may together.
+    pub allowances: Allowances,
+    /// Containers at the same time. When there are so many, the one that was idle longest goes; if none is idle, the
+    /// step is refused with a sentence.
+    pub max_sandboxes: usize,
     /// Containers at most that wait for a room that needs one. 0: each is started when it is asked for.
     pub warm: usize,
     /// A container in which nothing ran for so long is removed. The workspace stays.
     pub idle_stop: Duration,
     /// The way out of sandboxes. `None`: there is none.
     pub egress: Option<Egress>,
-}
-
-/// What one sandbox may use, and how many there may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of memory, swap included; files in `/tmp` and in the home folder count.
-    pub memory: u64,
-    /// Billionths of a processor per second.
-    pub nano_cpus: u64,
-    /// Processes and threads.
-    pub pids: u32,
-    /// Bytes in `/tmp`.
-    pub tmp: u64,
-    /// Bytes in the home folder.
-    pub home: u64,
-    /// Bytes of the largest file; a program that writes more gets SIGXFSZ.
-    pub file: u64,
-    /// Open files of one process.
-    pub open_files: u32,
-    /// Bytes that a step may print. A step that prints more is stopped.
-    pub output: u64,
-    /// Bytes of the host's disk that the workspace may take. Above it the sandbox is ended.
-    pub disk: u64,
-    /// Containers at the same time. When there are so many, the one that was idle longest goes; if none is idle, the
-    /// step is refused with a sentence.
-    pub sandboxes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: 1 << 30,
-            nano_cpus: 2_000_000_000,
-            pids: 256,
-            tmp: 256 << 20,
-            home: 256 << 20,
-            file: 1 << 30,
-            open_files: 4096,
-            output: 256 << 20,
-            disk: 8 << 30,
-            sandboxes: 16,
-        }
-    }
 }
 
 /// User and group of the programs in a sandbox when the server is root. (They have no right outside of it, but a file

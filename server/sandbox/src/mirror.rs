@@ -49,9 +49,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use buildspaces_kernel::ids::RoomId;
+use buildspaces_kernel::ids::{OrganisationId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::NewFile;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_rooms::{self as rooms, Rooms};
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as watch_channel};
@@ -143,6 +144,16 @@ impl Mirrors {
         matches!(&*opening.borrow(), Some(Ok(workspace)) if !workspace.requests.is_closed())
     }
 
+    /// The folders of the workspaces of an organisation's rooms, whether they are loaded or not.
+    pub(crate) async fn folders_of(
+        &self,
+        organisation: &OrganisationId,
+    ) -> Result<Vec<(RoomId, PathBuf)>, rooms::Error> {
+        let rooms = self.shared.rooms.of(organisation).await?;
+        let folder = |room: &RoomId| self.shared.config.data_dir.join("rooms").join(room.as_str()).join("workspace");
+        Ok(rooms.into_iter().map(|room| (room.clone(), folder(&room))).collect())
+    }
+
     fn opening(&self, room: &RoomId) -> Opening {
         let mut open = self.shared.open.lock().expect("nothing panics while it is held");
         if let Some(opening) = open.get(room) {
@@ -201,6 +212,7 @@ async fn start(
     watcher: Option<&Watcher>,
 ) -> Result<(Arc<Workspace>, Actor), Error> {
     let host_dir = folder.join("workspace");
+    let tenancy = room.tenancy();
     let core = tokio::task::spawn_blocking(move || Core::open(&folder, owner, &boot, room).map(Box::new))
         .await
         .map_err(|_| Error::Closed)??;
@@ -210,13 +222,14 @@ async fn start(
     let mut actor = Actor::new(core, receiver, watcher.map(Watcher::subscribe), left_out_sender);
     actor.begin().await?;
     let freezing = Arc::new(Semaphore::new(1));
-    Ok((Arc::new(Workspace { host_dir, disk, requests, freezing, left_out }), actor))
+    Ok((Arc::new(Workspace { host_dir, tenancy, disk, requests, freezing, left_out }), actor))
 }
 
 /// One room's workspace.
 #[derive(Debug)]
 pub struct Workspace {
     host_dir: PathBuf,
+    tenancy: Tenancy,
     disk: Arc<Disk>,
     requests: mpsc::Sender<Request>,
     /// One permit: two runs cannot hold the workspace still at once.
@@ -247,6 +260,10 @@ impl Drop for Guard {
 impl Files for Workspace {
     fn host_dir(&self) -> &Path {
         &self.host_dir
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        self.tenancy.clone()
     }
 
     async fn move_into(&self, folder: &Path) -> io::Result<bool> {

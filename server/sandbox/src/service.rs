@@ -32,6 +32,14 @@ impl DockerSandboxes {
     /// See [`Containers::reconcile`]: to be called once, before anything is resumed or started.
     pub async fn reconcile(&self, keep: &[RoomId]) {
         self.containers.reconcile(keep).await;
+        for organisation in self.containers.organisations_with_disk() {
+            match self.mirrors.folders_of(&organisation).await {
+                Ok(folders) => self.containers.count_disk(organisation, folders),
+                Err(error) => {
+                    tracing::error!(%organisation, %error, "what its rooms take of the disk is counted too low")
+                }
+            }
+        }
     }
 
     /// The room's files. To load them takes its time in a room that nobody used for a while.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::{Exit, Step, StepEvent, StepSpec};
+use buildspaces_plans::ports::{Exit, Step, StepEvent, StepSpec, TimeLimit};
 use buildspaces_plans::secret::{SecretName, StepSecrets, Value};
 use buildspaces_sandbox_agent::protocol::{Event, Frame, Key, Line, Output, Request, Secrets};
 use bytes::Bytes;
@@ -90,11 +90,12 @@ pub(crate) enum NotStarted {
     Failed(String),
 }
 
-/// Asks the agent to start the step, with these variables besides the sandbox's own. On `Ok` the agent has taken it, exactly once, and nothing of it was read yet.
+/// Asks the agent to start the step, which may take so long, with these variables besides the sandbox's own. On `Ok` the agent has taken it, exactly once, and nothing of it was read yet.
 pub(crate) async fn start(
     connection: &mut Connection,
     key: &Key,
     step: &StepSpec,
+    timeout: Duration,
     env: &BTreeMap<String, String>,
 ) -> Result<(), NotStarted> {
     // The connection may have been parked for long. A question without effect first, so that a broken one is found
@@ -109,7 +110,7 @@ pub(crate) async fn start(
         argv: step.argv.clone(),
         cwd: "/workspace".to_owned(),
         env: env.clone(),
-        timeout_ms: u64::try_from(step.timeout.as_millis()).unwrap_or(u64::MAX),
+        timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         secrets: secrets_of(&step.secrets),
     };
     match answer(connection, &request).await {
@@ -171,6 +172,8 @@ pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following
     let (events, receiver) = mpsc::channel(MAX_EVENTS);
     let (cancel, cancelled) = mpsc::channel(1);
     let image = following.image.clone();
+    let most = following.timeout.unwrap_or(following.limits.step);
+    let limit = TimeLimit { most, key: following.limits.key("step_seconds") };
     let follower = Follower {
         seen: following.seen,
         deadline: following.timeout.map(|timeout| Instant::now() + timeout + OVERTIME),
@@ -182,7 +185,7 @@ pub(crate) fn follow(tasks: &Tasks, connection: Connection, following: Following
         following,
     };
     tasks.spawn("sandbox step", follower.run(connection));
-    Step { image, events: receiver, cancel }
+    Step { image, limit, events: receiver, cancel }
 }
 
 struct Follower {

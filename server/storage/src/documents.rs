@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId};
+use buildspaces_kernel::ids::{NodeId, OrganisationId, PrincipalId, RoomId, RoomKind};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::revocation::Revocation;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use buildspaces_rooms::tree::{Node, NodeKind};
@@ -86,25 +87,31 @@ impl Store for Documents {
         let mut writing = self.database.write().await.map_err(failed)?;
         let tree = self.without_begun(tree)?;
         let mut transaction = writing.begin().await.map_err(failed)?;
-        sqlx::query("INSERT INTO room (id, title, template, created_at, created_by) VALUES (?, ?, ?, ?, ?)")
-            .bind(room.id.as_str())
-            .bind(&room.title)
-            .bind(&room.template)
-            .bind(room.created_at)
-            .bind(room.created_by.as_str())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        sqlx::query(
+            "INSERT INTO room (id, title, template, created_at, created_by, kind, organisation)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(room.id.as_str())
+        .bind(&room.title)
+        .bind(&room.template)
+        .bind(room.created_at)
+        .bind(room.created_by.as_str())
+        .bind(room.tenancy.kind.as_str())
+        .bind(room.tenancy.organisation.as_ref().map(OrganisationId::as_str))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
         apply(&mut transaction, &room.id, &room.created_by, room.created_at, &tree).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
     async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
-        let row = sqlx::query("SELECT title, template, created_at, created_by FROM room WHERE id = ?")
-            .bind(room.as_str())
-            .fetch_optional(self.database.reader())
-            .await
-            .map_err(failed)?;
+        let row =
+            sqlx::query("SELECT title, template, created_at, created_by, kind, organisation FROM room WHERE id = ?")
+                .bind(room.as_str())
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(failed)?;
         row.map(|row| {
             Ok(RoomRecord {
                 id: room.clone(),
@@ -112,9 +119,25 @@ impl Store for Documents {
                 template: row.get("template"),
                 created_at: row.get("created_at"),
                 created_by: PrincipalId::parse(row.get("created_by")).ok_or_else(|| unreadable("created_by"))?,
+                tenancy: Tenancy {
+                    kind: RoomKind::parse(row.get("kind")).ok_or_else(|| unreadable("kind"))?,
+                    organisation: row
+                        .get::<Option<&str>, _>("organisation")
+                        .map(|name| OrganisationId::parse(name).ok_or_else(|| unreadable("organisation")))
+                        .transpose()?,
+                },
             })
         })
         .transpose()
+    }
+
+    async fn rooms_of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM room WHERE organisation = ?")
+            .bind(organisation.as_str())
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| RoomId::parse(row.get("id")).ok_or_else(|| unreadable("id"))).collect()
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {

@@ -8,6 +8,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_policy::revocation::{Revocation, Subject};
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Authority, Capability, Role};
 
 use super::RoomPath;
@@ -84,6 +85,7 @@ pub(crate) async fn create_link(
         room: Some(room),
         documents: Vec::new(),
         lifetime: Some(lifetime),
+        tenancy: Tenancy::default(),
     };
     let minted = gateway.identity.mint(&new).map_err(|error| match error {
         MintError::NoKey => ApiError::bad_request("no_signing_key", error.to_string()),

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use super::RoomPath;
 use crate::Gateway;
 use crate::error::ApiError;
-use crate::extract::Path;
+use crate::extract::{Path, Query};
 use crate::identity::Caller;
-use crate::schema::{ErrorBody, Room};
+use crate::schema::{ErrorBody, Room, Wishes};
 
 /// Pieces of an archive that wait for the one who downloads it. When it is full, the export waits.
 const PIECES: usize = 2;
@@ -43,9 +43,10 @@ pub(crate) async fn export(
     Ok((headers, Body::from_stream(pieces)))
 }
 
-/// Creates a room from an archive. It has the id it had; there must not be such a room. Nothing is kept of an archive that
+/// Creates a room from an archive. It has the id it had; there must not be such a room. It is of the kind and the organisation that any room
+/// is that the caller creates, whatever it was. Nothing is kept of an archive that
 /// cannot be read to its end.
-#[utoipa::path(post, path = "/api/v1/rooms/archive", tag = "rooms",
+#[utoipa::path(post, path = "/api/v1/rooms/archive", tag = "rooms", params(Wishes),
     request_body(content = Vec<u8>, content_type = "application/x-tar"),
     responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`bad_archive`"),
         (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody, description = "`room_exists`"),
@@ -53,11 +54,12 @@ pub(crate) async fn export(
 pub(crate) async fn import(
     State(gateway): State<Gateway>,
     caller: Caller,
+    Query(wishes): Query<Wishes>,
     body: Body,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
     // As whoever creates a room.
-    caller.in_any_room(&gateway, Capability::EditTree).await?;
-    let mut import = Import::begin(&gateway.rooms)?;
+    let (_, tenancy) = caller.creates(&gateway, wishes).await?;
+    let mut import = Import::begin(&gateway.rooms, tenancy)?;
     let (reply, result) = tokio::sync::oneshot::channel();
     // In a task of its own: if the caller goes away, what was stored must still be taken back.
     gateway.tasks.spawn("room import", async move {

@@ -13,7 +13,7 @@ use crate::Gateway;
 use crate::error::ApiError;
 use crate::extract::{Json, Path};
 use crate::identity::Caller;
-use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template};
+use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template, Wishes};
 
 /// In the place of a template's id, in rooms that began with a repository.
 const FROM_REPOSITORY: &str = "repository";
@@ -33,14 +33,17 @@ pub(crate) async fn status(State(gateway): State<Gateway>) -> axum::Json<Status>
 
 /// Creates a room from a template, or from a repository.
 #[utoipa::path(post, path = "/api/v1/rooms", tag = "rooms", request_body = NewRoom,
-    responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`no_such_template`, `bad_title`, `bad_url`, `bad_branch`"),
-        (status = 401, body = ErrorBody), (status = 503, body = ErrorBody, description = "`runs_off`")))]
+    responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`no_such_template`, `bad_title`, `bad_url`, `bad_branch`, `bad_tenancy`"),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody, description = "`no_such_kind`, `no_such_organisation`, `kind_not_theirs`, `not_by_your_token`"),
+        (status = 503, body = ErrorBody, description = "`runs_off`")))]
 pub(crate) async fn create_room(
     State(gateway): State<Gateway>,
     caller: Caller,
     Json(new): Json<NewRoom>,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
-    let authority = caller.in_any_room(&gateway, Capability::EditTree).await?;
+    let wishes = Wishes { kind: new.kind, organisation: new.organisation };
+    let (authority, tenancy) = caller.creates(&gateway, wishes).await?;
     let person = authority.principal.clone();
     let titled = |otherwise: &str| {
         new.title.clone().filter(|title| !title.trim().is_empty()).unwrap_or_else(|| otherwise.to_owned())
@@ -54,7 +57,8 @@ pub(crate) async fn create_room(
         // Before there is a room that nothing could come into.
         gateway.engine.git().check_available()?;
         let title = titled(origin.title()).chars().take(MAX_TITLE_CHARS).collect();
-        let new = buildspaces_rooms::NewRoom { title, template: FROM_REPOSITORY.to_owned(), files: Vec::new() };
+        let new =
+            buildspaces_rooms::NewRoom { title, template: FROM_REPOSITORY.to_owned(), files: Vec::new(), tenancy };
         let room = gateway.rooms.create(&person, new).await?;
         add_test_rule(&gateway, &room, TEMPLATES.iter().flat_map(|template| template.test_globs).copied()).await?;
         gateway.engine.git().clone_from(room.id(), origin).await?;
@@ -65,7 +69,8 @@ pub(crate) async fn create_room(
         ApiError::bad_request("no_such_template", format!("there is no such template; there is {}", known.join(", ")))
     })?;
     let files = template.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-    let new = buildspaces_rooms::NewRoom { title: titled(template.title), template: template.id.to_owned(), files };
+    let (title, id) = (titled(template.title), template.id.to_owned());
+    let new = buildspaces_rooms::NewRoom { title, template: id, files, tenancy };
     let room = gateway.rooms.create(&person, new).await?;
     add_test_rule(&gateway, &room, template.test_globs.iter().copied()).await?;
     Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::StatusCode;
-use buildspaces_policy::Capability;
+use buildspaces_policy::Authority;
 use buildspaces_rooms::templates::TEMPLATES;
 use futures_util::StreamExt;
 
@@ -14,7 +14,7 @@ use crate::Gateway;
 use crate::error::ApiError;
 use crate::extract::Query;
 use crate::identity::Caller;
-use crate::schema::{ErrorBody, Room};
+use crate::schema::{ErrorBody, Room, Wishes};
 use crate::upload::{self, MAX_SENT};
 
 /// How long an archive may take to arrive: others wait meanwhile.
@@ -28,6 +28,10 @@ const UPLOADED: &str = "upload";
 pub(crate) struct UploadParams {
     /// 1 to 120 characters.
     title: String,
+    /// Of which kind the room is; see `POST /api/v1/rooms`.
+    kind: Option<String>,
+    /// Whose the room is.
+    organisation: Option<String>,
 }
 
 /// Creates a room with the files of an archive, tar with gzip or zip, of at most 64 MiB. A folder around everything is left out, a `.git`
@@ -43,7 +47,8 @@ pub(crate) async fn upload(
     Query(params): Query<UploadParams>,
     body: Body,
 ) -> Result<(StatusCode, axum::Json<Room>), ApiError> {
-    let by = caller.in_any_room(&gateway, Capability::EditTree).await?.principal;
+    let wishes = Wishes { kind: params.kind, organisation: params.organisation };
+    let (Authority { principal: by, .. }, tenancy) = caller.creates(&gateway, wishes).await?;
     let busy = |_| {
         let message = "another project is being taken apart; send yours again in a moment";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
@@ -53,7 +58,8 @@ pub(crate) async fn upload(
     let sent = tokio::time::timeout(PATIENCE, read(body)).await.map_err(slow)??;
     let unpacked = tokio::task::spawn_blocking(move || upload::unpack(&sent)).await.map_err(ApiError::internal)?;
     let files = unpacked.map_err(|error| ApiError::bad_request("bad_upload", error.to_string()))?;
-    let new = buildspaces_rooms::NewRoom { title: params.title, template: UPLOADED.to_owned(), files: Vec::new() };
+    let new =
+        buildspaces_rooms::NewRoom { title: params.title, template: UPLOADED.to_owned(), files: Vec::new(), tenancy };
     let room = gateway.rooms.create(&by, new).await?;
     // By way of the workspace, so that what is no text and what git keeps come along, and one road decides what becomes a document.
     gateway.sandboxes.fill(room.id(), files).await.map_err(ApiError::internal)?;

@@ -4,12 +4,14 @@ use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::ids::RoomId;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Authority, Capability, Principal, Role};
 use buildspaces_rooms::RoomHandle;
 
 use super::{Grant, Refusal, Sight, Watch, admit, identify};
 use crate::Gateway;
 use crate::error::ApiError;
+use crate::schema::Wishes;
 
 /// What a request brought to say who sends it. Nothing of it is checked before somebody asks.
 pub(crate) struct Caller {
@@ -108,12 +110,31 @@ impl Caller {
 
     /// Whoever may do `capability` in every room, rooms to come included.
     pub(crate) async fn in_any_room(&self, gateway: &Gateway, capability: Capability) -> Result<Authority, ApiError> {
-        let somebody = self.somebody(gateway).await?;
+        Self::anywhere(self.somebody(gateway).await?, capability)
+    }
+
+    fn anywhere(somebody: super::Somebody, capability: Capability) -> Result<Authority, ApiError> {
         if !somebody.any_room {
             return Err(ApiError::forbidden("denied", "your token is for one room, and this is not about that room"));
         }
         somebody.grant.authority.check(capability)?;
         Ok(somebody.grant.authority)
+    }
+
+    /// Whoever may create rooms, and what these become: what the caller's token says. Where nobody needs a token, and for the administrator, it
+    /// is what the request `wishes`.
+    pub(crate) async fn creates(&self, gateway: &Gateway, wishes: Wishes) -> Result<(Authority, Tenancy), ApiError> {
+        let somebody = self.somebody(gateway).await?;
+        let granted = somebody.grant.tenancy.clone();
+        let authority = Self::anywhere(somebody, Capability::EditTree)?;
+        let wished = wishes.over(granted.clone())?;
+        let may_choose = gateway.config.auth.is_open() || self.is_admin(gateway);
+        if wished != granted && !may_choose {
+            let message = "kind and organisation come with a token, and yours does not say this; leave them out";
+            return Err(ApiError::forbidden("not_by_your_token", message));
+        }
+        gateway.config.tenants.check(&wished)?;
+        Ok((authority, wished))
     }
 
     pub(crate) fn is_admin(&self, gateway: &Gateway) -> bool {

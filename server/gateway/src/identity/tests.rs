@@ -86,6 +86,7 @@ impl Fixture {
             room: room.map(str::to_owned),
             documents: documents.iter().map(|pattern| (*pattern).to_owned()).collect(),
             lifetime: Some(lifetime),
+            tenancy: Tenancy::default(),
         };
         self.auth.mint(&new, unix_millis()).expect("made").token
     }

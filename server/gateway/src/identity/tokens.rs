@@ -7,6 +7,7 @@
 //! | `room` | the one room it is for; any room if absent |
 //! | `role` | `host`, `editor`, `commenter`, `viewer` (if absent) or `agent` |
 //! | `documents` | globs over document names; any document of the room if absent |
+//! | `kind`, `organisation` | what the rooms are that its holder creates, and whose; the default kind and nobody's if absent |
 //! | `exp` | required unless configured otherwise; `nbf`, `iss` and `aud` are checked as usual |
 //! | `jti` | what a revocation names |
 //!
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{PrincipalId, random_id};
+use buildspaces_kernel::ids::{OrganisationId, PrincipalId, RoomKind, random_id};
 use buildspaces_policy::revocation::TokenId;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, Role};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use jsonwebtoken::{Header, Validation, decode, decode_header};
@@ -71,6 +73,10 @@ struct Claims {
     role: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     documents: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organisation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<Seconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,6 +133,7 @@ pub(super) struct Verified {
     pub(super) scope: Scope,
     pub(super) expires: Option<UnixMillis>,
     pub(super) token: TokenId,
+    pub(super) tenancy: Tenancy,
 }
 
 /// Which documents a token is for.
@@ -256,7 +263,17 @@ fn check(claims: Claims, token: &str, rules: &Rules, now: UnixMillis) -> Result<
     let name = claims.name.as_deref().and_then(|name| check_name(name).ok());
     let name = name.unwrap_or_else(|| if role == Role::Agent { "Agent" } else { "Guest" }.to_owned());
     let principal = Principal { id: principal_id(&subject), kind: role.kind(), name: name.into() };
-    Ok(Verified { principal, role, scope, expires, token: token_id(claims.jti.as_deref().unwrap_or(token)) })
+    let tenancy = Tenancy {
+        kind: named(claims.kind.as_deref(), RoomKind::parse)?.unwrap_or_default(),
+        organisation: named(claims.organisation.as_deref(), OrganisationId::parse)?,
+    };
+    Ok(Verified { principal, role, scope, expires, token: token_id(claims.jti.as_deref().unwrap_or(token)), tenancy })
+}
+
+fn named<T>(name: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Invalid> {
+    const MALFORMED: Invalid =
+        Invalid::Claims("kind and organisation are names of a-z, 0-9, _ and -, of at most 64 characters");
+    name.map(|name| parse(name).ok_or(MALFORMED)).transpose()
 }
 
 /// `*` stays within a part of the name between slashes, `**` does not.
@@ -312,6 +329,8 @@ pub struct NewToken {
     pub documents: Vec<String>,
     /// How long it holds; for ever if `None`.
     pub lifetime: Option<Duration>,
+    /// What the rooms are that its holder creates, and whose. A token for one room creates none.
+    pub tenancy: Tenancy,
 }
 
 /// A token that was just made. It is a secret: show it once and do not log it.
@@ -342,6 +361,11 @@ pub(super) fn mint(key: &SigningKey, rules: &Rules, new: &NewToken, now: UnixMil
     if new.room.as_deref().is_some_and(|room| DocumentName::parse(room).is_err()) {
         return Err(refused("there can be no room of that name".to_owned()));
     }
+    if (new.room.is_some() || !new.documents.is_empty()) && new.tenancy != Tenancy::default() {
+        let message = "a kind and an organisation are those of the rooms that a token creates, and one for a single room or for documents \
+                       creates none; leave out either";
+        return Err(refused(message.to_owned()));
+    }
     let seconds = |millis: UnixMillis| Seconds::Whole(millis / 1000);
     let lifetime = new.lifetime.map(|lifetime| UnixMillis::try_from(lifetime.as_millis()).unwrap_or(UnixMillis::MAX));
     // Whole seconds, so that what is said about its end is what it says.
@@ -352,6 +376,8 @@ pub(super) fn mint(key: &SigningKey, rules: &Rules, new: &NewToken, now: UnixMil
         room: new.room.clone(),
         role: Some(new.role.as_str().to_owned()),
         documents: Some(new.documents.clone()).filter(|documents| !documents.is_empty()),
+        kind: Some(&new.tenancy.kind).filter(|kind| **kind != RoomKind::default()).map(RoomKind::to_string),
+        organisation: new.tenancy.organisation.as_ref().map(OrganisationId::to_string),
         exp: expires.map(seconds),
         nbf: None,
         iat: Some(seconds(now)),

@@ -12,6 +12,8 @@ use std::time::Duration;
 use axum::http::{Request, StatusCode};
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
+use buildspaces_kernel::ids::{OrganisationId, RoomKind};
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Authority, Principal, Role};
 use bytes::Bytes;
 use ring::hmac;
@@ -84,6 +86,9 @@ struct Answer {
     user: Option<User>,
     /// Unix milliseconds.
     expires: Option<UnixMillis>,
+    /// What the rooms are that they create, and whose.
+    kind: Option<RoomKind>,
+    organisation: Option<OrganisationId>,
     /// Shown to whoever is refused.
     reason: Option<String>,
 }
@@ -191,7 +196,9 @@ impl Answer {
         let name = user.name.as_deref().and_then(|name| check_name(name).ok()).unwrap_or_else(|| "Guest".to_owned());
         let principal = Principal { id: principal_id(&user.id), kind: role.kind(), name: name.into() };
         let authority = Authority { principal, role };
-        Ok(Grant { authority, known: true, expires: self.expires, token: token.map(token_id), limited: false })
+        let tenancy = Tenancy { kind: self.kind.unwrap_or_default(), organisation: self.organisation };
+        let (expires, token) = (self.expires, token.map(token_id));
+        Ok(Grant { authority, known: true, expires, token, limited: false, tenancy })
     }
 }
 

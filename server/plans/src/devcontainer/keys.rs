@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Object, Reading, commands, environment, ports, shown, substituted};
+use super::{Object, Reading, Terms, commands, environment, ports, shown, substituted};
 
 /// What becomes of a key.
 enum Fate {
@@ -177,27 +177,28 @@ fn requirements(value: Option<&Value>, reading: &mut Reading<'_>) {
         Some(Value::Object(needs)) => needs,
         Some(other) => return reading.wrong(KEY, other, "an object"),
     };
-    let (cpus, memory, disk) = (reading.terms.cpus, reading.terms.memory, reading.terms.disk);
+    let Terms { cpus, memory, disk, .. } = reading.terms;
     for (name, value) in needs {
         let key = format!("{KEY}.{name}");
         match name.as_str() {
             "cpus" => match value.as_f64() {
-                Some(wanted) if wanted > cpus => {
-                    let message = format!("A sandbox has {cpus} processors (sandbox.cpus), not {wanted}.");
+                Some(wanted) if wanted > cpus.most => {
+                    let message = format!("A sandbox has {} processors ({}), not {wanted}.", cpus.most, cpus.key);
                     reading.notice(Some(&key), message);
                 }
                 Some(_) => {}
                 None => reading.wrong(&key, value, "a number"),
             },
             "memory" | "storage" => {
-                let (given, what) = match name.as_str() {
-                    "memory" => (memory, "A sandbox has {} MiB of memory (sandbox.memory_mib)"),
-                    _ => (disk, "A room's files may take {} MiB of the disk (sandbox.disk_mib)"),
+                let (given, begin, end) = match name.as_str() {
+                    "memory" => (memory, "A sandbox has", "of memory"),
+                    _ => (disk, "A room's files may take", "of the disk"),
                 };
                 match value.as_str().and_then(bytes) {
-                    Some(wanted) if wanted > u128::from(given) => {
-                        let given = what.replace("{}", &(given >> 20).to_string());
-                        reading.notice(Some(&key), format!("{given}, not {} MiB.", wanted >> 20));
+                    Some(wanted) if wanted > u128::from(given.most) => {
+                        let (most, wanted) = (given.most >> 20, wanted >> 20);
+                        let message = format!("{begin} {most} MiB {end} ({}), not {wanted} MiB.", given.key);
+                        reading.notice(Some(&key), message);
                     }
                     Some(_) => {}
                     None => reading.notice(Some(&key), "It must be a size such as \"4gb\". It is passed over."),

@@ -9,9 +9,9 @@ fn terms() -> Terms {
     Terms {
         image: "buildspaces/workspace:1".to_owned(),
         images: vec!["team/node:20".to_owned(), "mcr.example/devcontainers/python:3".to_owned()],
-        cpus: 2.0,
-        memory: 1 << 30,
-        disk: 8 << 30,
+        cpus: Amount { most: 2.0, key: "sandbox.cpus".to_owned() },
+        memory: Amount { most: 1 << 30, key: "sandbox.memory_mib".to_owned() },
+        disk: Amount { most: 8 << 30, key: "sandbox.disk_mib".to_owned() },
         user: 1000,
     }
 }

@@ -15,7 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 use super::Shared;
 use super::output::{OUTPUT_EVERY, Output};
-use crate::ports::{Availability, Exit, Frozen, Made, Phase, Progress, SandboxError, Step, StepEvent, StepSpec};
+use crate::ports::{
+    Availability, Exit, Frozen, Made, Phase, Progress, SandboxError, Step, StepEvent, StepSpec, TimeLimit,
+};
 use crate::redact::{Known, Redactor};
 use crate::rule::Globs;
 use crate::run::{Run, Transition};
@@ -163,8 +165,7 @@ impl Execution {
         self.report(Report::Changed(Box::new(run.clone()))).await;
 
         self.shared.secrets.used(&self.room, &self.names, unix_millis()).await;
-        let step_timeout = self.shared.config.step_timeout;
-        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: step_timeout, secrets };
+        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: None, secrets };
         let started = {
             let starting = self.shared.sandboxes.start(&self.room, spec, self.progress.clone());
             tokio::select! {
@@ -182,7 +183,7 @@ impl Execution {
             None => return self.end(&run, stop_transition()).await,
         };
         let output = Output::continued(&run, &[], Redactor::new(&self.known));
-        self.follow(run, step, step_timeout, output, guard).await;
+        self.follow(run, step, Duration::ZERO, output, guard).await;
     }
 
     /// Joins a run that was running when the server went away.
@@ -214,8 +215,7 @@ impl Execution {
                     self.progress.enter(Phase::Ready);
                     let elapsed = unix_millis().saturating_sub(run.started_at.unwrap_or_default());
                     let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
-                    let left = self.shared.config.step_timeout.saturating_sub(elapsed);
-                    return self.follow(run, step, left, output, None).await;
+                    return self.follow(run, step, elapsed, output, None).await;
                 }
                 Ok(None) => break "its sandbox is gone".to_owned(),
                 Err(SandboxError::Failed(reason)) => break reason,
@@ -237,12 +237,12 @@ impl Execution {
         self.end(&run, Transition::Interrupt(sentence)).await;
     }
 
-    /// Stores and reports output until the step ends, then the end.
+    /// Stores and reports output until the step ends, which has run for `elapsed`, then the end.
     async fn follow(
         &mut self,
         mut run: Run,
         mut step: Step,
-        step_timeout: Duration,
+        elapsed: Duration,
         mut output: Output,
         guard: Option<Box<dyn std::any::Any + Send + Sync>>,
     ) {
@@ -251,7 +251,7 @@ impl Execution {
         }
         // It is stored with the run's end.
         run.image = step.image.take();
-        let mut give_up = Instant::now() + step_timeout + END_GRACE;
+        let mut give_up = Instant::now() + step.limit.most.saturating_sub(elapsed) + END_GRACE;
         let mut every = interval(OUTPUT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancel_sent = false;
@@ -315,9 +315,7 @@ impl Execution {
                 let cancelled_by = self.control.borrow().cancelled_by.clone();
                 match (exit, cancelled_by) {
                     (Exit::Cancelled | Exit::Signal(_), Some(by)) => Transition::Cancel { by },
-                    (Exit::TimedOut, _) => {
-                        Transition::Exited(Exit::OverLimit(took_too_long(self.shared.config.step_timeout)))
-                    }
+                    (Exit::TimedOut, _) => Transition::Exited(Exit::OverLimit(took_too_long(&step.limit))),
                     (exit, _) => Transition::Exited(exit),
                 }
             }
@@ -471,11 +469,12 @@ fn stop_transition() -> Transition {
     Transition::Interrupt("The server was stopped while this ran. Run it again.".to_owned())
 }
 
-fn took_too_long(limit: Duration) -> String {
+fn took_too_long(limit: &TimeLimit) -> String {
     format!(
-        "The program ran for more than {} s, the longest a step may take here (sandbox.step_seconds), and was stopped. Look for \
+        "The program ran for more than {} s, the longest a step may take here ({}), and was stopped. Look for \
          something that waits for ever.",
-        limit.as_secs()
+        limit.most.as_secs(),
+        limit.key
     )
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::ports::{
     Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, Made, NewFile, NotConnected, Phase, Progress,
     RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent,
-    TerminalLine, TerminalSpec, Tunnel,
+    TerminalLine, TerminalSpec, TimeLimit, Tunnel,
 };
 use crate::secret::StepSecrets;
 use crate::trigger::text_hash;
@@ -149,12 +149,7 @@ impl FakeSandboxes {
 
     /// `resume` with this key finds a step, which the test plays.
     pub fn leave_running(&self, key: &str) -> StartedStep {
-        let spec = StepSpec {
-            key: key.to_owned(),
-            argv: Vec::new(),
-            timeout: std::time::Duration::ZERO,
-            secrets: StepSecrets::default(),
-        };
+        let spec = StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: None, secrets: StepSecrets::default() };
         let (step, started) = step(spec);
         self.lock().resumable.insert(key.to_owned(), step);
         started
@@ -211,8 +206,10 @@ impl FakeSandboxes {
 fn step(spec: StepSpec) -> (Step, StartedStep) {
     let (events, events_out) = mpsc::channel(CHANNEL);
     let (cancel_in, cancel) = mpsc::channel(1);
+    let most = spec.timeout.unwrap_or(std::time::Duration::from_secs(600));
+    let limit = TimeLimit { most, key: "sandbox.step_seconds".to_owned() };
     let started = StartedStep { spec, files: Vec::new(), events, cancel };
-    (Step { image: Some(IMAGE.to_owned()), events: events_out, cancel: cancel_in }, started)
+    (Step { image: Some(IMAGE.to_owned()), limit, events: events_out, cancel: cancel_in }, started)
 }
 
 /// Says when it is dropped.

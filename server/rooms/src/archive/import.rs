@@ -8,6 +8,7 @@ use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{NodeId, RoomId};
 use buildspaces_policy::Principal;
+use buildspaces_policy::tenancy::Tenancy;
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -38,6 +39,7 @@ const STATES: usize = 16 << 20;
 pub struct Import {
     _turn: tokio::sync::OwnedSemaphorePermit,
     rooms: Rooms,
+    tenancy: Tenancy,
     /// What came and was not read yet.
     waiting: BytesMut,
     total: u64,
@@ -91,9 +93,11 @@ struct Size {
 }
 
 impl Import {
-    /// With [`crate::Error::Busy`] if another import is under way.
-    pub fn begin(rooms: &Rooms) -> Result<Self, Error> {
+    /// The room becomes one of `tenancy`: an archive may have been written by anybody. With [`crate::Error::Busy`] if another import is under
+    /// way.
+    pub fn begin(rooms: &Rooms, tenancy: Tenancy) -> Result<Self, Error> {
         Ok(Self {
+            tenancy,
             _turn: rooms.history().begin_import()?,
             rooms: rooms.clone(),
             waiting: BytesMut::new(),
@@ -166,6 +170,7 @@ impl Import {
             template: head.template.clone(),
             created_at: head.created_at,
             created_by: head.created_by.clone(),
+            tenancy: self.tenancy.clone(),
         };
         for principal in &self.principals {
             self.rooms.store().remember(principal, unix_millis()).await?;

@@ -4,6 +4,7 @@ use buildspaces_crdt::text::ROOT;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -36,7 +37,7 @@ async fn exported(rooms: &Rooms, room: &RoomId) -> Vec<u8> {
 }
 
 async fn imported(rooms: &Rooms, bytes: &[u8], piece: usize) -> Result<RoomId, Error> {
-    let mut import = Import::begin(rooms).expect("nobody else imports");
+    let mut import = Import::begin(rooms, Tenancy::default()).expect("nobody else imports");
     let result = async {
         for piece in bytes.chunks(piece) {
             import.push(piece).await?;
@@ -57,7 +58,7 @@ async fn room_with_a_past(rooms: &Rooms) -> (RoomId, DocumentName) {
         rooms.store().remember(who, 1).await.expect("remembered");
     }
     let files = vec![("src/a.py".to_owned(), "a\n".to_owned()), ("b.txt".to_owned(), "ä😀\n".to_owned())];
-    let new = NewRoom { title: "Room with ä".to_owned(), template: "python".to_owned(), files };
+    let new = NewRoom { title: "Room with ä".to_owned(), template: "python".to_owned(), files, ..NewRoom::default() };
     let room = rooms.create(&ada, new).await.expect("created");
     let node = room.tree().at_path("src/a.py").expect("file").id.clone();
     let document = DocumentName::file(room.id().as_str(), node.as_str());
@@ -320,10 +321,10 @@ async fn what_an_export_would_not_write_is_refused_and_leaves_nothing() {
 #[tokio::test]
 async fn one_import_at_a_time() {
     let rooms = server();
-    let first = Import::begin(&rooms).expect("the first");
-    assert!(matches!(Import::begin(&rooms), Err(Error::Room(crate::Error::Busy))));
+    let first = Import::begin(&rooms, Tenancy::default()).expect("the first");
+    assert!(matches!(Import::begin(&rooms, Tenancy::default()), Err(Error::Room(crate::Error::Busy))));
     drop(first);
-    Import::begin(&rooms).expect("the next");
+    Import::begin(&rooms, Tenancy::default()).expect("the next");
 }
 
 #[tokio::test]
@@ -472,7 +473,7 @@ async fn what_a_killed_import_left_is_gone_after_the_next_start() {
     let archive = exported(&here, &room).await;
     let store = Arc::new(MemoryStore::default());
     let killed = Rooms::new(store.clone(), Tasks::new());
-    let mut import = Import::begin(&killed).expect("the first");
+    let mut import = Import::begin(&killed, Tenancy::default()).expect("the first");
     import.push(&archive[..archive.len() - 4096]).await.expect("read so far");
     discard_leftovers(&killed).await;
     assert_ne!(store.orphans().await.expect("answers"), [], "an import that goes on is left alone");

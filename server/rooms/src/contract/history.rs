@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{by, name, record};
 use crate::ports::{About, Deletion, LogRecord, MAX_SEQ, NamedVersion, Range, RoomRecord, Share, Store, TreeChange};
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
 
 pub(super) async fn run(store: &dyn Store) {
@@ -216,6 +217,7 @@ async fn what_belongs_to_no_room_is_found(store: &dyn Store) {
         template: "python".to_owned(),
         created_at: 1,
         created_by: by("ada"),
+        tenancy: Tenancy::default(),
     };
     store.create_room(&room, TreeChange::default()).await.expect("created");
     let (known, gone) = (room.id.as_str(), "orphans");

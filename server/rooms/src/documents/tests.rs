@@ -106,7 +106,12 @@ async fn a_deleted_document_is_gone_for_everybody_and_its_name_begins_another_ep
 async fn a_rooms_documents_come_and_go_with_its_nodes() {
     let rooms = fixture();
     let by = Principal::system();
-    let new = NewRoom { title: "T".to_owned(), template: "python".to_owned(), files: vec![("a".into(), "a".into())] };
+    let new = NewRoom {
+        title: "T".to_owned(),
+        template: "python".to_owned(),
+        files: vec![("a".into(), "a".into())],
+        ..NewRoom::default()
+    };
     let room = rooms.create(&by, new).await.expect("create");
     let tree = room.tree();
     let file = DocumentName::file(room.id().as_str(), tree.at_path("a").expect("file").id.as_str());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{PrincipalId, RoomId};
+use buildspaces_kernel::ids::{OrganisationId, PrincipalId, RoomId};
 use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
@@ -126,6 +126,10 @@ impl Store for FaultStore {
 
     async fn room(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
         self.disk.room(room).await
+    }
+
+    async fn rooms_of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, StoreError> {
+        self.disk.rooms_of(organisation).await
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {

@@ -26,7 +26,7 @@ async fn connect(document: &DocumentHandle) -> (Connection, Inbox) {
 
 fn new_room() -> NewRoom {
     let files = vec![("src/a.py".to_owned(), "a\n".to_owned()), ("README.md".to_owned(), String::new())];
-    NewRoom { title: " Test ".to_owned(), template: "python".to_owned(), files }
+    NewRoom { title: " Test ".to_owned(), template: "python".to_owned(), files, ..NewRoom::default() }
 }
 
 fn typed(replica: &mut Replica, text: &str) -> Vec<u8> {

@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use buildspaces_kernel::ids::{OrganisationId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
+use super::accounts::Accounts;
 use super::sandbox::Sandbox;
+use crate::Limits;
 use crate::steps::Container;
 
 /// Shortest time between two looks.
@@ -33,32 +36,119 @@ const LEAST: u64 = 1 << 10;
 /// Folders within folders. Deeper ones cannot be looked into, so what has them counts as too much.
 const MAX_DEPTH: usize = 200;
 
-/// How much `workspace` may take while the sandbox lives that is about to begin. To be asked before anything runs in it.
-pub(super) async fn allowed(workspace: PathBuf, limit: u64) -> u64 {
-    let taken = tokio::task::spawn_blocking(move || taken(&workspace, u64::MAX)).await;
-    let taken = taken.ok().and_then(Result::ok).unwrap_or_default();
-    if taken > limit { taken.saturating_add(ALLOWANCE) } else { limit }
+/// What a workspace may take while its sandbox lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    most: u64,
+    /// What it took when the sandbox began, if that is known.
+    begun: Option<u64>,
 }
 
-/// Looks at `workspace`, which may take `allowed` bytes, for as long as the sandbox lives.
-pub(super) async fn watch(sandbox: Weak<Sandbox>, workspace: PathBuf, allowed: u64, limit: u64, tasks: Tasks) {
+impl Allowed {
+    /// Of a sandbox that another process of this server made: it may have filled its workspace already.
+    pub(super) fn of_one_that_runs(limits: &Limits) -> Self {
+        Self { most: limits.disk, begun: None }
+    }
+}
+
+/// How much `workspace` may take while the sandbox lives that is about to begin. To be asked before anything runs in it.
+pub(super) async fn allowed(workspace: PathBuf, limits: &Limits) -> Allowed {
+    let begun = tokio::task::spawn_blocking(move || taken(&workspace, u64::MAX)).await.ok().and_then(Result::ok);
+    Allowed { most: with_allowance(begun.unwrap_or_default(), limits.disk), begun }
+}
+
+fn with_allowance(begun: u64, limit: u64) -> u64 {
+    if begun > limit { begun.saturating_add(ALLOWANCE) } else { limit }
+}
+
+/// The account on which the files of a room are, where its organisation has a ceiling for them.
+#[derive(Debug)]
+pub(super) struct Theirs {
+    accounts: Accounts,
+    organisation: OrganisationId,
+    room: RoomId,
+    ceiling: u64,
+    /// What the workspace may take, whatever the others take: what it took when all rooms last took no more than they may. Set by the first look.
+    floor: Option<u64>,
+}
+
+impl Theirs {
+    pub(super) fn of(accounts: &Accounts, organisation: Option<OrganisationId>, room: &RoomId) -> Option<Self> {
+        let (accounts, room, organisation) = (accounts.clone(), room.clone(), organisation?);
+        let ceiling = accounts.disk_ceiling(&organisation)?;
+        Some(Self { accounts, organisation, room, ceiling, floor: None })
+    }
+
+    /// Whether the room takes too much now that it takes `taken`: all rooms of the organisation take more than they may, and this one grew since
+    /// they did not. So none is ended for what others write. One that began above the ceiling may grow a little, as above its own limit.
+    fn is_too_much(&mut self, taken: u64, begun: Option<u64>) -> bool {
+        let floor = *self.floor.get_or_insert_with(|| {
+            let begun = begun.unwrap_or(taken);
+            let is_above = self.accounts.takes_disk(&self.organisation, &self.room, begun) > self.ceiling;
+            if is_above { begun.saturating_add(ALLOWANCE) } else { begun }
+        });
+        if self.accounts.takes_disk(&self.organisation, &self.room, taken) > self.ceiling {
+            return taken > floor;
+        }
+        self.floor = Some(taken);
+        false
+    }
+
+    fn sentence(&self) -> String {
+        let (organisation, mib) = (&self.organisation, self.ceiling >> 20);
+        format!(
+            "The workspaces of all rooms of {organisation} take more than {mib} MiB of disk, the most they may have together \
+             (organisations.{organisation}.disk_mib), and this one grew, so its sandbox was stopped. Delete what is not needed."
+        )
+    }
+}
+
+/// Looks at what is in the workspaces of rooms that have no sandbox, once: they count as well. Those that somebody looks at already are
+/// passed over.
+pub(super) async fn count(accounts: Accounts, organisation: OrganisationId, folders: Vec<(RoomId, PathBuf)>) {
+    for (room, folder) in folders {
+        if accounts.knows_disk(&room) {
+            continue;
+        }
+        // A room that nobody worked in has no folder.
+        let Ok(Ok(taken)) = tokio::task::spawn_blocking(move || taken(&folder, u64::MAX)).await else { continue };
+        if !accounts.knows_disk(&room) {
+            accounts.takes_disk(&organisation, &room, taken);
+        }
+    }
+}
+
+/// Looks at `workspace`, which may take what is `allowed`, for as long as the sandbox lives.
+pub(super) async fn watch(
+    sandbox: Weak<Sandbox>,
+    workspace: PathBuf,
+    allowed: Allowed,
+    mut theirs: Option<Theirs>,
+    tasks: Tasks,
+) {
     let watching = async {
         loop {
             let began = Instant::now();
             let root = workspace.clone();
             // It ends with the process if the server stops meanwhile.
-            let Ok(taken) = tokio::task::spawn_blocking(move || taken(&root, allowed)).await else { return };
+            let Ok(taken) = tokio::task::spawn_blocking(move || taken(&root, allowed.most)).await else { return };
             let looked = began.elapsed();
             let Some(sandbox) = sandbox.upgrade() else { return };
             match taken {
                 Ok(taken) => {
-                    if taken > allowed {
-                        let mib = limit >> 20;
-                        sandbox.exceeds(&format!(
-                            "The workspace takes more than {mib} MiB of disk, the most a room may have here (sandbox.disk_mib), so \
+                    let theirs = theirs.as_mut();
+                    let theirs =
+                        theirs.and_then(|theirs| theirs.is_too_much(taken, allowed.begun).then(|| theirs.sentence()));
+                    let own = || {
+                        let (mib, key) = (sandbox.limits().disk >> 20, sandbox.limits().key("disk_mib"));
+                        format!(
+                            "The workspace takes more than {mib} MiB of disk, the most a room may have here ({key}), so \
                              the sandbox was stopped. Delete what is not needed."
-                        ));
-                        tracing::info!(workspace = %workspace.display(), mib, "a sandbox took too much disk");
+                        )
+                    };
+                    if let Some(reason) = (taken > allowed.most).then(own).or(theirs) {
+                        sandbox.exceeds(&reason);
+                        tracing::info!(workspace = %workspace.display(), reason, "a sandbox took too much disk");
                         sandbox.kill().await;
                         return;
                     }
@@ -132,6 +222,30 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::Ceilings;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn only_who_grows_is_ended_for_what_all_rooms_of_an_organisation_take() {
+        let acme = OrganisationId::parse("acme").expect("valid");
+        let ceilings = Ceilings { disk: Some(200 * MIB), ..Ceilings::default() };
+        let accounts = Accounts::new([(acme.clone(), ceilings)].into());
+        let room = || Theirs::of(&accounts, Some(acme.clone()), &RoomId::random()).expect("they have a ceiling");
+        let (mut a, mut b) = (room(), room());
+        assert!(!a.is_too_much(90 * MIB, Some(90 * MIB)));
+        assert!(!b.is_too_much(60 * MIB, Some(10 * MIB)), "150 of 200");
+        assert!(b.is_too_much(120 * MIB, Some(10 * MIB)) && b.sentence().contains("organisations.acme.disk_mib"));
+        assert!(!a.is_too_much(90 * MIB, Some(90 * MIB)), "it did not write");
+        assert!(a.is_too_much(91 * MIB, Some(90 * MIB)));
+        // Whoever begins when there is too much may tidy up, and needs a little room for it.
+        let mut c = room();
+        assert!(!c.is_too_much(MIB, None));
+        assert!(!c.is_too_much(60 * MIB, None) && c.is_too_much(70 * MIB, None));
+        assert!(!b.is_too_much(5 * MIB, Some(10 * MIB)), "they fit again");
+        assert!(!a.is_too_much(95 * MIB, Some(90 * MIB)));
+        assert!(Theirs::of(&accounts, None, &RoomId::random()).is_none());
+    }
 
     #[test]
     fn what_is_there_is_counted_once_and_no_link_is_followed() {

@@ -9,8 +9,9 @@ use buildspaces_kernel::ids::RoomId;
 use futures_util::future::join_all;
 
 use super::engine::Found;
+use super::made::Granted;
 use super::sandbox::{Place, Sandbox};
-use super::{Containers, Shared};
+use super::{Containers, Shared, disk};
 use crate::link::Link;
 use crate::workspace_owner;
 
@@ -54,15 +55,19 @@ impl Shared {
         match Link::listen(&agent_folder, workspace_owner(), token, &self.tasks) {
             Ok(link) => {
                 tracing::info!(%room, "took over a sandbox that was left running");
-                let sandbox =
-                    Sandbox::new(found.id.clone(), inspected.image, place.clone(), link, Arc::downgrade(self));
-                if let Some(devcontainer) = self.recall(place).await {
+                let Granted { limits, organisation } = self.recall_granted(place).await;
+                let disk = disk::Allowed::of_one_that_runs(&limits);
+                let seat = self.accounts.seat_anyway(organisation.as_ref(), &limits);
+                let (id, place) = (found.id.clone(), place.clone());
+                let sandbox = Sandbox::new(id, inspected.image, place.clone(), link, limits, Arc::downgrade(self));
+                sandbox.takes_seat(seat);
+                if let Some(devcontainer) = self.recall(&place).await {
                     sandbox.is_made_by(devcontainer);
                 }
                 let sandbox = self.attend(
                     &room,
                     Arc::new(sandbox),
-                    workspace.or(inspected.workspace).map(|workspace| (workspace, self.config.limits.disk)),
+                    workspace.or(inspected.workspace).map(|workspace| (workspace, disk)),
                 );
                 *self.slot(&room).sandbox.lock().await = Some(sandbox);
                 true

@@ -4,20 +4,32 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
-use buildspaces_kernel::ids::RoomId;
-use buildspaces_plans::devcontainer::{Devcontainer, MAX_FILE, PATHS, Terms};
+use buildspaces_kernel::ids::{OrganisationId, RoomId};
+use buildspaces_plans::devcontainer::{Amount, Devcontainer, MAX_FILE, PATHS, Terms};
 use buildspaces_plans::ports::{Made, Phase, Progress, SandboxError};
 use buildspaces_sandbox_agent::protocol::Line;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::sandbox::Place;
 use super::{Containers, Shared};
+use crate::Limits;
 use crate::files::Files;
 use crate::steps::Container as _;
 use crate::workspace_owner;
 
 /// In the folder of a sandbox, for a later process of this server: by what it was made.
 const MADE: &str = "devcontainer.json";
+
+/// In the same folder: what it may use.
+const GRANTED: &str = "granted.json";
+
+/// What a sandbox may use and on whose account, as it was when it was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Granted {
+    pub(super) limits: Limits,
+    pub(super) organisation: Option<OrganisationId>,
+}
 
 impl Containers {
     /// The room's sandbox, started with `files` if there is none, if something is to run in it before anything else; `None` if nothing is, and
@@ -59,7 +71,8 @@ impl Containers {
             }
         }
         progress.enter(Phase::Files);
-        if shared.asked(files).await.is_none_or(|asked| asked.setup.is_empty()) {
+        let granted = shared.granted(files)?;
+        if shared.asked(files, &granted.limits).await.is_none_or(|asked| asked.setup.is_empty()) {
             return Ok(None);
         }
         let (sandbox, patience) = shared.usable(room, files, &mut held, progress).await?;
@@ -75,9 +88,9 @@ impl Containers {
 impl Shared {
     /// What the workspace's `devcontainer.json` asks for as far as it is granted, and the name of the image to use, which is there unless it is
     /// the usual one.
-    pub(super) async fn asked_for(&self, files: &Arc<dyn Files>) -> (Option<Devcontainer>, String) {
+    pub(super) async fn asked_for(&self, files: &Arc<dyn Files>, limits: &Limits) -> (Option<Devcontainer>, String) {
         let usual = self.config.image.clone();
-        let Some(mut asked) = self.asked(files).await else { return (None, usual) };
+        let Some(mut asked) = self.asked(files, limits).await else { return (None, usual) };
         let Some(image) = asked.image.clone() else { return (Some(asked), usual) };
         // Whatever else the engine says, it says again to whoever makes the container.
         if let Ok(None) = self.engine.image(&image).await {
@@ -92,47 +105,64 @@ impl Shared {
     }
 
     /// `None` if there is no such file.
-    async fn asked(&self, files: &Arc<dyn Files>) -> Option<Devcontainer> {
+    async fn asked(&self, files: &Arc<dyn Files>, limits: &Limits) -> Option<Devcontainer> {
         if let Err(error) = files.settle().await {
             tracing::warn!(%error, "a devcontainer.json may be an older one");
         }
-        let (files, terms) = (Arc::clone(files), self.terms());
+        let (files, terms) = (Arc::clone(files), self.terms(limits));
         tokio::task::spawn_blocking(move || find(files.as_ref(), &terms)).await.ok().flatten()
     }
 
-    fn terms(&self) -> Terms {
-        let (config, limits) = (&self.config, &self.config.limits);
+    /// What the sandbox of that room may use.
+    pub(super) fn granted(&self, files: &Arc<dyn Files>) -> Result<Granted, SandboxError> {
+        let tenancy = files.tenancy();
+        let limits =
+            self.config.allowances.of(&tenancy).map_err(|unknown| SandboxError::Failed(unknown.to_string()))?;
+        Ok(Granted { limits: limits.clone(), organisation: tenancy.organisation })
+    }
+
+    fn terms(&self, limits: &Limits) -> Terms {
+        let config = &self.config;
         Terms {
             image: config.image.clone(),
             images: config.images.clone(),
-            cpus: limits.nano_cpus as f64 / 1e9,
-            memory: limits.memory,
-            disk: limits.disk,
+            cpus: Amount { most: limits.cpus(), key: limits.key("cpus") },
+            memory: Amount { most: limits.memory, key: limits.key("memory_mib") },
+            disk: Amount { most: limits.disk, key: limits.key("disk_mib") },
             user: workspace_owner().map_or_else(|| rustix::process::geteuid().as_raw(), |(user, _)| user),
         }
     }
 
-    /// Writes beside the sandbox by what it is made, before it is: a kill in between leaves none that nobody knows this of. Whatever another
-    /// sandbox at this place was made by is gone.
-    pub(super) async fn remember(&self, place: &Place, devcontainer: Option<&Devcontainer>) {
+    /// Writes beside the sandbox by what it is made and what it may use, before it is: a kill in between leaves none that nobody knows this of.
+    /// Whatever another sandbox at this place was made by is gone.
+    pub(super) async fn remember(&self, place: &Place, devcontainer: Option<&Devcontainer>, granted: &Granted) {
         let folder = self.folder.join(place.as_str());
-        let file = folder.join(MADE);
-        let written = match devcontainer {
-            None => match tokio::fs::remove_file(&file).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-            Some(devcontainer) => {
-                let json = serde_json::to_vec(devcontainer).expect("texts and numbers");
-                match tokio::fs::create_dir_all(&folder).await {
-                    Ok(()) => tokio::fs::write(&file, json).await,
-                    Err(error) => Err(error),
+        let written = async {
+            tokio::fs::create_dir_all(&folder).await?;
+            let granted = serde_json::to_vec(granted).expect("texts and numbers");
+            tokio::fs::write(folder.join(GRANTED), granted).await?;
+            let file = folder.join(MADE);
+            match devcontainer {
+                None => match tokio::fs::remove_file(&file).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                },
+                Some(devcontainer) => {
+                    tokio::fs::write(&file, serde_json::to_vec(devcontainer).expect("texts and numbers")).await
                 }
             }
         };
-        if let Err(error) = written {
+        if let Err(error) = written.await {
             tracing::warn!(%error, %place, "a later start of the server will not know by what a sandbox was made");
         }
+    }
+
+    /// What an earlier process granted the sandbox: what it has, whatever the configuration says by now.
+    pub(super) async fn recall_granted(&self, place: &Place) -> Granted {
+        let read = tokio::fs::read(self.folder.join(place.as_str()).join(GRANTED)).await.ok();
+        // Before there were kinds, all had the usual limits.
+        let usual = || Granted { limits: self.config.allowances.usual.clone(), organisation: None };
+        read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_else(usual)
     }
 
     /// By what an earlier process made the sandbox.

@@ -5,15 +5,15 @@
 //! room's files are moved into that workspace ([`Files::move_into`]). [`keep`] is the one task that makes new ones and removes what is too
 //! many, too old an image's, or dead.
 //!
-//! How many wait follows how many were asked for lately, within what the operator, the places for sandboxes and the machine's memory allow.
+//! How many wait, and of which kinds of rooms, follows how many were asked for lately, within what the operator, the places for sandboxes and the machine's memory allow.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use buildspaces_kernel::ids::RoomId;
+use buildspaces_kernel::ids::{RoomId, RoomKind};
 use buildspaces_plans::devcontainer::Devcontainer;
 use buildspaces_plans::ports::{Availability, SandboxError};
 use buildspaces_sandbox_agent::protocol::Line;
@@ -22,8 +22,11 @@ use rustix::fs::{Gid, Uid, chown};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use super::accounts::Seat;
+use super::made::Granted;
 use super::sandbox::{Place, Sandbox};
 use super::{CONNECT_PATIENCE, Shared, disk};
+use crate::Limits;
 use crate::files::Files;
 use crate::steps::Container as _;
 use crate::workspace_owner;
@@ -57,8 +60,10 @@ struct Members {
     ready: VecDeque<Warm>,
     /// Of those, of those that are being made, and of those that are being given away or removed.
     places: HashSet<Place>,
-    /// When one was asked for, whether there was one or not.
-    asked: VecDeque<Instant>,
+    /// When one was asked for and of which kind, whether there was one or not.
+    asked: VecDeque<(Instant, RoomKind)>,
+    /// What was asked for last.
+    last: RoomKind,
     /// Rooms' files cannot be moved on this machine, so none is of any use.
     is_useless: bool,
 }
@@ -92,15 +97,37 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// The one that waited longest.
-    fn take(&self) -> Option<Warm> {
+    /// The one with these limits that waited longest.
+    fn take(&self, limits: &Limits) -> Option<Warm> {
         let mut members = self.lock();
-        members.asked.push_back(Instant::now());
-        let taken = members.ready.pop_front();
+        members.asked.push_back((Instant::now(), limits.kind.clone()));
+        members.last = limits.kind.clone();
+        let at = members.ready.iter().position(|warm| warm.sandbox.limits() == limits);
+        let taken = at.and_then(|at| members.ready.remove(at));
         members.count();
         drop(members);
         self.look();
         taken
+    }
+
+    /// How many wait of a kind.
+    fn len_of(&self, kind: &RoomKind) -> usize {
+        self.lock().ready.iter().filter(|warm| warm.sandbox.limits().kind == *kind).count()
+    }
+
+    /// Takes out the newest of a kind of which there are more than are `wanted`.
+    fn take_extra(&self, wanted: &BTreeMap<RoomKind, usize>) -> Option<Warm> {
+        let mut members = self.lock();
+        let mut seen = BTreeMap::<&RoomKind, usize>::new();
+        let at = members.ready.iter().position(|warm| {
+            let kind = &warm.sandbox.limits().kind;
+            let seen = seen.entry(kind).or_default();
+            *seen += 1;
+            *seen > wanted.get(kind).copied().unwrap_or(0)
+        })?;
+        let extra = members.ready.remove(at);
+        members.count();
+        extra
     }
 
     /// Takes out those for which `is_bad` is true.
@@ -137,28 +164,31 @@ pub(super) fn started(how: &'static str, began: Instant) {
 }
 
 impl Shared {
-    /// Gives a sandbox that waits to `room`, which has none, with `files`, as the room wants it. `None` if none waits, or none can have these files. The caller holds
-    /// the room's lock.
+    /// Gives a sandbox that waits to `room`, which has none, with `files`, as the room wants it and with what it was `granted`. `None` if none waits, or none can
+    /// have these files; then the seat stays where it is. The caller holds the room's lock.
     pub(super) async fn claim(
         self: &Arc<Self>,
         room: &RoomId,
         files: &Arc<dyn Files>,
         devcontainer: Option<&Devcontainer>,
+        granted: &Granted,
+        seat: &mut Option<Seat>,
     ) -> Result<Option<Arc<Sandbox>>, SandboxError> {
         if self.config.warm == 0 {
             return Ok(None);
         }
-        while let Some(warm) = self.pool.take() {
+        while let Some(warm) = self.pool.take(&granted.limits) {
             if !warm.sandbox.is_connected() {
                 self.drop_warm(warm, "it died before a room needed it").await;
                 continue;
             }
-            self.remember(warm.sandbox.place(), devcontainer).await;
+            self.remember(warm.sandbox.place(), devcontainer, granted).await;
             let outcome = match self.give(&warm, room, files).await {
                 Ok(Some(workspace)) => {
-                    let allowed = disk::allowed(workspace.clone(), self.config.limits.disk).await;
+                    let allowed = disk::allowed(workspace.clone(), &granted.limits).await;
                     tracing::info!(%room, container = warm.sandbox.short_id(), "a room got a sandbox that was waiting");
                     warm.sandbox.begins();
+                    warm.sandbox.takes_seat(seat.take());
                     if let Some(devcontainer) = devcontainer {
                         warm.sandbox.is_made_by(devcontainer.clone());
                     }
@@ -203,35 +233,48 @@ impl Shared {
         (!is_empty).then_some((room, Some(workspace)))
     }
 
-    /// How many are to wait now.
-    fn wanted(&self) -> usize {
+    /// How many are to wait now, of each kind.
+    fn wanted(&self) -> BTreeMap<RoomKind, usize> {
         if !self.reconciled.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire) {
-            return 0;
+            return BTreeMap::new();
         }
         let mut members = self.pool.lock();
         let now = Instant::now();
-        while members.asked.front().is_some_and(|asked| now.duration_since(*asked) > LATELY) {
+        while members.asked.front().is_some_and(|(asked, _)| now.duration_since(*asked) > LATELY) {
             members.asked.pop_front();
         }
-        let (asked, is_useless) = (members.asked.len(), members.is_useless);
+        // The newest first, and one at least, of what was asked for last.
+        let mut asked: Vec<RoomKind> = members.asked.iter().rev().map(|(_, kind)| kind.clone()).collect();
+        if asked.is_empty() {
+            asked.push(members.last.clone());
+        }
+        let is_useless = members.is_useless;
         drop(members);
         if is_useless {
-            return 0;
+            return BTreeMap::new();
         }
         let in_use =
             self.slots().iter().filter(|(_, slot)| slot.sandbox.try_lock().map_or(true, |s| s.is_some())).count();
-        let places = self.config.limits.sandboxes.saturating_sub(in_use);
-        wanted(asked, self.config.warm.min(places), self.config.limits.memory, available_memory())
+        let places = self.config.max_sandboxes.saturating_sub(in_use);
+        let memory = |kind: &RoomKind| self.config.allowances.of_kind(kind).map(|limits| limits.memory);
+        wanted(&asked, self.config.warm.min(places), memory, available_memory())
     }
 
-    async fn make_warm(self: &Arc<Self>) -> Result<(), SandboxError> {
+    /// What the next one is to have, if one more is to wait.
+    fn lacking(&self) -> Option<Limits> {
+        let wanted = self.wanted();
+        let (kind, _) = wanted.iter().find(|(kind, wanted)| self.pool.len_of(kind) < **wanted)?;
+        self.config.allowances.of_kind(kind).cloned()
+    }
+
+    async fn make_warm(self: &Arc<Self>, limits: &Limits) -> Result<(), SandboxError> {
         let _making = self.pool.making.lock().await;
         if self.stopping.load(Ordering::Acquire) {
             return Ok(());
         }
         let place = Place::new();
         self.pool.lock().places.insert(place.clone());
-        match Box::pin(self.make_warm_at(place.clone())).await {
+        match Box::pin(self.make_warm_at(place.clone(), limits)).await {
             Ok((sandbox, folder)) => {
                 let mut members = self.pool.lock();
                 members.ready.push_back(Warm { sandbox: Arc::new(sandbox), folder });
@@ -246,12 +289,12 @@ impl Shared {
         }
     }
 
-    async fn make_warm_at(self: &Arc<Self>, place: Place) -> Result<(Sandbox, PathBuf), SandboxError> {
+    async fn make_warm_at(self: &Arc<Self>, place: Place, limits: &Limits) -> Result<(Sandbox, PathBuf), SandboxError> {
         let folder = self.folder.join(place.as_str()).join(WORKSPACE);
         make_folder(&folder).await.map_err(|error| {
             SandboxError::Failed(format!("the folder {} cannot be made: {error}", folder.display()))
         })?;
-        let sandbox = self.run(place, None, &folder, &self.config.image).await?;
+        let sandbox = self.run(place, None, &folder, &self.config.image, limits).await?;
         // Only what can be used at once is of any use.
         match sandbox.connect(Line::Steps, CONNECT_PATIENCE).await {
             Ok(connection) => {
@@ -289,11 +332,24 @@ impl Shared {
     }
 }
 
-/// How many are to wait: as many as were `asked` for lately and one at least, but no more than `most`, and only where there is memory for
-/// what runs in them once they are given away.
-fn wanted(asked: usize, most: usize, memory: u64, available: Option<u64>) -> usize {
-    let fitting = available.map_or(most, |available| usize::try_from(available / memory.max(1)).unwrap_or(most));
-    asked.max(1).min(most).min(fitting)
+/// How many are to wait of each kind: as many as were `asked` for, newest first, but no more than `most`, and only where there is memory for what
+/// runs in them once they are given away. What has no memory is of no kind that there is.
+fn wanted(
+    asked: &[RoomKind],
+    most: usize,
+    memory: impl Fn(&RoomKind) -> Option<u64>,
+    available: Option<u64>,
+) -> BTreeMap<RoomKind, usize> {
+    let (mut wanted, mut left) = (BTreeMap::new(), available.unwrap_or(u64::MAX));
+    for kind in asked {
+        let Some(memory) = memory(kind).filter(|memory| *memory <= left) else { continue };
+        if wanted.values().sum::<usize>() == most {
+            break;
+        }
+        left -= memory;
+        *wanted.entry(kind.clone()).or_default() += 1;
+    }
+    wanted
 }
 
 /// Bytes of memory that programs could take without swapping, as the kernel estimates; `None` where it does not tell.
@@ -322,15 +378,15 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         let ready = *availability.borrow_and_update() == Availability::Ready;
         if ready && let Ok(Some(image)) = shared.engine.image(&shared.config.image).await {
             shared.look_through(&image).await;
-            while shared.pool.len() < shared.wanted() {
-                if let Err(error) = Box::pin(shared.make_warm()).await {
+            // Those that are too many first: they may be of a kind that nobody asks for now.
+            while let Some(extra) = shared.pool.take_extra(&shared.wanted()) {
+                shared.drop_warm(extra, "fewer are needed").await;
+            }
+            while let Some(limits) = shared.lacking() {
+                if let Err(error) = Box::pin(shared.make_warm(&limits)).await {
                     tracing::warn!(%error, "cannot start a sandbox ahead of time");
                     break;
                 }
-            }
-            while shared.pool.len() > shared.wanted() {
-                let Some(extra) = shared.pool.lock().ready.pop_back() else { break };
-                shared.drop_warm(extra, "fewer are needed").await;
             }
         }
         tokio::select! {
@@ -352,20 +408,46 @@ async fn changed(pool: &Pool) {
 mod tests {
     use super::*;
 
+    fn kind(name: &str) -> RoomKind {
+        RoomKind::parse(name).expect("valid")
+    }
+
     #[test]
     fn as_many_wait_as_were_asked_for_within_what_there_is() {
         const GIB: u64 = 1 << 30;
         for (asked, most, available, expected) in [
-            (0, 4, Some(20 * GIB), 1),
+            (1, 4, Some(20 * GIB), 1),
             (3, 4, Some(20 * GIB), 3),
             (9, 4, Some(20 * GIB), 4),
             (3, 4, Some(2 * GIB), 2),
-            (0, 4, Some(GIB / 2), 0),
+            (1, 4, Some(GIB / 2), 0),
             (2, 0, Some(20 * GIB), 0),
             (2, 4, None, 2),
         ] {
-            assert_eq!(wanted(asked, most, GIB, available), expected, "{asked} of {most} with {available:?}");
+            let usual = RoomKind::default();
+            let found = wanted(&vec![usual.clone(); asked], most, |_| Some(GIB), available);
+            let found = found.get(&usual).copied().unwrap_or(0);
+            assert_eq!(found, expected, "{asked} of {most} with {available:?}");
         }
         assert!(available_memory().is_none_or(|available| available > 1 << 20));
+    }
+
+    #[test]
+    fn what_was_asked_for_last_waits_first_and_nothing_of_a_kind_that_is_gone() {
+        const GIB: u64 = 1 << 30;
+        let memory = |kind: &RoomKind| match kind.as_str() {
+            "large" => Some(8 * GIB),
+            "gone" => None,
+            _ => Some(GIB),
+        };
+        let asked = ["large", "small", "gone", "small", "default", "large"].map(kind);
+        let told = |most, available| {
+            let wanted = wanted(&asked, most, memory, available);
+            wanted.iter().map(|(kind, wanted)| format!("{kind} {wanted}")).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(told(9, None), "default 1, large 2, small 2");
+        assert_eq!(told(2, None), "large 1, small 1");
+        assert_eq!(told(9, Some(4 * GIB)), "default 1, small 2");
+        assert_eq!(told(0, None), "");
     }
 }

@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use buildspaces_kernel::ids::{RoomId, random_id};
+use buildspaces_kernel::ids::{OrganisationId, RoomId, random_id};
 use buildspaces_plans::devcontainer::Devcontainer;
 use buildspaces_plans::ports::{Made, Phase, Progress};
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
 use buildspaces_sandbox_agent::protocol::Line;
 use tokio::sync::{Notify, watch};
 
+use super::accounts::Seat;
 use super::engine::Error;
 use super::{PROBE, Shared};
+use crate::Limits;
 use crate::link::{Connection, Link};
 use crate::steps::{Container, State};
 use crate::tunnels::Tunnels;
@@ -69,6 +71,10 @@ pub(super) struct Sandbox {
     place: Place,
     link: Arc<Link>,
     tunnels: Tunnels,
+    /// What it was made with.
+    limits: Limits,
+    /// What it takes of its organisation's, from when it is a room's until its container is gone.
+    seat: Mutex<Option<Seat>>,
     /// By what its room wanted it; set when it is a room's, if the room has something to say.
     made: OnceLock<Arc<Made>>,
     /// What the proxy puts into requests.
@@ -134,7 +140,14 @@ struct Use {
 }
 
 impl Sandbox {
-    pub(super) fn new(id: String, image: String, place: Place, link: Link, shared: Weak<Shared>) -> Self {
+    pub(super) fn new(
+        id: String,
+        image: String,
+        place: Place,
+        link: Link,
+        limits: Limits,
+        shared: Weak<Shared>,
+    ) -> Self {
         let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, progress: None });
         let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), Arc::default());
         Self {
@@ -143,6 +156,8 @@ impl Sandbox {
             place,
             link,
             tunnels,
+            limits,
+            seat: Mutex::default(),
             made: OnceLock::new(),
             headers,
             shared,
@@ -164,6 +179,22 @@ impl Sandbox {
     /// It is a room's from now on, which is when its time begins.
     pub(super) fn begins(&self) {
         self.state.lock().expect("short sections, no panics").idle_since = Some(Instant::now());
+    }
+
+    /// What it may use.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// It is on this account from now on.
+    pub(super) fn takes_seat(&self, seat: Option<Seat>) {
+        *self.seat.lock().expect("short sections, no panics") = seat;
+    }
+
+    /// Whose it is, if that is counted.
+    pub(super) fn organisation(&self) -> Option<OrganisationId> {
+        let seat = self.seat.lock().expect("short sections, no panics");
+        seat.as_ref().map(|seat| seat.organisation().clone())
     }
 
     /// The part of it that people look at.
@@ -317,8 +348,9 @@ impl Container for Sandbox {
         match shared.engine.inspect(&self.id).await {
             Ok(Some(inspected)) if inspected.running => State::Running,
             Ok(Some(inspected)) if inspected.oom_killed => State::OverLimit(format!(
-                "The sandbox used more than its {} MiB of memory (sandbox.memory_mib) and was stopped as a whole.",
-                shared.config.limits.memory >> 20
+                "The sandbox used more than its {} MiB of memory ({}) and was stopped as a whole.",
+                self.limits.memory >> 20,
+                self.limits.key("memory_mib")
             )),
             Ok(Some(inspected)) => {
                 State::Gone(format!("the sandbox was stopped from outside (exit status {})", inspected.exit_code))
@@ -340,6 +372,7 @@ impl Container for Sandbox {
         {
             tracing::warn!(%error, "cannot remove a sandbox; it is tried again when the engine answers");
         }
+        self.takes_seat(None);
     }
 
     fn touched(&self) {
@@ -376,10 +409,12 @@ impl Container for Sandbox {
         // What is left of a container that died is removed at once; it holds memory of the engine's and a name.
         if let Some(shared) = self.shared.upgrade() {
             let (tasks, id) = (shared.tasks.clone(), self.id.clone());
+            let seat = self.seat.lock().expect("short sections, no panics").take();
             tasks.spawn("remove a dead sandbox", async move {
                 if let Err(error) = shared.engine.remove(&id).await {
                     tracing::debug!(%error, "cannot remove a dead sandbox yet");
                 }
+                drop(seat);
             });
         }
     }

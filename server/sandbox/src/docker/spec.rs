@@ -53,11 +53,12 @@ pub(super) struct Wanted<'a> {
     /// Holds agent and socket, on the host.
     pub(super) agent_folder: &'a Path,
     pub(super) token: &'a str,
+    pub(super) limits: &'a Limits,
 }
 
 /// The container of a sandbox, whose programs run as `user`.
 pub(super) fn container(config: &Config, user: (u32, u32), wanted: &Wanted<'_>) -> ContainerCreateBody {
-    let Limits { memory, nano_cpus, pids, tmp, home, file, open_files, .. } = config.limits;
+    let Limits { memory, nano_cpus, pids, tmp, home, file, open_files, .. } = *wanted.limits;
     let (uid, gid) = user;
     let memory = signed(memory);
     let agent = format!("{AGENT_FOLDER}/{AGENT}");
@@ -183,6 +184,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::Allowances;
 
     #[test]
     fn the_request_is_what_was_checked() {
@@ -194,7 +196,8 @@ mod tests {
             instance: "here".to_owned(),
             data_dir: "/data".into(),
             agent_binary: "/agent".into(),
-            limits: Limits::default(),
+            allowances: Allowances::default(),
+            max_sandboxes: 16,
             warm: 0,
             idle_stop: Duration::from_secs(900),
             egress: None,
@@ -207,6 +210,7 @@ mod tests {
             workspace: "/data/w".as_ref(),
             agent_folder: "/data/a".as_ref(),
             token: "t",
+            limits: &config.allowances.usual,
         };
         let body = container(&config, (1000, 1000), &wanted);
         // By way of a value, which sorts the keys.

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use buildspaces_crdt::replica::Applied;
 use buildspaces_crdt::{Replica, text};
 use buildspaces_kernel::ids::NodeId;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
 use buildspaces_rooms::tree::{self, Node, NodeKind, TreeCommand};
 use buildspaces_rooms::{Error, RoomEvent};
@@ -115,6 +116,10 @@ impl MemoryRoom {
 }
 
 impl LiveRoom for MemoryRoom {
+    fn tenancy(&self) -> Tenancy {
+        Tenancy::default()
+    }
+
     fn tree(&self) -> Tree {
         self.world().tree.view().nodes().map(|node| (node.id.clone(), node.clone())).collect()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use buildspaces_kernel::ids::NodeId;
 use buildspaces_policy::Principal;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_rooms::tree::{Node, TreeCommand};
 use buildspaces_rooms::{Error, RoomEvent, RoomHandle};
 use futures_util::StreamExt as _;
@@ -28,6 +29,8 @@ pub(super) type Tree = BTreeMap<NodeId, Node>;
 
 /// One room. Must not be called from an async task.
 pub(super) trait LiveRoom: Send + Sync + 'static {
+    /// What the room is and whose, for good. It waits for nothing.
+    fn tenancy(&self) -> Tenancy;
     fn tree(&self) -> Tree;
     /// Changes from now on. An event comes no later than the answer to the call that caused it.
     fn events(&self) -> broadcast::Receiver<RoomEvent>;
@@ -53,6 +56,10 @@ impl Live {
 }
 
 impl LiveRoom for Live {
+    fn tenancy(&self) -> Tenancy {
+        self.room.record().tenancy.clone()
+    }
+
     fn tree(&self) -> Tree {
         self.room.tree().nodes().map(|node| (node.id.clone(), node.clone())).collect()
     }

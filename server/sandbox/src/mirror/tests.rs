@@ -405,7 +405,7 @@ impl Whole {
         let tasks = Tasks::new();
         let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        let new = NewRoom { title: "Test".to_owned(), template: "none".to_owned(), files };
+        let new = NewRoom { title: "Test".to_owned(), template: "none".to_owned(), files, ..NewRoom::default() };
         let room = rooms.create(&Principal::system(), new).await.expect("creates");
         let config = Config { data_dir: folder.path().to_owned(), owner: None };
         let mirrors = Mirrors::new(config, rooms, tasks.clone());

@@ -28,8 +28,9 @@ pub(super) fn exit_of(exit: protocol::Exit, signs: &Signs, limits: &Limits) -> E
         _ if failed && signs.oom => Exit::OutOfMemory,
         _ if hindered && signs.pids => too_many(limits),
         Theirs::Signal(SIGXFSZ) => Exit::OverLimit(format!(
-            "The program wrote a file of more than {} MiB, the largest there may be (sandbox.file_mib), and was stopped.",
-            limits.file >> 20
+            "The program wrote a file of more than {} MiB, the largest there may be ({}), and was stopped.",
+            limits.file >> 20,
+            limits.key("file_mib")
         )),
         _ if failed && !signs.full.is_empty() => no_room(&signs.full, limits),
         Theirs::Code(code) => Exit::Code(code),
@@ -43,23 +44,25 @@ pub(super) fn exit_of(exit: protocol::Exit, signs: &Signs, limits: &Limits) -> E
 /// The step printed too much. Whether it was stopped or had just ended by itself, it is over the limit.
 pub(super) fn output(limits: &Limits) -> Exit {
     Exit::OverLimit(format!(
-        "The program printed more than {} MiB, the most a step may print (sandbox.output_mib).",
-        limits.output >> 20
+        "The program printed more than {} MiB, the most a step may print ({}).",
+        limits.output >> 20,
+        limits.key("output_mib")
     ))
 }
 
 fn too_many(limits: &Limits) -> Exit {
     Exit::OverLimit(format!(
-        "The program failed, and wanted more processes and threads than the {} that a sandbox may have (sandbox.pids).",
-        limits.pids
+        "The program failed, and wanted more processes and threads than the {} that a sandbox may have ({}).",
+        limits.pids,
+        limits.key("pids")
     ))
 }
 
 fn no_room(full: &[String], limits: &Limits) -> Exit {
     let (folder, bytes, key) = if full.iter().any(|folder| folder == "/tmp") {
-        ("/tmp", limits.tmp, "sandbox.tmp_mib")
+        ("/tmp", limits.tmp, limits.key("tmp_mib"))
     } else {
-        ("the home folder", limits.home, "sandbox.home_mib")
+        ("the home folder", limits.home, limits.key("home_mib"))
     };
     Exit::OverLimit(format!(
         "The program failed, and {folder} was full when it ended: it holds {} MiB ({key}), and is emptied when the sandbox is made anew.",

@@ -355,7 +355,7 @@ async fn starting_says_what_happened() {
     let step = StepSpec {
         key: "run/step".to_owned(),
         argv: vec!["true".to_owned()],
-        timeout: Duration::from_secs(1),
+        timeout: None,
         secrets: StepSecrets::default(),
     };
     let listed = Event::Steps { steps: vec![StepInfo { key: key(), running: true }] };
@@ -370,7 +370,11 @@ async fn starting_says_what_happened() {
         drop(agent);
     };
     let key = key();
-    let (started, ()) = tokio::join!(start(&mut connection, &key, &step, &NO_VARIABLES), answering);
+    let (started, ()) =
+        tokio::join!(start(&mut connection, &key, &step, Duration::from_secs(1), &NO_VARIABLES), answering);
     assert!(matches!(started, Err(NotStarted::Rejected(reason)) if reason == "busy"));
-    assert!(matches!(start(&mut connection, &key, &step, &NO_VARIABLES).await, Err(NotStarted::Unasked(_))));
+    assert!(matches!(
+        start(&mut connection, &key, &step, Duration::from_secs(1), &NO_VARIABLES).await,
+        Err(NotStarted::Unasked(_))
+    ));
 }

@@ -55,7 +55,7 @@ async fn a_sandbox_that_dies_while_nothing_runs_in_it_is_shown_as_gone() {
     let step = StepSpec {
         key: "a".to_owned(),
         argv: vec!["true".to_owned()],
-        timeout: PATIENCE,
+        timeout: Some(PATIENCE),
         secrets: StepSecrets::default(),
     };
     let mut step = containers.start(&world.room, &files, step, progress.clone()).await.expect("it starts");

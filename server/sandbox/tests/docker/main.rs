@@ -32,6 +32,7 @@ mod engine_stops;
 mod git;
 mod git_clone;
 mod git_credential;
+mod kinds;
 mod limits;
 mod pool;
 mod ports;
@@ -112,7 +113,7 @@ async fn steps_share_a_container_and_each_has_its_own_exit() {
     let no_such = StepSpec {
         key: "e".to_owned(),
         argv: vec!["no-such".to_owned()],
-        timeout: PATIENCE,
+        timeout: Some(PATIENCE),
         secrets: StepSecrets::default(),
     };
     let files = world.files(&world.room);

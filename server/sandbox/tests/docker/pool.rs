@@ -13,7 +13,7 @@ impl World {
     /// A server that keeps at most so many waiting.
     async fn open_warm(&mut self, warm: usize) -> Containers {
         self.warm = warm;
-        self.limits.sandboxes = 4;
+        self.max_sandboxes = 4;
         let containers = self.open().await;
         containers.reconcile(&[]).await;
         self.until("a sandbox that waits", || containers.warm() > 0).await;
@@ -114,7 +114,7 @@ async fn dead_ones_and_those_of_an_old_image_are_nobodys() {
 async fn a_restarted_server_knows_whose_each_is() {
     let mut world = world!();
     world.warm = 2;
-    world.limits.sandboxes = 4;
+    world.max_sandboxes = 4;
     let idle = RoomId::random();
     {
         // Everything of the first server ends with its runtime, as if it were killed.

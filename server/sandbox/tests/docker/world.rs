@@ -1,5 +1,6 @@
 //! One server's worth of sandboxes on the real engine, with everything it leaves behind removed at the end.
 
+use std::collections::HashMap;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,10 @@ use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{Availability, Progress, SandboxError, Step, StepEvent, StepSpec};
 use buildspaces_plans::secret::StepSecrets;
-use buildspaces_sandbox::{Config, Containers, DEFAULT_IMAGE, Egress, Files, Folder, Limits, workspace_owner};
+use buildspaces_policy::tenancy::Tenancy;
+use buildspaces_sandbox::{
+    Allowances, Config, Containers, DEFAULT_IMAGE, Egress, Files, Folder, Limits, workspace_owner,
+};
 
 /// Nothing here takes that long; whatever does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +29,13 @@ pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) instance: String,
     pub(crate) host: String,
+    /// Of rooms of the default kind.
     pub(crate) limits: Limits,
+    /// The kinds and organisations besides.
+    pub(crate) allowances: Allowances,
+    pub(crate) max_sandboxes: usize,
+    /// Of rooms that are of another kind, or somebody's.
+    pub(crate) tenancies: HashMap<RoomId, Tenancy>,
     /// Instead of the usual one.
     pub(crate) image: Option<String>,
     /// What rooms may ask for.
@@ -52,7 +62,10 @@ impl World {
             dir: tempfile::tempdir().expect("a folder"),
             instance: format!("test-{}", random_id(10)),
             host,
-            limits: Limits { sandboxes: 2, ..Limits::default() },
+            limits: Limits::default(),
+            allowances: Allowances::default(),
+            max_sandboxes: 2,
+            tenancies: HashMap::new(),
             image: None,
             images: Vec::new(),
             warm: 0,
@@ -76,7 +89,7 @@ impl World {
     }
 
     pub(crate) fn files(&self, room: &RoomId) -> Arc<dyn Files> {
-        Arc::new(Folder(self.workspace(room)))
+        Arc::new(Folder(self.workspace(room), self.tenancies.get(room).cloned().unwrap_or_default()))
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -92,7 +105,8 @@ impl World {
             instance: self.instance.clone(),
             data_dir: self.dir.path().join("data"),
             agent_binary: agent_binary(),
-            limits: self.limits.clone(),
+            allowances: Allowances { usual: self.limits.clone(), ..self.allowances.clone() },
+            max_sandboxes: self.max_sandboxes,
             warm: self.warm,
             idle_stop: self.idle_stop,
             egress: self.egress.clone(),
@@ -135,7 +149,7 @@ impl World {
         secrets: StepSecrets,
     ) -> Result<Step, SandboxError> {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let step = StepSpec { key: key.to_owned(), argv, timeout, secrets };
+        let step = StepSpec { key: key.to_owned(), argv, timeout: Some(timeout), secrets };
         containers.start(room, &self.files(room), step, Progress::default()).await
     }
 

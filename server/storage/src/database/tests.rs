@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use buildspaces_crdt::DocumentName;
-use buildspaces_kernel::ids::PrincipalId;
+use buildspaces_kernel::ids::{PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_rooms::ports::{HistoryStore, Record, Store};
 
 use super::*;
@@ -123,6 +124,25 @@ async fn what_cannot_be_opened_says_what_to_do() {
     database.close().await;
     let newer = error(&newer).await;
     assert!(newer.contains("a newer version of BuildSpaces"), "{newer}");
+}
+
+#[tokio::test]
+async fn a_room_from_before_there_were_kinds_is_of_the_default_kind_and_nobodys() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("old.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut old = SqliteConnection::connect_with(&options).await.expect("opens");
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.migrations.to_mut().retain(|migration| migration.version < 11);
+    migrator.run_direct(None, &mut old, false).await.expect("as it was");
+    let room = "INSERT INTO room (id, title, template, created_at, created_by) VALUES ('r', 'R', 'python', 1, 'ada')";
+    sqlx::query(room).execute(&mut old).await.expect("written");
+    old.close().await.expect("closed");
+    let database = Database::open(&path, Durability::Full).await.expect("brought up to date");
+    let store = Documents::new(&database, &Tasks::new());
+    let room = store.room(&RoomId::parse("r").expect("valid")).await.expect("read").expect("there");
+    assert_eq!(room.tenancy, Tenancy::default());
+    assert_eq!(room.tenancy.kind.as_str(), "default");
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn what_was_not_announced_is_found_with_its_authors() {
     world.type_text("notes", &bo, "ab").await;
     world.type_text("other", &ada, "x").await;
     let files = vec![("a".to_owned(), "of a room".to_owned())];
-    let room = NewRoom { title: "T".to_owned(), template: "python".to_owned(), files };
+    let room = NewRoom { title: "T".to_owned(), template: "python".to_owned(), files, ..NewRoom::default() };
     world.rooms.create(&ada, room).await.expect("created");
     let by = vec![ada.clone(), bo.clone()];
     let changed = |document, seq, by| Changed { document: name(document), seq, by };

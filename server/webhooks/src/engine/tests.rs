@@ -165,7 +165,7 @@ async fn the_operator_hears_of_plain_documents_and_new_rooms() {
     let rooms = Rooms::new(Arc::new(MemoryStore::default()), world.tasks.clone());
     rooms.listen(Arc::new(world.engine.clone()));
     let files = vec![("a.py".to_owned(), "a\n".to_owned())];
-    let new = NewRoom { title: "Demo".to_owned(), template: "python".to_owned(), files };
+    let new = NewRoom { title: "Demo".to_owned(), template: "python".to_owned(), files, ..NewRoom::default() };
     let room = rooms.create(&ada(), new).await.expect("created");
     let requests = world.transport.wait_for(1).await;
     assert_eq!(data(&requests[0])["data"]["room"], room.id().as_str());
@@ -190,7 +190,7 @@ async fn a_webhook_made_while_a_document_is_open_hears_of_it() {
     let rooms = Rooms::new(Arc::new(MemoryStore::default()), world.tasks.clone());
     rooms.listen(Arc::new(world.engine.clone()));
     let files = vec![("a.py".to_owned(), "a\n".to_owned())];
-    let new = NewRoom { title: "Demo".to_owned(), template: "python".to_owned(), files };
+    let new = NewRoom { title: "Demo".to_owned(), template: "python".to_owned(), files, ..NewRoom::default() };
     let room = rooms.create(&ada(), new).await.expect("created");
     let node = room.tree().at_path("a.py").expect("there").id.clone();
     let live = room.file(&node).await.expect("opens");

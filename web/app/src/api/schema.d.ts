@@ -241,7 +241,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Creates a room from an archive. It has the id it had; there must not be such a room. Nothing is kept of an archive that
+         * Creates a room from an archive. It has the id it had; there must not be such a room. It is of the kind and the organisation that any room
+         *     is that the caller creates, whatever it was. Nothing is kept of an archive that
          *     cannot be read to its end.
          */
         post: operations["import"];
@@ -1251,6 +1252,13 @@ export interface components {
             user?: string | null;
         };
         NewRoom: {
+            /**
+             * @description Of which kind the room is, which decides what its sandbox may use; as the caller's token says if left out. Only where nobody needs a
+             *     token, and the administrator, may say something else.
+             */
+            kind?: string | null;
+            /** @description Whose the room is; the same. */
+            organisation?: string | null;
             repository?: components["schemas"]["Origin"] | null;
             /** @description The id of a template; without a repository there must be one. */
             template?: string | null;
@@ -1439,6 +1447,10 @@ export interface components {
             created_at: number;
             /** @description The room's link is `/r/<id>`; whoever has it may edit. */
             id: string;
+            /** @description What decides what its sandbox may use. */
+            kind: string;
+            /** @description Whose it is, if anybody's. */
+            organisation?: string | null;
             template: string;
             title: string;
         };
@@ -2570,7 +2582,7 @@ export interface operations {
                     "application/json": components["schemas"]["Room"];
                 };
             };
-            /** @description `no_such_template`, `bad_title`, `bad_url`, `bad_branch` */
+            /** @description `no_such_template`, `bad_title`, `bad_url`, `bad_branch`, `bad_tenancy` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2580,6 +2592,15 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_kind`, `no_such_organisation`, `kind_not_theirs`, `not_by_your_token` */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2600,7 +2621,12 @@ export interface operations {
     };
     import: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Of which kind the room is; see `POST /api/v1/rooms`. */
+                kind?: string;
+                /** @description Whose the room is. */
+                organisation?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2669,6 +2695,10 @@ export interface operations {
             query: {
                 /** @description 1 to 120 characters. */
                 title: string;
+                /** @description Of which kind the room is; see `POST /api/v1/rooms`. */
+                kind?: string;
+                /** @description Whose the room is. */
+                organisation?: string;
             };
             header?: never;
             path?: never;

@@ -109,7 +109,11 @@ describe('recent rooms', () => {
   it('are newest first, without doubles, and bounded', () => {
     const kept = storage();
     for (let i = 0; i < 12; i++)
-      rememberRoom({ id: `r${i % 10}`, title: `Room ${i}`, template: 'python', created_at: 0 }, i, kept);
+      rememberRoom(
+        { id: `r${i % 10}`, title: `Room ${i}`, template: 'python', kind: 'default', created_at: 0 },
+        i,
+        kept,
+      );
     const rooms = recentRooms(kept);
     expect(rooms).toHaveLength(8);
     expect(rooms[0]).toMatchObject({ id: 'r1', title: 'Room 11' });

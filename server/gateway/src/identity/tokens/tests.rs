@@ -45,6 +45,7 @@ fn new(role: Role) -> NewToken {
         room: Some("r1".to_owned()),
         documents: Vec::new(),
         lifetime: Some(Duration::from_secs(60)),
+        tenancy: Tenancy::default(),
     }
 }
 
@@ -230,4 +231,22 @@ fn keys_that_cannot_hold_are_refused() {
     assert_eq!(SigningKey::private_pem(b"rubbish").err(), Some(KeyError::NotPrivate));
     assert_eq!(Key::public_pem(ED).err(), Some(KeyError::NotPublic));
     assert_eq!(Key::public_pem(b"rubbish").err(), Some(KeyError::NotPublic));
+}
+
+#[test]
+fn a_token_says_what_rooms_become_unless_it_creates_none() {
+    crypto::install();
+    let signer = secret().0;
+    let tenancy =
+        Tenancy { kind: RoomKind::parse("workshop").expect("valid"), organisation: OrganisationId::parse("acme") };
+    let anywhere = NewToken { room: None, tenancy: tenancy.clone(), ..new(Role::Editor) };
+    let minted = mint(&signer, &Rules::default(), &anywhere, NOW).expect("made");
+    let verified = verify(&minted.token, [secret().1].iter(), &Rules::default(), NOW).expect("believed");
+    assert_eq!(verified.tenancy, tenancy);
+    let for_one_room = NewToken { tenancy, ..new(Role::Editor) };
+    let refused = mint(&signer, &Rules::default(), &for_one_room, NOW).err().expect("refused").to_string();
+    assert!(refused.contains("creates none"), "{refused}");
+    for claim in [json!({ "kind": "A b" }), json!({ "organisation": "" })] {
+        assert!(matches!(checked(&with(claim), &Rules::default()), Err(Invalid::Claims(why)) if why.contains("a-z")));
+    }
 }

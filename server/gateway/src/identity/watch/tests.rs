@@ -2,6 +2,7 @@ use std::sync::atomic::AtomicI64;
 
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::revocation::TokenId;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Authority, Principal, PrincipalKind, Role};
 use tokio::time::Instant;
 
@@ -55,7 +56,14 @@ fn grant(id: &str, expires: Option<UnixMillis>) -> Grant {
     let id = PrincipalId::parse(id).expect("valid");
     let principal = Principal { id, kind: PrincipalKind::Person, name: "Somebody".into() };
     let authority = Authority { principal, role: Role::Editor };
-    Grant { authority, known: true, expires, token: Some(TokenId([7; 16])), limited: false }
+    Grant {
+        authority,
+        known: true,
+        expires,
+        token: Some(TokenId([7; 16])),
+        limited: false,
+        tenancy: Tenancy::default(),
+    }
 }
 
 async fn is_live(watch: &mut Watch) -> bool {

@@ -61,12 +61,15 @@ impl Service {
 async fn the_question_is_signed_and_the_answer_is_believed() {
     let service = Service::start(Duration::from_secs(10)).await;
     let user = json!({ "id": "Ada@id", "name": "Ada" });
-    service
-        .answer(StatusCode::OK, &json!({ "allow": true, "role": "editor", "user": user, "expires": 99, "plan": "x" }));
+    let answer = json!({ "allow": true, "role": "editor", "user": user, "expires": 99, "kind": "workshop", "organisation": "acme", "plan": "x" });
+    service.answer(StatusCode::OK, &answer);
     let grant = service.ask(Some("opaque")).await.expect("allowed");
     assert_eq!((grant.authority.role, grant.expires, grant.known), (Role::Editor, Some(99), true));
     assert_eq!(grant.authority.principal.id, principal_id("Ada@id"));
     assert_eq!(grant.token, Some(token_id("opaque")));
+    let tenancy =
+        Tenancy { kind: RoomKind::parse("workshop").expect("valid"), organisation: OrganisationId::parse("acme") };
+    assert_eq!(grant.tenancy, tenancy);
     let asked = service.asked.lock().expect("lock");
     let (headers, body) = &asked[0];
     let question: Value = serde_json::from_slice(body).expect("JSON");

@@ -16,7 +16,7 @@ async fn open() -> Real {
     let tasks = Tasks::new();
     let rooms = Rooms::new(Arc::new(MemoryStore::default()), tasks.clone());
     let files = vec![("src/test_a.py".to_owned(), "a\n".to_owned()), ("README.md".to_owned(), String::new())];
-    let new = NewRoom { title: "Room".to_owned(), template: "python".to_owned(), files };
+    let new = NewRoom { title: "Room".to_owned(), template: "python".to_owned(), files, ..NewRoom::default() };
     let room = rooms.create(&ann(), new).await.expect("created");
     let (sandboxes, steps) = FakeSandboxes::new(rooms.clone());
     let secrets = Secrets::new(Arc::new(MemorySecrets::default()), None);

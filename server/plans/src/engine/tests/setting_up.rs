@@ -1,13 +1,19 @@
 //! New sandboxes that are to be set up: once each, before any run, and whatever comes of it the room goes on.
 
 use super::*;
-use crate::devcontainer::{Devcontainer, PATHS, Terms};
+use crate::devcontainer::{Amount, Devcontainer, PATHS, Terms};
 use crate::ports::{Made, Size};
 
 /// A sandbox of that name, made by this file.
 fn made(sandbox: &str, file: &str) -> Made {
-    let terms =
-        Terms { image: "usual".to_owned(), images: Vec::new(), cpus: 1.0, memory: 1 << 30, disk: 1 << 30, user: 1000 };
+    let terms = Terms {
+        image: "usual".to_owned(),
+        images: Vec::new(),
+        cpus: Amount { most: 1.0, key: "sandbox.cpus".to_owned() },
+        memory: Amount { most: 1 << 30, key: "sandbox.memory_mib".to_owned() },
+        disk: Amount { most: 1 << 30, key: "sandbox.disk_mib".to_owned() },
+        user: 1000,
+    };
     Made { sandbox: sandbox.to_owned(), devcontainer: Devcontainer::read(PATHS[1], file.as_bytes(), &terms) }
 }
 
