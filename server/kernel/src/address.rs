@@ -1,5 +1,5 @@
 //! Which addresses are of the public internet. Whatever connects to where somebody else wants it to asks this first, about the address
-//! that it is then connected to, so that nobody reaches through the server what lies beside it.
+//! that it is then connected to, so that nobody reaches through the server what lies beside it. And how a host is written.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -48,9 +48,20 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     !special
 }
 
+/// A host of `https`, and its port unless it is the usual one: as people write it, and as requests name it.
+pub fn authority(host: &str, port: u16) -> String {
+    if port == 443 { host.to_owned() } else { format!("{host}:{port}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_unusual_port_is_said() {
+        assert_eq!(authority("git.example", 443), "git.example");
+        assert_eq!(authority("git.example", 8443), "git.example:8443");
+    }
 
     #[test]
     fn what_lies_beside_the_server_is_not_public() {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use buildspaces_kernel::address;
 use buildspaces_kernel::ids::{OrganisationId, RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
@@ -443,14 +444,11 @@ impl Shared {
             self.config.egress.as_ref().is_some_and(|egress| egress.allows(given.host(), given.port()))
         };
         match headers.iter().find(|given| !allows(given)) {
-            Some(given) => {
-                let port = if given.port() == 443 { String::new() } else { format!(":{}", given.port()) };
-                Err(SandboxError::Failed(format!(
-                    "the secret {} is for requests to {}{port}, which is not in sandbox.egress of this server's configuration",
-                    given.secret,
-                    given.host()
-                )))
-            }
+            Some(given) => Err(SandboxError::Failed(format!(
+                "the secret {} is for requests to {}, which is not in sandbox.egress of this server's configuration",
+                given.secret,
+                address::authority(given.host(), given.port())
+            ))),
             None => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! What people and programs write around git, checked and made: names of branches, addresses, paths, messages and identities. Pure.
 
+use buildspaces_kernel::address;
 use buildspaces_policy::{Principal, PrincipalKind};
 
 /// Longest name of a branch, in bytes.
@@ -76,7 +77,7 @@ impl Url {
             return Err("it has a host and no path, such as https://host/a/b.git");
         }
         let (name, path) = (host.to_ascii_lowercase(), path.to_owned());
-        let host = if number == 443 { name.clone() } else { format!("{name}:{number}") };
+        let host = address::authority(&name, number);
         Ok(Self { text: text.to_owned(), host, name, port: number, path })
     }
 

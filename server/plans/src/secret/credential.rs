@@ -1,5 +1,6 @@
 //! Who git says it is at another server: a name and, as the secret's value, a password or token. Pure.
 
+use buildspaces_kernel::address;
 use serde::{Deserialize, Serialize};
 
 use super::header::parse_host;
@@ -64,9 +65,8 @@ impl GitCredential {
 
     /// The address as people write it.
     pub fn url(&self) -> String {
-        let port = if self.port == 443 { String::new() } else { format!(":{}", self.port) };
         let slash = if self.path.is_empty() { "" } else { "/" };
-        format!("https://{}{port}{slash}{}", self.host, self.path)
+        format!("https://{}{slash}{}", address::authority(&self.host, self.port), self.path)
     }
 
     /// How exactly it is meant for the repository at `path` of `host`; `None` if it is not. The more, the more exactly.

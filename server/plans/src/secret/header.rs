@@ -1,5 +1,6 @@
 //! A secret that the proxy puts into requests: to which host, as which header. Pure.
 
+use buildspaces_kernel::address;
 use serde::{Deserialize, Serialize};
 
 /// Where the value stands in the template.
@@ -84,7 +85,7 @@ impl Header {
 
     /// The host as people write it.
     pub fn authority(&self) -> String {
-        if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        address::authority(&self.host, self.port)
     }
 
     /// What stands in the header.

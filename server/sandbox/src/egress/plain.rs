@@ -4,6 +4,7 @@
 //! One connection carries one request. What the program sends behind its head goes on as it is: if that is more than the body, the host may read it
 //! as a request of its own, which then has no secret.
 
+use buildspaces_kernel::address;
 use buildspaces_plans::secret::StepHeader;
 
 use super::request::{Refusal, Target, is_host};
@@ -95,7 +96,7 @@ impl Plain {
     /// The head that goes to the host, with the secrets in it. Whatever the program itself put under a name of theirs is left out.
     pub(super) fn into_head(self, target: &Target, given: &[StepHeader]) -> Vec<u8> {
         let Target { host, port } = target;
-        let authority = if *port == 443 { host.clone() } else { format!("{host}:{port}") };
+        let authority = address::authority(host, *port);
         let Self { method, path, version, headers } = self;
         let mut head = format!("{method} {path} HTTP/1.{version}\r\nHost: {authority}\r\n").into_bytes();
         let is_set = |name: &str| given.iter().any(|given| given.name().eq_ignore_ascii_case(name));

@@ -1,47 +1,28 @@
 //! Repositories from elsewhere, over the way out: a room is made of one that a host on the internet has, and follows it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use async_trait::async_trait;
 use buildspaces_plans::git::{Error, Origin, Repository, Status};
-use buildspaces_plans::ports::Tunnel;
 use buildspaces_sandbox::Egress;
-use buildspaces_sandbox::egress::{Dialler, LogAudit, Pattern, Policy};
-use rustls::pki_types::PrivateKeyDer;
+use buildspaces_sandbox::egress::{LogAudit, Pattern, Policy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::git::{Place, ann};
+use crate::internet::{Internet, Plays, certified};
 use crate::world::PATIENCE;
 
 const URL: &str = "https://git.example.org/team/project.git";
 
-/// Every name leads to one public address, where a bare repository is served as files, with TLS. Nothing leaves the process.
+/// A bare repository is served as files, with TLS.
 #[derive(Clone)]
 struct Host {
     tls: TlsAcceptor,
     repository: PathBuf,
 }
 
-#[async_trait]
-impl Dialler for Host {
-    async fn resolve(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(vec![IpAddr::from([1, 1, 1, 1])])
-    }
-
-    async fn connect(&self, _address: SocketAddr) -> io::Result<Box<dyn Tunnel>> {
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let host = self.clone();
-        #[expect(clippy::disallowed_methods, reason = "it plays a host on the internet, which nobody supervises")]
-        tokio::spawn(async move { host.serve(theirs).await });
-        Ok(Box::new(ours))
-    }
-}
-
-impl Host {
+impl Plays for Host {
     /// One connection: each request is for a file, as git's simplest protocol over HTTP has it.
     async fn serve(self, stream: DuplexStream) -> io::Result<()> {
         let mut stream = self.tls.accept(stream).await?;
@@ -65,17 +46,6 @@ impl Host {
             stream.flush().await?;
         }
     }
-}
-
-/// A certificate that only those trust who are told to, and what serves with it.
-pub(crate) fn certified() -> (Vec<u8>, TlsAcceptor) {
-    let made = rcgen::generate_simple_self_signed(vec!["git.example.org".to_owned()]).expect("made");
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.expect("versions").with_no_client_auth();
-    let config = config.with_single_cert(vec![made.cert.der().clone()], key).expect("they belong together");
-    (made.cert.der().to_vec(), TlsAcceptor::from(Arc::new(config)))
 }
 
 pub(crate) async fn fetched(place: &Place, url: &str) -> Repository {
@@ -105,7 +75,7 @@ async fn a_room_is_made_of_a_repository_on_the_internet_and_follows_it() {
     let mut world = world!();
     let policy = Policy { allowed: vec![Pattern::parse("git.example.org").expect("valid")], max_bytes: 1 << 24 };
     let repository = source.folder().join("target/bare.git");
-    world.egress = Some(Egress::new(policy, Host { tls, repository }, LogAudit));
+    world.egress = Some(Egress::new(policy, Internet(Host { tls, repository }), LogAudit));
     let place = Place::new(world, &[]).await;
     let room = place.room.id().clone();
 

@@ -1,25 +1,23 @@
 //! Repositories that not everybody may see: the room has a secret for them, and nothing in the sandbox does.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use buildspaces_plans::git::{Error, Repository};
-use buildspaces_plans::ports::Tunnel;
 use buildspaces_plans::secret::{GitCredential, Given};
 use buildspaces_plans::secrets::NewSecret;
 use buildspaces_sandbox::Egress;
-use buildspaces_sandbox::egress::{Dialler, LogAudit, Pattern, Policy};
+use buildspaces_sandbox::egress::{LogAudit, Pattern, Policy};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::git::{Place, ann};
-use crate::git_clone::{certified, fetched};
+use crate::git_clone::fetched;
+use crate::internet::{Internet, Plays, certified};
 
 const URL: &str = "https://git.example.org/team/project.git";
 const TOKEN: &str = "s3cr3t-t0ken-value";
@@ -34,22 +32,7 @@ struct Host {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-#[async_trait]
-impl Dialler for Host {
-    async fn resolve(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(vec![IpAddr::from([1, 1, 1, 1])])
-    }
-
-    async fn connect(&self, _address: SocketAddr) -> io::Result<Box<dyn Tunnel>> {
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let host = self.clone();
-        #[expect(clippy::disallowed_methods, reason = "it plays a host on the internet, which nobody supervises")]
-        tokio::spawn(async move { host.serve(theirs).await });
-        Ok(Box::new(ours))
-    }
-}
-
-impl Host {
+impl Plays for Host {
     async fn serve(self, stream: DuplexStream) -> io::Result<()> {
         let mut stream = self.tls.accept(stream).await?;
         let mut head = Vec::new();
@@ -135,7 +118,7 @@ async fn a_room_pulls_and_pushes_with_a_secret_that_is_never_in_its_sandbox() {
     let policy = Policy { allowed: vec![Pattern::parse("git.example.org").expect("valid")], max_bytes: 1 << 24 };
     let host = Host { tls, root: folder.path().to_owned(), asked: Arc::default() };
     let asked = host.asked.clone();
-    world.egress = Some(Egress::new(policy, host, LogAudit).trusting(trusting(&certificate)));
+    world.egress = Some(Egress::new(policy, Internet(host), LogAudit).trusting(trusting(&certificate)));
     let place = Place::new(world, &[]).await;
     let room = place.room.id().clone();
     let add = |name: &'static str, url: &'static str, value: &'static str| {

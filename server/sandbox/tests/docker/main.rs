@@ -32,6 +32,7 @@ mod engine_stops;
 mod git;
 mod git_clone;
 mod git_credential;
+mod internet;
 mod kinds;
 mod limits;
 mod pool;
