@@ -600,10 +600,9 @@ impl Shared {
 
     /// Ends the sandbox that was idle longest of those that are `meant`. False if all of them are at work.
     async fn end_idle(&self, meant: impl Fn(&Sandbox) -> bool, reason: &str) -> bool {
-        let idle_since = |sandbox: &Sandbox| sandbox.idle_since().filter(|_| !sandbox.is_typed_in());
         let idle = |(_, slot): (RoomId, Arc<Slot>)| {
             let held = slot.sandbox.try_lock().ok()?;
-            let since = idle_since(held.as_ref().filter(|sandbox| meant(sandbox))?)?;
+            let since = held.as_ref().filter(|sandbox| meant(sandbox))?.could_go_since()?;
             drop(held);
             Some((since, slot))
         };
@@ -612,7 +611,7 @@ impl Shared {
         };
         // If it came to use this moment, there is one more than there should be for a while.
         if let Ok(mut held) = slot.sandbox.try_lock()
-            && let Some(sandbox) = held.as_ref().filter(|sandbox| idle_since(sandbox).is_some())
+            && let Some(sandbox) = held.as_ref().filter(|sandbox| sandbox.could_go_since().is_some())
         {
             sandbox.ends_because(reason);
             self.discard(&mut held).await;

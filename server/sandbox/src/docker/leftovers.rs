@@ -61,6 +61,7 @@ impl Shared {
                 let (id, place) = (found.id.clone(), place.clone());
                 let sandbox = Sandbox::new(id, inspected.image, place.clone(), link, limits, Arc::downgrade(self));
                 sandbox.takes_seat(seat);
+                sandbox.is_taken_over();
                 if let Some(devcontainer) = self.recall(&place).await {
                     sandbox.is_made_by(devcontainer);
                 }

@@ -25,6 +25,9 @@ use crate::tunnels::Tunnels;
 /// A sandbox in which somebody typed so shortly ago is not taken away to make room for another.
 const TYPING: Duration = Duration::from_secs(300);
 
+/// So long after it was taken over, a sandbox is not taken away either: its step goes on in it and is about to be resumed.
+const RESUMING: Duration = Duration::from_secs(120);
+
 /// The name of what a sandbox has on the host: a folder in `sandboxes/`. A room's own is named after it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Place(String);
@@ -133,6 +136,8 @@ struct Use {
     idle_since: Option<Instant>,
     /// When somebody typed in a terminal last.
     typed_at: Option<Instant>,
+    /// When it was taken over from another process of this server, until its step is resumed.
+    taken_over: Option<Instant>,
     /// Why this server itself ends it.
     end: Option<State>,
     /// Where the last step's starter wants to read how the sandbox is.
@@ -148,7 +153,13 @@ impl Sandbox {
         limits: Limits,
         shared: Weak<Shared>,
     ) -> Self {
-        let state = Mutex::new(Use { idle_since: Some(Instant::now()), typed_at: None, end: None, progress: None });
+        let state = Mutex::new(Use {
+            idle_since: Some(Instant::now()),
+            typed_at: None,
+            taken_over: None,
+            end: None,
+            progress: None,
+        });
         let (link, tunnels, headers) = (Arc::new(link), Tunnels::default(), Arc::default());
         Self {
             id,
@@ -251,6 +262,19 @@ impl Sandbox {
         typed_at.is_some_and(|at| at.elapsed() < TYPING)
     }
 
+    /// It was another process's, of which a step goes on in it.
+    pub(super) fn is_taken_over(&self) {
+        self.state.lock().expect("short sections, no panics").taken_over = Some(Instant::now());
+    }
+
+    /// Since when it could make way for another; `None` if it is at work, or about to be.
+    pub(super) fn could_go_since(&self) -> Option<Instant> {
+        let state = self.state.lock().expect("short sections, no panics");
+        let is_typed_in = state.typed_at.is_some_and(|at| at.elapsed() < TYPING);
+        let is_resumed = state.taken_over.is_some_and(|at| at.elapsed() < RESUMING);
+        state.idle_since.filter(|_| !is_typed_in && !is_resumed)
+    }
+
     /// It is about to be removed, for this reason unless there was one before: what its terminals say then.
     pub(super) fn ends_because(&self, reason: &str) {
         self.ends_as(State::Gone(reason.to_owned()));
@@ -299,6 +323,7 @@ impl Sandbox {
         self.headers.change(|given| given.step.clone_from(&secrets.headers));
         let mut state = self.state.lock().expect("short sections, no panics");
         state.idle_since = None;
+        state.taken_over = None;
         state.progress = Some(progress.clone());
     }
 
