@@ -6,6 +6,7 @@ import type { Recording, TerminalSettings } from '../../api/types';
 import { ConfirmDialog, Dialog } from '../../ui/dialog';
 import { saveFile } from '../../ui/saveFile';
 import { useStore } from '../../ui/store';
+import { useAttempt } from '../../ui/useAttempt';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
 import { describe, fileName, settingWords } from './recordingModel';
@@ -25,8 +26,7 @@ export function RecordingsDialog(props: { onClose: () => void }) {
   const mayManage = useMay('manage');
   const [loaded, setLoaded] = useState<Loaded>({ is: 'loading' });
   const [view, setView] = useState<View>({ is: 'list' });
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
+  const { busy, problem, setProblem, attempt } = useAttempt();
   const { api, room } = session;
 
   const load = useCallback(async () => {
@@ -40,7 +40,7 @@ export function RecordingsDialog(props: { onClose: () => void }) {
       setLoaded({ is: 'failed' });
       setProblem(sentence(error));
     }
-  }, [api, room]);
+  }, [api, room, setProblem]);
   // Also when one begins or ends: then a terminal's mark comes or goes.
   const marks = terminals.map((terminal) => `${terminal.id} ${terminal.recorded}`).join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: that is what `marks` is for.
@@ -48,17 +48,6 @@ export function RecordingsDialog(props: { onClose: () => void }) {
     void load();
   }, [load, marks]);
 
-  const attempt = async (work: () => Promise<void>) => {
-    if (busy) return;
-    setBusy(true);
-    setProblem(null);
-    try {
-      await work();
-    } catch (error) {
-      setProblem(sentence(error));
-    }
-    setBusy(false);
-  };
   const record = (on: boolean) =>
     attempt(async () => {
       await api.recordTerminals(room.id, on);

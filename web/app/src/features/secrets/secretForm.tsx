@@ -49,21 +49,16 @@ export function SecretForm(props: {
   return (
     <form className="secret-form" data-testid="secret-form" onSubmit={save} autoComplete="off">
       {secret === null && (
-        <label className="field">
-          <span>Name</span>
-          <input
-            className="input secret-mono"
-            data-testid="secret-name"
-            value={draft.name}
-            maxLength={64}
-            placeholder="API_TOKEN"
-            spellCheck={false}
-            autoCapitalize="off"
-            // biome-ignore lint/a11y/noAutofocus: the dialog's content has changed, and this is where it goes on.
-            autoFocus
-            onChange={(event) => change({ name: event.target.value })}
-          />
-        </label>
+        <TextField
+          label="Name"
+          testId="secret-name"
+          most={64}
+          placeholder="API_TOKEN"
+          mono
+          first
+          value={draft.name}
+          onChange={(name) => change({ name })}
+        />
       )}
       <div className="field">
         <span className="field-label">How it is given</span>
@@ -86,68 +81,47 @@ export function SecretForm(props: {
       </div>
       {draft.kind === 'header' && (
         <div className="secret-header">
-          <label className="field">
-            <span>Host</span>
-            <input
-              className="input"
-              data-testid="secret-host"
-              value={draft.host}
-              maxLength={260}
-              placeholder="api.example.com"
-              spellCheck={false}
-              onChange={(event) => change({ host: event.target.value })}
-            />
-          </label>
-          <label className="field">
-            <span>Header</span>
-            <input
-              className="input"
-              data-testid="secret-header"
-              value={draft.header}
-              maxLength={128}
-              spellCheck={false}
-              onChange={(event) => change({ header: event.target.value })}
-            />
-          </label>
-          <label className="field">
-            <span>With the value at {'{}'}</span>
-            <input
-              className="input"
-              data-testid="secret-template"
-              value={draft.template}
-              maxLength={128}
-              spellCheck={false}
-              onChange={(event) => change({ template: event.target.value })}
-            />
-          </label>
+          <TextField
+            label="Host"
+            testId="secret-host"
+            most={260}
+            placeholder="api.example.com"
+            value={draft.host}
+            onChange={(host) => change({ host })}
+          />
+          <TextField
+            label="Header"
+            testId="secret-header"
+            most={128}
+            value={draft.header}
+            onChange={(header) => change({ header })}
+          />
+          <TextField
+            label="With the value at {}"
+            testId="secret-template"
+            most={128}
+            value={draft.template}
+            onChange={(template) => change({ template })}
+          />
         </div>
       )}
       {draft.kind === 'git' && (
         <div className="secret-header">
-          <label className="field">
-            <span>Repositories at or below</span>
-            <input
-              className="input"
-              data-testid="secret-url"
-              value={draft.url}
-              maxLength={256}
-              placeholder="https://git.example.com/team"
-              spellCheck={false}
-              onChange={(event) => change({ url: event.target.value })}
-            />
-          </label>
-          <label className="field">
-            <span>User name</span>
-            <input
-              className="input"
-              data-testid="secret-user"
-              value={draft.user}
-              maxLength={256}
-              spellCheck={false}
-              autoCapitalize="off"
-              onChange={(event) => change({ user: event.target.value })}
-            />
-          </label>
+          <TextField
+            label="Repositories at or below"
+            testId="secret-url"
+            most={256}
+            placeholder="https://git.example.com/team"
+            value={draft.url}
+            onChange={(url) => change({ url })}
+          />
+          <TextField
+            label="User name"
+            testId="secret-user"
+            most={256}
+            value={draft.user}
+            onChange={(user) => change({ user })}
+          />
         </div>
       )}
       <label className="field">
@@ -198,5 +172,35 @@ export function SecretForm(props: {
         </button>
       </footer>
     </form>
+  );
+}
+
+/** A line of text with its name. What goes in is no prose. */
+function TextField(props: {
+  label: string;
+  testId: string;
+  most: number;
+  placeholder?: string;
+  mono?: boolean;
+  first?: boolean;
+  value: string;
+  onChange: (value: string) => void;
+}) {
+  return (
+    <label className="field">
+      <span>{props.label}</span>
+      <input
+        className={props.mono ? 'input secret-mono' : 'input'}
+        data-testid={props.testId}
+        value={props.value}
+        maxLength={props.most}
+        placeholder={props.placeholder}
+        spellCheck={false}
+        autoCapitalize="off"
+        // biome-ignore lint/a11y/noAutofocus: the dialog's content has changed, and this is where it goes on.
+        autoFocus={props.first}
+        onChange={(event) => props.onChange(event.target.value)}
+      />
+    </label>
   );
 }

@@ -1,10 +1,10 @@
 /** The room's shared terminals: which there are, the one in front, and who has its keyboard. */
 import { Box, Loader, Plus, Power, RotateCw, SquareTerminal, TriangleAlert, X } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from 'react';
-import { sentence } from '../../api/client';
 import type { Terminal } from '../../api/types';
 import { Store, useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
+import { useAttempt } from '../../ui/useAttempt';
 import { useMay } from '../access/useAccess';
 import { DevcontainerButton } from '../devcontainer/devcontainerButton';
 import { RecordingsButton } from '../recordings/recordingsButton';
@@ -28,8 +28,7 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
   const sandbox = useStore(session.sandbox);
   const connection = useStore(session.connection);
   const [chosen, setChosen] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
+  const { busy, problem, setProblem, attempt } = useAttempt();
   const [focus, setFocus] = useState(0);
   const [ending, setEnding] = useState(false);
   const [links, setLinks] = useState<ReadonlyMap<string, TerminalLink>>(new Map());
@@ -59,17 +58,6 @@ export function TerminalPanel(props: { tabs: ReactNode; visible: boolean }) {
     });
   }, []);
   const focusIt = useCallback(() => setFocus((count) => count + 1), []);
-  const attempt = async (work: () => Promise<void>) => {
-    if (busy) return;
-    setBusy(true);
-    setProblem(null);
-    try {
-      await work();
-    } catch (error) {
-      setProblem(sentence(error));
-    }
-    setBusy(false);
-  };
   const open = () =>
     attempt(async () => {
       if (whyNot !== null) return;
