@@ -3,10 +3,9 @@ import assert from 'node:assert/strict';
 import { pythonTest, runEnded, textOf, write } from './support/clients.mjs';
 import { inspect, withSecondImage } from './support/docker.mjs';
 import { scenario } from './support/scenario.mjs';
+import { openTerminal, START_MS, sees, type } from './support/terminal.mjs';
 import { until } from './support/wait.mjs';
 
-/** Longer than it takes to start a container on a busy machine. */
-const START_MS = 60_000;
 const IMAGE = 'buildspaces/workspace:1';
 const PATH = '.devcontainer.json';
 
@@ -23,11 +22,6 @@ const setUp = (api, room) =>
     async () => (await api.runs(room)).find((run) => run.trigger === 'sandbox'),
     START_MS,
   );
-
-const rows = (person) =>
-  person.page
-    .locator('[data-testid="terminal-screen"]:visible .xterm-rows')
-    .evaluate((element) => element.textContent.replaceAll('\u00a0', ' '));
 
 scenario(
   'a room gets the sandbox that its devcontainer.json asks for, set up once, and is told what it does not get',
@@ -93,12 +87,9 @@ scenario(
       await ada.page.keyboard.press('Escape');
 
       // A terminal has the same variables; another run sets nothing up again.
-      await ada.get('lower-terminal').click();
-      await ada.get('open-terminal').click();
-      await until('a prompt', async () => (await rows(ada)).includes('/workspace $'), START_MS);
-      await ada.page.locator('[data-testid="terminal-screen"]:visible .xterm-helper-textarea').focus();
-      await ada.page.keyboard.type('echo "<$FLAVOUR>"; python3 -m http.server 8123 --bind 127.0.0.1 &\n');
-      await until('what the shell says', async () => (await rows(ada)).includes('<plum>'));
+      await openTerminal(ada);
+      await type(ada, 'echo "<$FLAVOUR>"; python3 -m http.server 8123 --bind 127.0.0.1 &\n');
+      await sees(ada, '<plum>');
       await ada.get('ports').click();
       await until(
         'the port to be in use',

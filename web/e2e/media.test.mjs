@@ -1,35 +1,20 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
-import { arrived, more, noMore, protocols, talker } from './support/call.mjs';
+import {
+  arrived,
+  joinCall,
+  more,
+  noMore,
+  protocols,
+  sees,
+  talk,
+  talker,
+  tile,
+  twoInARoom,
+} from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { ThinLine, whyNoThinLine } from './support/thinLine.mjs';
 import { stays, until } from './support/wait.mjs';
-
-const tile = (person, name, source = 'camera') =>
-  person.page.locator(`[data-testid="tile"][data-name="${name}"][data-source="${source}"]`);
-
-const sees = (person, name, source) =>
-  tile(person, name, source).locator('[data-testid="video"][data-shown]').waitFor();
-
-async function joinCall(person, { microphone = false, camera = false } = {}) {
-  await person.get('call').click();
-  if (microphone) await person.get('preview-microphone').click();
-  if (camera) {
-    await person.get('preview-camera').click();
-    await person.page.locator('[data-testid="preview"] [data-testid="video"][data-shown]').waitFor();
-  }
-  await person.get('join-call').click();
-  await person.page.locator('[data-testid="call-strip"][data-phase="in"]').waitFor();
-}
-
-async function twoInARoom(stage, options) {
-  const server = await stage.server();
-  const ada = await talker(stage, 'Ada');
-  const bob = await talker(stage, 'Bob', options);
-  const room = await ada.createRoom(server, 'python');
-  await bob.join(server, room);
-  return { server, ada, bob };
-}
 
 scenario('two people hear and see each other, mute, and leave', async (stage) => {
   const { ada, bob } = await twoInARoom(stage);
@@ -253,15 +238,22 @@ scenario(
   { ms: 300_000, skip: whyNoThinLine() },
 );
 
-/** Both hear and see each other. */
-async function talk(...people) {
-  for (const person of people)
-    for (const [what, by] of [
-      ['frames', 20],
-      ['packets', 50],
-      ['energy', 0.0001],
-    ])
-      await more(person, what, by);
+/** A call of two who hear and see each other: Ada on this machine, Bob at the end of the line. */
+async function bothOver(stage, line) {
+  const server = await stage.server({
+    BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
+    BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
+  });
+  await line.passOn(server.port);
+  const ada = await talker(stage, 'Ada');
+  const bob = await talker(stage, 'Bob', { line, permissions: ['microphone', 'camera'] });
+  const room = await ada.createRoom(server, 'python');
+  await bob.join(line, room);
+  await joinCall(ada, { microphone: true, camera: true });
+  await joinCall(bob, { microphone: true, camera: true });
+  await sees(ada, 'Bob');
+  await sees(bob, 'Ada');
+  return { ada, bob };
 }
 
 scenario(
@@ -269,19 +261,7 @@ scenario(
   async (stage) => {
     const line = stage.own(new ThinLine());
     line.letsNoUdpPass();
-    const server = await stage.server({
-      BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
-      BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
-    });
-    await line.passOn(server.port);
-    const ada = await talker(stage, 'Ada');
-    const bob = await talker(stage, 'Bob', { line, permissions: ['microphone', 'camera'] });
-    const room = await ada.createRoom(server, 'python');
-    await bob.join(line, room);
-    await joinCall(ada, { microphone: true, camera: true });
-    await joinCall(bob, { microphone: true, camera: true });
-    await sees(ada, 'Bob');
-    await sees(bob, 'Ada');
+    const { ada, bob } = await bothOver(stage, line);
     await talk(ada, bob);
     assert.deepEqual(await protocols(ada), ['udp', 'udp']);
     assert.deepEqual(await protocols(bob), ['tcp', 'tcp']);
@@ -323,19 +303,7 @@ scenario(
   'who moves to another network stays in the call',
   async (stage) => {
     const line = stage.own(new ThinLine());
-    const server = await stage.server({
-      BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
-      BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
-    });
-    await line.passOn(server.port);
-    const ada = await talker(stage, 'Ada');
-    const bob = await talker(stage, 'Bob', { line, permissions: ['microphone', 'camera'] });
-    const room = await ada.createRoom(server, 'python');
-    await bob.join(line, room);
-    await joinCall(ada, { microphone: true, camera: true });
-    await joinCall(bob, { microphone: true, camera: true });
-    await sees(ada, 'Bob');
-    await sees(bob, 'Ada');
+    const { ada, bob } = await bothOver(stage, line);
     await ada.page.evaluate(() => {
       const gone = () => document.querySelector('[data-testid="tile"][data-name="Bob"]') === null;
       window.testGone = false;

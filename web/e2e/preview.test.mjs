@@ -3,10 +3,8 @@ import assert from 'node:assert/strict';
 import { get } from 'node:http';
 import { Api } from './support/api.mjs';
 import { scenario } from './support/scenario.mjs';
+import { openTerminal, START_MS, shown, type } from './support/terminal.mjs';
 import { until } from './support/wait.mjs';
-
-/** Longer than it takes to start a container on a busy machine. */
-const START_MS = 60_000;
 
 /** Serves a page that talks to a WebSocket of its own, tells what it hears, and tries to get out. No more than Python has. */
 const PROGRAM = `
@@ -54,23 +52,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
 `;
 
-const rows = (person) =>
-  person.page
-    .locator('[data-testid="terminal-screen"]:visible .xterm-rows')
-    .evaluate((element) => element.textContent.replaceAll('\u00a0', ' '));
-
-async function openTerminal(person) {
-  await person.get('lower-terminal').click();
-  await person.get('open-terminal').click();
-  await person.page.locator('[data-testid="terminal-screen"]:visible .xterm-rows').waitFor();
-  await until('a prompt', async () => (await rows(person)).includes('/workspace $'), START_MS);
-}
-
-async function type(person, text) {
-  await person.page.locator('[data-testid="terminal-screen"]:visible .xterm-helper-textarea').focus();
-  await person.page.keyboard.type(text);
-}
-
 /** Of a request under another name than the address it goes to. */
 const statusOf = (server, host, path) =>
   new Promise((done, fail) => {
@@ -96,7 +77,7 @@ scenario(
     await openTerminal(ada);
     await until('the file to be there', async () => {
       await type(ada, 'ls\n');
-      return (await rows(ada)).includes('shop.py');
+      return (await shown(ada)).includes('shop.py');
     });
 
     await ada.get('ports').click();

@@ -4,29 +4,6 @@ import { readFile } from 'node:fs/promises';
 import { scenario } from './support/scenario.mjs';
 import { until } from './support/wait.mjs';
 
-/** Longer than it takes to start a container on a busy machine. */
-const START_MS = 60_000;
-
-/** What an emulator's rows say, without the padding. */
-const rowsOf = (person, within) =>
-  person.page
-    .locator(`[data-testid="${within}"]:visible .xterm-rows`)
-    .evaluate((rows) =>
-      [...rows.children].map((row) => row.textContent.replaceAll('\u00a0', ' ').trimEnd()).join('\n'),
-    );
-
-const sees = (person, part, within = 'terminal-screen', ms = undefined) =>
-  until(
-    `${person.name} to see ${JSON.stringify(part)}`,
-    async () => (await rowsOf(person, within)).includes(part),
-    ms,
-  );
-
-async function type(person, text) {
-  await person.page.locator('[data-testid="terminal-screen"]:visible .xterm-helper-textarea').focus();
-  await person.page.keyboard.type(text);
-}
-
 async function setRecording(person, on) {
   await person.get('recordings').click();
   const box = person.get('record-terminals');
@@ -49,16 +26,11 @@ scenario(
     const bob = await stage.person('Bob');
     const room = await ada.createRoom(server, 'python');
     await bob.join(server, room);
-    await ada.get('lower-terminal').click();
-    await ada.get('open-terminal').click();
-    await sees(ada, '/workspace $', 'terminal-screen', START_MS);
-    await bob.get('lower-terminal').click();
+    await openTerminal(ada);
+    await lookAtTerminal(bob);
     await sees(bob, '/workspace $');
     await type(ada, 'echo "earlier-$((40+1))"; clear\n');
-    await until(
-      'the screen to be clear',
-      async () => !(await rowsOf(ada, 'terminal-screen')).includes('earlier'),
-    );
+    await until('the screen to be clear', async () => !(await shown(ada)).includes('earlier'));
 
     // Off by default, and only a host turns it on.
     assert.equal(await ada.get('terminal-recorded').count(), 0);
@@ -117,8 +89,8 @@ scenario(
     await bob.get('recording-play').click();
     await bob.get('cast-player').waitFor();
     await bob.get('cast-speed-4').click();
-    await sees(bob, 'length-11', 'cast-screen');
-    assert.ok((await rowsOf(bob, 'cast-screen')).includes('shown-42-žluťoučký'));
+    await sees(bob, 'length-11', undefined, 'cast-screen');
+    assert.ok((await shown(bob, 'cast-screen')).includes('shown-42-žluťoučký'));
     const toggle = bob.get('cast-toggle');
     await until('it to be at its end', async () => (await toggle.getAttribute('aria-label')) === 'Play');
     const end = await seconds(bob);
@@ -127,10 +99,10 @@ scenario(
     await until('the beginning to be shown', async () => (await seconds(bob)) === 0);
     await until(
       'nothing of later to be shown',
-      async () => !(await rowsOf(bob, 'cast-screen')).includes('length-11'),
+      async () => !(await shown(bob, 'cast-screen')).includes('length-11'),
     );
     for (let step = 0; step * 5 <= end; step += 1) await bob.page.keyboard.press('ArrowRight');
-    await sees(bob, 'length-11', 'cast-screen');
+    await sees(bob, 'length-11', undefined, 'cast-screen');
     await bob.page.keyboard.press('Home');
     await bob.page.keyboard.press(' ');
     await until('it to play', async () => (await toggle.getAttribute('aria-label')) === 'Pause');
@@ -157,7 +129,7 @@ scenario('what was recorded outlives a killed server', async (stage) => {
   await setRecording(ada, true);
   await ada.get('open-terminal').click();
   await ada.get('terminal-recorded').waitFor();
-  await sees(ada, '/workspace $', 'terminal-screen', START_MS);
+  await sees(ada, '/workspace $', START_MS);
   await type(ada, 'echo "kept-$((40+4))"\n');
   await sees(ada, 'kept-44');
   const api = await server.person('Eve');

@@ -4,37 +4,12 @@ import { Api } from './support/api.mjs';
 import { killContainer } from './support/docker.mjs';
 import { scenario } from './support/scenario.mjs';
 import { runProgram } from './support/server.mjs';
+import { lookAtTerminal, openTerminal as open, START_MS, sees, shown, type } from './support/terminal.mjs';
 import { stays, until } from './support/wait.mjs';
 
-/** Longer than it takes to start a container on a busy machine. */
-const START_MS = 60_000;
-
-/** Everything the emulator in front holds, its scrollback too, without the padding. */
-const shown = (person) =>
-  person.page
-    .locator('[data-testid="terminal-screen"]:visible .xterm-rows')
-    .evaluate((rows) =>
-      [...rows.children].map((row) => row.textContent.replaceAll('\u00a0', ' ').trimEnd()).join('\n'),
-    );
-
-const sees = (person, part, ms) =>
-  until(
-    `${person.name} to see ${JSON.stringify(part)}`,
-    async () => (await shown(person)).includes(part),
-    ms,
-  );
-
-async function look(person) {
-  await person.get('lower-terminal').click();
-  await person.page.locator('[data-testid="terminal-screen"]:visible .xterm-rows').waitFor();
-}
-
-/** Opens a terminal and waits for its prompt. */
+/** Opens a terminal and waits until one may type. */
 async function openTerminal(person) {
-  await person.get('lower-terminal').click();
-  await person.get('open-terminal').click();
-  await person.page.locator('[data-testid="terminal-screen"]:visible .xterm-rows').waitFor();
-  await sees(person, '/workspace $', START_MS);
+  await open(person);
   await says(person, 'You have the keyboard');
 }
 
@@ -42,11 +17,6 @@ const says = (person, words) =>
   until(`${person.name} to read ${JSON.stringify(words)}`, async () =>
     (await person.get('keyboard').innerText()).includes(words),
   );
-
-async function type(person, text) {
-  await person.page.locator('[data-testid="terminal-screen"]:visible .xterm-helper-textarea').focus();
-  await person.page.keyboard.type(text);
-}
 
 scenario(
   'two people share a terminal, hand over its keyboard, and a reload changes nothing',
@@ -57,7 +27,7 @@ scenario(
     const room = await ada.createRoom(server, 'python');
     await bob.join(server, room);
     await openTerminal(ada);
-    await look(bob);
+    await lookAtTerminal(bob);
     await type(ada, 'echo "one-$((40+2))"\n');
     for (const person of [ada, bob]) await sees(person, 'one-42');
     await says(bob, 'Ada has the keyboard');
@@ -119,7 +89,7 @@ scenario('hostile bytes neither stall a terminal nor reach anybody', async (stag
     await person.page.evaluate(() => navigator.clipboard.writeText('untouched'));
   }
   await openTerminal(ada);
-  await look(bob);
+  await lookAtTerminal(bob);
   const hostile = [
     "printf '\\1\\0\\0\\0\\377\\377\\377\\377'",
     "printf '\\033]52;c;c3RvbGVu\\007\\302\\23552;c;c3RvbGVu\\007'",
@@ -150,7 +120,7 @@ scenario('hostile bytes neither stall a terminal nor reach anybody', async (stag
   await ada.get('lower-runs').click();
   await ada.get('run-now').click();
   await until('a run to pass', async () => (await ada.runs())[0]?.state === 'passed', START_MS);
-  await look(ada);
+  await lookAtTerminal(ada);
   await type(ada, 'echo "still $((6*6))"\n');
   await sees(bob, 'still 36');
   assert.deepEqual([...ada.problems, ...bob.problems], []);
@@ -199,7 +169,7 @@ scenario('whoever ends the sandbox gets a new one on the same files', async (sta
   const room = await ada.createRoom(server, 'python');
   await bob.join(server, room);
   await openTerminal(ada);
-  await look(bob);
+  await lookAtTerminal(bob);
   await type(ada, 'echo kept > kept.txt; touch /tmp/passing; echo "made-$((1+1))"\n');
   await sees(bob, 'made-2');
   const [before] = await server.containers();
@@ -241,7 +211,7 @@ scenario('a viewer looks on and types nothing, until access is taken back', asyn
   const { person: ed } = await enter('Ed', 'editor');
   const { person: grace, api } = await enter('Grace', 'viewer');
   await openTerminal(ed);
-  await look(grace);
+  await lookAtTerminal(grace);
   await type(ed, 'echo "seen-$((1+1))"\n');
   await sees(grace, 'seen-2');
   await says(grace, 'You are watching');

@@ -26,6 +26,33 @@ export async function talker(stage, name, options = WITH_DEVICES) {
   return person;
 }
 
+/** The picture of somebody, or of their screen. */
+export const tile = (person, name, source = 'camera') =>
+  person.page.locator(`[data-testid="tile"][data-name="${name}"][data-source="${source}"]`);
+
+export const sees = (person, name, source) =>
+  tile(person, name, source).locator('[data-testid="video"][data-shown]').waitFor();
+
+export async function joinCall(person, { microphone = false, camera = false } = {}) {
+  await person.get('call').click();
+  if (microphone) await person.get('preview-microphone').click();
+  if (camera) {
+    await person.get('preview-camera').click();
+    await person.page.locator('[data-testid="preview"] [data-testid="video"][data-shown]').waitFor();
+  }
+  await person.get('join-call').click();
+  await person.page.locator('[data-testid="call-strip"][data-phase="in"]').waitFor();
+}
+
+export async function twoInARoom(stage, options) {
+  const server = await stage.server();
+  const ada = await talker(stage, 'Ada');
+  const bob = await talker(stage, 'Bob', options);
+  const room = await ada.createRoom(server, 'python');
+  await bob.join(server, room);
+  return { server, ada, bob };
+}
+
 /** What has arrived at this page, by kind. */
 export const arrived = (person) =>
   person.page.evaluate(async () => {
@@ -59,6 +86,17 @@ export async function noMore(person, what, slack, ms) {
   });
   const before = (await arrived(person))[what];
   await stays(`${what} at ${person.name}'s`, ms, async () => (await arrived(person))[what] - before <= slack);
+}
+
+/** Both hear and see each other. */
+export async function talk(...people) {
+  for (const person of people)
+    for (const [what, by] of [
+      ['frames', 20],
+      ['packets', 50],
+      ['energy', 0.0001],
+    ])
+      await more(person, what, by);
 }
 
 /** By which protocol this page's connections go: what each sends over now. */
