@@ -13,7 +13,7 @@ import {
   VideoOff,
   X,
 } from 'lucide-react';
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
@@ -21,31 +21,32 @@ import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
 import type { Call } from './call';
 import { DevicesDialog } from './devices';
+import type { Dock } from './dock';
+import { nextChosen, type Place, screensOf } from './dockModel';
 import { useKeys } from './keys';
-import { heldWords, type Source, tiles, viewerWords, wants } from './mediaModel';
-import { Stage } from './stage';
+import { heldWords, type Source, type Tile, tiles, viewerWords, wants } from './mediaModel';
+import { ScreenPane } from './screenPane';
 import { TileView } from './tileView';
 import './media.css';
 
-export default function CallStrip() {
+export default function CallStrip(props: { place: Place; places: Place[] }) {
   const { session } = useRoom();
-  const { call, media } = session;
+  const { call, media, dock } = session;
   const state = useStore(call.state);
   const participants = useStore(media.participants);
   const link = useStore(media.state);
-  const [staged, setStaged] = useState<string | null>(null);
+  const chosen = useStore(dock.chosen);
+  const layer = useStore(dock.layer);
+  const apart = useStore(dock.popped) !== null;
   const hidden = useHidden();
   useKeys(call);
   const all = tiles(participants, state.me);
-  const onStage = all.find((tile) => tile.key === staged) ?? null;
+  useChosen(dock, all, state.phase === 'in');
 
   useEffect(() => {
-    if (state.phase === 'in') call.want(wants(participants, state.me, staged, hidden));
-  }, [call, participants, state.phase, state.me, staged, hidden]);
-
-  // A screen that somebody begins to share is what everybody is to look at.
-  const screen = all.find((tile) => tile.source === 'screen' && !tile.self)?.key ?? null;
-  useEffect(() => setStaged(screen), [screen]);
+    const large = chosen === null ? null : { track: chosen, layer, apart };
+    if (state.phase === 'in') call.want(wants(participants, state.me, large, hidden));
+  }, [call, participants, state.phase, state.me, chosen, layer, apart, hidden]);
 
   return (
     <>
@@ -55,8 +56,8 @@ export default function CallStrip() {
             <li key={tile.key}>
               <TileView
                 tile={tile}
-                staged={tile.key === staged}
-                onStage={() => setStaged(tile.key === staged ? null : tile.key)}
+                staged={tile.key === chosen}
+                onStage={() => dock.choose(tile.key === chosen ? null : tile.key)}
               />
             </li>
           ))}
@@ -74,9 +75,20 @@ export default function CallStrip() {
         <Controls />
         <AudioOut />
       </aside>
-      {onStage && <Stage tile={onStage} onClose={() => setStaged(null)} />}
+      <ScreenPane tiles={all} place={props.place} places={props.places} />
     </>
   );
+}
+
+/** What is large follows who shares. While it joins anew it does not know which of the tiles is its own. */
+function useChosen(dock: Dock, all: Tile[], isIn: boolean): void {
+  const screens = useRef<string[]>([]);
+  useEffect(() => {
+    if (!isIn) return;
+    dock.choose(nextChosen(all, screens.current, dock.chosen.get()));
+    screens.current = screensOf(all).map(({ key }) => key);
+  }, [dock, all, isIn]);
+  useEffect(() => () => dock.choose(null), [dock]);
 }
 
 /** How the line is, when that is worth a word. */

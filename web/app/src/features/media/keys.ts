@@ -4,7 +4,7 @@ import type { Call } from './call';
 
 /** Where Space has a meaning of its own. */
 const BUSY =
-  'input, textarea, select, button, a, summary, [contenteditable], [tabindex]:not(body), .monaco-editor, .terminal-screen, [role="dialog"]';
+  'input, textarea, select, button, a, summary, [contenteditable], [tabindex]:not(body, .dock-view), .monaco-editor, .terminal-screen, [role="dialog"]';
 
 export function useKeys(call: Call): void {
   useEffect(() => {

@@ -7,7 +7,9 @@ import {
   type Participant,
   readMessage,
   type Source,
+  sharingWords,
   tiles,
+  tileWords,
   viewerWords,
   wants,
 } from './mediaModel';
@@ -40,11 +42,31 @@ describe('a call', () => {
 
   it('wants pictures as large as they are shown, and sound always', () => {
     const call = [participant('ada', 'camera'), participant('bob', 'microphone', 'camera', 'screen')];
-    expect([...wants(call, 'ada', 'bob/screen', false)]).toEqual([
+    const large = { track: 'bob/screen', layer: 'middle', apart: false } as const;
+    expect([...wants(call, 'ada', large, false)]).toEqual([
       ['bob/camera', 'low'],
+      ['bob/screen', 'middle'],
+    ]);
+    expect([...wants(call, 'ada', large, true)].map(([, layer]) => layer)).toEqual([null, null]);
+  });
+
+  it('goes on with what a window of its own shows while the page is hidden', () => {
+    const call = [participant('ada'), participant('bob', 'camera', 'screen')];
+    expect([...wants(call, 'ada', { track: 'bob/screen', layer: 'high', apart: true }, true)]).toEqual([
+      ['bob/camera', null],
       ['bob/screen', 'high'],
     ]);
-    expect([...wants(call, 'ada', null, true)].map(([, layer]) => layer)).toEqual([null, null]);
+  });
+
+  it('says what a tile shows and who shares', () => {
+    const all = tiles(
+      [participant('ada', 'screen'), participant('bob', 'screen'), participant('eve')],
+      'ada',
+    );
+    expect(all.map(tileWords)).toEqual(['Your screen', "bob's screen", 'bob', 'eve', 'You']);
+    expect(sharingWords([])).toBe('');
+    expect(sharingWords(all.slice(1, 2))).toBe('bob shares a screen.');
+    expect(sharingWords(all.slice(0, 2))).toBe('ada and bob share their screens.');
   });
 
   it('says who watches', () => {

@@ -166,11 +166,19 @@ export function tiles(participants: readonly Participant[], me: string | null): 
   return [...screens, ...people.filter((one) => !one.self), ...people.filter((one) => one.self)];
 }
 
+/** The picture that is shown larger than a tile. */
+export interface Large {
+  track: string;
+  layer: Layer;
+  /** In a window of its own, which is seen while the page is not. */
+  apart: boolean;
+}
+
 /** How much of each track this page can show. Nobody looks at a hidden page, but people listen to it. */
 export function wants(
   participants: readonly Participant[],
   me: string | null,
-  staged: string | null,
+  large: Large | null,
   hidden: boolean,
 ): Map<string, Layer | null> {
   const wanted = new Map<string, Layer | null>();
@@ -178,10 +186,27 @@ export function wants(
     if (participant.id === me) continue;
     for (const track of participant.tracks) {
       if (track.source === 'microphone') continue;
-      wanted.set(track.id, hidden ? null : track.id === staged ? 'high' : 'low');
+      const own = large?.track === track.id ? large : null;
+      wanted.set(track.id, hidden && !own?.apart ? null : (own?.layer ?? 'low'));
     }
   }
   return wanted;
+}
+
+/** What a tile shows, in words. */
+export function tileWords({ participant, source, self }: Tile): string {
+  const { name } = participant.person;
+  if (source === 'screen') return `${self ? 'Your' : `${name}'s`} screen`;
+  return self ? 'You' : participant.kind === 'stream' ? `${name} (stream)` : name;
+}
+
+/** A sentence about who shares a screen, or nothing. */
+export function sharingWords(screens: readonly Tile[]): string {
+  const names = screens.map(({ participant }) => participant.person.name);
+  if (names.length === 0) return '';
+  return names.length === 1
+    ? `${names[0]} shares a screen.`
+    : `${new Intl.ListFormat('en').format(names)} share their screens.`;
 }
 
 /** What a device's failure means, in words. */

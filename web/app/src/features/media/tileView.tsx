@@ -5,7 +5,7 @@ import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
-import { type Quality, qualityWords, type Tile, trackOf } from './mediaModel';
+import { type Quality, qualityWords, type Tile, tileWords, trackOf } from './mediaModel';
 import { VideoView } from './videoView';
 
 /** The picture of a tile, if there is one to show. */
@@ -34,8 +34,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const { name, color } = participant.person;
   const quality = participant.quality && participant.away ? 'lost' : participant.quality;
   const isStream = participant.kind === 'stream';
-  const shown = self ? 'You' : isStream ? `${name} (stream)` : name;
-  const words = source === 'screen' ? `${self ? 'Your' : `${name}'s`} screen` : shown;
+  const words = tileWords(tile);
   const large = picture !== null && !(self && source === 'screen');
   return (
     <div

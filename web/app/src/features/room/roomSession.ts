@@ -13,6 +13,7 @@ import { DocSession } from '../connection/docSession';
 import { type Devcontainer, readDevcontainer, sameDevcontainer } from '../devcontainer/devcontainerModel';
 import { FileSessions } from '../editor/fileSessions';
 import { Call } from '../media/call';
+import { Dock } from '../media/dock';
 import { MediaLink } from '../media/mediaLink';
 import { readPorts, samePorts } from '../ports/portsModel';
 import { type PersonHere, peopleHere } from '../presence/people';
@@ -40,6 +41,7 @@ export class RoomSession {
   /** Who is in the room's call, and this page's part in it. */
   readonly media: MediaLink;
   readonly call: Call;
+  readonly dock: Dock;
   private readonly treeDoc: DocSession;
   private readonly runsDoc: DocSession;
   private readonly stops: (() => void)[] = [];
@@ -57,6 +59,7 @@ export class RoomSession {
     this.files = new FileSessions(room.id, sessions);
     this.media = new MediaLink(room.id, sessions);
     this.call = new Call(this.media);
+    this.dock = new Dock(room.id);
     this.connection = new ConnectionStore([this.treeDoc, this.runsDoc], this.access);
     this.people = new Store<readonly PersonHere[]>(this.readPeople());
 

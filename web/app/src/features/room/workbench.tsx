@@ -4,10 +4,12 @@ import type { Access, Room } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Splitter, usePaneSize } from '../../ui/splitter';
 import { QuickOpen } from '../editor/quickOpen';
+import { useDocked } from '../media/docked';
 import { useStartRun } from '../runs/useStartRun';
 import { TreePanel } from '../tree/treePanel';
 import './room.css';
 import { useStore } from '../../ui/store';
+import { useWindowSize } from '../../ui/windowSize';
 import { AccessEnded } from './accessEnded';
 import { LowerPanel } from './lowerPanel';
 import { Opener, RoomContext, type RoomUi } from './roomContext';
@@ -18,8 +20,11 @@ import { RoomSession } from './roomSession';
 const EditorArea = lazy(() => import('../editor/editorArea'));
 const CallStrip = lazy(() => import('../media/callStrip'));
 
-/** Wide enough to know a face. */
+/** Wide enough to know a face. On a phone the call is a row at the bottom; `dock.css` has the same. */
 const CALL_WIDTH = 216;
+const CALL_HEIGHT = 164;
+const PHONE = 600;
+const HEADER_HEIGHT = 48;
 
 export function Workbench(props: { room: Room; access: Access; sessions: SessionStore }) {
   const { room, access, sessions } = props;
@@ -42,7 +47,7 @@ export function Workbench(props: { room: Room; access: Access; sessions: Session
 }
 
 /** Where F6 goes, in order. Editor and terminal keep Tab for themselves, so there must be another way out of them. */
-const REGIONS = ['.room-header', '.tree-panel', '.centre', '.lower-panel', '.call-strip'];
+const REGIONS = ['.room-header', '.tree-panel', '.centre', '.dock', '.lower-panel', '.call-strip'];
 const FOCUSABLE =
   '[role="tree"], .xterm-helper-textarea, .monaco-editor textarea, .monaco-editor .native-edit-context, [role="option"][tabindex="0"], button:not(:disabled), a[href]';
 
@@ -79,7 +84,16 @@ function Panes(props: { ui: RoomUi }) {
   const ended = useStore(props.ui.session.sessions.ended);
   const inCall = useStore(props.ui.session.call.state).phase !== 'out';
   const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
-  const runs = usePaneSize('runs', 272, 96, () => Math.max(140, window.innerHeight - 260));
+  const phone = useWindowSize().width < PHONE;
+  const call = { width: inCall && !phone ? CALL_WIDTH : 0, height: inCall && phone ? CALL_HEIGHT : 0 };
+  const runs = usePaneSize('runs', 272, 96, () => Math.max(140, window.innerHeight - 260 - call.height));
+  const below = runs.size + call.height;
+  const docked = useDocked(props.ui.session, {
+    left: tree.size,
+    right: call.width,
+    top: HEADER_HEIGHT,
+    bottom: below,
+  });
   const start = useStartRun();
   const [finding, setFinding] = useState(false);
 
@@ -115,8 +129,8 @@ function Panes(props: { ui: RoomUi }) {
     <div
       className="workbench"
       style={{
-        gridTemplateColumns: `${tree.size}px minmax(0, 1fr) ${inCall ? CALL_WIDTH : 0}px`,
-        gridTemplateRows: `48px minmax(0, 1fr) ${runs.size}px`,
+        gridTemplateColumns: `${tree.size}px ${docked.left}px minmax(0, 1fr) ${docked.right}px ${call.width}px`,
+        gridTemplateRows: `${HEADER_HEIGHT}px minmax(0, 1fr) ${docked.bottom}px ${runs.size}px ${call.height}px`,
       }}
     >
       <RoomHeader />
@@ -129,18 +143,16 @@ function Panes(props: { ui: RoomUi }) {
       <LowerPanel />
       {inCall && (
         <Suspense fallback={null}>
-          <CallStrip />
+          <CallStrip place={docked.place} places={docked.places} />
         </Suspense>
       )}
-      <div className="split-column" style={{ left: tree.size }}>
-        <Splitter label="Width of the file tree" pane={tree} direction="column" />
+      <div className="split-column" style={{ left: tree.size, bottom: call.height }}>
+        <Splitter label="Width of the file tree" pane={tree} edge="right" />
       </div>
-      <div
-        className="split-row"
-        style={{ bottom: runs.size, left: tree.size, right: inCall ? CALL_WIDTH : 0 }}
-      >
-        <Splitter label="Height of the lower panel" pane={runs} direction="row" />
+      <div className="split-row" style={{ bottom: below, left: tree.size, right: call.width }}>
+        <Splitter label="Height of the lower panel" pane={runs} edge="top" />
       </div>
+      {docked.divider}
       {finding && <QuickOpen onClose={() => setFinding(false)} />}
     </div>
   );

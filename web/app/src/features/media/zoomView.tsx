@@ -1,0 +1,105 @@
+/** The picture in its pane, which can be larger than that, and the buttons for how large it is. */
+
+import { ZoomIn, ZoomOut } from 'lucide-react';
+import type { KeyboardEvent, PointerEvent } from 'react';
+import { drag } from '../../ui/drag';
+import { useStore } from '../../ui/store';
+import { useRoom } from '../room/roomContext';
+import { type Tile, trackOf } from './mediaModel';
+import { usePicture } from './tileView';
+import type { ZoomHandle } from './useZoom';
+import { VideoView } from './videoView';
+import { zoomWords } from './zoomModel';
+
+/** Takes the keyboard, so that what is larger than the pane can be scrolled with it; a mouse drags. */
+export function Viewport(props: {
+  tile: Tile;
+  words: string;
+  zoom: ZoomHandle;
+  onElement: (element: HTMLElement | null) => void;
+}) {
+  const { tile, zoom } = props;
+  const picture = usePicture(tile);
+  const { paused } = useStore(useRoom().session.call.held);
+  const isPaused = paused.has(trackOf(tile.participant, tile.source)?.id ?? '');
+  const whole = zoom.zoom === null;
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === '+' || event.key === '=') zoom.in();
+    else if (event.key === '-') zoom.out();
+    else if (event.key === '0') zoom.set(null);
+    else if (event.key === '1') zoom.set(1);
+    else return;
+    event.preventDefault();
+  };
+  const onPointerDown = (event: PointerEvent<HTMLElement>) => {
+    // A finger scrolls by itself.
+    if (whole || event.pointerType !== 'mouse') return;
+    const pane = event.currentTarget;
+    const { scrollLeft, scrollTop } = pane;
+    drag(event, (x, y) => pane.scrollTo({ left: scrollLeft - x, top: scrollTop - y, behavior: 'instant' }));
+  };
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: no element is a picture that one scrolls.
+    <div
+      ref={props.onElement}
+      className="dock-view"
+      role="group"
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls by keys.
+      tabIndex={0}
+      aria-label={`${props.words}: plus and minus change its size, 0 fits it in, arrow keys move it`}
+      data-testid="dock-view"
+      data-zoom={zoom.zoom ?? 'fit'}
+      onKeyDown={onKeyDown}
+      onPointerDown={onPointerDown}
+      onDoubleClick={() => zoom.set(whole ? 1 : null)}
+    >
+      {picture ? (
+        <div className="dock-picture" style={zoom.style}>
+          <VideoView track={picture} whole />
+        </div>
+      ) : (
+        <p className="dock-words">
+          {isPaused ? 'Paused, because your connection is slow.' : 'The picture is on its way…'}
+        </p>
+      )}
+    </div>
+  );
+}
+
+export function ZoomButtons({ zoom }: { zoom: ZoomHandle }) {
+  const whole = zoom.zoom === null;
+  return (
+    <>
+      <button
+        type="button"
+        className="dock-button"
+        data-testid="zoom-out"
+        aria-label="Smaller"
+        title="Smaller (−)"
+        onClick={zoom.out}
+      >
+        <ZoomOut size={14} />
+      </button>
+      <button
+        type="button"
+        className="dock-button dock-zoom"
+        data-testid="zoom"
+        title={whole ? 'Show at 100 % (1)' : 'Fit into the pane (0)'}
+        onClick={() => zoom.set(whole ? 1 : null)}
+      >
+        {zoomWords(zoom.zoom)}
+      </button>
+      <button
+        type="button"
+        className="dock-button"
+        data-testid="zoom-in"
+        aria-label="Larger"
+        title="Larger (+)"
+        onClick={zoom.in}
+      >
+        <ZoomIn size={14} />
+      </button>
+    </>
+  );
+}
