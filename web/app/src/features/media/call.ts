@@ -85,6 +85,8 @@ export class Call {
   readonly state = new Store<CallState>(OUT);
   /** What arrives, by track id. */
   readonly remote = new Store<ReadonlyMap<string, MediaStreamTrack>>(new Map());
+  /** Since when what arrives there is of whom it is of now, in milliseconds of the clock's own epoch. */
+  readonly since = new WeakMap<MediaStreamTrack, number>();
   readonly held = new Store<Held>(NOTHING_HELD);
   /** What this page shows of itself. */
   readonly local = new Store<Local>(NOTHING_LOCAL);
@@ -493,6 +495,9 @@ export class Call {
       const section = sections.find((section) => section.mid === mid);
       return section ? [[track, section.receiver.track]] : [];
     });
+    const before = this.remote.get();
+    const now = performance.timeOrigin + performance.now();
+    for (const [id, track] of found) if (before.get(id) !== track) this.since.set(track, now);
     this.remote.set(new Map(found));
   }
 

@@ -7,7 +7,7 @@ import {
   MonitorX,
   PhoneOff,
   Settings2,
-  SignalLow,
+  SignalMedium,
   TriangleAlert,
   Video,
   VideoOff,
@@ -96,7 +96,7 @@ function Line() {
   const words = heldWords(useStore(useRoom().session.call.held));
   return (
     <p className="call-line" role="status" data-testid="call-line" hidden={words === null}>
-      <SignalLow size={13} aria-hidden />
+      <SignalMedium size={13} aria-hidden />
       <span>{words}</span>
     </p>
   );

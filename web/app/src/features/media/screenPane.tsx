@@ -47,7 +47,8 @@ function Pane(props: { dock: Dock; tile: Tile; screens: Tile[]; place: Place; pl
   const shownBox = floats ? fitBox(box ?? firstBox(size), size) : null;
   const words = tileWords(tile);
 
-  const layer = layerFor(zoom.across);
+  // How large the browser's own window for a video is it does not say.
+  const layer = popped?.kind === 'video' ? 'high' : layerFor(zoom.across);
   useEffect(() => dock.layer.set(layer), [dock, layer]);
   useFocusBack(section);
   useEscape(dock, place === 'stage' && popped === null);

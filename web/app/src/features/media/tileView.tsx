@@ -1,5 +1,5 @@
 /** One person or one shared screen in a call. A click makes it large; hosts can mute and ask. */
-import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, Signal, SignalLow, WifiOff } from 'lucide-react';
+import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, Signal, SignalMedium, WifiOff } from 'lucide-react';
 import { initials } from '../../ui/color';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
@@ -61,7 +61,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         {participant.away && !quality ? (
           <WifiOff size={12} aria-label="lost the connection" />
         ) : isPaused ? (
-          <SignalLow size={12} aria-label="paused, because your connection is slow" />
+          <SignalMedium size={12} aria-label="paused, because your connection is slow" />
         ) : source === 'screen' ? (
           <MonitorUp size={12} aria-hidden />
         ) : (
@@ -104,7 +104,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
 }
 
 function QualityBadge({ quality, words }: { quality: Quality; words: string }) {
-  const Icon = quality === 'good' ? Signal : quality === 'lost' ? WifiOff : SignalLow;
+  const Icon = quality === 'good' ? Signal : quality === 'lost' ? WifiOff : SignalMedium;
   return (
     <Tip text={words}>
       <span
