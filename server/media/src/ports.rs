@@ -104,6 +104,6 @@ pub trait Subscriber: Send + Sync {
 /// One line of a subscriber.
 pub trait Line: Send + Sync {
     fn ssrc(&self) -> u32;
-    /// Sends without waiting. False if the packet was dropped because too many wait for this receiver.
+    /// Sends without waiting. False if the packet was dropped, for this receiver alone.
     fn send(&self, packet: &Received, sequence: u16, timestamp: u32) -> bool;
 }

@@ -4,14 +4,18 @@
 //!   password, and no address of a page needs to be known.
 //! - VP8 and Opus, which every browser speaks. Retransmissions have a stream of their own (RTX) only towards receivers: the crate
 //!   cannot tell a simulcast layer's, and without it browsers repeat packets as they were.
-//! - Requests for keyframes are read before the crate routes them, because it routes a compound by its first packet alone
+//! - What receivers are sent does not pass the crate, which takes a turn of a task and some twenty queues for each packet, but goes from
+//!   the task of its track straight to the port ([`lane`]). What receivers ask for and report is read before the crate routes it
 //!   ([`feedback`]).
 
 mod estimate;
 mod feedback;
+mod keys;
+mod lane;
 mod mux;
 mod nomination;
 mod peer;
+mod sent;
 mod stun;
 mod tcp;
 mod trend;

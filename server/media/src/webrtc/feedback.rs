@@ -1,26 +1,32 @@
-//! Reads requests for keyframes on their way in, and passes everything on as it is.
+//! Reads what receivers ask for and report on its way in, and passes everything on as it is. The crate routes a compound by its first
+//! packet alone, and knows nothing of packets that are sent past it ([`super::lane`]).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 
+use super::lane::Lane;
 use crate::ports::SubscriberEvent;
 
-pub(super) struct KeyframeRequests {
+pub(super) struct Feedback {
     events: mpsc::Sender<SubscriberEvent>,
+    lane: Arc<Lane>,
     read: VecDeque<TaggedPacket>,
     written: VecDeque<TaggedPacket>,
 }
 
-impl KeyframeRequests {
-    pub(super) fn new(events: mpsc::Sender<SubscriberEvent>) -> Self {
-        Self { events, read: VecDeque::new(), written: VecDeque::new() }
+impl Feedback {
+    pub(super) fn new(events: mpsc::Sender<SubscriberEvent>, lane: Arc<Lane>) -> Self {
+        Self { events, lane, read: VecDeque::new(), written: VecDeque::new() }
     }
 
     fn wanted(&self, ssrc: u32) {
@@ -29,7 +35,7 @@ impl KeyframeRequests {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyframeRequests {
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Feedback {
     type Rout = TaggedPacket;
     type Wout = TaggedPacket;
     type Eout = ();
@@ -44,6 +50,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyframeRequests {
                     self.wanted(request.media_ssrc);
                 } else if let Some(request) = packet.downcast_ref::<FullIntraRequest>() {
                     request.fir.iter().for_each(|entry| self.wanted(entry.ssrc));
+                } else if let Some(missing) = packet.downcast_ref::<TransportLayerNack>() {
+                    let sequences = missing.nacks.iter().flat_map(NackPair::packet_list);
+                    self.lane.again(message.now, missing.media_ssrc, sequences);
+                } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
+                    self.lane.heard(message.now, feedback);
                 }
             }
         }
@@ -65,8 +76,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyframeRequests {
     }
 }
 
-impl Interceptor for KeyframeRequests {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+impl Interceptor for Feedback {
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        self.lane.agreed(info);
+    }
+
     fn unbind_local_stream(&mut self, _: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}

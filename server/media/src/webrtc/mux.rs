@@ -72,14 +72,18 @@ pub(super) struct Inbox {
     /// The address of the socket that the crate bound and that is gone. It names the local end in the crate alone.
     local: Mutex<Option<SocketAddr>>,
     waiting: Mutex<Waiting>,
-    tcp: Mutex<TcpConnections>,
+    paths: Mutex<Paths>,
 }
 
-/// The connections by TCP of one connection of the crate.
+/// Where one connection of the crate sends to.
 #[derive(Default, Debug)]
-struct TcpConnections {
-    /// By the addresses at their other ends. What is sent to one that has gone is dropped: by UDP it would come to whoever is there.
-    all: HashMap<SocketAddr, Weak<TcpConnection>>,
+struct Paths {
+    /// Whom it last sent something to that is no check: the other end of the path that it chose.
+    chosen: Option<SocketAddr>,
+    /// A check from elsewhere was answered since. The crate may have chosen that, and will say so when it next sends something.
+    is_doubtful: bool,
+    /// Its connections by TCP, by the addresses at their other ends. What is sent to one that has gone is dropped: by UDP it would come to whoever is there.
+    tcp: HashMap<SocketAddr, Weak<TcpConnection>>,
     /// The connection of the crate has gone.
     is_over: bool,
 }
@@ -190,8 +194,8 @@ impl Table {
 
 impl Place {
     pub(super) fn new(mux: &Arc<Mux>) -> Self {
-        let (local, waiting, tcp) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { mux: mux.clone(), inbox: Arc::new(Inbox { mux: mux.clone(), local, waiting, tcp }) }
+        let (local, waiting, paths) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { mux: mux.clone(), inbox: Arc::new(Inbox { mux: mux.clone(), local, waiting, paths }) }
     }
 
     /// Whoever names this fragment in a check, and knows the password, is heard by this connection. What it was named before counts no more.
@@ -215,6 +219,10 @@ impl Place {
         SocketAddr::new(ip, 0)
     }
 
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
     pub(super) fn runtime(&self) -> MuxRuntime {
         MuxRuntime { tokio: TokioRuntime, inbox: self.inbox.clone() }
     }
@@ -226,29 +234,50 @@ impl Drop for Place {
         table.fragments.retain(|_, (_, inbox)| !Arc::ptr_eq(inbox, &self.inbox));
         table.addresses.retain(|_, inbox| !Arc::ptr_eq(inbox, &self.inbox));
         drop(table);
-        let mut tcp = self.inbox.tcp();
-        tcp.is_over = true;
-        tcp.all.values().filter_map(Weak::upgrade).for_each(|connection| connection.end());
+        let mut paths = self.inbox.paths();
+        (paths.is_over, paths.chosen) = (true, None);
+        paths.tcp.values().filter_map(Weak::upgrade).for_each(|connection| connection.end());
+    }
+}
+
+impl Paths {
+    /// The crate sends this there.
+    fn used(&mut self, packet: &[u8], to: SocketAddr) {
+        if stun::is_check(packet) {
+            self.is_doubtful |= self.chosen.is_some_and(|chosen| chosen != to);
+        } else if !self.is_over {
+            self.chosen = Some(to);
+        }
     }
 }
 
 impl Inbox {
     /// What is sent to its other end goes over this from now on. False if there are too many already.
     pub(super) fn join(&self, connection: &Arc<TcpConnection>) -> bool {
-        let mut tcp = self.tcp();
-        if tcp.all.len() >= ADDRESSES {
+        let mut paths = self.paths();
+        if paths.tcp.len() >= ADDRESSES {
             // Those that have gone are remembered as long as there is room.
-            tcp.all.retain(|_, other| other.strong_count() > 0);
+            paths.tcp.retain(|_, other| other.strong_count() > 0);
         }
-        let has_room = !tcp.is_over && tcp.all.len() < ADDRESSES;
+        let has_room = !paths.is_over && paths.tcp.len() < ADDRESSES;
         if has_room {
-            tcp.all.insert(connection.peer(), Arc::downgrade(connection));
+            paths.tcp.insert(connection.peer(), Arc::downgrade(connection));
         }
         has_room
     }
 
-    fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let tcp = self.tcp().all.get(&to).map(Weak::upgrade);
+    /// Where packets that are no checks go; `None` before there is a path, and when there is none any more.
+    pub(super) fn route(&self) -> Option<SocketAddr> {
+        self.paths().chosen
+    }
+
+    /// Whether that may be somewhere else by now, which is said once.
+    pub(super) fn is_route_doubtful(&self) -> bool {
+        std::mem::take(&mut self.paths().is_doubtful)
+    }
+
+    pub(super) fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let tcp = self.paths().tcp.get(&to).map(Weak::upgrade);
         let Some(connection) = tcp else { return self.mux.send(packet, to) };
         if let Some(connection) = connection {
             connection.send(packet);
@@ -256,8 +285,8 @@ impl Inbox {
         Ok(packet.len())
     }
 
-    fn tcp(&self) -> MutexGuard<'_, TcpConnections> {
-        self.tcp.lock().expect("the map is only read and written")
+    fn paths(&self) -> MutexGuard<'_, Paths> {
+        self.paths.lock().expect("paths are only read and written")
     }
 
     pub(super) fn put(&self, packet: Bytes, from: SocketAddr) {
@@ -288,6 +317,7 @@ impl AsyncUdpSocket for Inbox {
     }
 
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        self.paths().used(transmit.contents, transmit.destination);
         Poll::Ready(self.send(transmit.contents, transmit.destination))
     }
 
@@ -365,6 +395,14 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
+impl Mux {
+    /// The runtime finds that out when it is waited for.
+    pub(super) async fn can_send(&self) {
+        self.socket.writable().await.expect("a socket");
+    }
+}
+
+#[cfg(test)]
 impl Place {
     pub(super) fn mux(&self) -> &Arc<Mux> {
         &self.mux
@@ -376,6 +414,11 @@ impl Place {
 
     pub(super) fn send(&self, packet: &[u8], to: SocketAddr) {
         self.inbox.send(packet, to).expect("nothing goes by UDP");
+    }
+
+    /// As if the crate sent this.
+    pub(super) fn used(&self, packet: &[u8], to: SocketAddr) {
+        self.inbox.paths().used(packet, to);
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use rtc::interceptor::{CongestionControlBuilder, Slot, TwccSenderBuilder};
+use rtc::interceptor::Slot;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RtpCodecKind,
@@ -29,8 +30,11 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpTransceiver;
 
 use super::estimate::Estimate;
-use super::feedback::KeyframeRequests;
+use super::feedback::Feedback;
+use super::keys::{Keys, PROFILES};
+use super::lane::Lane;
 use super::mux::{Mux, Place};
+use super::sent::Kept;
 use crate::meters;
 use crate::offer::encoding;
 use crate::ports::{
@@ -44,6 +48,9 @@ const GATHERING: Duration = Duration::from_secs(3);
 
 /// What comes after every interceptor of the crate on the way to us.
 const NEAREST_TO_US: usize = 20_000;
+
+/// Reports of 28 bytes that go in one packet.
+const REPORTS: usize = 32;
 
 const VP8: u8 = 96;
 const VP8_RTX: u8 = 97;
@@ -155,32 +162,28 @@ struct Peer {
 }
 
 impl Peer {
+    /// `heard`: whom what the other side asks for and reports is for, if we send.
     async fn new(
-        mux: &Arc<Mux>,
-        side: Side,
-        heard: Option<(KeyframeRequests, Estimate)>,
+        place: Place,
+        heard: Option<(Feedback, Arc<Keys>)>,
         handler: impl FnOnce(mpsc::Sender<()>) -> Handler,
     ) -> Result<Self, TransportError> {
-        let place = Place::new(mux);
-        let mut engine = media_engine(side)?;
-        let mut registry = register_default_interceptors(Registry::new(), &mut engine).map_err(failed)?;
-        if let Some((requests, estimate)) = heard {
-            // Without the crate's pacer: what is passed on was paced by the page that sent it, and a voice must not wait behind pictures.
-            registry = registry
-                .with(Slot::CongestionControl, CongestionControlBuilder::new(estimate).build())
-                .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-                .with(Slot::from(NEAREST_TO_US), requests);
-        }
-        let settings = SettingEngineBuilder::new()
+        let mut settings = SettingEngineBuilder::new()
             .with_lite(true)
-            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-            .build();
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled);
+        let mut engine = media_engine(if heard.is_some() { Side::Subscriber } else { Side::Publisher })?;
+        let mut registry = register_default_interceptors(Registry::new(), &mut engine).map_err(failed)?;
+        if let Some((feedback, keys)) = heard {
+            // None of the crate's: it sees no packet of what is sent.
+            registry = Registry::new().with(Slot::from(NEAREST_TO_US), feedback);
+            settings = settings.with_crypto_provider(keys).with_srtp_protection_profiles(PROFILES.to_vec());
+        }
         let (sender, gathered) = mpsc::channel(1);
         let building = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::default().build())
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
-            .with_setting_engine(settings)
+            .with_setting_engine(settings.build())
             .with_handler(Arc::new(handler(sender)))
             .with_runtime(Arc::new(place.runtime()))
             .with_udp_addrs(vec![place.throw_away()])
@@ -257,7 +260,7 @@ impl PublisherPeer {
                 }),
             }
         };
-        Ok(Self { peer: Peer::new(mux, Side::Publisher, None, handler).await?, level, answered: None })
+        Ok(Self { peer: Peer::new(Place::new(mux), None, handler).await?, level, answered: None })
     }
 }
 
@@ -336,13 +339,16 @@ impl Incoming for Section {
 pub(super) struct SubscriberPeer {
     peer: Peer,
     lines: Vec<(Arc<dyn RtpTransceiver>, Arc<TrackLine>)>,
+    lane: Arc<Lane>,
     capacity: watch::Receiver<Option<u64>>,
 }
 
 impl SubscriberPeer {
     pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<SubscriberEvent>) -> Result<Self, TransportError> {
         let (estimated, capacity) = watch::channel(None);
-        let heard = (KeyframeRequests::new(events.clone()), Estimate::new(estimated));
+        let (place, keys) = (Place::new(mux), Keys::new().map_err(failed)?);
+        let lane = Arc::new(Lane::new(place.inbox().clone(), keys.clone(), Estimate::new(estimated)));
+        let heard = (Feedback::new(events.clone(), lane.clone()), keys);
         let handler = move |gathered| Handler {
             gathered,
             conditions: Box::new(move |condition| {
@@ -350,8 +356,8 @@ impl SubscriberPeer {
             }),
             tracks: Box::new(|_| {}),
         };
-        let peer = Peer::new(mux, Side::Subscriber, Some(heard), handler).await?;
-        Ok(Self { peer, lines: Vec::new(), capacity })
+        let peer = Peer::new(place, Some(heard), handler).await?;
+        Ok(Self { peer, lines: Vec::new(), lane, capacity })
     }
 }
 
@@ -376,7 +382,8 @@ impl Subscriber for SubscriberPeer {
         };
         let transceiver = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init)).await;
         let payload_type = AtomicU8::new(if kind == Kind::Audio { OPUS } else { VP8 });
-        let line = Arc::new(TrackLine { ssrc, kind, payload_type, track });
+        let (lane, number) = (self.lane.clone(), self.lane.add(ssrc, kind.clock()));
+        let line = Arc::new(TrackLine { ssrc, kind, payload_type, track, lane, number });
         self.lines.push((transceiver.map_err(failed)?, line.clone()));
         Ok(line)
     }
@@ -425,6 +432,9 @@ struct TrackLine {
     kind: Kind,
     payload_type: AtomicU8,
     track: Arc<TrackLocalStaticRTP>,
+    lane: Arc<Lane>,
+    /// Its number there.
+    number: usize,
 }
 
 impl Line for TrackLine {
@@ -433,15 +443,16 @@ impl Line for TrackLine {
     }
 
     fn send(&self, packet: &Received, sequence: u16, timestamp: u32) -> bool {
-        let mut out = rtc::rtp::Packet::default();
-        out.header.version = 2;
-        out.header.marker = packet.marker;
-        out.header.payload_type = self.payload_type.load(Ordering::Relaxed);
-        out.header.sequence_number = sequence;
-        out.header.timestamp = timestamp;
-        out.header.ssrc = self.ssrc;
-        out.payload = packet.payload.clone();
-        // The crate's queue of this connection has 256 places. Waiting for one would hold up everybody else's packets.
-        matches!(self.track.write_rtp(out).now_or_never(), Some(Ok(())))
+        let (marker, payload) = (packet.marker, packet.payload.clone());
+        let packet = Kept { sequence, timestamp, marker, transport: 0, payload };
+        let Some(reports) = self.lane.send(self.number, self.payload_type.load(Ordering::Relaxed), packet) else {
+            return false;
+        };
+        for reports in reports.chunks(REPORTS) {
+            let boxed = |report: &SenderReport| Box::new(report.clone()) as Box<dyn rtc::rtcp::Packet>;
+            // If the crate's queue is full the next say it.
+            let _ = self.track.write_rtcp(reports.iter().map(boxed).collect()).now_or_never();
+        }
+        true
     }
 }

@@ -9,6 +9,11 @@ const HEADER: usize = 20;
 const REQUEST: [u8; 2] = [0, 1];
 const SUCCESS: [u8; 2] = [1, 1];
 
+/// Is this a check or an answer to one, and not something for which checks found the way (RFC 7983, section 7)?
+pub(super) fn is_check(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| *first < 4)
+}
+
 /// The key that a description's password is.
 pub(super) fn key(password: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())
