@@ -38,6 +38,10 @@ pub(super) const LARGEST: usize = 2048;
 /// Packets that are sorted before the runtime may do something else.
 const AT_ONCE: usize = 256;
 
+/// What the system may hold for the port in each direction, in bytes: a keyframe to a hundred receivers is some thousand packets, and
+/// what does not fit is lost to them or to us.
+const BUFFER: usize = 4 << 20;
+
 /// Bytes that are asked from the allocator at once, for many packets.
 const CHUNK: usize = 64 << 10;
 
@@ -99,6 +103,9 @@ impl Mux {
     pub(super) fn bind(listen: SocketAddr, addresses: &[IpAddr], takes_tcp: bool) -> io::Result<Arc<Self>> {
         let socket = std::net::UdpSocket::bind(listen)?;
         socket.set_nonblocking(true)?;
+        // The system gives less where it is told to, and says nothing.
+        rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER)?;
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
         let socket = UdpSocket::from_std(socket)?;
         let own = socket.local_addr()?;
         let addresses = if addresses.is_empty() { vec![own.ip()] } else { addresses.to_vec() };
