@@ -31,6 +31,7 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   await ada.get('control-camera').click();
   await sees(bob, 'Ada');
   await talk(ada, bob);
+  await more(bob, 'told', 4);
   await tile(bob, 'Ada').and(bob.page.locator('[data-speaking]')).waitFor();
 
   for (const [person, name] of [
@@ -232,6 +233,7 @@ scenario(
 
     line.takes(20_000);
     await until('the largest picture again', isWide(1280), 90_000);
+    assert.ok((await arrived(bob)).again > 0, 'some of what was lost came again');
     await bob.get('call-line').waitFor({ state: 'hidden' });
     assert.deepEqual([...ada.problems, ...bob.problems], []);
   },

@@ -53,13 +53,15 @@ export async function twoInARoom(stage, options) {
   return { server, ada, bob };
 }
 
-/** What has arrived at this page, by kind. */
+/** What has arrived at this page, by kind; `again`: packets that it had missed; `told`: reports of which time a timestamp is. */
 export const arrived = (person) =>
   person.page.evaluate(async () => {
-    const all = { frames: 0, packets: 0, energy: 0, widths: [] };
+    const all = { frames: 0, packets: 0, energy: 0, again: 0, told: 0, widths: [] };
     for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected'))
       for (const report of (await peer.getStats()).values()) {
+        if (report.type === 'remote-outbound-rtp') all.told += report.reportsSent;
         if (report.type !== 'inbound-rtp') continue;
+        all.again += report.retransmittedPacketsReceived ?? 0;
         if (report.kind === 'video') {
           all.frames += report.framesDecoded ?? 0;
           if (report.frameWidth) all.widths.push(report.frameWidth);
