@@ -18,6 +18,7 @@ use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_media::Calls;
+use buildspaces_media::ports::CallStore;
 use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
@@ -102,7 +103,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         tracing::info!(rooms = resumed, "taking up what the last stop left unfinished");
     }
 
-    let Media { calls, transport, listener: media_listener } = open_calls(&config, address, &tasks)?;
+    let Media { calls, transport, listener: media_listener } =
+        open_calls(&config, address, Arc::new(buildspaces_storage::Calls::new(&database)), &tasks)?;
     let why_no_calls = calls.why_off().map(str::to_owned);
     let ready_database = database.clone();
     let routers = gateway::routers(gateway::Parts {
@@ -232,9 +234,12 @@ struct Media {
 
 /// Takes the port of calls. Without settings they are on where they work by themselves, and otherwise off with a reason; with
 /// `media.listen` a port that cannot be had ends the start.
-fn open_calls(config: &Config, address: SocketAddr, tasks: &Tasks) -> Result<Media> {
+fn open_calls(config: &Config, address: SocketAddr, store: Arc<dyn CallStore>, tasks: &Tasks) -> Result<Media> {
     let media = &config.media;
-    let off = |reason: &str| Ok(Media { calls: Calls::off(reason, tasks.clone()), transport: None, listener: None });
+    let kept = store.clone();
+    let off = |reason: &str| {
+        Ok(Media { calls: Calls::off(reason, kept.clone(), tasks.clone()), transport: None, listener: None })
+    };
     if !media.enabled {
         return off("this server has no voice and video (media.enabled = false)");
     }
@@ -260,7 +265,7 @@ fn open_calls(config: &Config, address: SocketAddr, tasks: &Tasks) -> Result<Med
     }
     match WebRtc::bind(listen, &media.addresses, takes_tcp, tasks) {
         Ok(transport) => {
-            let calls = Calls::new(Arc::new(transport.clone()), media.limits, tasks.clone());
+            let calls = Calls::new(Arc::new(transport.clone()), store, media.limits, tasks.clone());
             Ok(Media { calls, transport: Some(transport), listener })
         }
         Err(error) if media.listen.is_none() => {

@@ -2,6 +2,7 @@
 
 mod access;
 mod archive;
+mod calls;
 mod documents;
 mod git;
 mod history;
@@ -79,6 +80,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(terminals::terminals, terminals::open_terminal))
         .routes(routes!(terminals::close_terminal))
         .routes(routes!(recordings::settings, recordings::set))
+        .routes(routes!(calls::settings, calls::set))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read, recordings::delete))
         .routes(routes!(git::repository, git::begin))

@@ -86,6 +86,11 @@ async fn open(
         media::Error::Off(_) => Close::new(4404, error.to_string()),
         media::Error::TooManyPages => Close::new(4529, error.to_string()),
         media::Error::Stopping => Close::new(1012, error.to_string()),
+        // Nobody attaches to change encryption.
+        media::Error::Store(_) | media::Error::InUse => {
+            tracing::error!(%error, %id, "a call cannot be looked at");
+            Close::new(1011, "the server could not read what holds for this call; try again in a moment")
+        }
     })?;
     Ok((attached, watch, user))
 }
@@ -167,9 +172,10 @@ impl Shown {
     fn show(&mut self, socket: &Socket, view: &mut watch::Receiver<Arc<View>>) {
         let view = view.borrow_and_update().clone();
         let before = self.last.as_deref();
-        if before.is_none_or(|before| before.participants != view.participants) {
+        let what = |view: &View| (view.encrypted, view.participants.clone());
+        if before.is_none_or(|before| what(before) != what(&view)) {
             let participants = view.participants.iter().map(Into::into).collect();
-            say(socket, &ToPage::Call { participants });
+            say(socket, &ToPage::Call { encrypted: view.encrypted, participants });
         }
         if before.map_or(!view.speakers.is_empty(), |before| before.speakers != view.speakers) {
             say(socket, &ToPage::speakers(&view.speakers));

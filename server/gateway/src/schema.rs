@@ -1,5 +1,6 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
+pub(crate) mod calls;
 pub(crate) mod git;
 pub(crate) mod history;
 pub(crate) mod media;

@@ -23,7 +23,7 @@ use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_media::Calls;
 use buildspaces_media::call::Limits;
-use buildspaces_media::memory::MemoryTransport;
+use buildspaces_media::memory::{MemoryCalls, MemoryTransport};
 use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRecordings, MemoryRuns, MemorySecrets};
@@ -83,7 +83,12 @@ impl Fixture {
                 Arc::new(buildspaces_kernel::clock::unix_millis),
                 &webhooks::Config::default(),
             ),
-            calls: Calls::new(Arc::new(MemoryTransport::default()), Limits::default(), tasks.clone()),
+            calls: Calls::new(
+                Arc::new(MemoryTransport::default()),
+                Arc::new(MemoryCalls::default()),
+                Limits::default(),
+                tasks.clone(),
+            ),
             tasks: tasks.clone(),
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),

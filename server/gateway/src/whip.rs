@@ -348,14 +348,32 @@ impl From<Exceeded> for ApiError {
     }
 }
 
+impl From<media::Error> for ApiError {
+    fn from(error: media::Error) -> Self {
+        use media::Error as E;
+        use media::ports::StoreError;
+        let message = error.to_string();
+        let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message.clone());
+        match error {
+            E::Off(_) => unavailable("calls_off"),
+            E::TooManyPages => unavailable("call_full").later(),
+            E::Stopping => unavailable("stopping").later(),
+            E::InUse => Self::new(StatusCode::CONFLICT, "call_running", message),
+            E::Store(StoreError::Full(_)) => {
+                let message = "the server's disk is full; nothing was changed, and the same works once there is space";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message)
+            }
+            E::Store(StoreError::Failed(_)) => Self::internal(error),
+        }
+    }
+}
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message.clone());
         match error {
-            Error::Call(media::Error::Off(_)) => unavailable("calls_off"),
-            Error::Call(media::Error::TooManyPages) => unavailable("call_full").later(),
-            Error::Call(media::Error::Stopping) => unavailable("stopping").later(),
+            Error::Call(error) => error.into(),
             Error::Offer(Unusable::NoDescription | Unusable::NoIce) | Error::Description(_) => {
                 Self::bad_request("bad_offer", message)
             }
@@ -368,6 +386,9 @@ impl From<Error> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "call_full", message).later()
             }
             Error::Refused(Refused::TooManyScreens(_)) => unavailable("call_full").later(),
+            Error::Refused(Refused::Sealed | Refused::Encrypted | Refused::NotEncrypted) => {
+                Self::new(StatusCode::CONFLICT, "encrypted_call", message)
+            }
             Error::Refused(Refused::Gone | Refused::NobodyThere) => no_such_session(),
             Error::Broken => unavailable("busy").later(),
         }

@@ -111,6 +111,8 @@ pub enum Input {
         who: Authority,
         /// Sends and is sent nothing, and is gone with its connection: nobody is there who could come back.
         is_stream: bool,
+        /// Their page encrypts what it sends, and expects that others do.
+        encrypts: bool,
     },
     /// Said good-bye, or may not be here any more.
     Left(ParticipantId),
@@ -197,6 +199,15 @@ pub enum Refused {
     Gone,
     #[error("nobody hears what is asked of a stream; whoever sends it begins it anew")]
     NobodyThere,
+    #[error(
+        "this room's calls are end-to-end encrypted, and your page joined without; load the page again, and join with the key"
+    )]
+    Encrypted,
+    #[error("this room's calls are not end-to-end encrypted any more; join again if that is what you want")]
+    NotEncrypted,
+    /// Whoever has no page has no key.
+    #[error("this room's calls are end-to-end encrypted, so only pages take part in them; a host can turn that off")]
+    Sealed,
 }
 
 /// One who takes part.
@@ -232,6 +243,7 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Call {
     limits: Limits,
+    encrypted: bool,
     participants: BTreeMap<ParticipantId, Participant>,
     joined: u64,
     speakers: Speakers<ParticipantId>,
@@ -239,11 +251,25 @@ pub struct Call {
 
 impl Call {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, participants: BTreeMap::new(), joined: 0, speakers: Speakers::default() }
+        Self { limits, encrypted: false, participants: BTreeMap::new(), joined: 0, speakers: Speakers::default() }
     }
 
     pub fn is_empty(&self) -> bool {
         self.participants.is_empty()
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// **Invariant:** it stays as it was while anybody is in the call. Whoever calls sees to that.
+    pub fn set_encrypted(&mut self, encrypted: bool) {
+        self.encrypted = encrypted;
+    }
+
+    /// May something be begun that needs what frames contain: a stream, a viewer, a recording?
+    pub fn lets_look_in(&self) -> Result<(), Refused> {
+        if self.encrypted { Err(Refused::Sealed) } else { Ok(()) }
     }
 
     /// Who takes part, in the order in which they joined.
@@ -303,8 +329,14 @@ impl Call {
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<Effects, Refused> {
         let mut effects = Effects::default();
         match input {
-            Input::Joined { id, who, is_stream } => {
+            Input::Joined { id, who, is_stream, encrypts } => {
                 who.check(Capability::Read)?;
+                match (self.encrypted, encrypts) {
+                    (true, false) if is_stream => self.lets_look_in()?,
+                    (true, false) => return Err(Refused::Encrypted),
+                    (false, true) => return Err(Refused::NotEncrypted),
+                    (true, true) | (false, false) => {}
+                }
                 if self.participants.len() >= self.limits.participants {
                     return Err(Refused::Full(self.limits.participants));
                 }

@@ -2,10 +2,11 @@
 //! their page sends ([`publisher`]) and one for what it is sent ([`subscriber`]), each track one that passes it on ([`forwarder`]). Programs
 //! take part, or look on, by one exchange instead of a page's conversation ([`stream`]).
 //!
-//! Nothing here is stored: a call ends with the last who is in it, or with its server. Whether somebody may do a thing is decided
+//! Nothing here is stored but whether a room's calls are encrypted ([`encryption`]): a call ends with the last who is in it, or with its server. Whether somebody may do a thing is decided
 //! by [`crate::call`].
 
 mod actor;
+mod encryption;
 mod forwarder;
 mod peer;
 mod publisher;
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::call::{Limits, Publishing, Refused, Seen, Source, TrackId};
-use crate::ports::{Transport, TransportError};
+use crate::ports::{CallStore, Transport, TransportError};
 use crate::quality::Report;
 use crate::router::{Kind, Layer};
 use crate::viewer::Choice;
@@ -46,6 +47,8 @@ pub enum Said {
     /// Takes part from now on; with the secret of an earlier [`Heard::Joined`], as the same participant.
     Join {
         resume: Option<String>,
+        /// It encrypts what it sends, and joins no call in which others do not; or the other way round.
+        encrypted: bool,
     },
     /// Takes part as something that only sends, and as long as this connection lives.
     Stream,
@@ -150,6 +153,8 @@ pub enum Refusal {
 /// A call, as everybody in the room sees it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct View {
+    /// Pages encrypt what they send.
+    pub encrypted: bool,
     pub participants: Vec<Seen>,
     pub speakers: Vec<ParticipantId>,
     /// Who is sent it without taking part.
@@ -199,6 +204,7 @@ impl std::fmt::Debug for Calls {
 struct Shared {
     /// Or why there are no calls.
     transport: Result<Arc<dyn Transport>, Arc<str>>,
+    store: Arc<dyn CallStore>,
     limits: Limits,
     tasks: Tasks,
     rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
@@ -211,14 +217,14 @@ impl Shared {
 }
 
 impl Calls {
-    pub fn new(transport: Arc<dyn Transport>, limits: Limits, tasks: Tasks) -> Self {
-        Self(Arc::new(Shared { transport: Ok(transport), limits, tasks, rooms: Mutex::default() }))
+    pub fn new(transport: Arc<dyn Transport>, store: Arc<dyn CallStore>, limits: Limits, tasks: Tasks) -> Self {
+        Self(Arc::new(Shared { transport: Ok(transport), store, limits, tasks, rooms: Mutex::default() }))
     }
 
     /// A server without calls; `reason` is a sentence that people read.
-    pub fn off(reason: &str, tasks: Tasks) -> Self {
+    pub fn off(reason: &str, store: Arc<dyn CallStore>, tasks: Tasks) -> Self {
         let (transport, limits) = (Err(reason.into()), Limits::default());
-        Self(Arc::new(Shared { transport, limits, tasks, rooms: Mutex::default() }))
+        Self(Arc::new(Shared { transport, store, limits, tasks, rooms: Mutex::default() }))
     }
 
     /// Why there are no calls.
@@ -228,28 +234,27 @@ impl Calls {
 
     /// Looks at the room's call, to take part or not.
     pub async fn attach(&self, room: &RoomId, who: &Authority) -> Result<Attached, Error> {
+        let connection = ConnectionId::new();
+        let (heard, hears) = mpsc::channel(HEARD);
+        let (reply, attached) = oneshot::channel();
+        let commands = self.send(room, Command::Attach { connection, who: who.clone(), heard, reply }).await?;
+        let view = attached.await.map_err(|_| Error::Stopping)??;
+        Ok(Attached { view, heard: hears, connection, commands })
+    }
+
+    /// Asks something of the room's call, which begins by that.
+    async fn send(&self, room: &RoomId, mut command: Command) -> Result<mpsc::Sender<Command>, Error> {
         let transport = self.0.transport.clone().map_err(|reason| Error::Off(reason.to_string()))?;
-        if self.0.tasks.is_cancelled() {
-            return Err(Error::Stopping);
-        }
-        let mut who = who.clone();
         loop {
-            let commands = self.commands(room, &transport);
-            let connection = ConnectionId::new();
-            let (heard, hears) = mpsc::channel(HEARD);
-            let (reply, attached) = oneshot::channel();
-            let command = Command::Attach { connection, who, heard, reply };
-            if let Err(mpsc::error::SendError(command)) = commands.send(command).await {
-                // The actor ended just then; there is another now, or none.
-                let Command::Attach { who: back, .. } = command else { return Err(Error::Stopping) };
-                if self.0.tasks.is_cancelled() {
-                    return Err(Error::Stopping);
-                }
-                who = back;
-                continue;
+            if self.0.tasks.is_cancelled() {
+                return Err(Error::Stopping);
             }
-            let view = attached.await.map_err(|_| Error::Stopping)??;
-            return Ok(Attached { view, heard: hears, connection, commands });
+            let commands = self.commands(room, &transport);
+            match commands.send(command).await {
+                Ok(()) => return Ok(commands),
+                // The actor ended just then; there is another now, or none.
+                Err(mpsc::error::SendError(back)) => command = back,
+            }
         }
     }
 

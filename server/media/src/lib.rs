@@ -1,13 +1,16 @@
 //! Voice, video and screen share in a room: a selective forwarding unit (SFU) in the same process.
 //!
 //! The decisions are pure: who is in a call and is sent what ([`call`]), which packet goes to whom ([`router`]), under which number
-//! ([`rewrite`]), on which line ([`slots`]), what somebody sees who only looks on ([`viewer`]), how much of it fits through ([`allocator`]), who speaks ([`speaker`]), and how well somebody is connected ([`quality`]). [`calls`] owns the tasks that perform them, over a
+//! ([`rewrite`]), on which line ([`slots`]), what somebody sees who only looks on ([`viewer`]), how much of it fits through ([`allocator`]), who speaks ([`speaker`]), and how well somebody is connected ([`quality`]), and whether pages encrypt what they send ([`encryption`]). [`calls`] owns the tasks that perform them, over a
 //! [`ports::Transport`]; the real one is [`webrtc`]. Nothing here knows HTTP, rooms or documents, and nothing is decoded, mixed or
 //! stored. Read [`call`] first, then [`router`].
 
 pub mod allocator;
 pub mod call;
 pub mod calls;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod encryption;
 #[cfg(any(test, feature = "contract"))]
 pub mod memory;
 mod meters;
@@ -35,4 +38,9 @@ pub enum Error {
     TooManyPages,
     #[error("the server is stopping; try again in a moment")]
     Stopping,
+    /// Encryption is turned on or off while everybody is out of the call: nobody goes on under another promise than they joined under.
+    #[error("somebody is in the call; encryption is turned on or off when everybody has left")]
+    InUse,
+    #[error(transparent)]
+    Store(#[from] ports::StoreError),
 }

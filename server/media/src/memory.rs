@@ -1,14 +1,17 @@
-//! A transport in memory: descriptions are names, packets go through channels, and tests see all of it.
+//! A transport in memory: descriptions are names, packets go through channels, and tests see all of it. And a store that forgets.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use crate::encryption::Encryption;
 use crate::ports::{
-    Condition, Incoming, Line, Publisher, PublisherEvent, Received, Subscriber, SubscriberEvent, Transport,
-    TransportError,
+    CallStore, Condition, Incoming, Line, Publisher, PublisherEvent, Received, StoreError, Subscriber, SubscriberEvent,
+    Transport, TransportError,
 };
 use crate::router::{Kind, Layer};
 
@@ -214,5 +217,52 @@ pub fn picture(sequence: u16, bytes: usize) -> Received {
         marker: true,
         payload: payload.into(),
         level: None,
+    }
+}
+
+/// Clones share everything.
+#[derive(Clone, Default, Debug)]
+pub struct MemoryCalls(Arc<Mutex<Stored>>);
+
+#[derive(Default, Debug)]
+struct Stored {
+    encrypted: HashMap<RoomId, Encryption>,
+    /// What everything is answered with.
+    broken: Option<StoreError>,
+}
+
+impl MemoryCalls {
+    /// From now on nothing can be read or written for this reason; or everything again.
+    pub fn breaks(&self, error: Option<StoreError>) {
+        self.0.lock().expect("the store is only read and written").broken = error;
+    }
+
+    fn stored(&self) -> Result<std::sync::MutexGuard<'_, Stored>, StoreError> {
+        let stored = self.0.lock().expect("the store is only read and written");
+        stored.broken.clone().map_or(Ok(stored), Err)
+    }
+}
+
+#[async_trait]
+impl CallStore for MemoryCalls {
+    async fn encryption(&self, room: &RoomId) -> Result<Option<Encryption>, StoreError> {
+        Ok(self.stored()?.encrypted.get(room).cloned())
+    }
+
+    async fn set_encryption(&self, room: &RoomId, encryption: Option<&Encryption>) -> Result<(), StoreError> {
+        let mut stored = self.stored()?;
+        match encryption {
+            Some(encryption) => drop(stored.encrypted.insert(room.clone(), encryption.clone())),
+            None => drop(stored.encrypted.remove(room)),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn the_store_keeps_the_contract() {
+        crate::contract::call_store(&super::MemoryCalls::default()).await;
     }
 }

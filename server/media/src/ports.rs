@@ -1,4 +1,4 @@
-//! What a call needs from outside: connections over which packets come and go.
+//! What a call needs from outside: connections over which packets come and go, and a place for what is kept of a room's calls.
 //!
 //! Each participant has two, with one fixed side that offers on each, so that offers never cross: on the *publisher* the page
 //! offers, on the *subscriber* the server does, or else always the other side ([`Subscriber::answer`]). The real implementation is [`crate::webrtc`], the one in memory is for tests.
@@ -7,10 +7,30 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use crate::encryption::Encryption;
 use crate::router::{Kind, Layer};
+
+/// A store's answer was an error. The cause is in the text, for the log.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing is broken: the same works once there is space.
+    #[error("call store: no space is left: {0}")]
+    Full(String),
+    #[error("call store: {0}")]
+    Failed(String),
+}
+
+/// Rows of rooms whose calls are end-to-end encrypted. Each method is one transaction and durable on return.
+#[async_trait]
+pub trait CallStore: Send + Sync + 'static {
+    /// `None`: the room's calls are not encrypted.
+    async fn encryption(&self, room: &RoomId) -> Result<Option<Encryption>, StoreError>;
+    async fn set_encryption(&self, room: &RoomId, encryption: Option<&Encryption>) -> Result<(), StoreError>;
+}
 
 /// Why a connection failed. The text is for the log; `Offer` is the page's fault and is told to it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -87,7 +87,7 @@ pub enum Capability {
     Moderate,
     /// Hand out links with no more than one's own role.
     Share,
-    /// Revoke access, export and delete, keep secrets, say whether terminals are recorded.
+    /// Revoke access, export and delete, keep secrets, say whether terminals are recorded and calls encrypted.
     Manage,
 }
 
@@ -123,7 +123,9 @@ impl Capability {
             Self::ShareScreen => "share a screen",
             Self::Moderate => "mute others",
             Self::Share => "hand out links",
-            Self::Manage => "revoke access, export, delete, keep secrets, or say whether terminals are recorded",
+            Self::Manage => {
+                "revoke access, export, delete, keep secrets, or say whether terminals are recorded and calls encrypted"
+            }
         }
     }
 }

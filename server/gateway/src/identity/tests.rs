@@ -66,7 +66,11 @@ impl Fixture {
                 Arc::new(unix_millis),
                 &buildspaces_webhooks::Config::default(),
             ),
-            calls: buildspaces_media::Calls::off("calls are off in this test", tasks.clone()),
+            calls: buildspaces_media::Calls::off(
+                "calls are off in this test",
+                Arc::new(buildspaces_media::memory::MemoryCalls::default()),
+                tasks.clone(),
+            ),
             tasks,
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),

@@ -97,6 +97,9 @@ pub(crate) struct Section {
 pub(crate) enum FromPage {
     Join {
         resume: Option<String>,
+        /// It encrypts what it sends. A page that does not know of that does not.
+        #[serde(default)]
+        encrypted: bool,
     },
     /// The offer of what it sends.
     Offer {
@@ -141,7 +144,7 @@ impl FromPage {
     /// `None` if it names what cannot be.
     pub(crate) fn into_said(self) -> Option<Said> {
         Some(match self {
-            Self::Join { resume } => Said::Join { resume },
+            Self::Join { resume, encrypted } => Said::Join { resume, encrypted },
             Self::Offer { sections, .. }
                 if sections.len() > MAX_SECTIONS || sections.iter().any(|section| section.mid.len() > MAX_MID) =>
             {
@@ -180,6 +183,8 @@ impl FromPage {
 pub(crate) enum ToPage {
     /// Everybody who takes part. Sent whenever it changes.
     Call {
+        /// Pages encrypt what they send, and only those that do may join.
+        encrypted: bool,
         participants: Vec<Participant>,
     },
     /// Who is heard right now.

@@ -130,3 +130,28 @@ async fn what_no_call_understands_ends_its_own_connection() {
     say(&mut other, json!({"type": "set", "source": "camera", "state": "on"})).await;
     text(&mut other, "refused").await;
 }
+
+#[tokio::test]
+async fn a_host_has_calls_encrypted_and_nobody_joins_or_looks_on_otherwise() {
+    let w = World::new().await;
+    let bob = w.f.session("Bob").await;
+    let settings = format!("/api/v1/rooms/{}/media/settings", w.room);
+    let set =
+        async |token: &str, on: bool| w.f.call("PUT", &settings, Some(token), Some(json!({ "encrypted": on }))).await;
+    let (mut ada, mut page) = (w.attach(&w.ada).await, w.attach(&bob).await);
+    assert_eq!(text(&mut page, "call").await, json!({ "type": "call", "encrypted": false, "participants": [] }));
+    let (status, body) = set(&bob, true).await;
+    assert_eq!((status, &body["error"]["code"]), (StatusCode::FORBIDDEN, &json!("denied")), "an editor may not");
+    let (status, on) = set(&w.ada, true).await;
+    assert_eq!((status, &on["encrypted"], &on["set_by_name"]), (StatusCode::OK, &json!(true), &json!("Ada")));
+    assert_eq!(w.f.call("GET", &settings, Some(&bob), None).await.1, on);
+    assert_eq!(text(&mut page, "call").await["encrypted"], true, "whoever is there is told");
+
+    say(&mut page, json!({"type": "join"})).await;
+    let refused = text(&mut page, "refused").await;
+    assert!(refused["message"].as_str().is_some_and(|message| message.contains("end-to-end encrypted")), "{refused}");
+    say(&mut ada, json!({"type": "join", "encrypted": true})).await;
+    text(&mut ada, "joined").await;
+    let (status, body) = set(&w.ada, false).await;
+    assert_eq!((status, &body["error"]["code"]), (StatusCode::CONFLICT, &json!("call_running")));
+}

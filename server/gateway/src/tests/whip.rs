@@ -206,3 +206,18 @@ async fn endpoints_say_what_they_are() {
     let path = format!("/media/{}/whip", w.room);
     refused(w.ask("POST", &path, &w.ada, &foreign, offer("sendonly")).await, 403, "foreign_origin").await;
 }
+
+#[tokio::test]
+async fn an_encrypted_call_has_no_streams_and_no_players() {
+    let w = World::new().await;
+    let settings = format!("/api/v1/rooms/{}/media/settings", w.room);
+    let (status, _) = w.f.call("PUT", &settings, Some(&w.ada), Some(json!({ "encrypted": true }))).await;
+    assert_eq!(status, StatusCode::OK);
+    for (protocol, direction) in [("whip", "sendonly"), ("whep", "recvonly")] {
+        let answer = w.post(protocol, &w.ada, offer(direction)).await;
+        assert_eq!(answer.status(), StatusCode::CONFLICT);
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("body");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["error"]["code"], "encrypted_call");
+    }
+}

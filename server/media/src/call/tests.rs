@@ -37,7 +37,7 @@ impl Bench {
     }
 
     fn join(&mut self, name: &str, role: Role) -> Result<Effects, Refused> {
-        self.tell(Input::Joined { id: id(name), who: who(name, role), is_stream: false })
+        self.tell(Input::Joined { id: id(name), who: who(name, role), is_stream: false, encrypts: false })
     }
 
     fn back(&mut self, name: &str, role: Role) -> Result<Effects, Refused> {
@@ -156,7 +156,7 @@ fn who_comes_back_with_less_publishes_less() {
 #[test]
 fn a_stream_sends_and_nothing_else_and_ends_with_its_connection() {
     let mut bench = Bench::with(&[("ada", Role::Host)]);
-    let stream = Input::Joined { id: id("obs"), who: who("bob", Role::Editor), is_stream: true };
+    let stream = Input::Joined { id: id("obs"), who: who("bob", Role::Editor), is_stream: true, encrypts: false };
     bench.tell(stream).expect("there is room");
     bench.publishes("obs", Source::Camera, Publishing::On).expect("may");
     bench.publishes("ada", Source::Microphone, Publishing::On).expect("may");
@@ -212,4 +212,20 @@ fn everybody_sees_how_somebody_says_they_are_connected() {
     assert_eq!(bench.call.deadline(), None);
     bench.tell(Input::Left(id("bob"))).expect("he may");
     assert_eq!(bench.tell(report(0)), Err(Refused::Gone));
+}
+
+#[test]
+fn pages_that_encrypt_and_others_are_never_in_one_call() {
+    let mut bench = Bench::with(&[]);
+    let join = |bench: &mut Bench, is_stream, encrypts| {
+        bench.tell(Input::Joined { id: id("ada"), who: who("ada", Role::Host), is_stream, encrypts }).map(|_| ())
+    };
+    assert_eq!(join(&mut bench, false, true), Err(Refused::NotEncrypted));
+    assert_eq!(bench.call.lets_look_in(), Ok(()));
+    bench.call.set_encrypted(true);
+    assert_eq!(join(&mut bench, false, false), Err(Refused::Encrypted));
+    assert_eq!(join(&mut bench, true, false), Err(Refused::Sealed));
+    assert_eq!(bench.call.lets_look_in(), Err(Refused::Sealed));
+    assert_eq!(join(&mut bench, false, true), Ok(()));
+    assert!(bench.call.is_encrypted());
 }

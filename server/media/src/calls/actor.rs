@@ -16,6 +16,7 @@ use super::subscriber::{ToSubscriber, Wanted};
 use super::{Heard, MAX_PAGES, Refusal, Said, Shared, View};
 use crate::allocator::Importance;
 use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
+use crate::encryption::Encryption;
 use crate::ports::Transport;
 use crate::router::{Kind, Layer};
 use crate::viewer::{Choice, Viewer};
@@ -38,6 +39,10 @@ pub(super) enum Command {
         who: Authority,
         heard: mpsc::Sender<Heard>,
         reply: oneshot::Sender<Result<watch::Receiver<Arc<View>>, Error>>,
+    },
+    Encrypt {
+        encryption: Option<Encryption>,
+        reply: oneshot::Sender<Result<Option<Encryption>, Error>>,
     },
     Said {
         connection: ConnectionId,
@@ -71,15 +76,15 @@ struct Page {
 }
 
 pub(super) struct Actor {
-    shared: Arc<Shared>,
-    room: RoomId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) room: RoomId,
     transport: Arc<dyn Transport>,
     /// For the tasks it starts. Weak, so that they do not keep it alive.
     own: mpsc::WeakSender<Command>,
     mailbox: mpsc::Receiver<Command>,
-    call: Call,
+    pub(super) call: Call,
     pages: HashMap<ConnectionId, Page>,
-    peers: HashMap<ParticipantId, Peer>,
+    pub(super) peers: HashMap<ParticipantId, Peer>,
     view: watch::Sender<Arc<View>>,
     looked: Instant,
     /// When who is sent what was worked out, and whether it may be different since.
@@ -108,6 +113,10 @@ impl Actor {
     /// Lives until nobody looks at the call and nobody is in it, or the server stops.
     pub(super) async fn live(mut self) {
         let tasks = self.shared.tasks.clone();
+        if let Err(error) = self.load().await {
+            tracing::warn!(room = %self.room, %error, "a call cannot begin");
+            return self.refuse(&error);
+        }
         loop {
             let renewal = self.is_stale.then_some(self.renewed + RENEW_EVERY);
             let due = [Some(self.looked + LOOK_EVERY), self.call.deadline(), renewal];
@@ -116,6 +125,9 @@ impl Actor {
                 biased;
                 () = tasks.cancelled() => break,
                 command = self.mailbox.recv() => match command {
+                    Some(Command::Encrypt { encryption, reply }) => {
+                        let _ = reply.send(self.encrypt(encryption).await);
+                    }
                     Some(command) => self.handle(command),
                     None => break,
                 },
@@ -129,6 +141,21 @@ impl Actor {
             }
         }
         meters::participants(-(self.call.seen().len() as f64));
+    }
+
+    /// Answers whoever came already. Whoever comes next begins another.
+    fn refuse(&mut self, error: &Error) {
+        let mut rooms = self.shared.rooms();
+        self.mailbox.close();
+        rooms.remove(&self.room);
+        drop(rooms);
+        while let Ok(command) = self.mailbox.try_recv() {
+            match command {
+                Command::Attach { reply, .. } => drop(reply.send(Err(error.clone()))),
+                Command::Encrypt { reply, .. } => drop(reply.send(Err(error.clone()))),
+                _ => {}
+            }
+        }
     }
 
     /// Takes its entry along, in one step with whoever might come just now.
@@ -172,6 +199,7 @@ impl Actor {
                     self.tell_page(connection, Heard::Refused(refusal));
                 }
             }
+            Command::Encrypt { .. } => unreachable!("`live` answers it, because it waits for the store"),
             Command::Lost(connection) => self.lost(connection),
             Command::Detached(connection) => self.detach(connection),
             Command::Tell { to, heard } => self.tell(&to, heard),
@@ -200,8 +228,8 @@ impl Actor {
     fn said(&mut self, connection: ConnectionId, said: Said) -> Result<(), Refusal> {
         let Some(page) = self.pages.get(&connection) else { return Ok(()) };
         let said = match said {
-            Said::Join { resume } => return Ok(self.join(connection, resume)?),
-            Said::Stream => return Ok(self.take_in(connection, true)?),
+            Said::Join { resume, encrypted } => return Ok(self.join(connection, resume, encrypted)?),
+            Said::Stream => return Ok(self.take_in(connection, true, false)?),
             Said::Watch { neg, sdp, sections, choice } => {
                 return self.watch(connection, ToSubscriber::Offer { neg, sdp }, sections, choice);
             }
@@ -241,7 +269,7 @@ impl Actor {
         Ok(self.input(input)?)
     }
 
-    fn join(&mut self, connection: ConnectionId, resume: Option<String>) -> Result<(), Refused> {
+    fn join(&mut self, connection: ConnectionId, resume: Option<String>, encrypts: bool) -> Result<(), Refused> {
         let Some(page) = self.pages.get(&connection) else { return Ok(()) };
         if page.participant.is_some() {
             return Ok(());
@@ -255,14 +283,14 @@ impl Actor {
         if let Some((id, secret)) = known {
             return self.resume(connection, &id, who, secret);
         }
-        self.take_in(connection, false)
+        self.take_in(connection, false, encrypts)
     }
 
-    fn take_in(&mut self, connection: ConnectionId, is_stream: bool) -> Result<(), Refused> {
+    fn take_in(&mut self, connection: ConnectionId, is_stream: bool, encrypts: bool) -> Result<(), Refused> {
         let Some(page) = self.pages.get(&connection).filter(|page| page.participant.is_none()) else { return Ok(()) };
         let (id, who) = (ParticipantId::random(), page.who.clone());
         let principal = who.principal.clone();
-        self.input(Input::Joined { id: id.clone(), who, is_stream })?;
+        self.input(Input::Joined { id: id.clone(), who, is_stream, encrypts })?;
         meters::participants(1.0);
         let resume = random_id(SECRET);
         let role = if is_stream { Role::Stream } else { Role::Page };
@@ -283,6 +311,7 @@ impl Actor {
         let id = match &page.participant {
             Some(id) => id.clone(),
             None => {
+                self.call.lets_look_in()?;
                 let (id, principal) = (ParticipantId::random(), page.who.principal.clone());
                 let role = Role::Viewer(Viewer::new(sections, choice));
                 self.add(&id, connection, role, principal, Vec::new());
@@ -402,13 +431,14 @@ impl Actor {
         Ok(())
     }
 
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         let viewers = self.peers.values().filter(|peer| matches!(peer.role, Role::Viewer(_)));
         let mut viewers: Vec<_> = viewers.map(|peer| peer.principal.clone()).collect();
         viewers.sort_by(|one, other| one.id.cmp(&other.id));
         let (participants, speakers) = (self.call.seen(), self.call.speakers());
         self.qualities.tell(&participants);
-        self.view.send_replace(Arc::new(View { participants, speakers, viewers }));
+        let encrypted = self.call.is_encrypted();
+        self.view.send_replace(Arc::new(View { encrypted, participants, speakers, viewers }));
     }
 
     /// Hands each participant's task what is to be sent to them, and tells pages what of theirs anybody is sent.

@@ -5,22 +5,25 @@ use buildspaces_policy::Role;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::memory::{MemoryTransport, picture, sound};
+use crate::memory::{MemoryCalls, MemoryTransport, picture, sound};
+use crate::ports::StoreError;
 use crate::router::{Kind, Layer};
 
 /// A server with calls, and its network.
 struct Bench {
     calls: Calls,
     transport: MemoryTransport,
+    store: MemoryCalls,
     tasks: Tasks,
     room: RoomId,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (transport, tasks) = (MemoryTransport::default(), Tasks::new());
-        let calls = Calls::new(Arc::new(transport.clone()), Limits::default(), tasks.clone());
-        Self { calls, transport, tasks, room: RoomId::random() }
+        let (transport, store, tasks) = (MemoryTransport::default(), MemoryCalls::default(), Tasks::new());
+        let (to, kept) = (Arc::new(transport.clone()), Arc::new(store.clone()));
+        let calls = Calls::new(to, kept, Limits::default(), tasks.clone());
+        Self { calls, transport, store, tasks, room: RoomId::random() }
     }
 
     async fn page(&self, name: &str, role: Role) -> Page {
@@ -33,7 +36,7 @@ impl Bench {
     /// Somebody who takes part, with the secret with which they could come back.
     async fn joined(&self, name: &str, role: Role) -> (Page, ParticipantId, String) {
         let mut page = self.page(name, role).await;
-        page.0.say(Said::Join { resume: None }).await;
+        page.0.say(Said::Join { resume: None, encrypted: false }).await;
         let Heard::Joined { participant, resume, resumed: false } = page.hears().await else {
             panic!("{name} did not join");
         };
@@ -177,7 +180,7 @@ async fn a_page_that_comes_back_in_time_is_the_same_participant() {
     drop(bob);
     ada.sees(|view| view.participants.iter().any(|seen| seen.lost)).await;
     let mut again = bench.page("bob", Role::Editor).await;
-    again.0.say(Said::Join { resume: Some(secret.clone()) }).await;
+    again.0.say(Said::Join { resume: Some(secret.clone()), encrypted: false }).await;
     assert_eq!(again.hears().await, Heard::Joined { participant: id.clone(), resume: secret.clone(), resumed: true });
     ada.sees(|view| view.participants.iter().all(|seen| !seen.lost)).await;
     // His media never stopped.
@@ -190,7 +193,7 @@ async fn a_page_that_comes_back_in_time_is_the_same_participant() {
     drop(again);
     ada.sees(|view| view.participants.len() == 1).await;
     let mut late = bench.page("bob", Role::Editor).await;
-    late.0.say(Said::Join { resume: Some(secret) }).await;
+    late.0.say(Said::Join { resume: Some(secret), encrypted: false }).await;
     assert!(matches!(late.hears().await, Heard::Joined { resumed: false, .. }));
 }
 
@@ -225,7 +228,7 @@ async fn an_offer_that_was_lost_with_its_page_is_made_again() {
     drop(bob);
     settle().await;
     let mut again = bench.page("bob", Role::Editor).await;
-    again.0.say(Said::Join { resume: Some(secret) }).await;
+    again.0.say(Said::Join { resume: Some(secret), encrypted: false }).await;
     assert!(matches!(again.hears().await, Heard::Joined { resumed: true, .. }));
     // An answer to something else changes nothing.
     again.0.say(Said::Answer { neg: neg + 1, sdp: String::new() }).await;
@@ -242,7 +245,7 @@ async fn a_dead_connection_ends_the_participation_and_says_to_join_anew() {
     assert_eq!(ada.hears().await, Heard::Ended { again: true });
     // That is all she hears of it, also if her page found it dead at the same time.
     ada.0.say(Said::Leave).await;
-    ada.0.say(Said::Join { resume: None }).await;
+    ada.0.say(Said::Join { resume: None, encrypted: false }).await;
     assert!(matches!(ada.hears().await, Heard::Joined { resumed: false, .. }));
     let sections = Vec::new();
     ada.0.say(Said::Publish { neg: 1, sdp: "nonsense".to_owned(), sections }).await;
@@ -297,11 +300,11 @@ async fn a_part_without_its_page_can_be_ended_at_once() {
     timeout(Duration::from_secs(1), ada.sees(|view| view.participants.len() == 1)).await.expect("without waiting");
     // One that has come back meanwhile is not ended by the page before.
     let mut again = bench.page("bob", Role::Editor).await;
-    again.0.say(Said::Join { resume: Some(secret) }).await;
+    again.0.say(Said::Join { resume: Some(secret), encrypted: false }).await;
     let Heard::Joined { resume, resumed: false, .. } = again.hears().await else { panic!("not joined") };
     again.0.lost().await;
     let mut third = bench.page("bob", Role::Editor).await;
-    third.0.say(Said::Join { resume: Some(resume) }).await;
+    third.0.say(Said::Join { resume: Some(resume), encrypted: false }).await;
     assert!(matches!(third.hears().await, Heard::Joined { resumed: true, .. }));
     again.0.say(Said::Leave).await;
     settle().await;
@@ -331,7 +334,7 @@ async fn another_camera_takes_the_line_of_one_that_is_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_calls_says_why() {
-    let calls = Calls::off("calls are off here", Tasks::new());
+    let calls = Calls::off("calls are off here", Arc::new(MemoryCalls::default()), Tasks::new());
     let principal = Principal { id: PrincipalId::random(), kind: Role::Host.kind(), name: "ada".into() };
     let who = Authority { principal, role: Role::Host };
     let refused = calls.attach(&RoomId::random(), &who).await.map(|_| ()).expect_err("there are none");
@@ -395,4 +398,48 @@ async fn a_thin_line_carries_the_voice_and_no_picture_until_it_is_wider() {
     }
     assert_eq!(a_second().await, [20, 20]);
     assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused: Vec::new() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn encryption_changes_only_while_nobody_is_in_the_call() {
+    let bench = Bench::new();
+    let by = Principal { id: PrincipalId::random(), kind: Role::Host.kind(), name: "ada".into() };
+    let encrypt = |on| bench.calls.encrypt(&bench.room, on, &by);
+    assert_eq!(encrypt(false).await, Ok(None));
+    let (ada, _, _) = bench.joined("ada", Role::Host).await;
+    assert_eq!(encrypt(false).await, Ok(None), "it is so already");
+    assert_eq!(encrypt(true).await, Err(Error::InUse));
+    ada.0.say(Said::Leave).await;
+    settle().await;
+    let on = encrypt(true).await.expect("nobody is in it");
+    assert_eq!(on.as_ref().map(|on| (&on.by, on.by_name.as_str())), Some((&by.id, "ada")));
+    assert_eq!(encrypt(true).await.as_ref(), Ok(&on), "it is on since then");
+    assert_eq!(bench.calls.encryption(&bench.room).await, Ok(on));
+
+    // Also for who comes when nothing is left of that call.
+    drop(ada);
+    bench.is_over().await;
+    let mut bob = bench.page("bob", Role::Editor).await;
+    assert!(bob.0.view.borrow_and_update().encrypted);
+    bob.0.say(Said::Join { resume: None, encrypted: false }).await;
+    assert_eq!(bob.hears().await, Heard::Refused(Refused::Encrypted.into()));
+    bob.0.say(Said::Join { resume: None, encrypted: true }).await;
+    assert!(matches!(bob.hears().await, Heard::Joined { .. }));
+    assert_eq!(encrypt(false).await, Err(Error::InUse));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_call_of_which_it_is_not_known_whether_it_is_encrypted() {
+    let bench = Bench::new();
+    let broken = StoreError::Failed("the disk is gone".to_owned());
+    bench.store.breaks(Some(broken.clone()));
+    let principal = Principal { id: PrincipalId::random(), kind: Role::Host.kind(), name: "ada".into() };
+    let who = Authority { principal, role: Role::Host };
+    for _ in 0..2 {
+        let refused = bench.calls.attach(&bench.room, &who).await.map(|_| ()).expect_err("it is not known");
+        assert_eq!(refused, Error::Store(broken.clone()));
+    }
+    bench.is_over().await;
+    bench.store.breaks(None);
+    bench.joined("ada", Role::Host).await;
 }

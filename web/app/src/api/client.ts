@@ -8,6 +8,7 @@ import type {
   Access,
   Blamed,
   Branch,
+  CallSettings,
   Commit,
   Commits,
   ErrorBody,
@@ -170,6 +171,9 @@ export class Api {
   closeTerminal = async (room: string, terminal: string): Promise<void> => {
     await this.call('DELETE', `/rooms/${room}/terminals/${terminal}`);
   };
+
+  encryptCalls = (room: string, encrypted: boolean) =>
+    this.json<CallSettings>('PUT', `/rooms/${room}/media/settings`, { encrypted });
 
   terminalSettings = (room: string) =>
     this.json<TerminalSettings>('GET', `/rooms/${room}/terminals/settings`);

@@ -41,6 +41,8 @@ export type RunState = Schemas['RunState'];
 export type Terminal = Filled<Schemas['Terminal']>;
 /** Whether the room's terminals are recorded, and who turned that on. */
 export type TerminalSettings = Filled<Schemas['TerminalSettings']>;
+/** Whether the room's calls are encrypted, and who turned that on. */
+export type CallSettings = Filled<Schemas['CallSettings']>;
 /** What a terminal showed, kept. */
 export type Recording = Filled<Schemas['Recording']>;
 export type Preview = Schemas['Preview'];

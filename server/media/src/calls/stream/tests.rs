@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::call::{Limits, Seen, TrackId};
 use crate::calls::View;
-use crate::memory::{MemoryTransport, picture, sound};
+use crate::memory::{MemoryCalls, MemoryTransport, picture, sound};
 
 struct Bench {
     calls: Calls,
@@ -39,7 +39,7 @@ impl Bench {
     fn new() -> Self {
         let transport = MemoryTransport::default();
         let limits = Limits { cameras: 1, ..Limits::default() };
-        let calls = Calls::new(Arc::new(transport.clone()), limits, Tasks::new());
+        let calls = Calls::new(Arc::new(transport.clone()), Arc::new(MemoryCalls::default()), limits, Tasks::new());
         Self { calls, transport, room: RoomId::random() }
     }
 
@@ -75,7 +75,7 @@ async fn settle() {
 async fn a_stream_is_heard_and_seen_at_once_until_it_is_muted_or_ends() {
     let bench = Bench::new();
     let mut ada = bench.page("ada", Role::Host).await;
-    ada.say(Said::Join { resume: None }).await;
+    ada.say(Said::Join { resume: None, encrypted: false }).await;
     let (stream, answer) = bench.publishes("bob", Role::Editor, &BOTH).await.expect("may");
     assert!(answer.starts_with("answer to v=0") && answer.contains("a=sendonly"), "{answer}");
     let view = sees(&mut ada, |view| view.participants.len() == 2).await;
@@ -195,4 +195,18 @@ async fn a_viewer_is_sent_what_matters_on_the_lines_they_have_and_takes_no_part(
     settle().await;
     assert!(sees(&mut ada, |_| true).await.viewers.is_empty());
     assert_eq!(bench.transport.connections(), (4, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_without_a_page_takes_part_in_an_encrypted_call() {
+    let bench = Bench::new();
+    let ada = who("ada", Role::Host);
+    bench.calls.encrypt(&bench.room, true, &ada.principal).await.expect("nobody is in it");
+    let sends = bench.publishes("obs", Role::Editor, &BOTH).await.map(|_| ());
+    assert_eq!(sends, Err(Error::Refused(Refused::Sealed)));
+    let choice = Choice { of: None, picture: None };
+    let looks = bench.calls.watch(&bench.room, &who("tv", Role::Viewer), &offer(&BOTH), choice).await.map(|_| ());
+    assert_eq!(looks, Err(Error::Refused(Refused::Sealed)));
+    let view = bench.page("ada", Role::Host).await.view.borrow().clone();
+    assert_eq!((view.participants.len(), view.viewers.len()), (0, 0));
 }

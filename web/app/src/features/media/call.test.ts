@@ -30,7 +30,8 @@ class FakeConnection {
   }
   /** By section. */
   readonly encodings: { active?: boolean }[][] = [];
-  addTransceiver(_: unknown, { sendEncodings = [{}] }: { sendEncodings?: object[] }): unknown {
+  readonly senders: { transform?: unknown; replaceTrack: unknown }[] = [];
+  addTransceiver(kind: unknown, { sendEncodings = [{}] }: { sendEncodings?: object[] }): unknown {
     const section = this.encodings.push(sendEncodings.map((encoding) => ({ ...encoding }))) - 1;
     const getParameters = () => ({
       encodings: (this.encodings[section] ?? []).map((encoding) => ({ ...encoding })),
@@ -43,12 +44,15 @@ class FakeConnection {
       this.replaced.push(track);
       return Promise.resolve();
     };
-    return { mid: String(this.mid++), sender: { replaceTrack, getParameters, setParameters } };
+    const sender = { replaceTrack, getParameters, setParameters };
+    this.senders.push(sender);
+    return { mid: String(this.mid++), sender, receiver: { track: { kind } } };
   }
   stats: Record<string, unknown>[] = [];
   getStats = () => Promise.resolve(new Map(this.stats.map((report, nth) => [String(nth), report])));
+  readonly receivers: { track: { kind: string }; transform?: unknown }[] = [];
   getTransceivers(): unknown[] {
-    return [];
+    return this.receivers.map((receiver, mid) => ({ mid: String(mid), receiver }));
   }
   createOffer = (options?: RTCOfferOptions) =>
     Promise.resolve({ sdp: options?.iceRestart ? 'another session' : 'an offer' });
@@ -107,9 +111,11 @@ async function joined(resumed = false): Promise<void> {
 
 const said = (type: FromPage['type']) => link.said.filter((message) => message.type === type);
 
-function start(part: { microphone?: FakeTrack; camera?: FakeTrack } = {}): void {
+function start(part: { microphone?: FakeTrack; camera?: FakeTrack; key?: string } = {}): void {
   const devices = { microphone: null, camera: null };
-  call.join({ microphone: null, camera: null, devices, ...part } as unknown as Parameters<Call['join']>[0]);
+  call.join({ microphone: null, camera: null, key: null, devices, ...part } as unknown as Parameters<
+    Call['join']
+  >[0]);
 }
 
 beforeEach(() => {
@@ -154,7 +160,7 @@ describe('a call whose connection breaks', () => {
       expect(call.state.get(), seen).toMatchObject({ phase: 'joining', camera: true, problem: null });
       await vi.advanceTimersByTimeAsync(1000);
       expect(said('join')).toHaveLength(before + 1);
-      expect(said('join').at(-1)).toEqual({ type: 'join', resume: null });
+      expect(said('join').at(-1)).toEqual({ type: 'join', resume: null, encrypted: false });
       await joined();
       expect(call.state.get()).toMatchObject({ phase: 'in', camera: true });
       expect(link.said.at(-1)).toEqual({ type: 'set', source: 'screen', state: 'off' });
@@ -225,7 +231,7 @@ describe('a page that moves to another network', () => {
     publisher.becomes('failed');
     expect([link.renewed, sdps()]).toEqual([1, ['another session']]);
     link.state.set('online');
-    expect(said('join')).toEqual([{ type: 'join', resume: 'secret' }]);
+    expect(said('join')).toEqual([{ type: 'join', resume: 'secret', encrypted: false }]);
     await joined(true);
     expect(sdps()).toEqual(['another session', 'another session']);
     await hears({ type: 'answer', neg: 3, sdp: 'an answer' });
@@ -393,4 +399,92 @@ it('says every few seconds how its connections are, unless they are not', async 
   expect(said('report')).toHaveLength(1);
   call.leave();
   expect(vi.getTimerCount()).toBe(0);
+});
+
+describe('an encrypted call', () => {
+  const key = 'A'.repeat(43);
+  /** What encrypts, and what it was told. */
+  class FakeWorker {
+    static all: FakeWorker[] = [];
+    onmessage: ((event: { data: unknown }) => void) | null = null;
+    onerror: (() => void) | null = null;
+    isClosed = false;
+    readonly told: unknown[] = [];
+    constructor() {
+      FakeWorker.all.push(this);
+    }
+    postMessage(message: unknown): void {
+      this.told.push(message);
+    }
+    terminate(): void {
+      this.isClosed = true;
+    }
+  }
+  const worker = () => FakeWorker.all.at(-1) as FakeWorker;
+  beforeEach(() => {
+    FakeWorker.all = [];
+    vi.stubGlobal('Worker', FakeWorker);
+    vi.stubGlobal(
+      'RTCRtpScriptTransform',
+      class {
+        constructor(
+          readonly worker: FakeWorker,
+          readonly way: unknown,
+        ) {}
+      },
+    );
+  });
+
+  it('has everything encrypted before anything is offered, also after joining anew', async () => {
+    start({ key });
+    expect(said('join').at(-1)).toEqual({ type: 'join', resume: null, encrypted: true });
+    for (let time = 0; time < 2; time += 1) {
+      await joined();
+      const publisher = FakeConnection.all.at(-1);
+      expect(publisher?.localDescription).not.toBe(null);
+      const ways = publisher?.senders.map(({ transform }) => (transform as { way: unknown }).way);
+      expect(ways).toEqual([
+        { kind: 'audio', line: null },
+        { kind: 'video', line: null },
+        { kind: 'video', line: null },
+      ]);
+      await hears({ type: 'ended', again: true });
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(said('join').at(-1)).toEqual({ type: 'join', resume: null, encrypted: true });
+    }
+    expect(FakeWorker.all).toHaveLength(1);
+    call.leave();
+    expect(worker().isClosed).toBe(true);
+  });
+
+  it('knows whose tracks cannot be read, and goes on with another key', async () => {
+    start({ key });
+    await joined();
+    await hears({ type: 'offer', neg: 1, sdp: 'an offer' });
+    await hears({ type: 'slots', slots: [{ mid: '0', track: 'ada/microphone' }] });
+    worker().onmessage?.({ data: { track: 'ada/microphone', isReadable: false } });
+    expect([...call.unreadable.get()]).toEqual(['ada/microphone']);
+    expect(worker().told.at(-1)).toEqual({ type: 'lines', lines: new Map([['0', 'ada/microphone']]) });
+    call.setKey('not a key');
+    expect(call.unreadable.get().size).toBe(1);
+    call.setKey(`${'A'.repeat(42)}E`);
+    expect(call.unreadable.get().size).toBe(0);
+    expect(worker().told.at(-1)).toMatchObject({ type: 'secret' });
+    // A picture that cannot be read is not asked for.
+    call.want(new Map([['ada/camera', 'low']]));
+    worker().onmessage?.({ data: { track: 'ada/camera', isReadable: false } });
+    worker().onmessage?.({ data: { track: 'ada/camera', isReadable: true } });
+    const layers = said('want').map((want) => 'layer' in want && want.layer);
+    expect(layers).toEqual(['low', null, 'low']);
+  });
+
+  it('is left when it cannot be encrypted', async () => {
+    const camera = new FakeTrack();
+    start({ key, camera });
+    await joined();
+    worker().onerror?.();
+    expect(call.state.get()).toMatchObject({ phase: 'out', encrypted: false });
+    expect(call.state.get().problem).toMatch(/could not be encrypted/);
+    expect([camera.isStopped, worker().isClosed]).toEqual([true, true]);
+  });
 });

@@ -7,6 +7,10 @@
  * (a restart). When that finds none, or the server has forgotten this page, it joins anew with what was on.
  */
 import { Store } from '../../ui/store';
+import { secretOf } from '../e2ee/callKey';
+import { Sealing } from '../e2ee/sealing';
+import { Unreadable } from '../e2ee/unreadable';
+import type { FromWorker } from '../e2ee/worker';
 import type { MediaLink } from './mediaLink';
 import {
   activeEncodings,
@@ -29,6 +33,8 @@ export interface CallState {
   microphone: 'off' | 'muted' | 'on';
   camera: boolean;
   screen: boolean;
+  /** What it sends is encrypted, and what it is sent decrypted. It stays as it joined, whatever the server says. */
+  encrypted: boolean;
   /** Its connections broke off, and ways to go on are looked for. */
   interrupted: boolean;
   /** A sentence about what did not work. */
@@ -57,6 +63,7 @@ const OUT: CallState = {
   microphone: 'off',
   camera: false,
   screen: false,
+  encrypted: false,
   interrupted: false,
   problem: null,
   asked: null,
@@ -88,10 +95,14 @@ export class Call {
   /** Since when what arrives there is of whom it is of now, in milliseconds of the clock's own epoch. */
   readonly since = new WeakMap<MediaStreamTrack, number>();
   readonly held = new Store<Held>(NOTHING_HELD);
+  /** What cannot be decrypted: its senders have another key. */
+  readonly unreadable = new Unreadable(() => this.sayWanted());
   /** What this page shows of itself. */
   readonly local = new Store<Local>(NOTHING_LOCAL);
   private devices: Devices = { microphone: null, camera: null };
   private resume: string | null = null;
+  /** From joining to leaving, over all connections meanwhile. */
+  private sealing: Sealing | null = null;
   /** What helps to find a way to the server. */
   private iceServers: RTCIceServer[] = [];
   private publisher: RTCPeerConnection | null = null;
@@ -99,6 +110,8 @@ export class Call {
   private sections: { section: RTCRtpTransceiver; source: Source }[] = [];
   private subscriber: RTCPeerConnection | null = null;
   private slots: { mid: string; track: string }[] = [];
+  /** How large tracks are shown, and what was wanted of the server for that. */
+  private shown = new Map<string, Layer | null>();
   private wanted = new Map<string, Layer | null>();
   /** How large others show what this page sends. */
   private needed = new Map<Source, Layer | null>();
@@ -141,13 +154,15 @@ export class Call {
     if (this.state.get().phase !== 'out') this.leave();
   }
 
-  /** Takes part, with what the preview already has. */
+  /** Takes part, with what the preview already has. With a `key` everything is encrypted, or it does not take part. */
   join(start: {
     microphone: MediaStreamTrack | null;
     camera: MediaStreamTrack | null;
     devices: Devices;
+    key: string | null;
   }): void {
     if (this.state.get().phase !== 'out') return;
+    this.begin(start.key);
     this.devices = start.devices;
     this.keep({ microphone: start.microphone, camera: start.camera });
     this.watch('microphone', start.microphone);
@@ -156,9 +171,18 @@ export class Call {
       phase: 'joining',
       microphone: start.microphone ? (start.microphone.enabled ? 'on' : 'muted') : 'off',
       camera: start.camera !== null,
+      encrypted: this.sealing !== null,
       problem: null,
     });
     this.ask();
+  }
+
+  /** Goes on with another key. Nobody has to join anew for that. */
+  setKey(key: string): void {
+    const secret = secretOf(key);
+    if (!secret || !this.sealing) return;
+    this.sealing.setSecret(secret);
+    this.unreadable.clear();
   }
 
   leave(): void {
@@ -218,6 +242,12 @@ export class Call {
   /** How large tracks are shown here. */
   want(wanted: Map<string, Layer | null>): void {
     if (this.state.get().phase !== 'in') return;
+    this.shown = wanted;
+    this.sayWanted();
+  }
+
+  private sayWanted(): void {
+    const wanted = this.unreadable.without(this.shown);
     for (const [track, layer] of wanted)
       if (this.wanted.get(track) !== layer) this.link.say({ type: 'want', track, layer });
     this.wanted = wanted;
@@ -240,8 +270,23 @@ export class Call {
     if (this.state.get().phase !== 'out') this.leave();
   };
 
+  private begin(key: string | null): void {
+    if (key === null) return;
+    const secret = secretOf(key);
+    if (!secret) throw new Error('a key that was checked before');
+    const hear = ({ track, isReadable }: FromWorker) => this.unreadable.mark(track, isReadable);
+    const sealing = new Sealing(secret, hear, () => {
+      if (sealing !== this.sealing) return;
+      this.leave();
+      this.patch({
+        problem: 'The call could not be encrypted in this page, so it was left. Load the page again.',
+      });
+    });
+    this.sealing = sealing;
+  }
+
   private ask(): void {
-    if (!this.link.say({ type: 'join', resume: this.resume })) return;
+    if (!this.link.say({ type: 'join', resume: this.resume, encrypted: this.sealing !== null })) return;
     this.isAsked = true;
     if (this.state.get().phase !== 'joining') return;
     this.later(JOINING_MS, () => {
@@ -288,6 +333,7 @@ export class Call {
         return this.receive(message.neg, message.sdp);
       case 'slots':
         this.slots = message.slots;
+        this.sealing?.setLines(new Map(message.slots.map(({ mid, track }) => [mid, track])));
         return this.assign();
       case 'held':
         this.held.set({ reduced: new Set(message.reduced), paused: new Set(message.paused) });
@@ -447,6 +493,8 @@ export class Call {
       camera: cameraSection.sender,
       screen: screenSection.sender,
     };
+    for (const { sender, receiver } of [microphoneSection, cameraSection, screenSection])
+      this.sealing?.seal(sender, receiver.track.kind === 'audio' ? 'audio' : 'video');
     this.sections = [
       { section: microphoneSection, source: 'microphone' },
       { section: cameraSection, source: 'camera' },
@@ -482,6 +530,7 @@ export class Call {
       this.subscriber = subscriber;
     }
     await subscriber.setRemoteDescription({ type: 'offer', sdp });
+    for (const { receiver, mid } of subscriber.getTransceivers()) this.sealing?.open(receiver, mid ?? '');
     await subscriber.setLocalDescription(await subscriber.createAnswer());
     if (subscriber !== this.subscriber) return;
     this.link.say({ type: 'answer', neg, sdp: subscriber.localDescription?.sdp ?? '' });
@@ -590,6 +639,8 @@ export class Call {
     this.requests = new Set();
     this.disconnect();
     this.forget();
+    this.sealing?.close();
+    this.sealing = null;
     const { microphone, camera, screen } = this.local.get();
     microphone?.stop();
     camera?.stop();
@@ -610,10 +661,12 @@ export class Call {
     this.senders = {};
     this.sections = [];
     this.slots = [];
+    this.shown = new Map();
     this.wanted = new Map();
     this.needed = new Map();
     this.remote.set(new Map());
     this.held.set(NOTHING_HELD);
+    this.unreadable.clear();
   }
 
   /** Goes on without what is being worked on: what is asked of a connection that was closed meanwhile is never answered. */

@@ -17,6 +17,7 @@ import { useEffect, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
+import { CallLock } from '../e2ee/callLock';
 import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
 import type { Call } from './call';
@@ -69,6 +70,7 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
               : 'The connection is lost. Coming back…'}
           </p>
         )}
+        <CallLock />
         <Viewers />
         <Line />
         <Messages />

@@ -8,6 +8,7 @@ import { initials } from '../../ui/color';
 import { Dialog } from '../../ui/dialog';
 import { useStore } from '../../ui/store';
 import { useMay } from '../access/useAccess';
+import { Encryption, useEncryption } from '../e2ee/encryption';
 import { useRoom } from '../room/roomContext';
 import { audioWish, cameraWish } from './call';
 import { DeviceSelect } from './devices';
@@ -23,6 +24,7 @@ export function JoinDialog(props: { onClose: () => void }) {
   const participants = useStore(session.media.participants);
   const maySpeak = useMay('publish_audio');
   const mayShow = useMay('publish_video');
+  const encryption = useEncryption();
   const [microphone, setMicrophone] = useState<MediaStreamTrack | null>(null);
   const [camera, setCamera] = useState<MediaStreamTrack | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
@@ -70,10 +72,10 @@ export function JoinDialog(props: { onClose: () => void }) {
   };
   const join = async () => {
     await asking.current;
-    if (!open.current) return;
+    if (!open.current || !encryption.mayJoin) return;
     const { microphone, camera } = held.current;
     held.current = { microphone: null, camera: null };
-    session.call.join({ microphone, camera, devices: chosen });
+    session.call.join({ microphone, camera, devices: chosen, key: encryption.joinsWith });
     props.onClose();
   };
   const others = participants.map((participant) => participant.person.name);
@@ -92,11 +94,18 @@ export function JoinDialog(props: { onClose: () => void }) {
             className="button"
             data-kind="primary"
             data-testid="join-call"
+            aria-disabled={!encryption.mayJoin}
             // biome-ignore lint/a11y/noAutofocus: focus must move into a modal dialog, and this is what one came for.
             autoFocus
             onClick={join}
           >
-            {microphone ? 'Join' : maySpeak ? 'Join muted' : 'Join to listen'}
+            {encryption.standing === 'contradiction'
+              ? 'Join without encryption'
+              : microphone
+                ? 'Join'
+                : maySpeak
+                  ? 'Join muted'
+                  : 'Join to listen'}
           </button>
         </>
       }
@@ -168,6 +177,7 @@ export function JoinDialog(props: { onClose: () => void }) {
           )}
         </div>
       )}
+      <Encryption encryption={encryption} isEmpty={others.length === 0} />
       <p className="join-words">
         {others.length > 0
           ? `${listed(others)} ${others.length === 1 ? 'is' : 'are'} in the call.`

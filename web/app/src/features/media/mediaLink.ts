@@ -20,6 +20,8 @@ const LONGEST_PAUSE_MS = 5000;
 export class MediaLink {
   readonly state = new Store<MediaLinkState>('connecting');
   readonly participants = new Store<readonly Participant[]>([]);
+  /** What the server says of the room's calls. Nobody has to believe it: see `features/e2ee`. */
+  readonly encrypted = new Store(false);
   /** Ids of participants. */
   readonly speakers = new Store<readonly string[]>([]);
   /** Who is sent the call without taking part. */
@@ -72,8 +74,10 @@ export class MediaLink {
       this.pause = FIRST_PAUSE_MS;
       this.state.set('online');
       const message = readMessage(data);
-      if (message?.type === 'call') this.participants.set(message.participants);
-      else if (message?.type === 'speakers') this.speakers.set(message.participants);
+      if (message?.type === 'call') {
+        this.encrypted.set(message.encrypted);
+        this.participants.set(message.participants);
+      } else if (message?.type === 'speakers') this.speakers.set(message.participants);
       else if (message?.type === 'viewers') this.viewers.set(message.people);
       else if (message) this.onMessage(message);
     };

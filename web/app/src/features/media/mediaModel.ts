@@ -29,7 +29,7 @@ export interface Participant {
 export type Quality = 'good' | 'loss' | 'delay' | 'lost';
 
 export type ToPage =
-  | { type: 'call'; participants: Participant[] }
+  | { type: 'call'; encrypted: boolean; participants: Participant[] }
   | { type: 'speakers'; participants: string[] }
   | { type: 'viewers'; people: Person[] }
   | {
@@ -50,7 +50,7 @@ export type ToPage =
   | { type: 'ended'; again: boolean };
 
 export type FromPage =
-  | { type: 'join'; resume: string | null }
+  | { type: 'join'; resume: string | null; encrypted: boolean }
   | { type: 'offer'; neg: number; sdp: string; sections: { mid: string; source: Source }[] }
   | { type: 'answer'; neg: number; sdp: string }
   | { type: 'restart' }

@@ -4,6 +4,7 @@ import { initials } from '../../ui/color';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
+import { UnreadableNote, useUnreadable } from '../e2ee/unreadableTile';
 import { useRoom } from '../room/roomContext';
 import { type Quality, qualityWords, type Tile, tileWords, trackOf } from './mediaModel';
 import { VideoView } from './videoView';
@@ -14,9 +15,12 @@ export function usePicture(tile: Tile): MediaStreamTrack | null {
   const remote = useStore(call.remote);
   const local = useStore(call.local);
   const { paused } = useStore(call.held);
+  const unreadable = useStore(call.unreadable);
   if (tile.self) return local[tile.source];
   const track = trackOf(tile.participant, tile.source);
-  return track && !track.muted && !paused.has(track.id) ? (remote.get(track.id) ?? null) : null;
+  return track && !track.muted && !paused.has(track.id) && !unreadable.has(track.id)
+    ? (remote.get(track.id) ?? null)
+    : null;
 }
 
 export function TileView(props: { tile: Tile; staged: boolean; onStage: () => void }) {
@@ -35,6 +39,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const quality = participant.quality && participant.away ? 'lost' : participant.quality;
   const isStream = participant.kind === 'stream';
   const words = tileWords(tile);
+  const unreadable = useUnreadable(tile);
   const large = picture !== null && !(self && source === 'screen');
   return (
     <div
@@ -49,6 +54,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       data-away={participant.away || undefined}
       data-staged={staged || undefined}
       data-paused={isPaused || undefined}
+      data-unreadable={unreadable || undefined}
     >
       {picture ? (
         <VideoView track={picture} mirrored={self && source === 'camera'} whole={source === 'screen'} />
@@ -57,6 +63,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
           {initials(name)}
         </span>
       )}
+      {unreadable && <UnreadableNote />}
       <span className="tile-name">
         {participant.away && !quality ? (
           <WifiOff size={12} aria-label="lost the connection" />

@@ -11,6 +11,7 @@ import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
 import { DocSession } from '../connection/docSession';
 import { type Devcontainer, readDevcontainer, sameDevcontainer } from '../devcontainer/devcontainerModel';
+import { type CallKeys, callKeys } from '../e2ee/callKeys';
 import { FileSessions } from '../editor/fileSessions';
 import { Call } from '../media/call';
 import { Dock } from '../media/dock';
@@ -42,6 +43,8 @@ export class RoomSession {
   readonly media: MediaLink;
   readonly call: Call;
   readonly dock: Dock;
+  /** What this browser has to read and write encrypted calls of the room. */
+  readonly callKeys: CallKeys;
   private readonly treeDoc: DocSession;
   private readonly runsDoc: DocSession;
   private readonly stops: (() => void)[] = [];
@@ -60,6 +63,7 @@ export class RoomSession {
     this.media = new MediaLink(room.id, sessions);
     this.call = new Call(this.media);
     this.dock = new Dock(room.id);
+    this.callKeys = callKeys(room.id);
     this.connection = new ConnectionStore([this.treeDoc, this.runsDoc], this.access);
     this.people = new Store<readonly PersonHere[]>(this.readPeople());
 
@@ -83,6 +87,7 @@ export class RoomSession {
       this.files.open.subscribe(() => this.connection.setFiles(this.files.open.get().map((f) => f.session))),
       this.files.refused.subscribe(() => void this.askAccess()),
       sessions.subscribe(this.updatePeople),
+      this.callKeys.known.subscribe(() => this.callKeys.key && this.call.setKey(this.callKeys.key)),
     );
     this.awareness.on('change', this.updatePeople);
     window.addEventListener('beforeunload', this.onLeaving);

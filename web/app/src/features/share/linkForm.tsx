@@ -5,6 +5,7 @@ import { sentence } from '../../api/client';
 import type { Link, Role } from '../../api/types';
 import { abilities, roleTitle } from '../access/access';
 import { useAccess } from '../access/useAccess';
+import { withKeyOf } from '../e2ee/encryptionModel';
 import { useRoom } from '../room/roomContext';
 import { CopyField } from './copyField';
 import { LINK_ROLES, lifetime, linkWords, moment, type Unit } from './linkTerms';
@@ -39,7 +40,10 @@ export function LinkForm() {
         expires_in: held.seconds,
         ...(asked.name !== '' && { name: asked.name }),
       });
-      setMade({ link, words: linkWords(link, asked, Date.now()) });
+      setMade({
+        link: { ...link, url: withKeyOf(session, link.url) },
+        words: linkWords(link, asked, Date.now()),
+      });
     } catch (error) {
       setProblem(sentence(error));
     }
