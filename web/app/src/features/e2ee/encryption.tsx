@@ -28,14 +28,48 @@ export function useEncryption(): Encrypting {
 
 /** `isEmpty`: nobody is in the call, so that the switch can be used. */
 export function Encryption(props: { encryption: Encrypting; isEmpty: boolean }) {
+  const { session } = useRoom();
   const { standing } = props.encryption;
   const mayManage = useMay('manage');
-  const hasSwitch =
-    mayManage && props.isEmpty && (standing === 'off' ? canSeal() : standing !== 'contradiction');
+  /** What it is being turned to. Meanwhile key and setting do not fit each other, which is nobody's business. */
+  const [turning, setTurning] = useState<boolean | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+  // Whoever turns it off by mistake turns it on again with the key that others have.
+  const last = useRef<string | null>(null);
+  const turn = async (on: boolean) => {
+    if (turning !== null) return;
+    setTurning(on);
+    setProblem(null);
+    const { api, callKeys, media, room } = session;
+    try {
+      const { encrypted } = await api.encryptCalls(room.id, on);
+      if (encrypted && callKeys.key === null) {
+        if (last.current === null) callKeys.make();
+        else callKeys.take(last.current);
+      } else if (!encrypted) {
+        // Whoever turns it off knows that it is off.
+        last.current = callKeys.key;
+        callKeys.forget();
+      }
+      media.encrypted.set(encrypted);
+    } catch (error) {
+      setProblem(sentence(error));
+    }
+    setTurning(null);
+  };
+  const can = standing === 'off' ? canSeal() : standing !== 'contradiction';
+  const hasSwitch = mayManage && props.isEmpty && (turning !== null || can);
   return (
     <section className="call-encryption" data-testid="call-encryption" data-standing={standing}>
-      <Words standing={standing} mayManage={mayManage} />
-      {hasSwitch && <Switch on={standing !== 'off'} />}
+      {turning === null && <Words standing={standing} mayManage={mayManage} />}
+      {hasSwitch && (
+        <Switch on={turning ?? standing !== 'off'} isBusy={turning !== null} onTurn={(on) => void turn(on)} />
+      )}
+      {problem && (
+        <p className="notice" data-tone="bad" role="alert" data-testid="encrypt-calls-problem">
+          {problem}
+        </p>
+      )}
     </section>
   );
 }
@@ -163,51 +197,19 @@ export function Offered() {
   );
 }
 
-function Switch({ on }: { on: boolean }) {
-  const { session } = useRoom();
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
-  // Whoever turns it off by mistake turns it on again with the key that others have.
-  const last = useRef<string | null>(null);
-  const set = async (encrypted: boolean) => {
-    if (busy) return;
-    setBusy(true);
-    setProblem(null);
-    try {
-      await session.api.encryptCalls(session.room.id, encrypted);
-      const { callKeys } = session;
-      if (encrypted) {
-        if (callKeys.key === null && last.current !== null) callKeys.take(last.current);
-        else if (callKeys.key === null) callKeys.make();
-      } else {
-        last.current = callKeys.key;
-        // Whoever turns it off knows that it is off.
-        callKeys.forget();
-      }
-    } catch (error) {
-      setProblem(sentence(error));
-    }
-    setBusy(false);
-  };
+function Switch(props: { on: boolean; isBusy: boolean; onTurn: (on: boolean) => void }) {
   return (
-    <>
-      <label className="call-encryption-switch">
-        <input
-          type="checkbox"
-          data-testid="encrypt-calls"
-          checked={on}
-          // Not `disabled`, which would take the focus away, and the dialog's keys with it.
-          aria-disabled={busy}
-          onChange={(event) => void set(event.target.checked)}
-        />
-        {on ? <LockKeyhole size={14} aria-hidden /> : <LockKeyholeOpen size={14} aria-hidden />}
-        End-to-end encrypt this room's calls
-      </label>
-      {problem && (
-        <p className="notice" data-tone="bad" role="alert" data-testid="encrypt-calls-problem">
-          {problem}
-        </p>
-      )}
-    </>
+    <label className="call-encryption-switch">
+      <input
+        type="checkbox"
+        data-testid="encrypt-calls"
+        checked={props.on}
+        // Not `disabled`, which would take the focus away, and the dialog's keys with it.
+        aria-disabled={props.isBusy}
+        onChange={(event) => props.onTurn(event.target.checked)}
+      />
+      {props.on ? <LockKeyhole size={14} aria-hidden /> : <LockKeyholeOpen size={14} aria-hidden />}
+      End-to-end encrypt this room's calls
+    </label>
   );
 }
