@@ -19,6 +19,7 @@ use buildspaces_kernel::ids::{RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_media::Calls;
 use buildspaces_media::ports::CallStore;
+use buildspaces_media::recordings::Recordings;
 use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
@@ -236,9 +237,11 @@ struct Media {
 /// `media.listen` a port that cannot be had ends the start.
 fn open_calls(config: &Config, address: SocketAddr, store: Arc<dyn CallStore>, tasks: &Tasks) -> Result<Media> {
     let media = &config.media;
+    let recordings = Recordings::new(config.data_dir.join("recordings"), media.recordings);
     let kept = store.clone();
     let off = |reason: &str| {
-        Ok(Media { calls: Calls::off(reason, kept.clone(), tasks.clone()), transport: None, listener: None })
+        let calls = Calls::off(reason, kept.clone(), tasks.clone()).keeping(recordings.clone());
+        Ok(Media { calls, transport: None, listener: None })
     };
     if !media.enabled {
         return off("this server has no voice and video (media.enabled = false)");
@@ -265,7 +268,7 @@ fn open_calls(config: &Config, address: SocketAddr, store: Arc<dyn CallStore>, t
     }
     match WebRtc::bind(listen, &media.addresses, takes_tcp, tasks) {
         Ok(transport) => {
-            let calls = Calls::new(Arc::new(transport.clone()), store, media.limits, tasks.clone());
+            let calls = Calls::new(Arc::new(transport.clone()), store, media.limits, tasks.clone()).keeping(recordings);
             Ok(Media { calls, transport: Some(transport), listener })
         }
         Err(error) if media.listen.is_none() => {

@@ -140,6 +140,7 @@ fn describe() {
     describe_gauge!("buildspaces_webhook_waiting", "Deliveries that wait for an attempt");
     describe_gauge!("buildspaces_media_participants", "People and agents in calls");
     describe_gauge!("buildspaces_media_connections_open", "Media connections, two for each participant at most");
+    describe_gauge!("buildspaces_media_recordings_open", "Calls that are recorded");
     describe_counter!("buildspaces_media_datagrams_received_total", "Datagrams that came to the port of calls");
     describe_counter!("buildspaces_media_datagrams_strange_total", "Datagrams that belong to no connection");
     describe_gauge!("buildspaces_media_tcp_connections_open", "TCP connections of media, those in reserve included");

@@ -2,6 +2,7 @@
 
 mod access;
 mod archive;
+mod call_recordings;
 mod calls;
 mod documents;
 mod git;
@@ -83,6 +84,9 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(calls::settings, calls::set))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::read, recordings::delete))
+        .routes(routes!(call_recordings::list))
+        .routes(routes!(call_recordings::file))
+        .routes(routes!(call_recordings::delete))
         .routes(routes!(git::repository, git::begin))
         .routes(routes!(git::git_diff))
         .routes(routes!(git::git_log, git::commit))

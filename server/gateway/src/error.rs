@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use buildspaces_media::recordings;
 use buildspaces_plans as plans;
 use buildspaces_policy::tenancy;
 use buildspaces_rooms as rooms;
@@ -143,6 +144,19 @@ impl From<tree::Error> for ApiError {
             E::TooDeep => Self::bad_request("too_deep", message),
             E::TooMany => Self::bad_request("too_many_nodes", message),
             E::TextTooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "text_too_large", message),
+        }
+    }
+}
+
+impl From<recordings::Error> for ApiError {
+    fn from(error: recordings::Error) -> Self {
+        use recordings::Error as E;
+        let message = error.to_string();
+        match error {
+            E::NoSuchRecording => Self::not_found("no_such_recording", message),
+            E::StillRecorded => Self::new(StatusCode::CONFLICT, "still_recorded", message),
+            E::RoomFull => Self::new(StatusCode::CONFLICT, "recordings_full", message),
+            E::Disk(cause) => Self::internal(cause),
         }
     }
 }

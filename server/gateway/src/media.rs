@@ -180,6 +180,12 @@ impl Shown {
         if before.map_or(!view.speakers.is_empty(), |before| before.speakers != view.speakers) {
             say(socket, &ToPage::speakers(&view.speakers));
         }
+        let is_same =
+            |before: &View| before.recording == view.recording && before.recording_failed == view.recording_failed;
+        // The first time also that it is not: a page that comes back may not know that it ended.
+        if !before.is_some_and(is_same) {
+            say(socket, &ToPage::recording(&view));
+        }
         if before.map_or(!view.viewers.is_empty(), |before| before.viewers != view.viewers) {
             say(socket, &ToPage::Viewers { people: view.viewers.iter().map(Into::into).collect() });
         }

@@ -1,5 +1,6 @@
 //! The shapes of REST, as the OpenAPI document describes them. Times are Unix milliseconds.
 
+pub(crate) mod call_recordings;
 pub(crate) mod calls;
 pub(crate) mod git;
 pub(crate) mod history;
@@ -106,6 +107,7 @@ pub(crate) enum Capability {
     PublishVideo,
     ShareScreen,
     Moderate,
+    Record,
     Share,
     Manage,
 }
@@ -125,6 +127,7 @@ impl From<buildspaces_policy::Capability> for Capability {
             C::PublishVideo => Self::PublishVideo,
             C::ShareScreen => Self::ShareScreen,
             C::Moderate => Self::Moderate,
+            C::Record => Self::Record,
             C::Share => Self::Share,
             C::Manage => Self::Manage,
         }

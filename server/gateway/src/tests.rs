@@ -1,5 +1,6 @@
 //! The whole gateway over in-memory rooms and a scripted engine: REST through the router, documents through a socket.
 
+mod call_recordings;
 mod documents;
 mod git;
 mod limits;
@@ -24,6 +25,8 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_media::Calls;
 use buildspaces_media::call::Limits;
 use buildspaces_media::memory::{MemoryCalls, MemoryTransport};
+use buildspaces_media::recording;
+use buildspaces_media::recordings::Recordings;
 use buildspaces_media::webrtc::WebRtc;
 use buildspaces_plans::Engine;
 use buildspaces_plans::memory::{FakeRooms, FakeSandboxes, MemoryRecordings, MemoryRuns, MemorySecrets};
@@ -46,6 +49,8 @@ pub(crate) struct Fixture {
     sandboxes: FakeSandboxes,
     limits: crate::limits::LimitsConfig,
     tasks: Tasks,
+    /// Where calls are recorded.
+    _recordings: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -72,6 +77,9 @@ impl Fixture {
             tasks.clone(),
             buildspaces_plans::Config::default(),
         );
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let recordings =
+            Recordings::new(folder.path().to_owned(), recording::Limits { reserve: 0, ..Default::default() });
         let parts = Parts {
             config,
             rooms: rooms.clone(),
@@ -88,12 +96,13 @@ impl Fixture {
                 Arc::new(MemoryCalls::default()),
                 Limits::default(),
                 tasks.clone(),
-            ),
+            )
+            .keeping(recordings),
             tasks: tasks.clone(),
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: routers(parts).main, rooms, sandboxes, limits, tasks }
+        Self { router: routers(parts).main, rooms, sandboxes, limits, tasks, _recordings: folder }
     }
 
     async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {

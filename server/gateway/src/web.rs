@@ -12,9 +12,9 @@ use crate::Gateway;
 #[folder = "../../web/app/dist"]
 struct Files;
 
-/// Monaco sets style attributes and starts its worker from a blob in some browsers; nothing else is loosened.
+/// Monaco sets style attributes and starts its worker from a blob in some browsers, and recordings are played from one; nothing else is loosened.
 const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
-     font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; \
+     media-src 'self' blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; \
      frame-src";
 
 /// Shown when the binary was built without the web app.

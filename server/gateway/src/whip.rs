@@ -389,7 +389,7 @@ impl From<Error> for ApiError {
             Error::Refused(Refused::Sealed | Refused::Encrypted | Refused::NotEncrypted) => {
                 Self::new(StatusCode::CONFLICT, "encrypted_call", message)
             }
-            Error::Refused(Refused::Gone | Refused::NobodyThere) => no_such_session(),
+            Error::Refused(Refused::Gone | Refused::NobodyThere | Refused::NotRecorded) => no_such_session(),
             Error::Broken => unavailable("busy").later(),
         }
     }

@@ -5,23 +5,29 @@
 //!
 //! **Invariant:** nobody is ever unmuted by somebody else. A moderator mutes, and asks.
 
+pub mod recorded;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use buildspaces_kernel::ids::ParticipantId;
 use buildspaces_policy::{Authority, Capability, Denied, Principal};
+use serde::{Deserialize, Serialize};
 
 use crate::quality::{Connection, Quality, Report};
+use crate::recording::State;
 use crate::router::{Kind, Layer};
 use crate::speaker::Speakers;
+use recorded::{Recorded, Turn};
 
 /// How long somebody stays in the call whose connection is gone. Their media goes on meanwhile: losing the WebSocket is not losing
 /// the line.
 pub const KEPT_FOR: Duration = Duration::from_secs(20);
 
 /// What somebody can publish, each once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     Microphone,
     Camera,
@@ -154,6 +160,15 @@ pub enum Input {
         id: ParticipantId,
         report: Report,
     },
+    /// A moderator has the call recorded, or no more.
+    Record {
+        by: ParticipantId,
+        on: bool,
+    },
+    /// Somebody agrees to be recorded.
+    Agrees(ParticipantId),
+    /// The recording ended by itself.
+    RecordingEnded(State),
     /// [`Call::deadline`] has come.
     Elapsed,
 }
@@ -181,6 +196,7 @@ pub struct Effects {
     pub told: Vec<(ParticipantId, Told)>,
     /// Who is not in the call any more.
     pub gone: Vec<ParticipantId>,
+    pub recording: Option<Turn>,
 }
 
 /// Why something was not done. The texts are shown to people.
@@ -206,8 +222,12 @@ pub enum Refused {
     #[error("this room's calls are not end-to-end encrypted any more; join again if that is what you want")]
     NotEncrypted,
     /// Whoever has no page has no key.
-    #[error("this room's calls are end-to-end encrypted, so only pages take part in them; a host can turn that off")]
+    #[error(
+        "this room's calls are end-to-end encrypted, so only pages take part in them and nothing is recorded; a host can turn that off"
+    )]
     Sealed,
+    #[error("calls are not recorded on this server; whoever runs it can set media.recording_mib")]
+    NotRecorded,
 }
 
 /// One who takes part.
@@ -247,11 +267,15 @@ pub struct Call {
     participants: BTreeMap<ParticipantId, Participant>,
     joined: u64,
     speakers: Speakers<ParticipantId>,
+    recording: Option<Recorded>,
+    keeps_recordings: bool,
 }
 
 impl Call {
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, encrypted: false, participants: BTreeMap::new(), joined: 0, speakers: Speakers::default() }
+    /// `keeps_recordings`: whether calls may be recorded on this server.
+    pub fn new(limits: Limits, keeps_recordings: bool) -> Self {
+        let (participants, speakers) = (BTreeMap::new(), Speakers::default());
+        Self { limits, encrypted: false, participants, joined: 0, speakers, recording: None, keeps_recordings }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -413,6 +437,9 @@ impl Call {
                 }
                 effects.changed = participant.connection.as_ref().map(Connection::quality) != before;
             }
+            Input::Record { by, on } => self.record(&by, on, &mut effects)?,
+            Input::Agrees(id) => self.agrees(&id, &mut effects)?,
+            Input::RecordingEnded(state) => self.recording_ends(state, &mut effects),
             Input::Elapsed => {
                 let is_over = |participant: &Participant| participant.lost.is_some_and(|lost| now >= lost + KEPT_FOR);
                 let over = self.participants.iter().filter(|(_, participant)| is_over(participant));
@@ -490,6 +517,9 @@ impl Call {
         effects.speakers |= self.speakers.silence(id);
         (effects.changed, effects.subscriptions) = (true, true);
         effects.gone.push(id.clone());
+        if self.participants.is_empty() {
+            self.recording_ends(State::Complete, effects);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The calls of all rooms: attached to, joined, left. One actor per call ([`actor`]) owns it; each participant has a task for what
 //! their page sends ([`publisher`]) and one for what it is sent ([`subscriber`]), each track one that passes it on ([`forwarder`]). Programs
-//! take part, or look on, by one exchange instead of a page's conversation ([`stream`]).
+//! take part, or look on, by one exchange instead of a page's conversation ([`stream`]). A call that is recorded has one more that writes ([`recorder`]).
 //!
-//! Nothing here is stored but whether a room's calls are encrypted ([`encryption`]): a call ends with the last who is in it, or with its server. Whether somebody may do a thing is decided
+//! Nothing here is stored but whether a room's calls are encrypted ([`encryption`]) and what is recorded: a call ends with the last who is in it, or with its server. Whether somebody may do a thing is decided
 //! by [`crate::call`].
 
 mod actor;
@@ -10,12 +10,14 @@ mod encryption;
 mod forwarder;
 mod peer;
 mod publisher;
+mod recorder;
 pub mod stream;
 mod subscriber;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{ConnectionId, ParticipantId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::{Authority, Principal};
@@ -25,6 +27,7 @@ use crate::Error;
 use crate::call::{Limits, Publishing, Refused, Seen, Source, TrackId};
 use crate::ports::{CallStore, Transport, TransportError};
 use crate::quality::Report;
+use crate::recordings::Recordings;
 use crate::router::{Kind, Layer};
 use crate::viewer::Choice;
 use actor::{Actor, Command};
@@ -89,6 +92,12 @@ pub enum Said {
     Ask {
         track: TrackId,
     },
+    /// The call should be recorded, or no more.
+    Record {
+        on: bool,
+    },
+    /// Agrees to be recorded.
+    Agree,
     Leave,
 }
 
@@ -159,6 +168,19 @@ pub struct View {
     pub speakers: Vec<ParticipantId>,
     /// Who is sent it without taking part.
     pub viewers: Vec<Principal>,
+    pub recording: Option<RecordingView>,
+    /// Why the last recording ended, as a sentence, if nobody wanted that.
+    pub recording_failed: Option<&'static str>,
+}
+
+/// A recording that goes on, as everybody in the room sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordingView {
+    /// Who started it.
+    pub by: Principal,
+    pub started_at: UnixMillis,
+    /// Who of those who take part agreed to be recorded. Nothing of anybody else is.
+    pub agreed: Vec<ParticipantId>,
 }
 
 /// A page's tie to a call. Dropping it is a lost connection.
@@ -206,6 +228,7 @@ struct Shared {
     transport: Result<Arc<dyn Transport>, Arc<str>>,
     store: Arc<dyn CallStore>,
     limits: Limits,
+    recordings: Recordings,
     tasks: Tasks,
     rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
 }
@@ -217,14 +240,34 @@ impl Shared {
 }
 
 impl Calls {
+    /// Without recordings; see [`Self::keeping`].
     pub fn new(transport: Arc<dyn Transport>, store: Arc<dyn CallStore>, limits: Limits, tasks: Tasks) -> Self {
-        Self(Arc::new(Shared { transport: Ok(transport), store, limits, tasks, rooms: Mutex::default() }))
+        Self::with(Ok(transport), store, limits, tasks)
     }
 
     /// A server without calls; `reason` is a sentence that people read.
     pub fn off(reason: &str, store: Arc<dyn CallStore>, tasks: Tasks) -> Self {
-        let (transport, limits) = (Err(reason.into()), Limits::default());
-        Self(Arc::new(Shared { transport, store, limits, tasks, rooms: Mutex::default() }))
+        Self::with(Err(reason.into()), store, Limits::default(), tasks)
+    }
+
+    fn with(
+        transport: Result<Arc<dyn Transport>, Arc<str>>,
+        store: Arc<dyn CallStore>,
+        limits: Limits,
+        tasks: Tasks,
+    ) -> Self {
+        let (recordings, rooms) = (Recordings::off(), Mutex::default());
+        Self(Arc::new(Shared { transport, store, limits, recordings, tasks, rooms }))
+    }
+
+    /// The same, with recordings. To be said before anybody has it.
+    pub fn keeping(mut self, recordings: Recordings) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody has it yet").recordings = recordings;
+        self
+    }
+
+    pub fn recordings(&self) -> &Recordings {
+        &self.0.recordings
     }
 
     /// Why there are no calls.

@@ -1,9 +1,9 @@
 //! Voice, video and screen share in a room: a selective forwarding unit (SFU) in the same process.
 //!
 //! The decisions are pure: who is in a call and is sent what ([`call`]), which packet goes to whom ([`router`]), under which number
-//! ([`rewrite`]), on which line ([`slots`]), what somebody sees who only looks on ([`viewer`]), how much of it fits through ([`allocator`]), who speaks ([`speaker`]), and how well somebody is connected ([`quality`]), and whether pages encrypt what they send ([`encryption`]). [`calls`] owns the tasks that perform them, over a
-//! [`ports::Transport`]; the real one is [`webrtc`]. Nothing here knows HTTP, rooms or documents, and nothing is decoded, mixed or
-//! stored. Read [`call`] first, then [`router`].
+//! ([`rewrite`]), on which line ([`slots`]), what somebody sees who only looks on ([`viewer`]), how much of it fits through ([`allocator`]), who speaks ([`speaker`]), how well somebody is connected ([`quality`]), and whether pages encrypt what they send ([`encryption`]). [`calls`] owns the tasks that perform them, over a
+//! [`ports::Transport`]; the real one is [`webrtc`]. Nothing here knows HTTP, rooms or documents, and nothing is decoded or mixed. Stored is only what
+//! people agreed to have recorded ([`recording`], [`recordings`]). Read [`call`] first, then [`router`].
 
 pub mod allocator;
 pub mod call;
@@ -17,6 +17,8 @@ mod meters;
 pub mod offer;
 pub mod ports;
 pub mod quality;
+pub mod recording;
+pub mod recordings;
 pub mod rewrite;
 pub mod router;
 pub mod sdp;

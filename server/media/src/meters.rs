@@ -90,6 +90,11 @@ impl Open {
         Self::new(gauge!("buildspaces_media_tcp_connections_open"))
     }
 
+    /// A recording under way.
+    pub(crate) fn recording() -> Self {
+        Self::new(gauge!("buildspaces_media_recordings_open"))
+    }
+
     fn new(gauge: Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)

@@ -85,6 +85,8 @@ pub enum Capability {
     ShareScreen,
     /// Mute others in the room's call, and ask them to speak.
     Moderate,
+    /// Have the room's call recorded.
+    Record,
     /// Hand out links with no more than one's own role.
     Share,
     /// Revoke access, export and delete, keep secrets, say whether terminals are recorded and calls encrypted.
@@ -92,7 +94,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Read,
         Self::EditDocuments,
         Self::EditTree,
@@ -104,6 +106,7 @@ impl Capability {
         Self::PublishVideo,
         Self::ShareScreen,
         Self::Moderate,
+        Self::Record,
         Self::Share,
         Self::Manage,
     ];
@@ -122,6 +125,7 @@ impl Capability {
             Self::PublishVideo => "show a camera in the call",
             Self::ShareScreen => "share a screen",
             Self::Moderate => "mute others",
+            Self::Record => "record the call",
             Self::Share => "hand out links",
             Self::Manage => {
                 "revoke access, export, delete, keep secrets, or say whether terminals are recorded and calls encrypted"
@@ -136,7 +140,7 @@ impl Capability {
 pub enum Role {
     /// Everything.
     Host,
-    /// Everything but [`Capability::Manage`] and [`Capability::Moderate`].
+    /// Everything but [`Capability::Manage`], [`Capability::Moderate`] and [`Capability::Record`].
     Editor,
     /// Reads, is seen, and takes part in the call. Comments have no documents of their own yet.
     Commenter,
@@ -151,17 +155,17 @@ impl Role {
 
     pub fn permits(self, capability: Capability) -> bool {
         use Capability::{
-            EditDocuments, EditTree, Git, Manage, Moderate, Preview, PublishAudio, PublishVideo, Read, Run, Share,
-            ShareScreen, Terminal,
+            EditDocuments, EditTree, Git, Manage, Moderate, Preview, PublishAudio, PublishVideo, Read, Record, Run,
+            Share, ShareScreen, Terminal,
         };
         match self {
             Self::Host => true,
-            Self::Editor => !matches!(capability, Manage | Moderate),
+            Self::Editor => !matches!(capability, Manage | Moderate | Record),
             Self::Commenter => matches!(capability, Read | PublishAudio | PublishVideo),
             Self::Viewer => matches!(capability, Read),
             Self::Agent => match capability {
                 Read | EditDocuments | EditTree | Run | Terminal | Git | Preview | PublishAudio => true,
-                PublishVideo | ShareScreen | Moderate | Share | Manage => false,
+                PublishVideo | ShareScreen | Moderate | Record | Share | Manage => false,
             },
         }
     }

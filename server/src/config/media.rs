@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use buildspaces_gateway::IceServers;
 use buildspaces_media::call::Limits;
+use buildspaces_media::recording;
 use serde::Deserialize;
 
 use super::access::secret;
@@ -18,6 +19,7 @@ pub(crate) struct Media {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) limits: Limits,
+    pub(crate) recordings: recording::Limits,
     pub(crate) ice_servers: IceServers,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct MediaFile {
     max_participants: Option<usize>,
     max_cameras: Option<usize>,
     max_screens: Option<usize>,
+    recording_mib: Option<u64>,
+    recordings_mib: Option<u64>,
     ice_servers: Vec<String>,
     turn_secret: Option<String>,
     turn_secret_file: Option<PathBuf>,
@@ -58,7 +62,8 @@ pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
         return Err(Error(format!("{key} is empty; it is the secret that the TURN server knows")));
     }
     let ice_servers = IceServers::new(&file.ice_servers, secret.as_ref().map(|(_, secret)| secret.as_str()));
-    let defaults = Limits::default();
+    let (defaults, kept) = (Limits::default(), recording::Limits::default());
+    let mib = |key, value| Ok::<_, Error>(within(key, value, 0, 1 << 24)?.map(|mib: u64| mib << 20));
     Ok(Media {
         enabled: file.enabled.unwrap_or(true),
         listen: listen.transpose()?,
@@ -69,6 +74,11 @@ pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
                 .unwrap_or(defaults.participants),
             cameras: within("media.max_cameras", file.max_cameras, 0, 48)?.unwrap_or(defaults.cameras),
             screens: within("media.max_screens", file.max_screens, 0, 8)?.unwrap_or(defaults.screens),
+        },
+        recordings: recording::Limits {
+            recording: mib("media.recording_mib", file.recording_mib)?.unwrap_or(kept.recording),
+            room: mib("media.recordings_mib", file.recordings_mib)?.unwrap_or(kept.room),
+            ..kept
         },
     })
 }
@@ -98,5 +108,7 @@ mod tests {
         assert!(refused(file).starts_with("media.turn_secret is empty"));
         let file = MediaFile { max_participants: Some(0), ..MediaFile::default() };
         assert!(refused(file).contains("media.max_participants = 0 must be from 1"));
+        let file = MediaFile { recording_mib: Some(u64::MAX), ..MediaFile::default() };
+        assert!(refused(file).contains("media.recording_mib = "));
     }
 }

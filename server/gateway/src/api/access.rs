@@ -42,8 +42,11 @@ pub(crate) async fn access(
     let Authority { principal, role } = &grant.authority;
     // A token for single documents is not handed on for the whole room, and leads to no terminal, no git, no preview and no call.
     let of_the_whole_room = |capability: &Capability| {
-        use Capability::{Git, Moderate, Preview, PublishAudio, PublishVideo, Share, ShareScreen, Terminal};
-        matches!(capability, Share | Terminal | Git | Preview | PublishAudio | PublishVideo | ShareScreen | Moderate)
+        use Capability::{Git, Moderate, Preview, PublishAudio, PublishVideo, Record, Share, ShareScreen, Terminal};
+        matches!(
+            capability,
+            Share | Terminal | Git | Preview | PublishAudio | PublishVideo | ShareScreen | Moderate | Record
+        )
     };
     let may = |capability: &Capability| role.permits(*capability) && !(grant.limited && of_the_whole_room(capability));
     Ok(axum::Json(Access {

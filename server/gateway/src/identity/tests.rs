@@ -413,7 +413,11 @@ async fn everybody_is_told_what_they_may_do_in_a_room() {
     let calls = ["publish_audio", "publish_video", "share_screen"];
     let with = |more: &[&[&str]]| json!([&files[..], &more.concat()[..]].concat());
     for (role, documents, capabilities) in [
-        (Role::Host, &[][..], with(&[&["terminal", "git", "preview"], &calls, &["moderate", "share", "manage"]])),
+        (
+            Role::Host,
+            &[][..],
+            with(&[&["terminal", "git", "preview"], &calls, &["moderate", "record", "share", "manage"]]),
+        ),
         (Role::Editor, &[], with(&[&["terminal", "git", "preview"], &calls, &["share"]])),
         (Role::Editor, &["**"], with(&[])),
         (Role::Agent, &[], with(&[&["terminal", "git", "preview", "publish_audio"]])),

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::ParticipantId;
 use buildspaces_media::call::{Publishing, Seen, Source as MediaSource, TrackId};
-use buildspaces_media::calls::{Heard, Said};
+use buildspaces_media::calls::{Heard, Said, View};
 use buildspaces_media::quality::{Quality, Report, Trouble};
 use buildspaces_media::router::Layer as MediaLayer;
 use buildspaces_policy::{Principal, PrincipalKind};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Person;
 use crate::media::ice::{IceServer, IceServers};
@@ -20,7 +22,8 @@ const MAX_SECTIONS: usize = 16;
 /// Characters of a section's name. Browsers count.
 const MAX_MID: usize = 32;
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[schema(as = CallSource)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
     Microphone,
@@ -137,6 +140,12 @@ pub(crate) enum FromPage {
     Ask {
         track: String,
     },
+    /// The call should be recorded, or no more.
+    Record {
+        on: bool,
+    },
+    /// Agrees to be recorded.
+    Agree {},
     Leave {},
 }
 
@@ -172,6 +181,8 @@ impl FromPage {
             }
             Self::Mute { track } => Said::Mute { track: TrackId::parse(&track)? },
             Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
+            Self::Record { on } => Said::Record { on },
+            Self::Agree {} => Said::Agree,
             Self::Leave {} => Said::Leave,
         })
     }
@@ -194,6 +205,11 @@ pub(crate) enum ToPage {
     /// Who is sent the call without taking part, once for each time.
     Viewers {
         people: Vec<Person>,
+    },
+    /// Whether the call is recorded. `failed`: why the last recording ended, as a sentence, if nobody wanted that.
+    Recording {
+        recording: Option<Recording>,
+        failed: Option<&'static str>,
     },
     Joined {
         participant: String,
@@ -252,6 +268,16 @@ pub(crate) struct Participant {
     away: bool,
     /// How well they are connected: `good`, bad by `loss` or `delay`, or `lost`. Null: nobody says.
     quality: Option<&'static str>,
+}
+
+/// A recording that goes on.
+#[derive(Serialize)]
+pub(crate) struct Recording {
+    /// Who started it.
+    by: Person,
+    started_at: UnixMillis,
+    /// Participants who agreed to be recorded; nothing of anybody else is.
+    agreed: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -319,6 +345,15 @@ impl ToPage {
             Heard::Refused(refusal) => Self::Refused { message: refusal.to_string() },
             Heard::Ended { again } => Self::Ended { again },
         }
+    }
+
+    pub(crate) fn recording(view: &View) -> Self {
+        let recording = view.recording.as_ref().map(|recording| Recording {
+            by: Person::from(&recording.by),
+            started_at: recording.started_at,
+            agreed: recording.agreed.iter().map(ToString::to_string).collect(),
+        });
+        Self::Recording { recording, failed: view.recording_failed }
     }
 
     pub(crate) fn speakers(speakers: &[ParticipantId]) -> Self {

@@ -25,7 +25,7 @@ struct Bench {
 impl Bench {
     fn with(people: &[(&str, Role)]) -> Self {
         let limits = Limits { participants: 4, cameras: 2, screens: 1 };
-        let mut bench = Self { call: Call::new(limits), now: Instant::now() };
+        let mut bench = Self { call: Call::new(limits, true), now: Instant::now() };
         for (name, role) in people {
             bench.join(name, *role).expect("there is room");
         }
@@ -228,4 +228,63 @@ fn pages_that_encrypt_and_others_are_never_in_one_call() {
     assert_eq!(bench.call.lets_look_in(), Err(Refused::Sealed));
     assert_eq!(join(&mut bench, false, true), Ok(()));
     assert!(bench.call.is_encrypted());
+}
+
+fn recorded(bench: &Bench) -> Vec<String> {
+    bench.call.recorded().iter().map(|(track, who)| format!("{track} of {}", who.name)).collect()
+}
+
+#[test]
+fn nothing_of_anybody_is_recorded_before_they_agreed() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    for name in ["ada", "bob"] {
+        bench.publishes(name, Source::Microphone, Publishing::On).expect("they may");
+    }
+    assert!(matches!(bench.tell(Input::Record { by: id("bob"), on: true }), Err(Refused::Denied(_))));
+    let effects = bench.tell(Input::Record { by: id("ada"), on: true }).expect("a host may");
+    assert!(matches!(&effects.recording, Some(Turn::Begins(by)) if by.name.as_ref() == "ada"));
+    assert!(effects.changed && effects.subscriptions);
+    assert_eq!(recorded(&bench), ["ada/microphone of ada"]);
+    assert_eq!(bench.tell(Input::Record { by: id("ada"), on: true }).expect("it is on").recording, None);
+    assert!(bench.tell(Input::Agrees(id("bob"))).expect("he is here").subscriptions);
+    assert_eq!(recorded(&bench), ["ada/microphone of ada", "bob/microphone of bob"]);
+    assert!(!bench.tell(Input::Agrees(id("bob"))).expect("he is here").changed, "he said so before");
+
+    // Who comes later did not agree; who comes again did.
+    bench.join("eve", Role::Editor).expect("there is room");
+    bench.publishes("eve", Source::Camera, Publishing::On).expect("she may");
+    bench.tell(Input::Left(id("bob"))).expect("he was there");
+    bench.join("bob", Role::Editor).expect("there is room");
+    bench.publishes("bob", Source::Camera, Publishing::On).expect("he may");
+    assert_eq!(recorded(&bench), ["ada/microphone of ada", "bob/camera of bob"]);
+    assert_eq!(bench.call.agreed(), [id("ada"), id("bob")]);
+
+    // What was agreed to is over with the recording.
+    assert!(matches!(bench.tell(Input::Record { by: id("bob"), on: false }), Err(Refused::Denied(_))));
+    let effects = bench.tell(Input::Record { by: id("ada"), on: false }).expect("a host may");
+    assert_eq!(effects.recording, Some(Turn::Ends(State::Stopped)));
+    bench.tell(Input::Agrees(id("eve"))).expect("late, but no fault of hers");
+    bench.tell(Input::Record { by: id("ada"), on: true }).expect("a host may");
+    assert_eq!(bench.call.agreed(), [id("ada")]);
+}
+
+#[test]
+fn a_recording_ends_with_the_call_or_by_itself() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    bench.tell(Input::Record { by: id("ada"), on: true }).expect("a host may");
+    let effects = bench.tell(Input::RecordingEnded(State::DiskFull)).expect("it may");
+    assert_eq!(effects.recording, Some(Turn::Ends(State::DiskFull)));
+    assert!(effects.changed && bench.call.recording().is_none());
+    bench.tell(Input::Record { by: id("ada"), on: true }).expect("a host may");
+    assert_eq!(bench.tell(Input::Left(id("ada"))).expect("she was there").recording, None);
+    assert_eq!(bench.tell(Input::Left(id("bob"))).expect("he was").recording, Some(Turn::Ends(State::Complete)));
+
+    let mut call = Call::new(Limits::default(), false);
+    call.handle(
+        bench.now,
+        Input::Joined { id: id("ada"), who: who("ada", Role::Host), is_stream: false, encrypts: false },
+    )
+    .expect("room");
+    let refused = call.handle(bench.now, Input::Record { by: id("ada"), on: true });
+    assert_eq!(refused, Err(Refused::NotRecorded));
 }

@@ -5,19 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use buildspaces_kernel::ids::{ConnectionId, ParticipantId, RoomId, random_id};
+use buildspaces_kernel::ids::{ConnectionId, ParticipantId, RecordingId, RoomId, random_id};
 use buildspaces_policy::{Authority, Principal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::forwarder::Forwarder;
 use super::peer::{Around, Peer, Role};
 use super::publisher::Offer;
+use super::recorder::{Recorder, Taken};
 use super::subscriber::{ToSubscriber, Wanted};
-use super::{Heard, MAX_PAGES, Refusal, Said, Shared, View};
+use super::{Heard, MAX_PAGES, RecordingView, Refusal, Said, Shared, View};
 use crate::allocator::Importance;
+use crate::call::recorded::Turn;
 use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
 use crate::encryption::Encryption;
 use crate::ports::Transport;
+use crate::recording::State;
 use crate::router::{Kind, Layer};
 use crate::viewer::{Choice, Viewer};
 use crate::{Error, meters};
@@ -66,6 +69,10 @@ pub(super) enum Command {
     },
     /// One of a participant's connections is dead.
     Failed(ParticipantId),
+    RecordingEnded {
+        id: RecordingId,
+        state: State,
+    },
 }
 
 /// A page.
@@ -91,6 +98,9 @@ pub(super) struct Actor {
     renewed: Instant,
     is_stale: bool,
     qualities: meters::Qualities,
+    recorder: Option<Recorder>,
+    /// Why the last recording ended, if nobody wanted that.
+    recording_failed: Option<&'static str>,
 }
 
 impl Actor {
@@ -101,13 +111,29 @@ impl Actor {
         own: mpsc::WeakSender<Command>,
         mailbox: mpsc::Receiver<Command>,
     ) -> Self {
-        let call = Call::new(shared.limits);
+        let call = Call::new(shared.limits, shared.recordings.is_on());
         let view = watch::Sender::default();
         let (pages, peers) = (HashMap::new(), HashMap::new());
         let now = now();
         let (looked, renewed, is_stale) = (now, now, false);
         let qualities = meters::Qualities::default();
-        Self { shared, room, transport, own, mailbox, call, pages, peers, view, looked, renewed, is_stale, qualities }
+        Self {
+            shared,
+            room,
+            transport,
+            own,
+            mailbox,
+            call,
+            pages,
+            peers,
+            view,
+            looked,
+            renewed,
+            is_stale,
+            qualities,
+            recorder: None,
+            recording_failed: None,
+        }
     }
 
     /// Lives until nobody looks at the call and nobody is in it, or the server stops.
@@ -222,6 +248,11 @@ impl Actor {
                 }
                 self.end(participant);
             }
+            Command::RecordingEnded { id, state } => {
+                if self.recorder.as_ref().is_some_and(|recorder| recorder.id == id) {
+                    let _ = self.input(Input::RecordingEnded(state));
+                }
+            }
         }
     }
 
@@ -261,6 +292,8 @@ impl Actor {
             Said::Want { track, layer } => Input::Want { id, track, layer },
             Said::Mute { track } => Input::Mute { by: id, track },
             Said::Ask { track } => Input::Ask { by: id, track },
+            Said::Record { on } => Input::Record { by: id, on },
+            Said::Agree => Input::Agrees(id),
             Said::Leave => {
                 self.end(id);
                 return Ok(());
@@ -405,7 +438,7 @@ impl Actor {
     /// Brings something into the call, and does what follows.
     fn input(&mut self, input: Input) -> Result<(), Refused> {
         let effects = self.call.handle(now(), input)?;
-        let Effects { changed, speakers, subscriptions, open, told, gone } = effects;
+        let Effects { changed, speakers, subscriptions, open, told, gone, recording } = effects;
         for (track, open) in open {
             let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source));
             if let Some(forwarder) = forwarder {
@@ -423,6 +456,9 @@ impl Actor {
             meters::participants(-1.0);
             self.gone(&id);
         }
+        if let Some(turn) = recording {
+            self.turn(turn);
+        }
         // Whom a viewer is shown depends on all of it.
         self.is_stale |= changed || subscriptions || speakers;
         if changed || speakers {
@@ -431,14 +467,44 @@ impl Actor {
         Ok(())
     }
 
+    /// A recording begins or ends.
+    fn turn(&mut self, turn: Turn) {
+        match turn {
+            Turn::Begins(by) => {
+                let Shared { recordings, tasks, .. } = self.shared.as_ref();
+                self.recorder = Some(Recorder::start(recordings, &self.room, &by, self.own.clone(), tasks));
+                self.recording_failed = None;
+            }
+            Turn::Ends(state) => {
+                self.recording_failed = state.message();
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.end(state);
+                }
+            }
+        }
+    }
+
     pub(super) fn show(&mut self) {
         let viewers = self.peers.values().filter(|peer| matches!(peer.role, Role::Viewer(_)));
         let mut viewers: Vec<_> = viewers.map(|peer| peer.principal.clone()).collect();
         viewers.sort_by(|one, other| one.id.cmp(&other.id));
         let (participants, speakers) = (self.call.seen(), self.call.speakers());
         self.qualities.tell(&participants);
+        let recording = self.recorder.as_ref().zip(self.call.recording()).map(|(recorder, recorded)| RecordingView {
+            by: recorded.by.clone(),
+            started_at: recorder.started_at,
+            agreed: self.call.agreed(),
+        });
+        let recording_failed = self.recording_failed;
         let encrypted = self.call.is_encrypted();
-        self.view.send_replace(Arc::new(View { encrypted, participants, speakers, viewers }));
+        self.view.send_replace(Arc::new(View {
+            encrypted,
+            participants,
+            speakers,
+            viewers,
+            recording,
+            recording_failed,
+        }));
     }
 
     /// Hands each participant's task what is to be sent to them, and tells pages what of theirs anybody is sent.
@@ -467,6 +533,15 @@ impl Actor {
             if let Some(peer) = self.peers.get(&id) {
                 peer.wanted.send_replace(Arc::new(all));
             }
+        }
+        if let Some(recorder) = &self.recorder {
+            let mut taken = BTreeMap::new();
+            for (track, person) in self.call.recorded() {
+                needed.insert(track.clone(), Layer::HIGH);
+                let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source)).cloned();
+                taken.extend(forwarder.map(|forwarder| (track, Taken { person, forwarder })));
+            }
+            recorder.take(taken);
         }
         let mut news = Vec::new();
         for (id, peer) in &mut self.peers {

@@ -4,6 +4,7 @@
 //! connection.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,12 @@ pub(super) enum Change {
     },
     KeyframeWanted(SubscriberId),
     Unsubscribe(SubscriberId),
+}
+
+/// One that no other subscriber has.
+pub(super) fn subscriber_id() -> SubscriberId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What others have of a track's task.

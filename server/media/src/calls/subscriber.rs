@@ -4,7 +4,6 @@
 //! A viewer without a page offers instead: their first offer has all the lines there will be.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::actor::Command;
-use super::forwarder::{Change, Forwarder};
+use super::forwarder::{Change, Forwarder, subscriber_id};
 use super::peer::CONNECTED_WITHIN;
 use super::publisher::late;
 use super::{Heard, Refusal};
@@ -319,7 +318,6 @@ impl Connection {
 
     /// Sees to it that each line is subscribed to what it carries, in the layer that is wanted and fits through the line.
     async fn subscribe(&mut self, wanted: &AllWanted) -> Held {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let carried = self.slots.iter().filter_map(|slot| Some(&slot.carries.as_ref()?.track));
         let demand = |track: &TrackId| {
             let wanted = wanted.get(track)?;
@@ -349,7 +347,7 @@ impl Connection {
                     }
                 }
                 other => {
-                    let id = SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed));
+                    let id = subscriber_id();
                     let (line, rewriter) = (slot.line.clone(), slot.rewriter.clone());
                     let change = Change::Subscribe { id, want: layer, line, rewriter };
                     // A track that ended just now is told of in a moment.

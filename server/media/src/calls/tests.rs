@@ -5,6 +5,9 @@ use buildspaces_policy::Role;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+
+mod recording;
+
 use crate::memory::{MemoryCalls, MemoryTransport, picture, sound};
 use crate::ports::StoreError;
 use crate::router::{Kind, Layer};

@@ -8,6 +8,7 @@ import type {
   Access,
   Blamed,
   Branch,
+  CallRecording,
   CallSettings,
   Commit,
   Commits,
@@ -186,6 +187,15 @@ export class Api {
     (await this.call('GET', `/rooms/${room}/recordings/${recording}`)).blob();
   deleteRecording = async (room: string, recording: string): Promise<void> => {
     await this.call('DELETE', `/rooms/${room}/recordings/${recording}`);
+  };
+
+  /** Newest first. */
+  callRecordings = (room: string) => this.json<CallRecording[]>('GET', `/rooms/${room}/media/recordings`);
+  /** One of its files, by its number. */
+  callRecordingFile = async (room: string, recording: string, file: number): Promise<Blob> =>
+    (await this.call('GET', `/rooms/${room}/media/recordings/${recording}/files/${file}`)).blob();
+  deleteCallRecording = async (room: string, recording: string): Promise<void> => {
+    await this.call('DELETE', `/rooms/${room}/media/recordings/${recording}`);
   };
 
   /** Ends the room's sandbox and all that runs in it; what is started next gets a new one. */

@@ -465,6 +465,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/{room}/media/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The recordings of the room's calls, newest first. The oldest go when there are more than 50. */
+        get: operations["list_call_recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/media/recordings/{recording}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a recording that has ended, with its files. */
+        delete: operations["delete_call_recording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/media/recordings/{recording}/files/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of a recording: Ogg with Opus, or WebM with VP8. Of one that goes on, what there is of it. */
+        get: operations["read_call_recording"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms/{room}/media/settings": {
         parameters: {
             query?: never;
@@ -1004,6 +1055,55 @@ export interface components {
         BranchName: {
             name: string;
         };
+        /** @description What was said and shown in a call, by those who agreed. */
+        CallRecording: {
+            /**
+             * Format: int64
+             * @description Of all its files.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Milliseconds from its beginning to the end of its last file.
+             */
+            duration: number;
+            /** Format: int64 */
+            ended_at?: number | null;
+            /** @description In the order in which they begin. */
+            files: components["schemas"]["CallRecordingFile"][];
+            id: string;
+            /** @description A sentence: why it ended although nobody wanted that. */
+            message?: string | null;
+            /** Format: int64 */
+            started_at: number;
+            started_by: string;
+            started_by_name: string;
+            state: components["schemas"]["CallRecordingState"];
+        };
+        /** @description One voice or picture, from when it was turned on until it was turned off. */
+        CallRecordingFile: {
+            /** Format: int64 */
+            bytes: number;
+            /** Format: int64 */
+            duration: number;
+            /** @description `audio/ogg` (Opus) or `video/webm` (VP8). */
+            media_type: string;
+            /**
+             * Format: int32
+             * @description Counts the recording's files, from 1.
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description Milliseconds from the recording's beginning to the file's: where it goes when files are put together.
+             */
+            offset: number;
+            person: string;
+            person_name: string;
+            source: components["schemas"]["CallSource"];
+        };
+        /** @enum {string} */
+        CallRecordingState: "recording" | "complete" | "stopped" | "too_large" | "room_full" | "disk_full" | "failed" | "interrupted";
         /** @description What holds for all calls of a room. */
         CallSettings: {
             /** @description Pages encrypt what they send with a key that the server never has. */
@@ -1014,11 +1114,13 @@ export interface components {
             set_by?: string | null;
             set_by_name?: string | null;
         };
+        /** @enum {string} */
+        CallSource: "microphone" | "camera" | "screen";
         /**
          * @description One thing that a role allows; see docs/security.md.
          * @enum {string}
          */
-        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "git" | "preview" | "publish_audio" | "publish_video" | "share_screen" | "moderate" | "share" | "manage";
+        Capability: "read" | "edit_documents" | "edit_tree" | "run" | "terminal" | "git" | "preview" | "publish_audio" | "publish_video" | "share_screen" | "moderate" | "record" | "share" | "manage";
         /** @description A file that differs from the last commit. */
         Change: {
             /** @description What it was called. */
@@ -3670,6 +3772,153 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_call_recordings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallRecording"][];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_call_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                recording: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_recording` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `still_recorded` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_call_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+                recording: string;
+                file: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/webm": number[];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_recording` */
             404: {
                 headers: {
                     [name: string]: unknown;

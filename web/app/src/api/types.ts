@@ -45,6 +45,8 @@ export type TerminalSettings = Filled<Schemas['TerminalSettings']>;
 export type CallSettings = Filled<Schemas['CallSettings']>;
 /** What a terminal showed, kept. */
 export type Recording = Filled<Schemas['Recording']>;
+export type CallRecording = Filled<Schemas['CallRecording']>;
+export type CallRecordingFile = CallRecording['files'][number];
 export type Preview = Schemas['Preview'];
 /** What git says of a room, and what it shows. */
 export type Repository = Schemas['Repository'];

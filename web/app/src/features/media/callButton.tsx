@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useRoom } from '../room/roomContext';
+import { RecordedMark } from './callRecording';
 import { JoinDialog } from './joinDialog';
 import './media.css';
 
@@ -35,6 +36,7 @@ export function CallButton() {
               {count}
             </b>
           )}
+          <RecordedMark />
         </button>
       </Tip>
       {problem && !joining && (

@@ -21,6 +21,7 @@ import { CallLock } from '../e2ee/callLock';
 import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
 import type { Call } from './call';
+import { CallRecording } from './callRecording';
 import { DevicesDialog } from './devices';
 import type { Dock } from './dock';
 import { nextChosen, type Place, screensOf } from './dockModel';
@@ -74,6 +75,7 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
         <Viewers />
         <Line />
         <Messages />
+        <CallRecording />
         <Controls />
         <AudioOut />
       </aside>

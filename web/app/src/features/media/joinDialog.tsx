@@ -11,6 +11,7 @@ import { useMay } from '../access/useAccess';
 import { Encryption, useEncryption } from '../e2ee/encryption';
 import { useRoom } from '../room/roomContext';
 import { audioWish, cameraWish } from './call';
+import { RecordedBeforeJoining } from './callRecording';
 import { DeviceSelect } from './devices';
 import { LevelMeter } from './levelMeter';
 import { deviceWords } from './mediaModel';
@@ -177,6 +178,7 @@ export function JoinDialog(props: { onClose: () => void }) {
           )}
         </div>
       )}
+      <RecordedBeforeJoining />
       <Encryption encryption={encryption} isEmpty={others.length === 0} />
       <p className="join-words">
         {others.length > 0

@@ -5,7 +5,13 @@
 import type { Person } from '../../api/types';
 import type { SessionStore } from '../../session/session';
 import { Store } from '../../ui/store';
-import { type FromPage, type Participant, readMessage, type ToPage } from './mediaModel';
+import {
+  type CallRecordingNow,
+  type FromPage,
+  type Participant,
+  readMessage,
+  type ToPage,
+} from './mediaModel';
 
 /** `gone`: for good, because this server has no calls or access ended. */
 export type MediaLinkState = 'connecting' | 'online' | 'away' | 'gone';
@@ -26,6 +32,11 @@ export class MediaLink {
   readonly speakers = new Store<readonly string[]>([]);
   /** Who is sent the call without taking part. */
   readonly viewers = new Store<readonly Person[]>([]);
+  /** Of the call, and why the last one ended if nobody wanted that. */
+  readonly recording = new Store<{ now: CallRecordingNow | null; failed: string | null }>({
+    now: null,
+    failed: null,
+  });
   /** Hears what is said to this page alone. */
   onMessage: (message: ToPage) => void = () => undefined;
   private socket: WebSocket | null = null;
@@ -79,6 +90,8 @@ export class MediaLink {
         this.participants.set(message.participants);
       } else if (message?.type === 'speakers') this.speakers.set(message.participants);
       else if (message?.type === 'viewers') this.viewers.set(message.people);
+      else if (message?.type === 'recording')
+        this.recording.set({ now: message.recording, failed: message.failed });
       else if (message) this.onMessage(message);
     };
     socket.onclose = (event) => this.onClose(event);

@@ -28,10 +28,19 @@ export interface Participant {
 /** Not good because packets are lost, or come late. */
 export type Quality = 'good' | 'loss' | 'delay' | 'lost';
 
+/** A recording of the call that goes on. */
+export interface CallRecordingNow {
+  by: Person;
+  started_at: number;
+  /** Participants who agreed to be recorded; nothing of anybody else is. */
+  agreed: string[];
+}
+
 export type ToPage =
   | { type: 'call'; encrypted: boolean; participants: Participant[] }
   | { type: 'speakers'; participants: string[] }
   | { type: 'viewers'; people: Person[] }
+  | { type: 'recording'; recording: CallRecordingNow | null; failed: string | null }
   | {
       type: 'joined';
       participant: string;
@@ -59,6 +68,8 @@ export type FromPage =
   | ({ type: 'report' } & Report)
   | { type: 'mute'; track: string }
   | { type: 'ask'; track: string }
+  | { type: 'record'; on: boolean }
+  | { type: 'agree' }
   | { type: 'leave' };
 
 /** A message of the server, or `null` for one that this page does not know: the server may be newer. */
@@ -75,6 +86,7 @@ export function readMessage(text: string): ToPage | null {
       return message;
     case 'speakers':
     case 'viewers':
+    case 'recording':
     case 'joined':
     case 'offer':
     case 'answer':

@@ -1,6 +1,6 @@
-/** Recordings of terminals in words. Pure. */
-import type { Recording, TerminalSettings } from '../../api/types';
-import { ago, bytes, duration } from '../runs/format';
+/** Recordings of terminals and calls in words. Pure. */
+import type { CallRecording, CallRecordingFile, Recording, TerminalSettings } from '../../api/types';
+import { ago, bytes, duration, possessive } from '../runs/format';
 
 /** Which terminal, when, how long, how large. */
 export function describe(recording: Recording, now: number): string {
@@ -24,4 +24,51 @@ export function settingWords(settings: TerminalSettings, me: string | undefined)
   if (!settings.record) return 'Terminals of this room are not recorded. Its hosts can turn that on.';
   const who = settings.set_by === me ? 'You' : (settings.set_by_name ?? 'A host');
   return `Terminals of this room are recorded. ${who} turned that on.`;
+}
+
+/** All of a room, newest first. */
+export type Listed = { of: 'terminal'; recording: Recording } | { of: 'call'; recording: CallRecording };
+
+export function listed(terminals: Recording[], calls: CallRecording[]): Listed[] {
+  const all: Listed[] = [
+    ...terminals.map((recording): Listed => ({ of: 'terminal', recording })),
+    ...calls.map((recording): Listed => ({ of: 'call', recording })),
+  ];
+  return all.sort((one, other) => other.recording.started_at - one.recording.started_at);
+}
+
+/** Who had a call recorded, when, how long, how large. */
+export function describeCall(recording: CallRecording, now: number): string {
+  const parts = [
+    `Started by ${recording.started_by_name}`,
+    ago(recording.started_at, now),
+    duration(recording.duration, true),
+    bytes(recording.bytes),
+  ];
+  return parts.join(' · ');
+}
+
+const SOURCES = { microphone: 'voice', camera: 'camera', screen: 'screen' };
+
+/** Whose file it is, and of what. */
+export function fileWords(file: CallRecordingFile): string {
+  return `${possessive(file.person_name)} ${SOURCES[file.source]}`;
+}
+
+/** When it begins, how long and how large it is. */
+export function describeFile(file: CallRecordingFile): string {
+  return `From ${clock(file.offset)} · ${duration(file.duration, true)} · ${bytes(file.bytes)}`;
+}
+
+function clock(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+/** The file's name for somebody who downloads it. Of one recording they are sorted as they are listed. */
+export function callFileName(recording: CallRecording, file: CallRecordingFile): string {
+  const when = new Date(recording.started_at).toISOString().slice(0, 19).replaceAll(':', '-');
+  const whose = file.person_name.replace(/[^\p{L}\p{N}_-]+/gu, '-').slice(0, 40);
+  const ending = file.media_type === 'audio/ogg' ? 'ogg' : 'webm';
+  return `call-${when}-${file.number}-${whose}-${file.source}.${ending}`;
 }

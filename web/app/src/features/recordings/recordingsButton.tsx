@@ -1,4 +1,4 @@
-/** Opens the recordings of the room's terminals. */
+/** Opens the recordings of the room's terminals and calls. */
 import { Film } from 'lucide-react';
 import { useState } from 'react';
 import { Tip } from '../../ui/tip';
@@ -8,13 +8,13 @@ export function RecordingsButton() {
   const [open, setOpen] = useState(false);
   return (
     <>
-      <Tip text="Recordings of terminals">
+      <Tip text="Recordings">
         <button
           type="button"
           className="icon-button"
           data-size="small"
           data-testid="recordings"
-          aria-label="Recordings of terminals"
+          aria-label="Recordings"
           onClick={() => setOpen(true)}
         >
           <Film size={13} />

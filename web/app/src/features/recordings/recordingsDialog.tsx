@@ -1,4 +1,4 @@
-/** What the room's terminals showed: whether it is kept, what there is, and playing, downloading and deleting it. */
+/** What the room's terminals and calls showed: whether it is kept, what there is, and playing, downloading and deleting it. */
 import { Download, Film, Loader, Play, Trash2 } from 'lucide-react';
 import { useCallback, useEffect, useState } from 'react';
 import { sentence } from '../../api/client';
@@ -9,20 +9,22 @@ import { useStore } from '../../ui/store';
 import { useAttempt } from '../../ui/useAttempt';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
-import { describe, fileName, settingWords } from './recordingModel';
+import { describe, describeCall, fileName, type Listed, listed, settingWords } from './recordingModel';
 import './recordings.css';
+import { WatchCall } from './watchCall';
 import { WatchRecording } from './watchRecording';
 
 type Loaded =
   | { is: 'loading' }
-  | { is: 'here'; settings: TerminalSettings; recordings: Recording[] }
+  | { is: 'here'; settings: TerminalSettings; list: Listed[] }
   | { is: 'failed' };
 
-type View = { is: 'list' } | { is: 'watch' | 'delete'; recording: Recording };
+type View = { is: 'list' } | { is: 'watch' | 'delete'; one: Listed };
 
 export function RecordingsDialog(props: { onClose: () => void }) {
   const { session } = useRoom();
   const terminals = useStore(session.terminals);
+  const call = useStore(session.media.recording).now;
   const mayManage = useMay('manage');
   const [loaded, setLoaded] = useState<Loaded>({ is: 'loading' });
   const [view, setView] = useState<View>({ is: 'list' });
@@ -31,18 +33,19 @@ export function RecordingsDialog(props: { onClose: () => void }) {
 
   const load = useCallback(async () => {
     try {
-      const [settings, recordings] = await Promise.all([
+      const [settings, ofTerminals, ofCalls] = await Promise.all([
         api.terminalSettings(room.id),
         api.recordings(room.id),
+        api.callRecordings(room.id),
       ]);
-      setLoaded({ is: 'here', settings, recordings });
+      setLoaded({ is: 'here', settings, list: listed(ofTerminals, ofCalls) });
     } catch (error) {
       setLoaded({ is: 'failed' });
       setProblem(sentence(error));
     }
   }, [api, room, setProblem]);
-  // Also when one begins or ends: then a terminal's mark comes or goes.
-  const marks = terminals.map((terminal) => `${terminal.id} ${terminal.recorded}`).join();
+  // Also when one begins or ends: then a terminal's mark, or the call's, comes or goes.
+  const marks = [...terminals.map(({ id, recorded }) => `${id} ${recorded}`), call?.started_at].join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: that is what `marks` is for.
   useEffect(() => {
     void load();
@@ -61,10 +64,14 @@ export function RecordingsDialog(props: { onClose: () => void }) {
   };
 
   if (view.is === 'watch')
-    return <WatchRecording recording={view.recording} onBack={back} onClose={props.onClose} />;
-  if (view.is === 'delete') return <DeleteDialog recording={view.recording} onClose={back} />;
+    return view.one.of === 'call' ? (
+      <WatchCall recording={view.one.recording} onBack={back} onClose={props.onClose} />
+    ) : (
+      <WatchRecording recording={view.one.recording} onBack={back} onClose={props.onClose} />
+    );
+  if (view.is === 'delete') return <DeleteDialog one={view.one} onClose={back} />;
   return (
-    <Dialog title="Recordings of terminals" onClose={props.onClose}>
+    <Dialog title="Recordings" onClose={props.onClose}>
       <div className="recordings" data-testid="recordings-dialog">
         {loaded.is === 'here' && mayManage && (
           <label className="recordings-switch">
@@ -86,7 +93,8 @@ export function RecordingsDialog(props: { onClose: () => void }) {
         )}
         <p className="recordings-note">
           Kept is what terminals show, for everybody who may look at them; what is typed only as far as
-          programs print it. Everybody sees on a terminal's tab that it is recorded.
+          programs print it. Everybody sees on a terminal's tab that it is recorded. Calls are recorded from
+          within the call, and of each person only what they agreed to.
         </p>
         {problem && (
           <p className="notice" data-tone="bad" role="alert" data-testid="recordings-problem">
@@ -98,23 +106,23 @@ export function RecordingsDialog(props: { onClose: () => void }) {
             <Loader size={13} className="spin" aria-hidden /> Looking…
           </p>
         )}
-        {loaded.is === 'here' && loaded.recordings.length === 0 && (
+        {loaded.is === 'here' && loaded.list.length === 0 && (
           <p className="recordings-empty" data-testid="recordings-empty">
             <Film size={22} strokeWidth={1.4} aria-hidden />
             No recordings yet.
           </p>
         )}
-        {loaded.is === 'here' && loaded.recordings.length > 0 && (
+        {loaded.is === 'here' && loaded.list.length > 0 && (
           <ul className="recordings-list">
-            {loaded.recordings.map((recording) => (
+            {loaded.list.map((one) => (
               <RecordingRow
-                key={recording.id}
-                recording={recording}
-                mayDelete={mayManage && recording.state !== 'recording'}
+                key={`${one.of} ${one.recording.id}`}
+                one={one}
+                mayDelete={mayManage && one.recording.state !== 'recording'}
                 busy={busy}
-                onWatch={() => setView({ is: 'watch', recording })}
-                onDownload={() => download(recording)}
-                onDelete={() => setView({ is: 'delete', recording })}
+                onWatch={() => setView({ is: 'watch', one })}
+                onDownload={one.of === 'terminal' ? () => download(one.recording) : null}
+                onDelete={() => setView({ is: 'delete', one })}
               />
             ))}
           </ul>
@@ -125,28 +133,30 @@ export function RecordingsDialog(props: { onClose: () => void }) {
 }
 
 function RecordingRow(props: {
-  recording: Recording;
+  one: Listed;
   mayDelete: boolean;
   busy: boolean;
   onWatch: () => void;
-  onDownload: () => void;
+  /** What has many files is downloaded where they are listed. */
+  onDownload: (() => void) | null;
   onDelete: () => void;
 }) {
-  const { recording } = props;
-  const name = `the recording of terminal ${recording.number}`;
+  const { one } = props;
+  const { recording } = one;
+  const name = nameOf(one);
   return (
     <li
       className="recording"
-      data-testid="recording"
+      data-testid={one.of === 'call' ? 'call-recording' : 'recording'}
       data-recording={recording.id}
       data-state={recording.state}
     >
       <div className="recording-words">
         <strong>
-          Terminal {recording.number}
+          {one.of === 'call' ? 'Call' : `Terminal ${one.recording.number}`}
           {recording.state === 'recording' && <span className="rec-mark">REC</span>}
         </strong>
-        <small>{describe(recording, Date.now())}</small>
+        <small>{wordsOf(one)}</small>
         {recording.message && <small>{recording.message}</small>}
       </div>
       <button
@@ -159,18 +169,20 @@ function RecordingRow(props: {
       >
         <Play size={13} aria-hidden /> Play
       </button>
-      <button
-        type="button"
-        className="icon-button"
-        data-size="small"
-        data-testid="recording-download"
-        aria-label={`Download ${name}`}
-        title="Download as asciicast"
-        aria-disabled={props.busy}
-        onClick={props.onDownload}
-      >
-        <Download size={14} />
-      </button>
+      {props.onDownload && (
+        <button
+          type="button"
+          className="icon-button"
+          data-size="small"
+          data-testid="recording-download"
+          aria-label={`Download ${name}`}
+          title="Download as asciicast"
+          aria-disabled={props.busy}
+          onClick={props.onDownload}
+        >
+          <Download size={14} />
+        </button>
+      )}
       {props.mayDelete && (
         <button
           type="button"
@@ -188,12 +200,23 @@ function RecordingRow(props: {
   );
 }
 
-function DeleteDialog(props: { recording: Recording; onClose: () => void }) {
-  const { session } = useRoom();
-  const { recording } = props;
+function nameOf(one: Listed): string {
+  return one.of === 'call'
+    ? 'the recording of the call'
+    : `the recording of terminal ${one.recording.number}`;
+}
+
+function wordsOf(one: Listed): string {
+  return one.of === 'call' ? describeCall(one.recording, Date.now()) : describe(one.recording, Date.now());
+}
+
+function DeleteDialog(props: { one: Listed; onClose: () => void }) {
+  const { api, room } = useRoom().session;
+  const { one } = props;
   const remove = async () => {
     try {
-      await session.api.deleteRecording(session.room.id, recording.id);
+      if (one.of === 'call') await api.deleteCallRecording(room.id, one.recording.id);
+      else await api.deleteRecording(room.id, one.recording.id);
       return null;
     } catch (error) {
       return sentence(error);
@@ -201,12 +224,12 @@ function DeleteDialog(props: { recording: Recording; onClose: () => void }) {
   };
   return (
     <ConfirmDialog
-      title={`Delete the recording of terminal ${recording.number}?`}
+      title={`Delete ${nameOf(one)}?`}
       confirm="Delete"
       onConfirm={remove}
       onClose={props.onClose}
     >
-      <p>{describe(recording, Date.now())}. It cannot be brought back.</p>
+      <p>{wordsOf(one)}. It cannot be brought back.</p>
     </ConfirmDialog>
   );
 }

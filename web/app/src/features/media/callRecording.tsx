@@ -1,0 +1,178 @@
+/**
+ * The recording of a call, as everybody sees it: the mark, the question whether one agrees, and starting and stopping it. Nothing of
+ * anybody is recorded before they agreed; the server sees to that.
+ */
+import { TriangleAlert, X } from 'lucide-react';
+import { useState } from 'react';
+import { ConfirmDialog } from '../../ui/dialog';
+import { useStore } from '../../ui/store';
+import { useMay } from '../access/useAccess';
+import { RecordingsButton } from '../recordings/recordingsButton';
+import { useRoom } from '../room/roomContext';
+import { missingWords, mustAsk, recordedWords } from './recordingWords';
+import '../recordings/recordings.css';
+import './callRecording.css';
+
+/** For who is in the call. */
+export function CallRecording() {
+  const { session } = useRoom();
+  const { now } = useStore(session.media.recording);
+  const encrypted = useStore(session.media.encrypted);
+  const mayRecord = useMay('record');
+  return (
+    <>
+      <Failed />
+      {now ? <Recorded /> : mayRecord && !encrypted && <Start />}
+    </>
+  );
+}
+
+function Recorded() {
+  const { call, media, sessions } = useRoom().session;
+  const { now } = useStore(media.recording);
+  const participants = useStore(media.participants);
+  const { me } = useStore(call.state);
+  const mayRecord = useMay('record');
+  const sends = [useMay('publish_audio'), useMay('publish_video'), useMay('share_screen')].some(Boolean);
+  if (!now) return null;
+  const asks = sends && mustAsk(now, me);
+  const missing = missingWords(now, participants, me);
+  return (
+    <section className="call-recording" data-on aria-label="Recording" data-testid="call-recording-on">
+      <div className="call-recording-row">
+        <p className="call-recording-words" role="status">
+          <span className="rec-mark">REC</span>
+          {recordedWords(now, sessions.current?.person.id)}
+        </p>
+        {mayRecord && (
+          <button
+            type="button"
+            className="button"
+            data-size="small"
+            data-testid="stop-recording"
+            onClick={() => media.say({ type: 'record', on: false })}
+          >
+            Stop
+          </button>
+        )}
+      </div>
+      {missing && (
+        <p className="call-recording-missing" data-testid="recording-missing">
+          {missing}
+        </p>
+      )}
+      {asks && (
+        <div role="alert" className="call-recording" data-testid="recording-consent">
+          <p className="call-recording-words">
+            What you say and show is kept for everybody in this room, if you agree. Until then nothing of you
+            is recorded.
+          </p>
+          <div className="call-answers">
+            <button
+              type="button"
+              className="button"
+              data-kind="primary"
+              data-size="small"
+              data-testid="agree-recording"
+              onClick={() => media.say({ type: 'agree' })}
+            >
+              Agree
+            </button>
+            <button type="button" className="button" data-size="small" onClick={() => call.leave()}>
+              Leave the call
+            </button>
+          </div>
+        </div>
+      )}
+    </section>
+  );
+}
+
+function Start() {
+  const { media } = useRoom().session;
+  const [asking, setAsking] = useState(false);
+  const start = async () =>
+    media.say({ type: 'record', on: true })
+      ? null
+      : 'The connection is lost. Try again when it has come back.';
+  return (
+    <div className="call-recording">
+      <div className="call-recording-row">
+        <span>
+          <button
+            type="button"
+            className="button"
+            data-size="small"
+            data-testid="start-recording"
+            onClick={() => setAsking(true)}
+          >
+            <span className="call-recording-dot" aria-hidden /> Record
+          </button>
+        </span>
+        <RecordingsButton />
+      </div>
+      {asking && (
+        <ConfirmDialog
+          title="Record this call?"
+          confirm="Record"
+          kind="primary"
+          onConfirm={start}
+          onClose={() => setAsking(false)}
+        >
+          <p>
+            Everybody in the call is told and asked. Voices, cameras and screens of those who agree are kept,
+            yours from now on, and everybody in this room can watch and download them. It ends when a host
+            stops it, or with the call.
+          </p>
+        </ConfirmDialog>
+      )}
+    </div>
+  );
+}
+
+/** Why the last recording ended, until it is read. */
+function Failed() {
+  const { failed } = useStore(useRoom().session.media.recording);
+  const [read, setRead] = useState<string | null>(null);
+  if (failed === null || failed === read) return null;
+  return (
+    <div className="call-message" data-tone="warn" role="alert" data-testid="recording-failed">
+      <TriangleAlert size={13} aria-hidden />
+      <p>The recording has ended. {failed}</p>
+      <button
+        type="button"
+        className="icon-button"
+        data-size="small"
+        aria-label="Dismiss"
+        onClick={() => setRead(failed)}
+      >
+        <X size={13} />
+      </button>
+    </div>
+  );
+}
+
+/** For who has not joined. */
+export function RecordedBeforeJoining() {
+  const { media, sessions } = useRoom().session;
+  const { now } = useStore(media.recording);
+  if (!now) return null;
+  return (
+    <p className="join-recorded" role="status" data-testid="join-recorded">
+      <span className="rec-mark">REC</span>
+      <span>
+        {recordedWords(now, sessions.current?.person.id)} You are asked when you have joined; before you agree
+        nothing of you is recorded.
+      </span>
+    </p>
+  );
+}
+
+export function RecordedMark() {
+  const { now } = useStore(useRoom().session.media.recording);
+  return now ? (
+    <span className="rec-mark" data-testid="call-recorded" title="This call is being recorded">
+      REC
+    </span>
+  ) : null;
+}
