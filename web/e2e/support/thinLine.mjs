@@ -10,15 +10,16 @@ import { join } from 'node:path';
 
 const run = (program, ...args) => execFileSync(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
 
-/** Why there can be none here, or `null`. */
-export function whyNoThinLine() {
+/** Why there can be none here, or `null`. `besides`: one more program that it takes. */
+export function whyNoThinLine(besides = 'ip') {
   if (process.getuid() !== 0) return 'a line of its own needs root';
   try {
     run('ip', 'netns', 'list');
     run('tc', '-V');
+    run(besides, '-V');
     return null;
   } catch (error) {
-    return `a line of its own needs ip and tc: ${error.message}`;
+    return `a line of its own needs ip, tc and ${besides}: ${error.message}`;
   }
 }
 
@@ -67,6 +68,13 @@ export class ThinLine {
   takes(kilobits) {
     const shape = ['rate', `${kilobits}kbit`, 'burst', '4kb', 'latency', '400ms'];
     run('tc', 'qdisc', 'replace', 'dev', `${this.#name}a`, 'root', 'tbf', ...shape);
+  }
+
+  /** From now on this share of what comes by UDP does not come to the page. */
+  loses(share) {
+    const chance = ['-m', 'statistic', '--mode', 'random', '--probability', `${share}`];
+    const rule = ['-A', 'INPUT', '-p', 'udp', ...chance, '-j', 'DROP'];
+    run('ip', 'netns', 'exec', this.#name, 'iptables', ...rule);
   }
 
   /** From now on nothing goes from the page to the server by UDP. */
