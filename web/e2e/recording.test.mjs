@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { scenario } from './support/scenario.mjs';
+import { lookAtTerminal, openTerminal, START_MS, sees, shown, type } from './support/terminal.mjs';
 import { until } from './support/wait.mjs';
 
 async function setRecording(person, on) {
