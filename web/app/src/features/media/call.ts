@@ -188,6 +188,8 @@ export class Call {
   leave(): void {
     this.link.say({ type: 'leave' });
     this.end();
+    // What did not work in a call is over with it.
+    this.dismiss();
   }
 
   /** Turns the microphone on or mutes it. The first time it asks the browser for it. */

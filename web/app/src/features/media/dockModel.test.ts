@@ -70,6 +70,7 @@ describe('where it stands', () => {
     expect(placesIn(wide, { width: 470, height: 580 })).toEqual(['bottom', 'floating', 'stage']);
     expect(placesIn(wide, { width: 988, height: 200 })).toEqual(['left', 'right', 'floating', 'stage']);
     expect(placesIn({ width: 390, height: 844 }, { width: 150, height: 400 })).toEqual(['stage']);
+    expect(placesIn({ width: 844, height: 390 }, { width: 500, height: 250 })).toEqual(['stage']);
   });
 
   it('stays within the window', () => {

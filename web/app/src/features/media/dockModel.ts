@@ -24,8 +24,9 @@ export interface Layout {
 
 export const DEFAULT_LAYOUT: Layout = { place: 'stage', box: null };
 
-/** In windows narrower than this nothing docks: what is large covers everything but the call. `dock.css` has the same. */
-export const NARROW = 800;
+/** In windows narrower or lower than this nothing docks: what is large covers everything but the call. `dock.css` has the same. */
+const NARROW = 800;
+const LOW = 500;
 
 /** The least that is left of an editor beside the pane and below it, and of the pane. */
 export const LEAST_WIDTH = 240;
@@ -48,7 +49,7 @@ export function readLayout(text: string | null): Layout {
 
 /** The places for which a window has room; `centre` is what editor and docked pane share. */
 export function placesIn(window: Size, centre: Size): Place[] {
-  if (window.width < NARROW) return ['stage'];
+  if (window.width < NARROW || window.height < LOW) return ['stage'];
   return PLACES.filter((place) => {
     if (place === 'left' || place === 'right') return centre.width >= 2 * LEAST_WIDTH;
     return place !== 'bottom' || centre.height >= 2 * LEAST_HEIGHT;

@@ -11,6 +11,8 @@ import type { ZoomHandle } from './useZoom';
 import { VideoView } from './videoView';
 import { zoomWords } from './zoomModel';
 
+const COMING = 'The picture is on its way…';
+
 /** Takes the keyboard, so that what is larger than the pane can be scrolled with it; a mouse drags. */
 export function Viewport(props: {
   tile: Tile;
@@ -56,12 +58,14 @@ export function Viewport(props: {
     >
       {picture ? (
         <div className="dock-picture" style={zoom.style}>
+          {/* Behind the picture, once that is there. */}
+          <p className="dock-words" aria-hidden>
+            {COMING}
+          </p>
           <VideoView track={picture} whole />
         </div>
       ) : (
-        <p className="dock-words">
-          {isPaused ? 'Paused, because your connection is slow.' : 'The picture is on its way…'}
-        </p>
+        <p className="dock-words">{isPaused ? 'Paused, because your connection is slow.' : COMING}</p>
       )}
     </div>
   );
