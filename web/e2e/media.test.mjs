@@ -262,8 +262,7 @@ scenario(
   async (stage) => {
     const line = stage.own(new ThinLine());
     const { ada, bob } = await bothOver(stage, line);
-    // Of more, a line is taken for full, and the picture is paused.
-    line.loses(0.02);
+    line.loses(0.05);
     await more(bob, 'again', 3);
     await more(bob, 'frames', 100);
     assert.deepEqual([...ada.problems, ...bob.problems], []);
