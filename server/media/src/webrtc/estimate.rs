@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_voice_that_loses_a_packet_now_and_then_does_not_look_like_a_full_line() {
         let mut run = Run::new(100e6);
-        // Two of three reports have no loss, and the third loses a third of its own.
+        // A report is of two or three packets, and one in six loses a third or half of its own.
         let seen: Vec<f64> = (0..10).map(|_| run.second(400_000.0, Some(16))).collect();
         assert!(seen.is_sorted(), "{seen:?}");
     }
