@@ -23,12 +23,15 @@ export function whyNoThinLine(besides = 'ip') {
   }
 }
 
+/** How many of this process there were: what one that is gone was called may be in use until the system has cleared it away. */
+let lines = 0;
+
 export class ThinLine {
   /** The server's end, and the page's. */
   here = '';
   /** Where the page finds the server. */
   url = '';
-  #name = `bs${process.pid}`;
+  #name = `bs${process.pid}-${++lines}`;
   #folder = mkdtempSync(join(tmpdir(), 'buildspaces-line-'));
   #there = '';
   #server = null;
@@ -36,7 +39,7 @@ export class ThinLine {
 
   constructor() {
     // One of 198.18.0.0/15, which is for measurements (RFC 2544).
-    const net = `198.18.${process.pid % 256}`;
+    const net = `198.18.${(process.pid + lines) % 256}`;
     this.here = `${net}.1`;
     this.#there = `${net}.2`;
     const cable = ['link', 'add', `${this.#name}a`, 'type', 'veth', 'peer', 'name', `${this.#name}b`];
@@ -111,12 +114,15 @@ export class ThinLine {
     this.#server?.close();
     // Of an address that is gone nobody ends them.
     for (const near of this.#passed) near.destroy();
-    try {
-      // The cable goes with it.
-      run('ip', 'netns', 'delete', this.#name);
-    } catch {
-      // It was never made.
-    }
+    for (const part of [
+      ['link', 'delete', `${this.#name}a`],
+      ['netns', 'delete', this.#name],
+    ])
+      try {
+        run('ip', ...part);
+      } catch {
+        // It was never made.
+      }
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
