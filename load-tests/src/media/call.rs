@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::client::{Client, Connection, Studio};
-use super::picture::Source;
+use super::picture::{Source, Stream};
 use super::site::Own;
 
 /// How long joining may take.
@@ -34,7 +34,7 @@ pub struct Participant {
 
 #[derive(Debug, Default)]
 struct Shared {
-    sending: RefCell<Option<Client>>,
+    sending: RefCell<Option<Rc<Client>>>,
     receiving: RefCell<Option<Rc<Client>>>,
     /// Sections of the server's offers.
     offers: Cell<u64>,
@@ -72,9 +72,8 @@ impl Participant {
             }
         });
         let participant = Self { shared, task };
-        let sending = participant.shared.sending.take().context("nothing is sent")?;
+        let sending = participant.shared.sending.borrow().clone().context("nothing is sent")?;
         sending.connected().await.context("what is sent")?;
-        participant.shared.sending.replace(Some(sending));
         Ok(participant)
     }
 
@@ -148,11 +147,16 @@ impl Page {
             "answer" => {
                 let (mut connection, pending) = self.sent.take().context("an answer to nothing")?;
                 connection.answered(pending, text_of(&said, "sdp")?)?;
-                self.shared.sending.replace(Some(connection.run()));
+                self.shared.sending.replace(Some(Rc::new(connection.run())));
             }
             "offer" => {
                 let answer = self.answer(text_of(&said, "sdp")?.to_owned()).await?;
                 self.say(&json!({"type": "answer", "neg": said["neg"], "sdp": answer})).await?;
+            }
+            "needed" if said["source"] == "camera" => {
+                if let Some(sending) = &*self.shared.sending.borrow() {
+                    sending.stop_above(Stream::of_layer(said["layer"].as_str()));
+                }
             }
             "call" if self.layer != "low" => self.ask(&said).await?,
             "ended" | "refused" => bail!("{text}"),

@@ -175,6 +175,8 @@ struct Shared {
     connected: Cell<bool>,
     /// Under which it sends, in the order of its sections.
     names: RefCell<Vec<Ssrc>>,
+    /// The largest of its layers that anybody shows.
+    largest: Cell<Option<Stream>>,
     heard: RefCell<Heard>,
     /// Why it is over.
     ended: RefCell<Option<String>>,
@@ -209,6 +211,11 @@ impl Client {
 
     pub fn heard(&self) -> std::cell::Ref<'_, Heard> {
         self.shared.heard.borrow()
+    }
+
+    /// Nobody shows larger layers of its picture than this one.
+    pub fn stop_above(&self, largest: Stream) {
+        self.shared.largest.set(Some(largest));
     }
 
     /// Why it is over, if it is.
@@ -341,6 +348,9 @@ impl Running {
         let Connection { studio, source: Some(source), .. } = &mut self.connection else { return Ok(None) };
         let (clock, deliveries) = (studio.clock, studio.deliveries.clone());
         let now = clock.now();
+        if let Some(largest) = self.shared.largest.take() {
+            source.stop_above(largest);
+        }
         if source.due().is_some_and(|due| due <= now) {
             let mut packets = Vec::new();
             source.take(now, |packet| packets.push(packet));

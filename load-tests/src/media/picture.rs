@@ -30,6 +30,16 @@ pub enum Stream {
 impl Stream {
     const ALL: [Self; 4] = [Self::Voice, Self::Low, Self::Middle, Self::High];
 
+    /// By what the server calls the largest layer of a picture that anybody shows; nobody shows any, if it names none.
+    pub fn of_layer(name: Option<&str>) -> Self {
+        match name {
+            None => Self::Voice,
+            Some("low") => Self::Low,
+            Some("middle") => Self::Middle,
+            Some(_) => Self::High,
+        }
+    }
+
     /// What the layer is called in descriptions.
     pub fn rid(self) -> &'static str {
         match self {
@@ -150,6 +160,8 @@ struct Encoder {
     sequence: u32,
     key_wanted: bool,
     last_key: Option<Nanos>,
+    /// Nobody shows it: nothing is encoded.
+    paused: bool,
 }
 
 impl Source {
@@ -167,6 +179,7 @@ impl Source {
             sequence: 0,
             key_wanted: true,
             last_key: None,
+            paused: false,
         };
         let mut encoders = Vec::new();
         if voice {
@@ -196,11 +209,25 @@ impl Source {
         }
     }
 
+    /// Nobody shows larger layers than this one.
+    pub fn stop_above(&mut self, largest: Stream) {
+        for encoder in &mut self.encoders {
+            let pause = encoder.stream > largest;
+            // What begins again begins with a keyframe.
+            encoder.key_wanted |= encoder.paused && !pause;
+            encoder.paused = pause;
+        }
+    }
+
     /// The packets whose moment has come, a frame at a time.
     pub fn take(&mut self, now: Nanos, mut send: impl FnMut(Packet)) {
         for encoder in &mut self.encoders {
             while encoder.due <= now {
-                encoder.frame(self.publisher, now, &mut send);
+                if !encoder.paused {
+                    encoder.frame(self.publisher, now, &mut send);
+                }
+                encoder.frame += 1;
+                encoder.due += encoder.every;
             }
         }
     }
@@ -232,8 +259,6 @@ impl Encoder {
             self.sequence += 1;
             send(Packet { stream: self.stream, timestamp, marker: is_picture && index + 1 == of, payload });
         }
-        self.frame += 1;
-        self.due += self.every;
     }
 }
 
@@ -295,6 +320,22 @@ mod tests {
         assert_eq!((keys(&sent, Stream::High), keys(&sent, Stream::Low)), (2, 1));
         sent.extend(play(&mut source, 8 * SECOND));
         assert_eq!((keys(&sent, Stream::High), keys(&sent, Stream::Low)), (4, 2), "and by themselves");
+    }
+
+    #[test]
+    fn what_nobody_shows_is_not_sent_and_comes_back_with_a_keyframe() {
+        let mut source = Source::new(0, 0, true, &Shape::LAYERS);
+        let second = |source: &mut Source, at: Nanos| {
+            let sent = play(source, at * SECOND - 1000);
+            Stream::ALL.map(|stream| sent.iter().filter(|(packet, _)| packet.stream == stream).count())
+        };
+        assert_eq!(second(&mut source, 1), [50, 15 + 2, 60 + 4, 240 + 16], "each begins with a keyframe");
+        source.stop_above(Stream::Low);
+        assert_eq!(second(&mut source, 2), [50, 15, 0, 0]);
+        source.stop_above(Stream::Middle);
+        assert_eq!(second(&mut source, 3), [50, 15, 60 + 4, 0]);
+        source.stop_above(Stream::Voice);
+        assert_eq!(second(&mut source, 4), [50, 0, 0, 0]);
     }
 
     #[test]

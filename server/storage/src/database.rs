@@ -315,13 +315,15 @@ pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// True of the errors (extended codes of SQLite) of which more space is the cure.
+/// True of the errors (extended codes of SQLite) of which more space is the cure, or may be.
 fn is_full(code: i32) -> bool {
     /// The database or its log has no room on the disk.
     const FULL: i32 = 13;
     /// The index of the log has none.
     const IOERR_SHMSIZE: i32 = 4874;
-    matches!(code, FULL | IOERR_SHMSIZE)
+    /// Nothing was written, and the system said no more than that it would not: a quota is reached (`EDQUOT`), or the disk is broken.
+    const IOERR_WRITE: i32 = 778;
+    matches!(code, FULL | IOERR_SHMSIZE | IOERR_WRITE)
 }
 
 #[cfg(test)]
