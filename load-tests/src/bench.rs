@@ -11,11 +11,11 @@ use crate::servers::Kind;
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Set {
-    /// Every row of the table, in a quarter of an hour.
+    /// Every row of the table but those of calls, in a quarter of an hour.
     Short,
     /// Everything.
     Full,
-    /// Calls alone, which are in the others too.
+    /// Calls alone.
     Calls,
 }
 
@@ -78,8 +78,8 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
         run("presence", Scenario::Presence(presence::Presence::default()), in_memory()),
         run("kill", Scenario::Kill(kill::Kill::default()), persisting()),
     ];
-    runs.extend(calls(if full { 3 } else { 1 }));
     if full {
+        runs.extend(calls(3));
         runs.extend([
             run("documents-peers", Scenario::Documents(documents::Documents::default()), with_documents()),
             run("join-4", Scenario::Join(join::Join::default()), with_documents()),

@@ -1,16 +1,6 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
-import {
-  arrived,
-  joinCall,
-  more,
-  noMore,
-  sees,
-  talk,
-  talker,
-  tile,
-  twoInARoom,
-} from './support/call.mjs';
+import { arrived, joinCall, more, noMore, sees, talk, talker, tile, twoInARoom } from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { stays, until } from './support/wait.mjs';
 

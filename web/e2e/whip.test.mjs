@@ -30,9 +30,9 @@ async function streamer(stage, server, name) {
 }
 
 /** Does in the page what a client of WHIP or WHEP does, and returns what it was answered. */
-const connect = (person, url, token, { way, simulcast = false }) =>
+const connect = (person, url, token, { way, simulcast = false, codec = null }) =>
   person.page.evaluate(
-    async ([url, token, way, simulcast]) => {
+    async ([url, token, way, simulcast, codec]) => {
       const peer = new RTCPeerConnection();
       if (way === 'in') {
         const media = await navigator.mediaDevices.getUserMedia({
@@ -48,7 +48,15 @@ const connect = (person, url, token, { way, simulcast = false }) =>
           { rid: 'f' },
         ];
         const sendEncodings = simulcast ? layers : [{}];
-        peer.addTransceiver(picture, { direction: 'sendonly', streams: [media], sendEncodings });
+        const sender = peer.addTransceiver(picture, {
+          direction: 'sendonly',
+          streams: [media],
+          sendEncodings,
+        });
+        if (codec) {
+          const { codecs } = RTCRtpSender.getCapabilities('video');
+          sender.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType === codec));
+        }
       } else {
         for (const kind of ['audio', 'video']) peer.addTransceiver(kind, { direction: 'recvonly' });
         const video = document.createElement('video');
@@ -67,7 +75,7 @@ const connect = (person, url, token, { way, simulcast = false }) =>
       window.testSession = { peer, tag: answer.headers.get('etag') };
       return { status: answer.status, location: answer.headers.get('location'), body };
     },
-    [url, token, way, simulcast],
+    [url, token, way, simulcast, codec],
   );
 
 const tile = (person, name) =>
@@ -153,6 +161,67 @@ scenario('layers of a stream, and the end of one that goes without a word', asyn
   assert.deepEqual(ada.problems, []);
 });
 
+scenario(
+  'a stream of H.264, as OBS sends it, is seen by pages and players and recorded as it is',
+  async (stage, t) => {
+    const { server, ada, room, bob } = await callAndPage(stage);
+    const encodes = () =>
+      RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264');
+    if (!(await ada.page.evaluate(encodes))) return t.skip('this browser encodes no H.264');
+    const [obs, player] = [await streamer(stage, server, 'OBS'), await streamer(stage, server, 'Player')];
+    const eve = await server.person('Eve');
+    const begun = await connect(obs, `/media/${room}/whip`, bob.token, { way: 'in', codec: 'video/H264' });
+    assert.equal(begun.status, 201, begun.body);
+    assert.match(begun.body, /H264\/90000/);
+    assert.doesNotMatch(begun.body, /VP8\/90000/);
+    await tile(ada, 'Bob').locator('[data-testid="video"][data-shown]').waitFor();
+    await more(ada, 'frames', 20);
+    assert.equal((await connect(player, `/media/${room}/whep`, eve.token, { way: 'out' })).status, 201);
+    await more(player, 'frames', 20);
+    // Another picture on the same line, of the other codec, and back.
+    await ada.get('control-camera').click();
+    await more(player, 'frames', 20);
+    await ada.get('control-camera').click();
+    await more(player, 'frames', 20);
+    assert.equal((await ask(server, begun.location, bob.token, 'DELETE')).status, 200);
+
+    // Ada agrees to be recorded, so her stream is.
+    const token = await ada.page.evaluate(
+      () => JSON.parse(localStorage.getItem('buildspaces.session')).token,
+    );
+    const again = await connect(obs, `/media/${room}/whip`, token, { way: 'in', codec: 'video/H264' });
+    assert.equal(again.status, 201, again.body);
+    await ada.get('start-recording').click();
+    await ada.get('dialog-confirm').click();
+    await ada.get('call-recording-on').waitFor();
+    const recordings = async () =>
+      await (await ask(server, `/api/v1/rooms/${room}/media/recordings`, token)).json();
+    const picture = async () => {
+      const [{ id, files }] = await recordings();
+      const file = files.find((one) => one.media_type === 'video/x-matroska' && one.duration > 2000);
+      return file && `/api/v1/rooms/${room}/media/recordings/${id}/files/${file.number}`;
+    };
+    await until('two seconds of it in a file', picture);
+    await ada.get('stop-recording').click();
+    await ada.get('call-recording-on').waitFor({ state: 'detached' });
+    const file = await (await ask(server, await picture(), token)).arrayBuffer();
+    const played = await ada.page.evaluate(async (text) => {
+      const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+      const video = document.createElement('video');
+      video.muted = true;
+      video.src = URL.createObjectURL(new Blob([bytes], { type: 'video/x-matroska' }));
+      await video.play();
+      await new Promise((done, fail) => {
+        video.onended = done;
+        video.onerror = () => fail(new Error(video.error.message));
+      });
+      return { width: video.videoWidth, frames: video.getVideoPlaybackQuality().totalVideoFrames };
+    }, Buffer.from(file).toString('base64'));
+    assert.ok(played.width >= 320 && played.frames > 30, JSON.stringify(played));
+    assert.deepEqual(ada.problems, []);
+  },
+);
+
 scenario('a player without a page sees and hears the call until its access ends', async (stage) => {
   const server = await stage.server();
   const host = await server.person('Host');
@@ -210,7 +279,7 @@ scenario('what is hostile or wrong changes nothing', async (stage) => {
     [400, path, eve.token, 'POST', sdp, offer.replaceAll(/^a=fingerprint:.*\r\n/gm, '')],
     [400, path, eve.token, 'POST', sdp, offer.replaceAll(/^a=fingerprint:.*$/gm, 'a=fingerprint:x')],
     [422, path, eve.token, 'POST', sdp, offer + 'a=x\r\n'.repeat(10_000)],
-    [422, path, eve.token, 'POST', sdp, offer.replaceAll('VP8', 'VP7')],
+    [422, path, eve.token, 'POST', sdp, offer.replaceAll(/VP8|H264/g, 'VP7')],
     [413, path, eve.token, 'POST', sdp, 'v=0\r\n'.repeat(20_000)],
     [403, begun.location, eve.token, 'DELETE'],
     [404, begun.location.replace('/whip/', '/whep/'), bob.token, 'DELETE'],

@@ -132,6 +132,11 @@ pub(crate) async fn upload(
         }
         writer.submit(update);
     }
+    // Whoever looks at a large document reads nothing meanwhile, and what comes back of it would wait for too long. Not every server answers everything.
+    let patience = tokio::time::Instant::now() + Duration::from_secs(10);
+    while writer.unacknowledged() > 0 && writer.closed().is_none() && tokio::time::Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
     while tokio::time::Instant::now() < deadline {
         if let Some((code, reason)) = writer.closed() {

@@ -8,9 +8,11 @@
 pub mod allocator;
 pub mod call;
 pub mod calls;
+pub mod codec;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod encryption;
+pub mod h264;
 #[cfg(any(test, feature = "contract"))]
 pub mod memory;
 mod meters;

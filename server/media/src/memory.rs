@@ -8,6 +8,7 @@ use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use crate::codec::Codec;
 use crate::encryption::Encryption;
 use crate::ports::{
     CallStore, Condition, Incoming, Line, Publisher, PublisherEvent, Received, StoreError, Subscriber, SubscriberEvent,
@@ -77,7 +78,10 @@ impl MemoryTransport {
 
 #[async_trait]
 impl Transport for MemoryTransport {
-    async fn publisher(&self) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError> {
+    async fn publisher(
+        &self,
+        _: Codec,
+    ) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError> {
         let (events, received) = mpsc::channel(ROOM);
         self.state().publishers.push(events);
         Ok((Box::new(MemoryPublisher(self.clone())), received))
@@ -197,6 +201,7 @@ pub fn sound(sequence: u16, level: u8) -> Received {
     Received {
         ssrc: 7,
         layer: Layer::LOW,
+        codec: Codec::Opus,
         sequence,
         timestamp: u32::from(sequence) * 960,
         marker: false,
@@ -212,6 +217,7 @@ pub fn picture(sequence: u16, bytes: usize) -> Received {
     Received {
         ssrc: 8,
         layer: Layer::LOW,
+        codec: Codec::Vp8,
         sequence,
         timestamp: u32::from(sequence) * 4500,
         marker: true,

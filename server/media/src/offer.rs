@@ -4,6 +4,7 @@
 //! It is taken as a whole or refused in words for whoever set the sender up: half a stream would mislead them (RFC 9725, section
 //! 4.4.3). What is not looked at here, such as fingerprints, the transport refuses by itself.
 
+use crate::codec::Codec;
 use crate::router::{Kind, Layer};
 use crate::sdp::{self, Section};
 
@@ -48,8 +49,8 @@ pub enum Unusable {
     ReceivesNothing(String),
     #[error("the sections must share one connection; offer all of them in one a=group:BUNDLE")]
     Unbundled,
-    #[error("the section {mid:?} must offer {}", .kind.codec())]
-    Codec { mid: String, kind: Kind },
+    #[error("the section {mid:?} must offer {}", .way.codecs(*.kind))]
+    Codec { mid: String, kind: Kind, way: Way },
     #[error("the section {0:?} must name its simulcast layers q, h and f, the smallest first, or send one only")]
     Layers(String),
 }
@@ -61,21 +62,32 @@ impl Kind {
             Self::Video => "video sections",
         }
     }
+}
 
-    fn codec(self) -> &'static str {
+impl Way {
+    fn codecs(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (_, Kind::Audio) => "Opus",
+            (Self::In, Kind::Video) => "VP8 or H.264, which are what pages can show",
+            (Self::Out, Kind::Video) => "VP8, which is what pages encode their pictures with",
+        }
+    }
+
+    /// Is one of these enough?
+    fn takes(self, kind: Kind) -> &'static [Codec] {
         match self {
-            Self::Audio => "Opus",
-            Self::Video => "VP8, which is what a call's pictures are encoded with",
+            Self::In => Codec::of(kind),
+            Self::Out => &Codec::of(kind)[..1],
         }
     }
 }
 
-/// What descriptions call the one codec of a kind that is spoken here.
-pub fn encoding(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Audio => "opus/48000/2",
-        Kind::Video => "VP8/90000",
-    }
+/// With what the pictures of an offer are to be encoded: the best that it has.
+pub fn picture(offer: &str) -> Codec {
+    let sections = sdp::sections(offer);
+    let has = |codec: Codec| sections.iter().any(|section| section.payload_type(codec.encoding()).is_some());
+    let codecs = Codec::of(Kind::Video);
+    codecs.iter().copied().find(|codec| has(*codec)).unwrap_or(codecs[0])
 }
 
 /// The names of an offer's sections and what they carry, in their order.
@@ -127,8 +139,8 @@ fn check(section: &Section<'_>, mid: &str, way: Way) -> Result<Kind, Unusable> {
     if way == Way::Out && (receives_nothing || section.has("inactive")) {
         return Err(Unusable::ReceivesNothing(mid.to_owned()));
     }
-    if section.payload_type(encoding(kind)).is_none() {
-        return Err(Unusable::Codec { mid: mid.to_owned(), kind });
+    if !way.takes(kind).iter().any(|codec| section.payload_type(codec.encoding()).is_some()) {
+        return Err(Unusable::Codec { mid: mid.to_owned(), kind, way });
     }
     let mut layers = section.values("rid").map(|value| value.split(' ').next().unwrap_or_default());
     if way == Way::In && layers.any(|rid| Layer::of_rid(rid).is_none()) {
@@ -173,6 +185,17 @@ mod tests {
     }
 
     #[test]
+    fn pictures_are_of_the_best_codec_that_is_offered() {
+        let both = section("video", "1", "H264/90000", "a=rtpmap:97 VP8/90000\r\n");
+        let alone = section("video", "1", "h264/90000", "");
+        assert_eq!(sections(&offer(&[audio("0"), alone.clone()]), Way::In).map(|all| all.len()), Ok(2));
+        assert_eq!(
+            [offer(&[audio("0")]), offer(&[both]), offer(&[audio("0"), alone])].map(|offer| picture(&offer)),
+            [Codec::Vp8, Codec::Vp8, Codec::H264]
+        );
+    }
+
+    #[test]
     fn what_cannot_be_taken_is_refused_in_words() {
         use Unusable as U;
         let named = |mid: &str| mid.to_owned();
@@ -194,16 +217,21 @@ mod tests {
             (offer(&[video("a=sendonly\r\n")]), Way::Out, U::ReceivesNothing(named("1"))),
             (offer(&[audio("0"), video("")]).replace("BUNDLE 0 1", "BUNDLE 0"), Way::In, U::Unbundled),
             (
-                offer(&[section("video", "1", "H264/90000", "")]),
+                offer(&[section("video", "1", "AV1/90000", "")]),
                 Way::In,
-                U::Codec { mid: named("1"), kind: Kind::Video },
+                U::Codec { mid: named("1"), kind: Kind::Video, way: Way::In },
+            ),
+            (
+                offer(&[section("video", "1", "H264/90000", "")]),
+                Way::Out,
+                U::Codec { mid: named("1"), kind: Kind::Video, way: Way::Out },
             ),
             (offer(&[video("a=rid:0 send\r\n")]), Way::In, U::Layers(named("1"))),
         ] {
             assert_eq!(sections(&text, way), Err(expected), "{text:.300}");
         }
-        let said = U::Codec { mid: named("1"), kind: Kind::Video }.to_string();
-        assert_eq!(said, "the section \"1\" must offer VP8, which is what a call's pictures are encoded with");
+        let said = U::Codec { mid: named("1"), kind: Kind::Video, way: Way::In }.to_string();
+        assert_eq!(said, "the section \"1\" must offer VP8 or H.264, which are what pages can show");
         assert_eq!(U::TooMany { kind: Kind::Audio, most: 1 }.to_string(), "at most 1 audio sections may be offered");
     }
 }

@@ -11,6 +11,7 @@ use buildspaces_kernel::ids::RoomId;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use crate::codec::Codec;
 use crate::encryption::Encryption;
 use crate::router::{Kind, Layer};
 
@@ -47,6 +48,7 @@ pub enum TransportError {
 pub struct Received {
     pub ssrc: u32,
     pub layer: Layer,
+    pub codec: Codec,
     pub sequence: u16,
     pub timestamp: u32,
     pub marker: bool,
@@ -85,7 +87,11 @@ pub enum SubscriberEvent {
 /// room for every other event of a connection.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    async fn publisher(&self) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError>;
+    /// `picture`: the codec of what it may send as a picture.
+    async fn publisher(
+        &self,
+        picture: Codec,
+    ) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError>;
     async fn subscriber(&self) -> Result<(Box<dyn Subscriber>, mpsc::Receiver<SubscriberEvent>), TransportError>;
 }
 

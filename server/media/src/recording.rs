@@ -1,6 +1,7 @@
 //! A call, kept: what is known of each recording, and how packets become its files ([`track`]). Pure; [`crate::recordings`] writes them.
 //!
-//! Nothing is decoded. A voice becomes Ogg with the Opus that was sent, a picture WebM with the VP8 that was sent. What of a call gets in
+//! Nothing is decoded. A voice becomes Ogg with the Opus that was sent, a picture WebM with the VP8 or
+//! Matroska with the H.264 that was sent. What of a call gets in
 //! decides [`crate::call`].
 
 mod frames;
@@ -16,7 +17,7 @@ use buildspaces_kernel::ids::{PrincipalId, RecordingId, RoomId};
 use serde::{Deserialize, Serialize};
 
 use crate::call::Source;
-use crate::router::Kind;
+use crate::codec::Codec;
 
 /// Files of one recording. Each time somebody turns on a camera begins one.
 pub const MAX_FILES: usize = 1000;
@@ -67,6 +68,7 @@ pub struct File {
     pub person: PrincipalId,
     pub person_name: String,
     pub source: Source,
+    pub codec: Codec,
     /// When it begins, in milliseconds since the recording did.
     pub offset: u64,
     /// Milliseconds.
@@ -76,16 +78,18 @@ pub struct File {
 
 impl File {
     pub fn extension(&self) -> &'static str {
-        match self.source.kind() {
-            Kind::Audio => "ogg",
-            Kind::Video => "webm",
+        match self.codec {
+            Codec::Opus => "ogg",
+            Codec::Vp8 => "webm",
+            Codec::H264 => "mkv",
         }
     }
 
     pub fn media_type(&self) -> &'static str {
-        match self.source.kind() {
-            Kind::Audio => "audio/ogg",
-            Kind::Video => "video/webm",
+        match self.codec {
+            Codec::Opus => "audio/ogg",
+            Codec::Vp8 => "video/webm",
+            Codec::H264 => "video/x-matroska",
         }
     }
 

@@ -12,8 +12,8 @@
 use std::time::{Duration, Instant};
 
 use crate::allocator::Rates;
+use crate::codec::Codec;
 use crate::rewrite::Source;
-use crate::vp8;
 
 /// The pause between two requests for a keyframe of one layer. A keyframe is ten times as large as another frame: on a line that loses
 /// packets because it is full, more of them would lose more.
@@ -87,6 +87,7 @@ pub struct SubscriberId(pub u64);
 pub struct Packet<'a> {
     pub ssrc: u32,
     pub layer: Layer,
+    pub codec: Codec,
     pub payload: &'a [u8],
 }
 
@@ -282,7 +283,7 @@ impl Router {
             effects.skip.extend(on_it.map(|subscriber| (subscriber.id, source(subscriber))));
             return;
         }
-        let keyframe = self.kind == Kind::Audio || vp8::starts_keyframe(packet.payload);
+        let keyframe = packet.codec.starts_keyframe(packet.payload);
         if keyframe && let Some(stream) = self.stream(packet.layer) {
             (stream.wanted, stream.came) = (None, true);
             // A layer that begins with one needs no other.

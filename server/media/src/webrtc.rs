@@ -2,7 +2,7 @@
 //!
 //! - ICE-lite: we only answer checks, so nothing is ever sent to an address that has not proven that it knows a connection's
 //!   password, and no address of a page needs to be known.
-//! - VP8 and Opus, which every browser speaks. Retransmissions have a stream of their own (RTX) only towards receivers: the crate
+//! - Opus and VP8, which every browser speaks, and H.264 for programs that encode nothing else: pages receive it too. Retransmissions have a stream of their own (RTX) only towards receivers: the crate
 //!   cannot tell a simulcast layer's, and without it browsers repeat packets as they were.
 //! - What receivers are sent does not pass the crate, which takes a turn of a task and some twenty queues for each packet, but goes from
 //!   the task of its track straight to the port ([`lane`]). What receivers ask for and report is read before the crate routes it
@@ -29,6 +29,7 @@ use buildspaces_kernel::tasks::Tasks;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::codec::Codec;
 use crate::ports::{Publisher, PublisherEvent, Subscriber, SubscriberEvent, Transport, TransportError};
 use mux::Mux;
 use peer::{PublisherPeer, SubscriberPeer};
@@ -78,9 +79,12 @@ impl WebRtc {
 
 #[async_trait]
 impl Transport for WebRtc {
-    async fn publisher(&self) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError> {
+    async fn publisher(
+        &self,
+        picture: Codec,
+    ) -> Result<(Box<dyn Publisher>, mpsc::Receiver<PublisherEvent>), TransportError> {
         let (events, received) = mpsc::channel(EVENTS);
-        Ok((Box::new(PublisherPeer::new(&self.mux, events).await?), received))
+        Ok((Box::new(PublisherPeer::new(&self.mux, picture, events).await?), received))
     }
 
     async fn subscriber(&self) -> Result<(Box<dyn Subscriber>, mpsc::Receiver<SubscriberEvent>), TransportError> {

@@ -34,7 +34,7 @@ pub(crate) async fn list(
     Ok(axum::Json(recordings.into_iter().map(Into::into).collect()))
 }
 
-/// A file of a recording: Ogg with Opus, or WebM with VP8. Of one that goes on, what there is of it.
+/// A file of a recording: Ogg with Opus, WebM with VP8, or Matroska with H.264. Of one that goes on, what there is of it.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/media/recordings/{recording}/files/{file}", operation_id = "read_call_recording",
     tag = "calls", params(("room" = String, Path), ("recording" = String, Path), ("file" = u32, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "video/webm"), (status = 401, body = ErrorBody),

@@ -70,7 +70,7 @@ pub(crate) struct CallRecordingFile {
     pub person: String,
     pub person_name: String,
     pub source: Source,
-    /// `audio/ogg` (Opus) or `video/webm` (VP8).
+    /// `audio/ogg` (Opus), `video/webm` (VP8) or `video/x-matroska` (H.264).
     pub media_type: &'static str,
     /// Milliseconds from the recording's beginning to the file's: where it goes when files are put together.
     pub offset: u64,

@@ -135,8 +135,10 @@ async fn what_is_wrong_with_an_offer_is_said_and_changes_nothing() {
     let message = refused(w.post("whip", &w.ada, offer("recvonly")).await, 422, "unusable_offer").await;
     assert_eq!(message, "the section \"0\" does not send; offer it as sendonly");
     refused(w.post("whep", &w.ada, offer("sendonly")).await, 422, "unusable_offer").await;
-    let h264 = offer("sendonly").replace("VP8", "H264");
-    assert!(refused(w.post("whip", &w.ada, h264).await, 422, "unusable_offer").await.contains("VP8"));
+    let av1 = offer("sendonly").replace("VP8", "AV1");
+    assert!(refused(w.post("whip", &w.ada, av1).await, 422, "unusable_offer").await.contains("VP8 or H.264"));
+    let h264 = offer("recvonly").replace("VP8", "H264");
+    assert!(refused(w.post("whep", &w.ada, h264).await, 422, "unusable_offer").await.contains("VP8"));
     for query in ["video=microphone", "video=other"] {
         let path = format!("{whip}?{query}");
         refused(w.ask("POST", &path, &w.ada, &[("content-type", SDP)], offer("sendonly")).await, 400, "bad_query")

@@ -164,7 +164,8 @@ impl Forwarding {
     }
 
     async fn pass_on(&mut self, received: &Received) {
-        let packet = Packet { ssrc: received.ssrc, layer: received.layer, payload: &received.payload };
+        let Received { ssrc, layer, codec, ref payload, .. } = *received;
+        let packet = Packet { ssrc, layer, codec, payload };
         let now = now();
         self.router.handle(now, Input::Packet(packet), &mut self.effects);
         if self.effects.flooded {

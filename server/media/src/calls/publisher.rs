@@ -13,6 +13,7 @@ use super::actor::Command;
 use super::forwarder::forwarder;
 use super::{Heard, Refusal};
 use crate::call::Source;
+use crate::offer;
 use crate::ports::{Condition, Publisher, PublisherEvent, Transport, TransportError};
 
 /// Offers of one page that wait. When it is full, the next is refused.
@@ -39,7 +40,7 @@ impl Publishing {
     pub(super) async fn run(mut self, transport: &dyn Transport) {
         // Who only looks on never needs the connection.
         let Some(mut next) = self.offers.recv().await else { return };
-        let (mut connection, mut events) = match transport.publisher().await {
+        let (mut connection, mut events) = match transport.publisher(offer::picture(&next.sdp)).await {
             Ok(made) => made,
             Err(error) => return self.failed(&error).await,
         };

@@ -120,8 +120,9 @@ impl Line for Tap {
     }
 
     fn send(&self, received: &Received, sequence: u16, timestamp: u32) -> bool {
-        let (marker, payload, at) = (received.marker, received.payload.clone(), self.begun.elapsed());
-        self.packets.try_send((self.id, Packet { sequence, timestamp, marker, payload, at })).is_ok()
+        let Received { marker, codec, .. } = *received;
+        let (payload, at) = (received.payload.clone(), self.begun.elapsed());
+        self.packets.try_send((self.id, Packet { sequence, timestamp, marker, codec, payload, at })).is_ok()
     }
 }
 
@@ -264,6 +265,7 @@ impl Task {
                         person: open.taken.person.id.clone(),
                         person_name: open.taken.person.name.as_ref().to_owned(),
                         source: open.track.source,
+                        codec: open.body.codec(),
                         offset: open.body.offset().map_or(0, millis),
                         duration: 0,
                         bytes: 0,

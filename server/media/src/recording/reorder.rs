@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::codec::Codec;
+
 /// How long a missing packet is waited for: what is asked for anew comes within a round trip or two.
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -18,6 +20,7 @@ pub struct Packet {
     pub sequence: u16,
     pub timestamp: u32,
     pub marker: bool,
+    pub codec: Codec,
     pub payload: Bytes,
     /// When it came, since the recording began.
     pub at: Duration,
@@ -71,7 +74,7 @@ mod tests {
 
     fn packet(sequence: u16, at: u64) -> Packet {
         let at = Duration::from_millis(at);
-        Packet { sequence, timestamp: 0, marker: false, payload: Bytes::new(), at }
+        Packet { sequence, timestamp: 0, marker: false, codec: Codec::Opus, payload: Bytes::new(), at }
     }
 
     /// The numbers that come out; 0 where something was lost.

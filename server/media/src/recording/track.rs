@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::frames::Frames;
+use super::frames::{Frame, Frames};
 use super::ogg::Ogg;
 use super::opus;
 pub use super::reorder::Packet;
 use super::reorder::{Next, Reorder};
 use super::timeline::Timeline;
 pub use super::webm::Patch;
-use super::webm::Webm;
+use super::webm::{Encoding, Picture, Webm};
+use crate::codec::Codec;
 use crate::router::Kind;
+use crate::{h264, vp8};
 
 /// How far a voice's packets may be before the end of what was written. Those further back are left out, so that it does not fall behind.
 const AHEAD: i64 = opus::RATE as i64 / 1000 * 60;
@@ -41,7 +43,8 @@ pub struct Track {
 #[derive(Debug)]
 enum Body {
     Voice(Option<Ogg>),
-    Picture(Frames, Option<Box<Webm>>),
+    /// The codec is that of its file, which its first frame decides.
+    Picture(Frames, Option<(Codec, Box<Webm>)>),
 }
 
 impl Track {
@@ -79,6 +82,14 @@ impl Track {
         matches!(&self.body, Body::Picture(frames, _) if frames.wants_keyframe())
     }
 
+    /// What its file has.
+    pub fn codec(&self) -> Codec {
+        match &self.body {
+            Body::Voice(_) => Codec::Opus,
+            Body::Picture(_, file) => file.as_ref().map_or(Codec::Vp8, |(codec, _)| *codec),
+        }
+    }
+
     /// When its file begins, since the recording did; `None` before there is anything.
     pub fn offset(&self) -> Option<Duration> {
         self.begins.map(|ticks| Duration::from_millis(self.millis(ticks)))
@@ -88,7 +99,7 @@ impl Track {
     pub fn duration(&self) -> Duration {
         match &self.body {
             Body::Voice(Some(ogg)) => Duration::from_millis(ogg.end() * 1000 / u64::from(opus::RATE)),
-            Body::Picture(_, Some(webm)) => Duration::from_millis(webm.duration()),
+            Body::Picture(_, Some((_, webm))) => Duration::from_millis(webm.duration()),
             Body::Voice(None) | Body::Picture(_, None) => Duration::ZERO,
         }
     }
@@ -97,7 +108,7 @@ impl Track {
     pub fn take(&mut self, is_last: bool) -> Written {
         match &mut self.body {
             Body::Voice(Some(ogg)) => Written { bytes: ogg.take(is_last), patches: Vec::new() },
-            Body::Picture(_, Some(webm)) => {
+            Body::Picture(_, Some((_, webm))) => {
                 let (bytes, patches) = webm.take(is_last);
                 Written { bytes, patches }
             }
@@ -129,23 +140,51 @@ impl Track {
     fn picture(&mut self, packet: &Packet) {
         let Body::Picture(frames, webm) = &mut self.body else { return };
         let Some(frame) = frames.packet(packet) else { return };
+        let Some(known) = known(&frame) else { return };
         let place = self.timeline.place(frame.timestamp, frame.at);
         let begins = *self.begins.get_or_insert(place);
         let millis = |ticks: i64| u64::try_from(ticks).unwrap_or(0) * 1000 / u64::from(self.clock);
-        let webm = match webm {
+        let (codec, webm) = match webm {
             Some(webm) => webm,
             none => {
                 // Frames begin with a keyframe, which has a size.
-                let Some(size) = crate::vp8::size(&frame.data) else { return };
+                let Some(size) = known.size else { return };
+                let encoding = known.record.as_deref().map_or(Encoding::Vp8, Encoding::H264);
                 let begins_at = self.began + i64::try_from(millis(begins)).unwrap_or(0);
-                none.insert(Box::new(Webm::new(size, begins_at, &self.title)))
+                none.insert((frame.codec, Box::new(Webm::new(encoding, size, begins_at, &self.title))))
             }
         };
-        webm.frame(&frame.data, millis(place - begins));
+        if frame.codec == *codec {
+            let picture = Picture { data: &frame.data, is_keyframe: known.is_keyframe, size: known.size };
+            webm.frame(picture, millis(place - begins));
+        }
     }
 
     fn millis(&self, ticks: i64) -> u64 {
         u64::try_from(ticks).unwrap_or(0) * 1000 / u64::from(self.clock)
+    }
+}
+
+/// What a frame says of itself.
+struct Known {
+    is_keyframe: bool,
+    size: Option<(u16, u16)>,
+    record: Option<Vec<u8>>,
+}
+
+/// `None`: nothing that a file could have.
+fn known(frame: &Frame) -> Option<Known> {
+    match frame.codec {
+        Codec::Opus => None,
+        Codec::Vp8 => {
+            let (is_keyframe, size) = (vp8::is_keyframe(&frame.data), vp8::size(&frame.data));
+            Some(Known { is_keyframe, size, record: None })
+        }
+        Codec::H264 => {
+            let parameters = h264::parameters(frame.units());
+            let size = parameters.as_ref().map(|found| (found.width, found.height));
+            Some(Known { is_keyframe: size.is_some(), size, record: parameters.map(|found| found.record) })
+        }
     }
 }
 

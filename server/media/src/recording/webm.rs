@@ -1,9 +1,24 @@
-//! Writes VP8 frames into a WebM file (Matroska, RFC 9559). Pure.
+//! Writes frames into a Matroska file (RFC 9559), which with VP8 is a WebM file. Pure.
 //!
 //! The segment has no length and clusters are written whole, so what was written up to any of them is a whole file. What is known at the end
 //! only, its duration and the largest picture in it, is put into its place in the head ([`Patch`]).
 
-use crate::vp8;
+/// What there is to know of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picture<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) is_keyframe: bool,
+    /// Of a keyframe.
+    pub(super) size: Option<(u16, u16)>,
+}
+
+/// How a file's frames are encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Encoding<'a> {
+    Vp8,
+    /// With its `AVCDecoderConfigurationRecord`.
+    H264(&'a [u8]),
+}
 
 /// Milliseconds that one cluster may have; times in it are 16 bits wide, with a sign.
 const CLUSTER: u64 = 30_000;
@@ -35,14 +50,18 @@ pub(super) struct Webm {
 
 impl Webm {
     /// `size`: of its first frame. `begins_at`: when, in Unix milliseconds. `title` is for who looks at the file alone.
-    pub(super) fn new(size: (u16, u16), begins_at: i64, title: &str) -> Self {
+    pub(super) fn new(encoding: Encoding<'_>, size: (u16, u16), begins_at: i64, title: &str) -> Self {
+        let (kind, name, record): (&[u8], &[u8], _) = match encoding {
+            Encoding::Vp8 => (b"webm", b"V_VP8", None),
+            Encoding::H264(record) => (b"matroska", b"V_MPEG4/ISO/AVC", Some(element(0x63a2, record))),
+        };
         let mut out = Vec::new();
         let head = [
             number(0x4286, 1),
             number(0x42f7, 1),
             number(0x42f2, 4),
             number(0x42f3, 8),
-            element(0x4282, b"webm"),
+            element(0x4282, kind),
             number(0x4287, 2),
             number(0x4285, 2),
         ];
@@ -69,7 +88,8 @@ impl Webm {
             number(0x73c5, 1),
             number(0x83, 1),
             number(0x9c, 0),
-            element(0x86, b"V_VP8"),
+            element(0x86, name),
+            record.unwrap_or_default(),
             element(0xe0, &picture.concat()),
         ];
         out.extend(element(0x1654_ae6b, &element(0xae, &track.concat())));
@@ -79,13 +99,13 @@ impl Webm {
     }
 
     /// Appends a frame; `time` is in milliseconds since the file's beginning.
-    pub(super) fn frame(&mut self, data: &[u8], time: u64) {
+    pub(super) fn frame(&mut self, picture: Picture<'_>, time: u64) {
+        let Picture { data, is_keyframe, size } = picture;
         let time = self.last.map_or(time, |last| time.max(last + 1));
         if let Some(last) = self.last {
             self.pause = time - last;
         }
         self.last = Some(time);
-        let size = vp8::size(data);
         if let Some((width, height)) = size {
             let largest = (self.size.0.max(width), self.size.1.max(height));
             if largest != self.size {
@@ -101,7 +121,7 @@ impl Webm {
             self.begun = time;
         }
         let since = ((time - self.begun) as i16).to_be_bytes();
-        let flags = if vp8::is_keyframe(data) { 0x80 } else { 0 };
+        let flags = if is_keyframe { 0x80 } else { 0 };
         self.cluster.extend(id(0xa3));
         self.cluster.extend(length(data.len() + 4));
         self.cluster.extend([0x81, since[0], since[1], flags]);
@@ -164,6 +184,11 @@ mod tests {
     use matroska_demuxer::{Frame, MatroskaFile};
 
     use super::*;
+    use crate::vp8;
+
+    fn vp8(data: &[u8]) -> Picture<'_> {
+        Picture { data, is_keyframe: vp8::is_keyframe(data), size: vp8::size(data) }
+    }
 
     fn keyframe(width: u8, height: u8) -> Vec<u8> {
         vec![0x10, 0, 0, 0x9d, 0x01, 0x2a, width, 0, height, 0, 1]
@@ -186,10 +211,10 @@ mod tests {
 
     #[test]
     fn another_reader_finds_the_frames_at_their_times_at_any_moment() {
-        let mut webm = Webm::new((64, 48), 1_700_000_000_000, "Ada");
+        let mut webm = Webm::new(Encoding::Vp8, (64, 48), 1_700_000_000_000, "Ada");
         let (mut file, mut expected) = (Vec::new(), Vec::new());
         for (time, data) in [(0, keyframe(64, 48)), (40, vec![1; 300]), (40, vec![1; 20_000]), (90_000, vec![1, 2])] {
-            webm.frame(&data, time);
+            webm.frame(vp8(&data), time);
             // Two frames of one time would be one.
             let time = if data.len() == 20_000 { 41 } else { time };
             expected.push((time, data.len() == 11, data));
@@ -200,9 +225,9 @@ mod tests {
             assert_eq!((width, height, duration), (64, 48, None));
             assert_eq!(frames, expected);
         }
-        webm.frame(&keyframe(128, 96), 90_040);
-        webm.frame(&[1, 3], 130_000);
-        webm.frame(&keyframe(32, 24), 130_040);
+        webm.frame(vp8(&keyframe(128, 96)), 90_040);
+        webm.frame(vp8(&[1, 3]), 130_000);
+        webm.frame(vp8(&keyframe(32, 24)), 130_040);
         let (bytes, patches) = webm.take(true);
         file.extend(bytes);
         for Patch { at, bytes } in patches {
@@ -215,6 +240,23 @@ mod tests {
             frames.iter().map(|frame| frame.0).collect::<Vec<_>>(),
             [0, 40, 41, 90_000, 90_040, 130_000, 130_040]
         );
+    }
+
+    #[test]
+    fn with_h264_it_says_how_that_is_encoded() {
+        let mut webm = Webm::new(Encoding::H264(b"record"), (64, 48), 0, "Ada");
+        webm.frame(Picture { data: &[0, 0, 0, 1, 0x65], is_keyframe: true, size: Some((64, 48)) }, 0);
+        webm.frame(Picture { data: &[0, 0, 0, 1, 0x65], is_keyframe: true, size: Some((320, 240)) }, 40);
+        let (mut file, patches) = webm.take(true);
+        for Patch { at, bytes } in patches {
+            let at = usize::try_from(at).expect("small");
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        let file = MatroskaFile::open(Cursor::new(&file)).expect("a Matroska file");
+        let track = &file.tracks()[0];
+        assert_eq!((track.codec_id(), track.codec_private()), ("V_MPEG4/ISO/AVC", Some(&b"record"[..])));
+        assert_eq!(track.video().map(|video| video.pixel_width().get()), Some(320));
+        assert_eq!((file.ebml_header().doc_type(), file.info().duration()), ("matroska", Some(80.0)));
     }
 
     #[test]

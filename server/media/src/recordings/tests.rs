@@ -4,6 +4,7 @@ use buildspaces_kernel::ids::PrincipalId;
 
 use super::*;
 use crate::call::Source;
+use crate::codec::Codec;
 
 fn recording(room: &RoomId, started_at: i64, state: State) -> Recording {
     let file = File {
@@ -11,6 +12,7 @@ fn recording(room: &RoomId, started_at: i64, state: State) -> Recording {
         person: PrincipalId::random(),
         person_name: "Žofie \"Z\"".to_owned(),
         source: Source::Microphone,
+        codec: Codec::Opus,
         offset: 20,
         duration: 980,
         bytes: 0,

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::rewrite::Rewriter;
+use crate::vp8;
 
 /// A frame in so many packets, 20 a second.
 const PACKETS: u16 = 4;
@@ -137,7 +138,7 @@ fn simulate(seed: u64, line: Line) -> Vec<Receiver> {
         }
         while let Some(entry) = uplink.first_entry().filter(|entry| entry.key().0 <= now) {
             let made = entry.remove();
-            let packet = Packet { ssrc: made.ssrc, layer: made.layer, payload: &made.payload };
+            let packet = Packet { ssrc: made.ssrc, layer: made.layer, codec: Codec::Vp8, payload: &made.payload };
             router.handle(now, Input::Packet(packet), &mut effects);
             for (id, source) in &effects.forward {
                 let at = id.0 as usize;

@@ -8,13 +8,15 @@ const DELTA: &[u8] = &[0x10, 0x01];
 /// A router and the time.
 struct Bench {
     router: Router,
+    codec: Codec,
     now: Instant,
     effects: Effects,
 }
 
 impl Bench {
     fn new(kind: Kind) -> Self {
-        let mut bench = Self { router: Router::new(kind), now: Instant::now(), effects: Effects::default() };
+        let codec = Codec::of(kind)[0];
+        let mut bench = Self { router: Router::new(kind), codec, now: Instant::now(), effects: Effects::default() };
         bench.tell(Input::Open(true));
         bench
     }
@@ -26,7 +28,7 @@ impl Bench {
 
     /// Who gets this.
     fn sends(&mut self, layer: u8, payload: &[u8]) -> Vec<SubscriberId> {
-        let packet = Packet { ssrc: 100 + u32::from(layer), layer: Layer(layer), payload };
+        let packet = Packet { ssrc: 100 + u32::from(layer), layer: Layer(layer), codec: self.codec, payload };
         self.tell(Input::Packet(packet)).forward.iter().map(|(id, _)| *id).collect()
     }
 
@@ -50,6 +52,17 @@ fn sound_is_passed_on_at_once_and_pictures_from_a_keyframe_on() {
     video.tell(Input::Subscribed { id: BOB, want: Some(Layer::HIGH) });
     assert_eq!(video.sends(0, DELTA), [ADA]);
     assert_eq!(video.sends(0, KEY), [ADA, BOB]);
+}
+
+#[test]
+fn pictures_of_h264_are_passed_on_from_their_parameters_on() {
+    let mut video = Bench { codec: Codec::H264, ..Bench::new(Kind::Video) };
+    video.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
+    let (parameters, whole, next) = (&[0x67, 0x64], &[0x65, 0x88], &[0x41, 0x9a]);
+    assert_eq!(video.sends(0, whole), []);
+    assert_eq!(video.sends(0, parameters), [ADA]);
+    assert_eq!(video.sends(0, whole), [ADA]);
+    assert_eq!(video.sends(0, next), [ADA]);
 }
 
 #[test]

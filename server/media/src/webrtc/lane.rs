@@ -53,8 +53,6 @@ struct Stream {
     ssrc: u32,
     clock: u32,
     agreed: Agreed,
-    /// Of the last packet.
-    payload_type: u8,
     buffer: Buffer,
     retransmissions: u16,
     packets: u32,
@@ -69,8 +67,15 @@ struct Agreed {
     /// Under which number a packet says its place in all of the connection's.
     transport_wide: Option<u8>,
     may_be_asked_again: bool,
-    /// SSRC and payload type of what is sent again (RFC 4588).
-    retransmission: Option<(u32, u8)>,
+    retransmission: Option<Retransmission>,
+}
+
+/// How packets of one payload type are sent again (RFC 4588). Those of others are, as they were.
+#[derive(Clone, Copy)]
+struct Retransmission {
+    of: u8,
+    ssrc: u32,
+    payload_type: u8,
 }
 
 /// A packet before it is encrypted.
@@ -105,7 +110,6 @@ impl Lane {
             ssrc,
             clock,
             agreed: Agreed::default(),
-            payload_type: 0,
             buffer: Buffer::default(),
             retransmissions: rand::random(),
             packets: 0,
@@ -121,7 +125,11 @@ impl Lane {
         let agreed = Agreed {
             transport_wide: extension.and_then(|extension| u8::try_from(extension.id).ok()).filter(|id| *id != 0),
             may_be_asked_again: info.rtcp_feedback.iter().any(|one| one.typ == "nack" && one.parameter.is_empty()),
-            retransmission: info.ssrc_rtx.zip(info.payload_type_rtx),
+            retransmission: info.ssrc_rtx.zip(info.payload_type_rtx).map(|(ssrc, payload_type)| Retransmission {
+                of: info.payload_type,
+                ssrc,
+                payload_type,
+            }),
         };
         if let Some(stream) = self.state().streams.iter_mut().find(|stream| stream.ssrc == info.ssrc) {
             stream.agreed = agreed;
@@ -129,11 +137,11 @@ impl Lane {
     }
 
     /// `None` if there is no connection yet, or no more. Reports, if it is time for some, are whoever calls' to send.
-    pub(super) fn send(&self, line: usize, payload_type: u8, packet: Kept) -> Option<Vec<SenderReport>> {
+    pub(super) fn send(&self, line: usize, packet: Kept) -> Option<Vec<SenderReport>> {
         let to = self.inbox.route()?;
         let now = Instant::now();
         let mut state = self.state();
-        let protected = state.send(&self.keys, now, line, payload_type, packet)?;
+        let protected = state.send(&self.keys, now, line, packet)?;
         if self.inbox.is_route_doubtful() {
             // What the crate sends shows where packets go now.
             state.reported = None;
@@ -168,7 +176,7 @@ impl Lane {
 }
 
 impl State {
-    fn send(&mut self, keys: &Keys, now: Instant, line: usize, payload_type: u8, mut packet: Kept) -> Option<BytesMut> {
+    fn send(&mut self, keys: &Keys, now: Instant, line: usize, mut packet: Kept) -> Option<BytesMut> {
         if self.protection.is_none() {
             self.protection = keys.sending();
         }
@@ -176,10 +184,10 @@ impl State {
         let size = Plain::LARGEST_HEADER + packet.payload.len();
         let transport_wide = stream.agreed.transport_wide.map(|id| (id, self.awaited.leaves(now, size)));
         packet.transport = transport_wide.map_or(0, |(_, number)| number);
+        let payload_type = packet.payload_type;
         let plain = Plain { ssrc: stream.ssrc, payload_type, transport_wide, repeats: None, packet: &packet };
         let protected = plain.protect(self.protection.as_mut()?, &mut self.plain)?;
         self.repeats = REPEATS.min(self.repeats + 1);
-        stream.payload_type = payload_type;
         stream.packets = stream.packets.wrapping_add(1);
         stream.octets = stream.octets.wrapping_add(packet.payload.len() as u32);
         if stream.begun.is_none_or(|(timestamp, _)| timestamp != packet.timestamp) {
@@ -196,8 +204,8 @@ impl State {
         let mut packet = stream.buffer.find(sequence)?.clone();
         self.repeats = self.repeats.checked_sub(1)?;
         let id = stream.agreed.transport_wide;
-        let plain = match stream.agreed.retransmission {
-            Some((ssrc, payload_type)) => {
+        let plain = match stream.agreed.retransmission.filter(|agreed| agreed.of == packet.payload_type) {
+            Some(Retransmission { ssrc, payload_type, .. }) => {
                 let size = Plain::LARGEST_HEADER + packet.payload.len();
                 let transport_wide = id.map(|id| (id, self.awaited.leaves(now, size)));
                 stream.retransmissions = stream.retransmissions.wrapping_add(1);
@@ -206,9 +214,8 @@ impl State {
             }
             // The very same packet: another one under its number would give the keys away.
             None => {
-                let payload_type = stream.payload_type;
                 let transport_wide = id.map(|id| (id, packet.transport));
-                Plain { ssrc, payload_type, transport_wide, repeats: None, packet: &packet }
+                Plain { ssrc, payload_type: packet.payload_type, transport_wide, repeats: None, packet: &packet }
             }
         };
         plain.protect(self.protection.as_mut()?, &mut self.plain)

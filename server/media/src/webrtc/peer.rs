@@ -1,7 +1,7 @@
 //! Connections of the crate `webrtc` behind our traits: how they are set up, and what goes over them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use rtc::interceptor::Slot;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -35,8 +35,8 @@ use super::keys::{Keys, PROFILES};
 use super::lane::Lane;
 use super::mux::{Mux, Place};
 use super::sent::Kept;
+use crate::codec::Codec;
 use crate::meters;
-use crate::offer::encoding;
 use crate::ports::{
     Condition, Incoming, Line, Publisher, PublisherEvent, Received, Subscriber, SubscriberEvent, TransportError,
 };
@@ -54,6 +54,7 @@ const REPORTS: usize = 32;
 
 const VP8: u8 = 96;
 const VP8_RTX: u8 = 97;
+const H264: u8 = 102;
 const OPUS: u8 = 111;
 
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
@@ -67,43 +68,44 @@ impl From<Kind> for RtpCodecKind {
     }
 }
 
-fn codec(kind: Kind) -> RTCRtpCodec {
+/// A codec as it is described, with the number that it has where we choose it.
+fn described(codec: Codec) -> RTCRtpCodecParameters {
     let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
-    match kind {
-        Kind::Audio => RTCRtpCodec {
-            mime_type: MIME_TYPE_OPUS.into(),
-            clock_rate: kind.clock(),
-            channels: 2,
-            // Errors are corrected in band, and silence is hardly sent.
-            sdp_fmtp_line: "minptime=10;useinbandfec=1;usedtx=1".into(),
-            rtcp_feedback: Vec::new(),
-        },
-        Kind::Video => RTCRtpCodec {
-            mime_type: MIME_TYPE_VP8.into(),
-            clock_rate: kind.clock(),
-            channels: 0,
-            sdp_fmtp_line: String::new(),
-            rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")],
-        },
-    }
+    let (mime_type, payload_type, format) = match codec {
+        // Errors are corrected in band, and silence is hardly sent.
+        Codec::Opus => (MIME_TYPE_OPUS, OPUS, "minptime=10;useinbandfec=1;usedtx=1"),
+        Codec::Vp8 => (MIME_TYPE_VP8, VP8, ""),
+        // The profile that everybody decodes, which is not said of what is passed on: decoders look at the pictures themselves.
+        Codec::H264 => (MIME_TYPE_H264, H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+    };
+    let (channels, rtcp_feedback) = match codec.kind() {
+        Kind::Audio => (2, Vec::new()),
+        Kind::Video => (0, vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")]),
+    };
+    let clock_rate = codec.kind().clock();
+    let (mime_type, sdp_fmtp_line) = (mime_type.into(), format.into());
+    let rtp_codec = RTCRtpCodec { mime_type, clock_rate, channels, sdp_fmtp_line, rtcp_feedback };
+    RTCRtpCodecParameters { rtp_codec, payload_type }
 }
 
 fn media_engine(side: Side) -> Result<MediaEngine, TransportError> {
     let mut engine = MediaEngine::default();
     let (audio, video) = (RtpCodecKind::Audio, RtpCodecKind::Video);
-    let parameters = |rtp_codec, payload_type| RTCRtpCodecParameters { rtp_codec, payload_type };
-    engine.register_codec(parameters(codec(Kind::Video), VP8), video).map_err(failed)?;
-    if side == Side::Subscriber {
-        let retransmission = RTCRtpCodec {
-            mime_type: "video/rtx".into(),
-            sdp_fmtp_line: format!("apt={VP8}"),
-            rtcp_feedback: Vec::new(),
-            ..codec(Kind::Video)
-        };
-        engine.register_codec(parameters(retransmission, VP8_RTX), video).map_err(failed)?;
+    match side {
+        Side::Publisher(picture) => engine.register_codec(described(picture), video).map_err(failed)?,
+        Side::Subscriber => {
+            engine.register_codec(described(Codec::Vp8), video).map_err(failed)?;
+            let mut retransmission = described(Codec::Vp8);
+            retransmission.payload_type = VP8_RTX;
+            retransmission.rtp_codec.mime_type = "video/rtx".into();
+            retransmission.rtp_codec.sdp_fmtp_line = format!("apt={VP8}");
+            retransmission.rtp_codec.rtcp_feedback = Vec::new();
+            engine.register_codec(retransmission, video).map_err(failed)?;
+            engine.register_codec(described(Codec::H264), video).map_err(failed)?;
+        }
     }
-    engine.register_codec(parameters(codec(Kind::Audio), OPUS), audio).map_err(failed)?;
-    if side == Side::Publisher {
+    engine.register_codec(described(Codec::Opus), audio).map_err(failed)?;
+    if let Side::Publisher(_) = side {
         let level = RTCRtpHeaderExtensionCapability { uri: AUDIO_LEVEL.to_owned() };
         engine.register_header_extension(level, audio, None).map_err(failed)?;
     }
@@ -120,7 +122,8 @@ fn unusable(error: impl std::fmt::Display) -> TransportError {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
-    Publisher,
+    /// With pictures of this codec.
+    Publisher(Codec),
     Subscriber,
 }
 
@@ -165,13 +168,14 @@ impl Peer {
     /// `heard`: whom what the other side asks for and reports is for, if we send.
     async fn new(
         place: Place,
+        side: Side,
         heard: Option<(Feedback, Arc<Keys>)>,
         handler: impl FnOnce(mpsc::Sender<()>) -> Handler,
     ) -> Result<Self, TransportError> {
         let mut settings = SettingEngineBuilder::new()
             .with_lite(true)
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled);
-        let mut engine = media_engine(if heard.is_some() { Side::Subscriber } else { Side::Publisher })?;
+        let mut engine = media_engine(side)?;
         let mut registry = register_default_interceptors(Registry::new(), &mut engine).map_err(failed)?;
         if let Some((feedback, keys)) = heard {
             // None of the crate's: it sees no packet of what is sent.
@@ -237,7 +241,11 @@ struct Answered {
 }
 
 impl PublisherPeer {
-    pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<PublisherEvent>) -> Result<Self, TransportError> {
+    pub(super) async fn new(
+        mux: &Arc<Mux>,
+        picture: Codec,
+        events: mpsc::Sender<PublisherEvent>,
+    ) -> Result<Self, TransportError> {
         let level = Arc::new(Mutex::new(None));
         let own_level = level.clone();
         let handler = move |gathered| {
@@ -254,13 +262,18 @@ impl PublisherPeer {
                         return;
                     };
                     let kind = if kind == RtpCodecKind::Audio { Kind::Audio } else { Kind::Video };
+                    let codec = if kind == Kind::Audio { Codec::Opus } else { picture };
                     let level = *level.lock().expect("a number is only read and written");
-                    let track = Box::new(Section { remote, level, layers: HashMap::new() });
+                    let track = Box::new(Section { remote, codec, level, layers: HashMap::new() });
                     let _ = opened.try_send(PublisherEvent::Track { mid: name, kind, track });
                 }),
             }
         };
-        Ok(Self { peer: Peer::new(Place::new(mux), None, handler).await?, level, answered: None })
+        Ok(Self {
+            peer: Peer::new(Place::new(mux), Side::Publisher(picture), None, handler).await?,
+            level,
+            answered: None,
+        })
     }
 }
 
@@ -290,6 +303,7 @@ impl Publisher for PublisherPeer {
 /// A section of a publisher's connection, with all its layers.
 struct Section {
     remote: Arc<dyn TrackRemote>,
+    codec: Codec,
     /// Under which number levels come.
     level: Option<u8>,
     layers: HashMap<u32, Layer>,
@@ -315,6 +329,7 @@ impl Incoming for Section {
                     return Some(Received {
                         ssrc: header.ssrc,
                         layer: *layer,
+                        codec: self.codec,
                         sequence: header.sequence_number,
                         timestamp: header.timestamp,
                         marker: header.marker,
@@ -356,8 +371,22 @@ impl SubscriberPeer {
             }),
             tracks: Box::new(|_| {}),
         };
-        let peer = Peer::new(place, Some(heard), handler).await?;
+        let peer = Peer::new(place, Side::Subscriber, Some(heard), handler).await?;
         Ok(Self { peer, lines: Vec::new(), lane, capacity })
+    }
+}
+
+impl SubscriberPeer {
+    /// Takes from an answer which codecs there are, and their numbers: whoever offers chooses them.
+    async fn agreed(&self, answer: &str) -> Result<(), TransportError> {
+        let sections = sdp::sections(answer);
+        for (transceiver, line) in &self.lines {
+            let mid = transceiver.mid().await.map_err(failed)?;
+            let section = sections.iter().find(|section| section.mid() == mid.as_deref());
+            let section = section.ok_or_else(|| unusable("it has no section for one of the lines"))?;
+            line.numbers.agreed(|codec| section.payload_type(codec.encoding()));
+        }
+        Ok(())
     }
 }
 
@@ -367,7 +396,7 @@ impl Subscriber for SubscriberPeer {
         let ssrc: u32 = rand::random();
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
-            codec: codec(kind),
+            codec: described(Codec::of(kind)[0]).rtp_codec,
             ..Default::default()
         };
         // Each line is a stream of its own: browsers hold back what is in one stream so that lips and words agree, but which
@@ -381,9 +410,9 @@ impl Subscriber for SubscriberPeer {
             send_encodings: Vec::new(),
         };
         let transceiver = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init)).await;
-        let payload_type = AtomicU8::new(if kind == Kind::Audio { OPUS } else { VP8 });
+        let numbers = Numbers::new(kind, |codec| Some(described(codec).payload_type));
         let (lane, number) = (self.lane.clone(), self.lane.add(ssrc, kind.clock()));
-        let line = Arc::new(TrackLine { ssrc, kind, payload_type, track, lane, number });
+        let line = Arc::new(TrackLine { ssrc, numbers, track, lane, number });
         self.lines.push((transceiver.map_err(failed)?, line.clone()));
         Ok(line)
     }
@@ -400,21 +429,14 @@ impl Subscriber for SubscriberPeer {
     }
 
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError> {
-        let answer = RTCSessionDescription::answer(sdp::without_candidates(answer)).map_err(unusable)?;
-        self.peer.connection.set_remote_description(answer).await.map_err(unusable)
+        let description = RTCSessionDescription::answer(sdp::without_candidates(answer)).map_err(unusable)?;
+        self.peer.connection.set_remote_description(description).await.map_err(unusable)?;
+        self.agreed(answer).await
     }
 
     async fn answer(&mut self, offer: &str) -> Result<String, TransportError> {
         let sdp = self.peer.answer(&sdp::with_direction(offer, "recvonly")).await?;
-        let sections = sdp::sections(&sdp);
-        for (transceiver, line) in &self.lines {
-            let mid = transceiver.mid().await.map_err(failed)?;
-            let section = sections.iter().find(|section| section.mid() == mid.as_deref());
-            // Whoever offers chooses the numbers.
-            let number = section.and_then(|section| section.payload_type(encoding(line.kind)));
-            let number = number.ok_or_else(|| unusable("it has no section for one of the lines"))?;
-            line.payload_type.store(number, Ordering::Relaxed);
-        }
+        self.agreed(&sdp).await?;
         Ok(sdp::in_one_stream(&sdp))
     }
 
@@ -427,10 +449,34 @@ impl Subscriber for SubscriberPeer {
     }
 }
 
+/// Under which payload types packets of a line are sent.
+struct Numbers(Vec<(Codec, AtomicU8)>);
+
+impl Numbers {
+    /// None has this one, which is G.711's.
+    const NONE: u8 = 0;
+
+    fn new(kind: Kind, of: impl Fn(Codec) -> Option<u8>) -> Self {
+        let number = |codec: &Codec| (*codec, AtomicU8::new(of(*codec).unwrap_or(Self::NONE)));
+        Self(Codec::of(kind).iter().map(number).collect())
+    }
+
+    fn agreed(&self, of: impl Fn(Codec) -> Option<u8>) {
+        for (codec, number) in &self.0 {
+            number.store(of(*codec).unwrap_or(Self::NONE), Relaxed);
+        }
+    }
+
+    /// `None`: the receiver does not decode it.
+    fn of(&self, codec: Codec) -> Option<u8> {
+        let number = self.0.iter().find(|(other, _)| *other == codec)?.1.load(Relaxed);
+        (number != Self::NONE).then_some(number)
+    }
+}
+
 struct TrackLine {
     ssrc: u32,
-    kind: Kind,
-    payload_type: AtomicU8,
+    numbers: Numbers,
     track: Arc<TrackLocalStaticRTP>,
     lane: Arc<Lane>,
     /// Its number there.
@@ -443,11 +489,10 @@ impl Line for TrackLine {
     }
 
     fn send(&self, packet: &Received, sequence: u16, timestamp: u32) -> bool {
+        let Some(payload_type) = self.numbers.of(packet.codec) else { return false };
         let (marker, payload) = (packet.marker, packet.payload.clone());
-        let packet = Kept { sequence, timestamp, marker, transport: 0, payload };
-        let Some(reports) = self.lane.send(self.number, self.payload_type.load(Ordering::Relaxed), packet) else {
-            return false;
-        };
+        let packet = Kept { sequence, timestamp, marker, payload_type, transport: 0, payload };
+        let Some(reports) = self.lane.send(self.number, packet) else { return false };
         for reports in reports.chunks(REPORTS) {
             let boxed = |report: &SenderReport| Box::new(report.clone()) as Box<dyn rtc::rtcp::Packet>;
             // If the crate's queue is full the next say it.

@@ -20,6 +20,7 @@ pub(super) struct Kept {
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
+    pub(super) payload_type: u8,
     /// Its number in all of the connection's packets.
     pub(super) transport: u16,
     pub(super) payload: Bytes,
@@ -167,8 +168,8 @@ mod tests {
         let mut buffer = Buffer::default();
         assert!(buffer.find(0).is_none());
         for sequence in (64_000..=u16::MAX).chain(0..500) {
-            let (timestamp, marker, transport, payload) = (9, false, 0, Bytes::new());
-            buffer.keep(Kept { sequence, timestamp, marker, transport, payload });
+            let (timestamp, payload) = (9, Bytes::new());
+            buffer.keep(Kept { sequence, timestamp, marker: false, payload_type: 96, transport: 0, payload });
         }
         let found = |sequence| buffer.find(sequence).map(|kept| kept.sequence);
         assert_eq!([found(499), found(0), found(65_535)], [Some(499), Some(0), Some(65_535)]);

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::call::{Limits, Seen, TrackId};
 use crate::calls::View;
+use crate::codec::Codec;
 use crate::memory::{MemoryCalls, MemoryTransport, picture, sound};
 
 struct Bench {
@@ -27,7 +28,7 @@ fn offer(kinds: &[Kind]) -> String {
     let names: Vec<_> = (0..kinds.len()).map(|at| at.to_string()).collect();
     let sections = kinds.iter().zip(&names).map(|(kind, mid)| {
         let media = if *kind == Kind::Audio { "audio" } else { "video" };
-        format!("m={media} 9 x 96\r\na=mid:{mid}\r\na=rtpmap:96 {}\r\n", offer::encoding(*kind))
+        format!("m={media} 9 x 96\r\na=mid:{mid}\r\na=rtpmap:96 {}\r\n", Codec::of(*kind)[0].encoding())
     });
     let sections: String = sections.collect();
     format!("v=0\r\na=group:BUNDLE {}\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\n{sections}", names.join(" "))

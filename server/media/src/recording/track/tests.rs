@@ -14,7 +14,7 @@ const TOC: u8 = 31 << 3;
 fn voice(number: u16, at: u64) -> Packet {
     let payload = vec![TOC, (number >> 8) as u8, number as u8].into();
     let at = Duration::from_millis(at);
-    Packet { sequence: number, timestamp: u32::from(number) * 960, marker: false, payload, at }
+    Packet { sequence: number, timestamp: u32::from(number) * 960, marker: false, codec: Codec::Opus, payload, at }
 }
 
 /// The numbers of packets in a file, in order, and `None` where nothing was sent.
@@ -79,6 +79,7 @@ fn camera(frames: u32) -> Vec<Packet> {
                 sequence: (65_000 + packets.len()) as u16,
                 timestamp: frame.wrapping_mul(3000).wrapping_add(u32::MAX - 50_000),
                 marker: part + 1 == parts,
+                codec: Codec::Vp8,
                 payload: payload.into(),
                 at: Duration::from_millis(u64::from(frame) * 1000 / 30),
             });
@@ -122,6 +123,37 @@ fn a_picture_has_every_frame_at_its_time_whatever_the_order_of_packets() {
         let expected: Vec<_> = (0..300).map(|frame| (frame, u64::from(frame) * 1000 / 30, frame % 30 == 0)).collect();
         assert_eq!(pictures(&file), expected, "seed {seed}");
     }
+}
+
+#[test]
+fn a_picture_of_h264_is_a_file_of_h264() {
+    let mut track = Track::new(Kind::Video, 0, 1, String::new());
+    let parameters = [&[0x78, 0, 25][..], &h264::tests::SEQUENCE, &[0, 6], &h264::tests::PICTURE].concat();
+    let frames: [(u32, &[&[u8]]); 3] = [
+        (0, &[&parameters, &[0x7c, 0x85, 1], &[0x7c, 0x45, 2]]),
+        (3000, &[&[0x41, 3]]),
+        (6000, &[&[0x7c, 0x81, 4], &[0x7c, 0x41, 5]]),
+    ];
+    let mut sequence = 0;
+    for (timestamp, packets) in frames {
+        for (at, payload) in packets.iter().enumerate() {
+            let marker = at + 1 == packets.len();
+            let at = Duration::from_millis(u64::from(timestamp / 90));
+            let payload = payload.to_vec().into();
+            track.packet(Packet { sequence, timestamp, marker, codec: Codec::H264, payload, at });
+            sequence += 1;
+        }
+    }
+    assert_eq!((track.codec(), track.wants_keyframe()), (Codec::H264, false));
+    let file = track.take(true).bytes;
+    let mut file = MatroskaFile::open(Cursor::new(&file)).expect("a Matroska file");
+    let video = file.tracks()[0].video().expect("a picture");
+    assert_eq!((video.pixel_width().get(), video.pixel_height().get()), (640, 360));
+    let (mut frame, mut found) = (Frame::default(), Vec::new());
+    while file.next_frame(&mut frame).expect("a whole file") {
+        found.push((frame.timestamp, frame.is_keyframe == Some(true), frame.data.len()));
+    }
+    assert_eq!(found, [(0, true, 4 + 25 + 4 + 6 + 4 + 3), (33, false, 4 + 2), (66, false, 4 + 3)]);
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Receiver {
         let nack = RTCPFeedback { typ: "nack".into(), parameter: String::new() };
         self.lane.agreed(&StreamInfo {
             ssrc,
+            payload_type: 96,
             ssrc_rtx: again,
             payload_type_rtx: again.map(|_| 97),
             rtcp_feedback: if ssrc == VIDEO { vec![nack] } else { Vec::new() },
@@ -65,9 +66,13 @@ impl Receiver {
     }
 
     fn send(&self, line: usize, sequence: u16) -> Option<Vec<u32>> {
+        self.send_as(96, line, sequence)
+    }
+
+    fn send_as(&self, payload_type: u8, line: usize, sequence: u16) -> Option<Vec<u32>> {
         let payload = Bytes::from(vec![sequence as u8; 50]);
-        let packet = Kept { sequence, timestamp: 700, marker: true, transport: 0, payload };
-        let reports = self.lane.send(line, 96, packet)?;
+        let packet = Kept { sequence, timestamp: 700, marker: true, payload_type, transport: 0, payload };
+        let reports = self.lane.send(line, packet)?;
         Some(reports.iter().map(|report| report.ssrc).collect())
     }
 
@@ -151,6 +156,21 @@ async fn without_such_a_stream_the_same_datagram_comes_again() {
 }
 
 #[tokio::test]
+async fn what_is_of_another_codec_comes_again_as_it_was() {
+    let mut receiver = Receiver::connected().await;
+    let video = receiver.lane.add(VIDEO, 90_000);
+    receiver.agree(VIDEO, Some(VIDEO_AGAIN));
+    receiver.send_as(102, video, 1);
+    let missed = receiver.datagram();
+    receiver.send(video, 2);
+    receiver.packet();
+    receiver.lane.again(Instant::now(), VIDEO, [1].into_iter());
+    assert_eq!(receiver.datagram(), missed);
+    receiver.lane.again(Instant::now(), VIDEO, [2].into_iter());
+    assert_eq!(receiver.packet().header.ssrc, VIDEO_AGAIN);
+}
+
+#[tokio::test]
 async fn reports_are_due_each_second_and_when_the_path_may_be_another() {
     let receiver = Receiver::new().await;
     let video = receiver.lane.add(VIDEO, 90_000);
@@ -173,6 +193,7 @@ async fn reports_are_due_each_second_and_when_the_path_may_be_another() {
     assert!(other.recv(&mut [0; 2000]).expect("it goes there now") > 50);
     let Receiver { lane, place, .. } = receiver;
     drop(place);
-    let (marker, transport, payload) = (true, 0, Bytes::new());
-    assert!(lane.send(video, 96, Kept { sequence: 8, timestamp: 0, marker, transport, payload }).is_none());
+    let packet =
+        Kept { sequence: 8, timestamp: 0, marker: true, payload_type: 96, transport: 0, payload: Bytes::new() };
+    assert!(lane.send(video, packet).is_none());
 }

@@ -69,6 +69,17 @@ function clock(ms: number): string {
 export function callFileName(recording: CallRecording, file: CallRecordingFile): string {
   const when = new Date(recording.started_at).toISOString().slice(0, 19).replaceAll(':', '-');
   const whose = file.person_name.replace(/[^\p{L}\p{N}_-]+/gu, '-').slice(0, 40);
-  const ending = file.media_type === 'audio/ogg' ? 'ogg' : 'webm';
-  return `call-${when}-${file.number}-${whose}-${file.source}.${ending}`;
+  return `call-${when}-${file.number}-${whose}-${file.source}.${container(file).ending}`;
+}
+
+/** What a file is called by people, and by its name's end. */
+export function container(file: CallRecordingFile): { name: string; ending: string } {
+  switch (file.media_type) {
+    case 'audio/ogg':
+      return { name: 'Ogg', ending: 'ogg' };
+    case 'video/x-matroska':
+      return { name: 'Matroska', ending: 'mkv' };
+    default:
+      return { name: 'WebM', ending: 'webm' };
+  }
 }

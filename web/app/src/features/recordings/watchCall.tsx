@@ -6,7 +6,7 @@ import type { CallRecording, CallRecordingFile } from '../../api/types';
 import { Dialog } from '../../ui/dialog';
 import { saveFile } from '../../ui/saveFile';
 import { useRoom } from '../room/roomContext';
-import { callFileName, describeFile, fileWords } from './recordingModel';
+import { callFileName, container, describeFile, fileWords } from './recordingModel';
 
 export function WatchCall(props: { recording: CallRecording; onBack: () => void; onClose: () => void }) {
   const { api, room } = useRoom().session;
@@ -95,7 +95,7 @@ export function WatchCall(props: { recording: CallRecording; onBack: () => void;
                 data-size="small"
                 data-testid="call-file-download"
                 aria-label={`Download ${fileWords(file)}`}
-                title={file.media_type === 'audio/ogg' ? 'Download as Ogg' : 'Download as WebM'}
+                title={`Download as ${container(file).name}`}
                 aria-disabled={busy !== null}
                 onClick={() => download(file)}
               >
