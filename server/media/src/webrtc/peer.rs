@@ -409,11 +409,15 @@ impl Subscriber for SubscriberPeer {
             streams: Vec::new(),
             send_encodings: Vec::new(),
         };
-        let transceiver = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init)).await;
+        let adding = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init));
+        let transceiver = adding.await.map_err(failed)?;
+        // Otherwise it would be for what the track names alone.
+        let codecs = Codec::of(kind).iter().copied().map(described).collect();
+        transceiver.set_codec_preferences(codecs).await.map_err(failed)?;
         let numbers = Numbers::new(kind, |codec| Some(described(codec).payload_type));
         let (lane, number) = (self.lane.clone(), self.lane.add(ssrc, kind.clock()));
         let line = Arc::new(TrackLine { ssrc, numbers, track, lane, number });
-        self.lines.push((transceiver.map_err(failed)?, line.clone()));
+        self.lines.push((transceiver, line.clone()));
         Ok(line)
     }
 

@@ -506,7 +506,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A file of a recording: Ogg with Opus, or WebM with VP8. Of one that goes on, what there is of it. */
+        /** A file of a recording: Ogg with Opus, WebM with VP8, or Matroska with H.264. Of one that goes on, what there is of it. */
         get: operations["read_call_recording"];
         put?: never;
         post?: never;
@@ -1086,7 +1086,7 @@ export interface components {
             bytes: number;
             /** Format: int64 */
             duration: number;
-            /** @description `audio/ogg` (Opus) or `video/webm` (VP8). */
+            /** @description `audio/ogg` (Opus), `video/webm` (VP8) or `video/x-matroska` (H.264). */
             media_type: string;
             /**
              * Format: int32
