@@ -3,9 +3,10 @@
  * nothing else runs beside these.
  */
 import assert from 'node:assert/strict';
-import { arrived, joinCall, more, protocols, sees, talk, talker, tile } from '../support/call.mjs';
+import { arrived, joinCall, more, protocols, relays, sees, talk, talker, tile } from '../support/call.mjs';
 import { scenario } from '../support/scenario.mjs';
 import { ThinLine, whyNoThinLine } from '../support/thinLine.mjs';
+import { Turn, whyNoTurn } from '../support/turn.mjs';
 import { until } from '../support/wait.mjs';
 
 /** How many of the packets of a microphone and of the frames of a camera arrive here in so many seconds. */
@@ -140,6 +141,35 @@ scenario(
   },
   { skip: whyNoThinLine() },
 );
+
+for (const transport of ['udp', 'tcp'])
+  scenario(
+    `who reaches nothing but a TURN server talks through it, by ${transport.toUpperCase()}`,
+    async (stage) => {
+      const line = stage.own(new ThinLine());
+      const turn = await stage.own(new Turn(line.here, line.beyond)).ready();
+      if (transport === 'tcp') line.letsNoUdpPass();
+      const server = await stage.server({
+        BUILDSPACES_MEDIA_LISTEN: `${line.beyond}:0`,
+        BUILDSPACES_MEDIA_ICE_SERVERS: JSON.stringify([turn.url(transport)]),
+        BUILDSPACES_MEDIA_TURN_SECRET: turn.secret,
+      });
+      await line.passOn(server.port);
+      const both = { line, permissions: ['microphone', 'camera'] };
+      const [ada, bob] = [await talker(stage, 'Ada', both), await talker(stage, 'Bob', both)];
+      const room = await ada.createRoom(line, 'python');
+      await bob.join(line, room);
+      await joinCall(ada, { microphone: true, camera: true });
+      await joinCall(bob, { microphone: true, camera: true });
+      await sees(ada, 'Bob');
+      await sees(bob, 'Ada');
+      await talk(ada, bob);
+      const relay = `relay ${transport}`;
+      for (const person of [ada, bob]) assert.deepEqual(await relays(person), [relay, relay]);
+      assert.deepEqual([...ada.problems, ...bob.problems], []);
+    },
+    { skip: whyNoThinLine() ?? whyNoTurn() },
+  );
 
 scenario(
   'who moves to another network stays in the call',

@@ -102,16 +102,25 @@ export async function talk(...people) {
       await more(person, what, by);
 }
 
-/** By which protocol this page's connections go: what each sends over now. */
-export const protocols = (person) =>
+/** What this page's connections send over now: the near end of each. */
+const near = (person) =>
   person.page.evaluate(async () => {
     const found = [];
     for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected')) {
       const reports = await peer.getStats();
       for (const report of reports.values()) {
         const pair = report.type === 'transport' && reports.get(report.selectedCandidatePairId);
-        if (pair) found.push(reports.get(pair.localCandidateId).protocol);
+        if (!pair) continue;
+        const { candidateType, protocol, relayProtocol } = reports.get(pair.localCandidateId);
+        found.push({ candidateType, protocol, relayProtocol });
       }
     }
     return found;
   });
+
+/** By which protocol each goes. */
+export const protocols = async (person) => (await near(person)).map(({ protocol }) => protocol);
+
+/** Whether each goes by a relay, and by which protocol to that. */
+export const relays = async (person) =>
+  (await near(person)).map(({ candidateType, relayProtocol }) => `${candidateType} ${relayProtocol}`);

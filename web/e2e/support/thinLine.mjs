@@ -48,6 +48,7 @@ export class ThinLine {
       run('ip', ...cable);
       run('ip', 'link', 'set', `${this.#name}b`, 'netns', this.#name);
       run('ip', 'addr', 'add', `${this.here}/24`, 'dev', `${this.#name}a`);
+      run('ip', 'addr', 'add', `${this.beyond}/32`, 'dev', `${this.#name}a`);
       run('ip', 'link', 'set', `${this.#name}a`, 'up');
       const there = ['-n', this.#name];
       run('ip', ...there, 'addr', 'add', `${this.#there}/24`, 'dev', `${this.#name}b`);
@@ -65,6 +66,11 @@ export class ThinLine {
     const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
     writeFileSync(path, `#!/bin/sh\nexec ip netns exec ${this.#name} ${chromium} "$@"\n`, { mode: 0o755 });
     return path;
+  }
+
+  /** Another address of this machine, to which there is no way from the page. */
+  get beyond() {
+    return this.here.replace('198.18.', '198.19.');
   }
 
   /** From now on the server's packets to the page are no more than so many kilobits in a second. */
