@@ -12,8 +12,10 @@ use crate::{Config, Gateway};
 
 /// What pages of allowed origins may use, and what they may read besides the body.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-const HEADERS: HeaderValue = HeaderValue::from_static("accept, authorization, content-type, if-match, if-none-match");
-const EXPOSED: HeaderValue = HeaderValue::from_static("content-disposition, etag, link, location, retry-after");
+const HEADERS: HeaderValue =
+    HeaderValue::from_static("accept, authorization, content-type, if-match, if-none-match, range");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("accept-ranges, content-disposition, content-range, etag, link, location, retry-after");
 
 /// Seconds for which a browser need not ask again. Chromium takes no more.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

@@ -19,6 +19,7 @@ pub mod limits;
 mod media;
 mod meters;
 pub mod preview;
+mod ranges;
 mod schema;
 mod sessions;
 mod socket;

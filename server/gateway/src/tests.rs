@@ -50,7 +50,7 @@ pub(crate) struct Fixture {
     limits: crate::limits::LimitsConfig,
     tasks: Tasks,
     /// Where calls are recorded.
-    _recordings: tempfile::TempDir,
+    recordings: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -102,7 +102,7 @@ impl Fixture {
             metrics: Arc::new(|| "buildspaces_test 1\n".to_owned()),
             ready: Arc::new(|| Box::pin(async { true })),
         };
-        Self { router: routers(parts).main, rooms, sandboxes, limits, tasks, _recordings: folder }
+        Self { router: routers(parts).main, rooms, sandboxes, limits, tasks, recordings: folder }
     }
 
     async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {

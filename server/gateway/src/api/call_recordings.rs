@@ -1,8 +1,11 @@
 //! Recordings of calls: which there are, their files, and forgetting them. They are started and stopped in the call itself.
 
+use std::ops::Range;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
 use buildspaces_kernel::ids::RecordingId;
 use buildspaces_media::recordings::Error;
 use buildspaces_policy::Capability;
@@ -13,6 +16,7 @@ use crate::Gateway;
 use crate::error::ApiError;
 use crate::extract::Path;
 use crate::identity::Caller;
+use crate::ranges::Wanted;
 use crate::schema::ErrorBody;
 use crate::schema::call_recordings::CallRecording;
 
@@ -34,41 +38,48 @@ pub(crate) async fn list(
     Ok(axum::Json(recordings.into_iter().map(Into::into).collect()))
 }
 
-/// A file of a recording: Ogg with Opus, WebM with VP8, or Matroska with H.264. Of one that goes on, what there is of it.
+/// A file of a recording: Ogg with Opus, WebM with VP8, or Matroska with H.264. Of one that goes on, what there is of it. A part of it by `Range`, one at a time.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/media/recordings/{recording}/files/{file}", operation_id = "read_call_recording",
-    tag = "calls", params(("room" = String, Path), ("recording" = String, Path), ("file" = u32, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "video/webm"), (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody, description = "`no_such_recording`")))]
+    tag = "calls", params(("room" = String, Path), ("recording" = String, Path), ("file" = u32, Path),
+        ("range" = Option<String>, Header, example = "bytes=0-1023")),
+    responses((status = 200, body = Vec<u8>, content_type = "video/webm"),
+        (status = 206, body = Vec<u8>, content_type = "video/webm", description = "that part of it"),
+        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody, description = "`no_such_recording`"),
+        (status = 416, body = ErrorBody, description = "`no_such_range`")))]
 pub(crate) async fn file(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path((room, recording, file)): Path<(String, String, String)>,
-) -> Result<([(HeaderName, HeaderValue); 5], Body), ApiError> {
+    method: Method,
+    asked: HeaderMap,
+) -> Result<Response, ApiError> {
     let room = caller.may_watch_calls(&gateway, &room).await?;
     let recordings = gateway.calls.recordings().clone();
     let recording = recordings.find(room.id(), &id(&recording)?).await?;
     let is_it = |other: &&buildspaces_media::recording::File| other.number.to_string() == file;
     let file = recording.files.iter().find(is_it).ok_or(Error::NoSuchRecording)?.clone();
     let name = format!("attachment; filename=\"call-{}-{}\"", recording.id, file.name());
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(file.media_type())),
-        (header::CONTENT_DISPOSITION, HeaderValue::from_str(&name).map_err(ApiError::internal)?),
-        (header::CONTENT_LENGTH, HeaderValue::from(file.bytes)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // Nothing gets smaller that was compressed already.
-        (header::CONTENT_ENCODING, HeaderValue::from_static("identity")),
-    ];
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.media_type()));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&name).map_err(ApiError::internal)?);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Nothing gets smaller that was compressed already.
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
+    let length = file.bytes;
     // Piece by piece as the reader takes it. An error breaks the transfer off.
-    let pieces = stream::try_unfold(0, move |at| {
-        let (recordings, recording, file) = (recordings.clone(), recording.clone(), file.clone());
-        async move {
-            let most = usize::try_from(file.bytes - at).unwrap_or(PIECE).min(PIECE);
-            let piece = recordings.piece(&recording, &file, at, most).await?;
-            let next = at + piece.len() as u64;
-            Ok::<_, Error>((!piece.is_empty()).then(|| (Bytes::from(piece), next)))
-        }
-    });
-    Ok((headers, Body::from_stream(pieces)))
+    let pieces = |bytes| {
+        Body::from_stream(stream::try_unfold(bytes, move |left: Range<u64>| {
+            let (recordings, recording, file) = (recordings.clone(), recording.clone(), file.clone());
+            async move {
+                let most = usize::try_from(left.end - left.start).unwrap_or(PIECE).min(PIECE);
+                let piece = recordings.piece(&recording, &file, left.start, most).await?;
+                let left = left.start + piece.len() as u64..left.end;
+                Ok::<_, Error>((!piece.is_empty()).then(|| (Bytes::from(piece), left)))
+            }
+        }))
+    };
+    Ok(Wanted::of(&method, &asked, length).answer(length, headers, pieces))
 }
 
 /// Forgets a recording that has ended, with its files.

@@ -506,7 +506,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A file of a recording: Ogg with Opus, WebM with VP8, or Matroska with H.264. Of one that goes on, what there is of it. */
+        /** A file of a recording: Ogg with Opus, WebM with VP8, or Matroska with H.264. Of one that goes on, what there is of it. A part of it by `Range`, one at a time. */
         get: operations["read_call_recording"];
         put?: never;
         post?: never;
@@ -3884,7 +3884,10 @@ export interface operations {
     read_call_recording: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @example bytes=0-1023 */
+                range?: string | null;
+            };
             path: {
                 room: string;
                 recording: string;
@@ -3895,6 +3898,15 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/webm": number[];
+                };
+            };
+            /** @description that part of it */
+            206: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3920,6 +3932,15 @@ export interface operations {
             };
             /** @description `no_such_recording` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_range` */
+            416: {
                 headers: {
                     [name: string]: unknown;
                 };
