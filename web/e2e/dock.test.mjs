@@ -135,6 +135,13 @@ scenario('a shared screen floats, is zoomed into, and has a window of its own', 
   const [apart] = await Promise.all([bob.context.waitForEvent('page'), bob.get('dock-window').click()]);
   await apart.locator('[data-testid="stage"] [data-testid="video"][data-shown]').waitFor();
   assert.equal(await pane(bob).count(), 0);
+  // Its keys are those of the page.
+  const pressed = () => bob.get('control-microphone').getAttribute('aria-pressed');
+  await apart.getByTestId('dock-view').focus();
+  await apart.keyboard.press('Control+Shift+KeyM');
+  await until('Bob to be unmuted', async () => (await pressed()) === 'true');
+  await apart.keyboard.press('Control+Shift+KeyM');
+  await until('Bob to be muted', async () => (await pressed()) === 'false');
   await apart.getByTestId('dock-back').click();
   await pane(bob, 'floating').waitFor();
   const [again] = await Promise.all([bob.context.waitForEvent('page'), bob.get('dock-window').click()]);

@@ -1,6 +1,6 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
-import { arrived, joinCall, more, noMore, sees, talk, talker, tile, twoInARoom } from './support/call.mjs';
+import { arrived, joinCall, more, noMore, sees, talk, tile, twoInARoom } from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { stays, until } from './support/wait.mjs';
 
@@ -54,6 +54,57 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   await bob.get('leave-call').click();
   await ada.get('call-count').waitFor({ state: 'detached' });
   assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
+scenario('people react without a word, and everybody in the call sees and hears of it', async (stage) => {
+  const { server, ada, bob } = await twoInARoom(stage, { reducedMotion: 'reduce' });
+  await joinCall(ada);
+  await joinCall(bob);
+  await tile(bob, 'Ada').waitFor();
+  await ada.get('control-reactions').focus();
+  for (const key of ['Enter', 'ArrowDown', 'Enter']) await ada.page.keyboard.press(key);
+  const own = tile(ada, 'Ada').getByTestId('tile-reaction');
+  const seen = tile(bob, 'Ada').getByTestId('tile-reaction');
+  for (const reaction of [own, seen]) {
+    await reaction.waitFor();
+    assert.equal(await reaction.getAttribute('data-reaction'), 'applause');
+  }
+  const animation = (reaction) => reaction.evaluate((element) => getComputedStyle(element).animationName);
+  assert.match(await animation(own), /reaction-comes/);
+  assert.equal(await animation(seen), 'none', 'nothing moves for who asked for that');
+  await bob.get('reactions-said').getByText('Ada: applause.').waitFor({ state: 'attached' });
+  await ada.get('reactions-said').getByText('You: applause.').waitFor({ state: 'attached' });
+  assert.equal(
+    await ada.get('control-reactions').evaluate((button) => button === document.activeElement),
+    true,
+  );
+  // Who comes meanwhile sees nothing of it, and it goes by itself.
+  const eve = await stage.person('Eve');
+  await eve.join(server, new URL(ada.page.url()).pathname.split('/').at(-1));
+  await joinCall(eve);
+  assert.equal(await eve.get('tile-reaction').count(), 0);
+  for (const reaction of [own, seen]) await reaction.waitFor({ state: 'detached' });
+  await eve.get('control-reactions').click();
+  await eve.get('react-heart').click();
+  await tile(ada, 'Eve').locator('[data-testid="tile-reaction"][data-reaction="heart"]').waitFor();
+
+  // Hands are put up and down, and go with who leaves.
+  const hand = async (person) => {
+    await person.get('control-reactions').click();
+    await person.get('hand').click();
+  };
+  const waits = (person, words) => person.get('speaker-queue').getByText(words, { exact: true }).waitFor();
+  await hand(bob);
+  await waits(ada, 'Bob wants to speak.');
+  await hand(ada);
+  await waits(ada, 'Bob, then you want to speak.');
+  await waits(eve, 'Bob, then Ada want to speak.');
+  assert.equal(await tile(eve, 'Ada').getByTestId('tile-hand').innerText(), '2');
+  await hand(bob);
+  await waits(eve, 'Ada wants to speak.');
+  await ada.get('leave-call').click();
+  await eve.get('speaker-queue').waitFor({ state: 'hidden' });
+  assert.deepEqual([...ada.problems, ...bob.problems, ...eve.problems], []);
 });
 
 scenario('a picture is sent as large as it is shown', async (stage) => {

@@ -64,6 +64,35 @@ scenario('two people create, join and edit a room together', async (stage) => {
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
 
+scenario('on a phone the files lie over the page while one looks for one', async (stage) => {
+  const server = await stage.server();
+  const ada = await stage.person('Ada');
+  await ada.createRoom(server, 'python');
+  await ada.open('README.md');
+  await ada.page.setViewportSize({ width: 390, height: 844 });
+  await ada.item('basket.py').waitFor({ state: 'hidden' });
+  const isFocused = (locator) =>
+    until('it to have the keyboard', () => locator.evaluate((element) => element === document.activeElement));
+  const text = ada.page.locator('.centre');
+  assert.equal((await text.boundingBox()).width, 390);
+  await ada.get('files').click();
+  await ada.sees('basket.py');
+  await isFocused(ada.get('tree'));
+  await ada.page.keyboard.press('Escape');
+  await ada.item('basket.py').waitFor({ state: 'hidden' });
+  await isFocused(ada.get('files'));
+  await ada.page.keyboard.press('Enter');
+  await ada.sees('basket.py');
+  await ada.get('files-backdrop').click({ position: { x: 370, y: 300 } });
+  await ada.item('basket.py').waitFor({ state: 'hidden' });
+  await ada.get('files').click();
+  await ada.open('basket.py');
+  await ada.item('basket.py').waitFor({ state: 'hidden' });
+  await ada.page.setViewportSize({ width: 1440, height: 900 });
+  await ada.sees('basket.py');
+  assert.deepEqual(ada.problems, []);
+});
+
 scenario('files are created, renamed, moved and deleted for both', async (stage) => {
   const server = await stage.server();
   const ada = await stage.person('Ada');

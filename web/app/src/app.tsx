@@ -1,13 +1,14 @@
 /** Chooses the page for the address. The room is a chunk of its own, so that the start page stays small. */
-import { lazy, Suspense } from 'react';
+import { Suspense } from 'react';
 import { Lobby } from './features/lobby/lobby';
 import { route } from './router';
 import type { SessionStore } from './session/session';
 import { ErrorBoundary } from './ui/errorBoundary';
+import { lazily } from './ui/lazily';
 import { useStore } from './ui/store';
 import { Toasts } from './ui/toast';
 
-const RoomPage = lazy(() => import('./features/room/roomPage'));
+const RoomPage = lazily('The room', () => import('./features/room/roomPage'));
 
 export function App(props: { sessions: SessionStore }) {
   const at = useStore(route);

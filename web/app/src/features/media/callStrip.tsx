@@ -18,6 +18,8 @@ import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { CallLock } from '../e2ee/callLock';
+import { ReactionsMenu } from '../reactions/reactionsMenu';
+import { ReactionsSaid, SpeakerQueue } from '../reactions/reactionView';
 import { useRoom } from '../room/roomContext';
 import { AudioOut } from './audioOut';
 import type { Call } from './call';
@@ -39,9 +41,10 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
   const link = useStore(media.state);
   const chosen = useStore(dock.chosen);
   const layer = useStore(dock.layer);
-  const apart = useStore(dock.popped) !== null;
+  const popped = useStore(dock.popped);
+  const apart = popped !== null;
   const hidden = useHidden();
-  useKeys(call);
+  useKeys(call, popped?.kind === 'document' ? popped.window : null);
   const all = tiles(participants, state.me);
   useChosen(dock, all, state.phase === 'in');
 
@@ -72,11 +75,13 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
           </p>
         )}
         <CallLock />
+        <SpeakerQueue />
         <Viewers />
         <Line />
         <Messages />
         <CallRecording />
         <Controls />
+        <ReactionsSaid />
         <AudioOut />
       </aside>
       <ScreenPane tiles={all} place={props.place} places={props.places} />
@@ -218,6 +223,7 @@ function Controls() {
           {screen ? <MonitorX size={16} /> : <MonitorUp size={16} />}
         </Control>
       )}
+      <ReactionsMenu />
       {(maySpeak || mayShow) && (
         <Control id="devices" label="Devices" on={false} quiet onPress={() => setChoosing(true)}>
           <Settings2 size={16} />

@@ -6,8 +6,14 @@ import type { Call } from './call';
 const BUSY =
   'input, textarea, select, button, a, summary, [contenteditable], [tabindex]:not(body, .dock-view), .monaco-editor, .terminal-screen, [role="dialog"]';
 
-export function useKeys(call: Call): void {
+/** Elements of another window are of no class of this one. */
+const isBusy = ({ target }: KeyboardEvent) =>
+  target !== null && 'closest' in target && (target as Element).closest(BUSY) !== null;
+
+/** `apart`: a window of its own that the large picture has. */
+export function useKeys(call: Call, apart: Window | null): void {
   useEffect(() => {
+    const windows = apart ? [window, apart] : [window];
     let isTalking = false;
     const isOn = () => call.state.get().microphone === 'on';
     const onDown = (event: KeyboardEvent) => {
@@ -17,7 +23,7 @@ export function useKeys(call: Call): void {
         return;
       }
       if (event.code !== 'Space' || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.target instanceof Element && event.target.closest(BUSY)) return;
+      if (isBusy(event)) return;
       const { microphone } = call.state.get();
       if (isTalking) event.preventDefault();
       // The first time the browser asks for the microphone, which nobody answers with a key held down.
@@ -34,14 +40,18 @@ export function useKeys(call: Call): void {
     const onUp = (event: KeyboardEvent) => {
       if (event.code === 'Space') stop();
     };
-    window.addEventListener('keydown', onDown, true);
-    window.addEventListener('keyup', onUp, true);
-    window.addEventListener('blur', stop);
+    for (const own of windows) {
+      own.addEventListener('keydown', onDown, true);
+      own.addEventListener('keyup', onUp, true);
+      own.addEventListener('blur', stop);
+    }
     return () => {
       stop();
-      window.removeEventListener('keydown', onDown, true);
-      window.removeEventListener('keyup', onUp, true);
-      window.removeEventListener('blur', stop);
+      for (const own of windows) {
+        own.removeEventListener('keydown', onDown, true);
+        own.removeEventListener('keyup', onUp, true);
+        own.removeEventListener('blur', stop);
+      }
     };
-  }, [call]);
+  }, [call, apart]);
 }

@@ -5,6 +5,7 @@ import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { UnreadableNote, useUnreadable } from '../e2ee/unreadableTile';
+import { HandOnTile, ReactionOnTile } from '../reactions/reactionView';
 import { useRoom } from '../room/roomContext';
 import { type Quality, qualityWords, type Tile, tileWords, trackOf } from './mediaModel';
 import { VideoView } from './videoView';
@@ -78,6 +79,12 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       </span>
       {quality && source === 'camera' && (
         <QualityBadge quality={quality} words={qualityWords(name, self, quality)} />
+      )}
+      {source === 'camera' && (
+        <>
+          <HandOnTile participant={participant} />
+          <ReactionOnTile participant={participant} />
+        </>
       )}
       <span className="tile-actions">
         {moderator && !self && source === 'camera' && microphone && !(isStream && muted) && (

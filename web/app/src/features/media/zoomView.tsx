@@ -22,8 +22,7 @@ export function Viewport(props: {
 }) {
   const { tile, zoom } = props;
   const picture = usePicture(tile);
-  const { paused } = useStore(useRoom().session.call.held);
-  const isPaused = paused.has(trackOf(tile.participant, tile.source)?.id ?? '');
+  const words = useWords(tile);
   const whole = zoom.zoom === null;
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -65,10 +64,21 @@ export function Viewport(props: {
           <VideoView track={picture} whole />
         </div>
       ) : (
-        <p className="dock-words">{isPaused ? 'Paused, because your connection is slow.' : COMING}</p>
+        <p className="dock-words">{words}</p>
       )}
     </div>
   );
+}
+
+/** Why there is no picture. */
+function useWords(tile: Tile): string {
+  const { call } = useRoom().session;
+  const { paused } = useStore(call.held);
+  const unreadable = useStore(call.unreadable);
+  const track = trackOf(tile.participant, tile.source)?.id ?? '';
+  if (unreadable.has(track))
+    return 'This picture cannot be decrypted here: whoever sends it has another key. Compare the keys behind the lock.';
+  return paused.has(track) ? 'Paused, because your connection is slow.' : COMING;
 }
 
 export function ZoomButtons({ zoom }: { zoom: ZoomHandle }) {

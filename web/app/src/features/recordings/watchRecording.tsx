@@ -1,13 +1,14 @@
 /** Fetches one recording and plays it. */
 import { ArrowLeft, Loader } from 'lucide-react';
-import { lazy, Suspense, useEffect, useState } from 'react';
+import { Suspense, useEffect, useState } from 'react';
 import { sentence } from '../../api/client';
 import type { Recording } from '../../api/types';
 import { Dialog } from '../../ui/dialog';
+import { lazily } from '../../ui/lazily';
 import { useRoom } from '../room/roomContext';
 import { type Replay, readCast } from './cast';
 
-const CastPlayer = lazy(() => import('./castPlayer'));
+const CastPlayer = lazily('The player', () => import('./castPlayer'));
 
 export function WatchRecording(props: { recording: Recording; onBack: () => void; onClose: () => void }) {
   const { session } = useRoom();

@@ -26,10 +26,13 @@ export type Request = OpenRequest | PreviewRequest;
 export class Opener {
   /** The file in front, if any. */
   readonly active = new Store<string | null>(null);
+  /** How often something was opened. */
+  readonly opened = new Store(0);
   private waiting: Request[] = [];
   private handler: ((request: Request) => void) | null = null;
 
   open(request: Request): void {
+    this.opened.set(this.opened.get() + 1);
     if (this.handler) this.handler(request);
     else this.waiting.push(request);
   }

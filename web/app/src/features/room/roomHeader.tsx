@@ -12,9 +12,10 @@ import { PortsMenu } from '../ports/portsMenu';
 import { PeopleBar } from '../presence/peopleBar';
 import { SecretsButton } from '../secrets/secretsButton';
 import { ShareDialog } from '../share/shareDialog';
+import { FilesButton, type FilesDrawer } from './filesDrawer';
 import { useRoom } from './roomContext';
 
-export function RoomHeader() {
+export function RoomHeader(props: { files: FilesDrawer | null }) {
   const { session } = useRoom();
   return (
     <header className="room-header" data-testid="room-header">
@@ -22,6 +23,7 @@ export function RoomHeader() {
       <a className="room-home" href="/" aria-label="All rooms">
         <Logo size={22} />
       </a>
+      {props.files && <FilesButton drawer={props.files} />}
       <h1 className="room-name" data-testid="room-name" title={session.room.title}>
         {session.room.title}
       </h1>

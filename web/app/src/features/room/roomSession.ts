@@ -7,6 +7,7 @@ import type * as Y from 'yjs';
 import { Api, ApiError } from '../../api/client';
 import type { Access, Room, Run, Sandbox, Terminal } from '../../api/types';
 import type { SessionStore } from '../../session/session';
+import { RENEWING } from '../../ui/renewal';
 import { Store } from '../../ui/store';
 import { ConnectionStore } from '../connection/connectionStore';
 import { DocSession } from '../connection/docSession';
@@ -18,6 +19,8 @@ import { Dock } from '../media/dock';
 import { MediaLink } from '../media/mediaLink';
 import { readPorts, samePorts } from '../ports/portsModel';
 import { type PersonHere, peopleHere } from '../presence/people';
+import { Hands } from '../reactions/hands';
+import { Reactions } from '../reactions/reactions';
 import { readLog, readRuns, readSandbox } from '../runs/runModel';
 import { readTerminals } from '../terminal/terminalModel';
 import { buildTree, EMPTY_TREE, readNodes, type Tree } from '../tree/treeModel';
@@ -43,6 +46,8 @@ export class RoomSession {
   readonly media: MediaLink;
   readonly call: Call;
   readonly dock: Dock;
+  readonly reactions: Reactions;
+  readonly hands: Hands;
   /** What this browser has to read and write encrypted calls of the room. */
   readonly callKeys: CallKeys;
   private readonly treeDoc: DocSession;
@@ -66,6 +71,9 @@ export class RoomSession {
     this.callKeys = callKeys(room.id);
     this.connection = new ConnectionStore([this.treeDoc, this.runsDoc], this.access);
     this.people = new Store<readonly PersonHere[]>(this.readPeople());
+    const me = () => sessions.current?.person.id ?? null;
+    this.reactions = new Reactions(this.awareness, me);
+    this.hands = new Hands(this.awareness, me, this.call.state);
 
     const nodes = this.treeDoc.doc.getMap('nodes');
     this.watch(nodes, () => this.tree.set(buildTree(readNodes(nodes.toJSON()))));
@@ -91,6 +99,7 @@ export class RoomSession {
     );
     this.awareness.on('change', this.updatePeople);
     window.addEventListener('beforeunload', this.onLeaving);
+    window.addEventListener(RENEWING, this.onRenewing);
   }
 
   /** Presence in the room as a whole; each file has its own for carets. */
@@ -130,8 +139,11 @@ export class RoomSession {
 
   destroy(): void {
     window.removeEventListener('beforeunload', this.onLeaving);
+    window.removeEventListener(RENEWING, this.onRenewing);
     for (const stop of this.stops) stop();
     this.awareness.off('change', this.updatePeople);
+    this.reactions.destroy();
+    this.hands.destroy();
     this.call.destroy();
     this.media.destroy();
     this.connection.destroy();
@@ -163,6 +175,10 @@ export class RoomSession {
 
   private onLeaving = (event: BeforeUnloadEvent): void => {
     if (this.connection.get().unsaved > 0) event.preventDefault();
+  };
+
+  private onRenewing = (event: Event): void => {
+    if (this.connection.get().unsaved > 0 || this.call.state.get().phase !== 'out') event.preventDefault();
   };
 }
 

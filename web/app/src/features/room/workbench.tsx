@@ -1,7 +1,8 @@
 /** A room on screen: header, files on the left, editors in the centre, runs, terminals and git below. */
-import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
+import { Suspense, useEffect, useMemo, useState } from 'react';
 import type { Access, Room } from '../../api/types';
 import type { SessionStore } from '../../session/session';
+import { lazily } from '../../ui/lazily';
 import { Splitter, usePaneSize } from '../../ui/splitter';
 import { QuickOpen } from '../editor/quickOpen';
 import { useDocked } from '../media/docked';
@@ -11,14 +12,15 @@ import './room.css';
 import { useStore } from '../../ui/store';
 import { useWindowSize } from '../../ui/windowSize';
 import { AccessEnded } from './accessEnded';
+import { useFilesDrawer } from './filesDrawer';
 import { LowerPanel } from './lowerPanel';
 import { Opener, RoomContext, type RoomUi } from './roomContext';
 import { RoomGone } from './roomGone';
 import { RoomHeader } from './roomHeader';
 import { RoomSession } from './roomSession';
 
-const EditorArea = lazy(() => import('../editor/editorArea'));
-const CallStrip = lazy(() => import('../media/callStrip'));
+const EditorArea = lazily('The editor', () => import('../editor/editorArea'));
+const CallStrip = lazily('The call', () => import('../media/callStrip'));
 
 /** Wide enough to know a face. On a phone the call is a row at the bottom; `dock.css` has the same. */
 const CALL_WIDTH = 216;
@@ -85,11 +87,13 @@ function Panes(props: { ui: RoomUi }) {
   const inCall = useStore(props.ui.session.call.state).phase !== 'out';
   const tree = usePaneSize('tree', 236, 160, () => Math.max(200, window.innerWidth * 0.4));
   const phone = useWindowSize().width < PHONE;
+  const drawer = useFilesDrawer(phone, props.ui.opener);
+  const left = phone ? 0 : tree.size;
   const call = { width: inCall && !phone ? CALL_WIDTH : 0, height: inCall && phone ? CALL_HEIGHT : 0 };
   const runs = usePaneSize('runs', 272, 96, () => Math.max(140, window.innerHeight - 260 - call.height));
   const below = runs.size + call.height;
   const docked = useDocked(props.ui.session, {
-    left: tree.size,
+    left,
     right: call.width,
     top: HEADER_HEIGHT,
     bottom: below,
@@ -128,13 +132,17 @@ function Panes(props: { ui: RoomUi }) {
   return (
     <div
       className="workbench"
+      data-files={drawer ? (drawer.isOpen ? 'open' : 'closed') : undefined}
       style={{
-        gridTemplateColumns: `${tree.size}px ${docked.left}px minmax(0, 1fr) ${docked.right}px ${call.width}px`,
+        gridTemplateColumns: `${left}px ${docked.left}px minmax(0, 1fr) ${docked.right}px ${call.width}px`,
         gridTemplateRows: `${HEADER_HEIGHT}px minmax(0, 1fr) ${docked.bottom}px ${runs.size}px ${call.height}px`,
       }}
     >
-      <RoomHeader />
+      <RoomHeader files={drawer} />
       <TreePanel />
+      {drawer?.isOpen && (
+        <div className="files-backdrop" data-testid="files-backdrop" onPointerDown={drawer.close} />
+      )}
       <main className="centre">
         <Suspense fallback={<p className="centre-loading">Loading the editor…</p>}>
           <EditorArea />
@@ -146,10 +154,12 @@ function Panes(props: { ui: RoomUi }) {
           <CallStrip place={docked.place} places={docked.places} />
         </Suspense>
       )}
-      <div className="split-column" style={{ left: tree.size, bottom: call.height }}>
-        <Splitter label="Width of the file tree" pane={tree} edge="right" />
-      </div>
-      <div className="split-row" style={{ bottom: below, left: tree.size, right: call.width }}>
+      {!drawer && (
+        <div className="split-column" style={{ left, bottom: call.height }}>
+          <Splitter label="Width of the file tree" pane={tree} edge="right" />
+        </div>
+      )}
+      <div className="split-row" style={{ bottom: below, left, right: call.width }}>
         <Splitter label="Height of the lower panel" pane={runs} edge="top" />
       </div>
       {docked.divider}

@@ -1,7 +1,8 @@
 /** The room's shared terminals: which there are, the one in front, and who has its keyboard. */
 import { Box, Loader, Plus, Power, RotateCw, SquareTerminal, TriangleAlert, X } from 'lucide-react';
-import { lazy, type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from 'react';
+import { type ReactNode, Suspense, useCallback, useEffect, useRef, useState } from 'react';
 import type { Terminal } from '../../api/types';
+import { lazily } from '../../ui/lazily';
 import { Store, useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useAttempt } from '../../ui/useAttempt';
@@ -17,7 +18,7 @@ import './terminal.css';
 import type { TerminalLink, TerminalLinkState } from './terminalLink';
 import type { Status } from './terminalModel';
 
-const TerminalScreen = lazy(() => import('./terminalScreen'));
+const TerminalScreen = lazily('The terminal', () => import('./terminalScreen'));
 
 const NO_STATUS = new Store<Status | null>(null);
 const NO_STATE = new Store<TerminalLinkState>('connecting');
