@@ -79,6 +79,12 @@ scenario(
     assert.deepEqual(await arrived(eve).then(({ frames, energy }) => [frames, energy < 1e-9]), [0, true]);
     await more(bob, 'frames', 20);
 
+    // The same of a picture that is large here.
+    await eve.get('control-screen').click();
+    await bob.get('stage').getByText('This picture cannot be decrypted here').waitFor();
+    await eve.get('control-screen').click();
+    await bob.get('stage').waitFor({ state: 'detached' });
+
     // The right one, without joining anew.
     await eve.get('call-lock').click();
     await eve.get('call-key-change').click();
@@ -233,4 +239,43 @@ scenario('a page never sends in the clear unless its person says so', async (sta
   await eve.get('call-problem').getByText('could not be encrypted').waitFor();
   await noMore(ada, 'packets', 0, 500);
   assert.deepEqual([...ada.problems, ...bob.problems, ...old.problems], []);
+});
+
+scenario('a call is encrypted, and its key changed, by keyboard alone', async (stage) => {
+  const server = await stage.server();
+  const ada = await talker(stage, 'Ada');
+  await ada.createRoom(server, 'python');
+  const { keyboard } = ada.page;
+  const at = () => ada.page.evaluate(() => document.activeElement?.getAttribute('data-testid'));
+  const goTo = async (id) => {
+    for (let steps = 0; (await at()) !== id; steps++) {
+      assert.ok(steps < 40, `${id} is not reached by Tab`);
+      await keyboard.press('Tab');
+    }
+  };
+  await ada.get('call').focus();
+  await keyboard.press('Enter');
+  await goTo('encrypt-calls');
+  await keyboard.press('Space');
+  await standing(ada, 'ready');
+  assert.equal(await at(), 'encrypt-calls');
+  await goTo('call-key-change');
+  const digits = () => ada.get('call-digits').innerText();
+  const first = await until('digits', digits);
+  await keyboard.press('Enter');
+  await keyboard.type('A'.repeat(43));
+  await keyboard.press('Enter');
+  await until('other digits', async () => ![first, ''].includes(await digits()));
+  // Where the form was there is nothing more, and the keys work on.
+  await goTo('join-call');
+  await keyboard.press('Enter');
+  await ada.get('call-lock').waitFor();
+  await ada.get('call-lock').focus();
+  await keyboard.press('Enter');
+  await goTo('call-key-new');
+  await keyboard.press('Enter');
+  await keyboard.press('Escape');
+  await ada.get('dialog').waitFor({ state: 'detached' });
+  assert.equal(await at(), 'call-lock');
+  assert.deepEqual(ada.problems, []);
 });

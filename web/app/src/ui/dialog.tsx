@@ -1,6 +1,6 @@
 /** A modal dialog: focus stays inside, Escape and a click outside close it, focus returns to where it was. */
 import { X } from 'lucide-react';
-import { type FormEvent, type ReactNode, useState } from 'react';
+import { type FormEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from 'react';
 import { Dialog as AriaDialog, Heading, Modal, ModalOverlay } from 'react-aria-components';
 
 export function Dialog(props: {
@@ -10,6 +10,8 @@ export function Dialog(props: {
   children: ReactNode;
   actions?: ReactNode;
 }) {
+  const dialog = useRef<HTMLElement>(null);
+  useFocusKept(dialog);
   return (
     <ModalOverlay
       isOpen
@@ -18,7 +20,7 @@ export function Dialog(props: {
       className="dialog-veil"
     >
       <Modal className="dialog-box" data-wide={props.wide || undefined}>
-        <AriaDialog data-testid="dialog">
+        <AriaDialog ref={dialog} data-testid="dialog">
           <header className="dialog-head">
             <Heading slot="title" level={2}>
               {props.title}
@@ -33,6 +35,19 @@ export function Dialog(props: {
       </Modal>
     </ModalOverlay>
   );
+}
+
+/** What has the keyboard may go, as a form does that is done. Then the dialog has it, or Escape and Tab would be nobody's. */
+function useFocusKept(dialog: RefObject<HTMLElement | null>): void {
+  useEffect(() => {
+    const element = dialog.current;
+    if (!element) return;
+    const observer = new MutationObserver(() => {
+      if (document.activeElement === document.body) element.focus();
+    });
+    observer.observe(element, { childList: true, subtree: true });
+    return () => observer.disconnect();
+  }, [dialog]);
 }
 
 /** Asks before something that concerns everybody. `onConfirm` resolves to a sentence when it failed, which is shown. */

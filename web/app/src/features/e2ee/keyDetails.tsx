@@ -41,7 +41,7 @@ export function KeyDetails() {
         read.
       </p>
       {changing ? (
-        <KeyField label="Another key" onTaken={() => setChanging(false)} />
+        <KeyField label="Another key" isAsked onTaken={() => setChanging(false)} />
       ) : (
         <div className="call-answers">
           <button

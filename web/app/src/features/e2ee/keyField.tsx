@@ -4,7 +4,8 @@ import { type FormEvent, useState } from 'react';
 import { useRoom } from '../room/roomContext';
 import { readKey } from './callKey';
 
-export function KeyField(props: { label: string; onTaken?: () => void }) {
+/** `isAsked`: it appears because somebody wants to write into it. */
+export function KeyField(props: { label: string; isAsked?: boolean; onTaken?: () => void }) {
   const { session } = useRoom();
   const [text, setText] = useState('');
   const [problem, setProblem] = useState(false);
@@ -29,6 +30,8 @@ export function KeyField(props: { label: string; onTaken?: () => void }) {
           autoComplete="off"
           spellCheck={false}
           aria-invalid={problem}
+          // biome-ignore lint/a11y/noAutofocus: it is where the button was that asked for it.
+          autoFocus={props.isAsked}
           onChange={(event) => setText(event.target.value)}
         />
       </label>
