@@ -83,7 +83,7 @@ pub(crate) fn import(config: &Config, file: &Path, tenancy: TenancyArgs) -> Resu
 }
 
 /// Opens the data folder, does something, and closes it.
-fn run(config: &Config, work: impl AsyncFnOnce(&Rooms, &Tasks) -> Result<()>) -> Result<ExitCode> {
+pub(crate) fn run(config: &Config, work: impl AsyncFnOnce(&Rooms, &Tasks) -> Result<()>) -> Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(crate::app::STACK_BYTES).build()?;
     runtime.block_on(async {

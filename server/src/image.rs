@@ -208,6 +208,7 @@ async fn try_out(containers: &Containers, image: &str, folder: &Path) -> Result<
         argv,
         timeout: Some(Duration::from_secs(60)),
         secrets: StepSecrets::default(),
+        sandbox: None,
     };
     let began = Instant::now();
     let mut step = containers.start(&RoomId::random(), &files, step, Progress::default()).await?;

@@ -1,4 +1,4 @@
-//! The command line: `buildspaces serve`, `doctor`, `image`, `token`, `export`, `import`, `openapi`.
+//! The command line: `buildspaces serve`, `doctor`, `image`, `token`, `room`, `export`, `import`, `openapi`.
 //!
 //! Everything else is in the library crates; [`app`] puts them together, [`config`] alone reads file and environment.
 
@@ -7,12 +7,14 @@ mod archive;
 mod config;
 mod doctor;
 mod image;
+mod room;
 mod telemetry;
 mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use buildspaces_kernel::ids::RoomKind;
 use clap::{Args, Parser, Subcommand};
 use config::Config;
 
@@ -44,6 +46,8 @@ enum Command {
         #[command(flatten)]
         token: token::TokenArgs,
     },
+    /// Makes a room one of another kind. Stop the server first, or ask it: PUT /api/v1/rooms/{room}/kind.
+    Room(RoomArgs),
     /// Writes a room with all its history into one file. Stop the server first, or ask it: GET /api/v1/rooms/{room}/archive.
     Export(ExportArgs),
     /// Creates a room from such a file.
@@ -66,6 +70,18 @@ struct ServeArgs {
     /// Lets anybody who reaches the server use it, on an address that other machines reach.
     #[arg(long)]
     insecure_open_access: bool,
+}
+
+#[derive(Args)]
+struct RoomArgs {
+    /// The room's id: what follows /r/ in its link.
+    #[arg(long, value_name = "ROOM")]
+    room: String,
+    /// What it becomes: one of [sandbox.kinds], or default.
+    #[arg(long, value_name = "KIND", value_parser = token::kind)]
+    kind: RoomKind,
+    #[command(flatten)]
+    of: DataArgs,
 }
 
 #[derive(Args)]
@@ -113,6 +129,9 @@ fn main() -> ExitCode {
         Command::Doctor(args) => read(&args).and_then(doctor::run),
         Command::Image(command) => read(&command.settings()).and_then(|config| image::run(config, command)),
         Command::Token { settings, token } => read(&settings).and_then(|config| token::run(&config, token)),
+        Command::Room(args) => {
+            read(&args.of.into()).and_then(|config| room::change_kind(&config, &args.room, args.kind))
+        }
         Command::Export(args) => {
             read(&args.from.into()).and_then(|config| archive::export(&config, &args.room, &args.output))
         }

@@ -58,7 +58,7 @@ impl TenancyArgs {
     }
 }
 
-fn kind(text: &str) -> Result<RoomKind, String> {
+pub(crate) fn kind(text: &str) -> Result<RoomKind, String> {
     RoomKind::try_from(text.to_owned())
 }
 

@@ -132,6 +132,25 @@ scenario('only chosen files are committed, by the keyboard too', async (stage) =
   const [{ id }] = (await api.call('GET', `/rooms/${room}/git/commits`)).commits;
   const { patch } = await api.call('GET', `/rooms/${room}/git/diff?commit=${id}`);
   assert.ok(patch.includes(`+++ b/${FILE}`) && !patch.includes('README.md'), patch);
+
+  // While a run holds the files still, a commit says that it waits for it, and is made afterwards.
+  await ada.open('test_basket.py');
+  await ada.insert('test_basket.py', 'import time; time.sleep(8)\n', 'home');
+  await until(
+    'the run to be at work',
+    async () => (await api.call('GET', `/rooms/${room}/runs`))[0]?.state === 'running',
+    START_MS,
+  );
+  await ada.get('commit-message').fill('Wait');
+  await ada.get('commit-message').press('Control+Enter');
+  await until('it to say what it waits for', async () =>
+    (await ada.get('git-busy').innerText()).includes('the run “Tests” to end'),
+  );
+  await until(
+    'the commit to be made',
+    async () => (await ada.get('commit-message').inputValue()) === '',
+    START_MS,
+  );
   assert.deepEqual(ada.problems, []);
 });
 
@@ -155,6 +174,9 @@ scenario('a repository that cannot be fetched is said so, in the room that waits
   );
   assert.deepEqual([repository.state, repository.url], ['failed', url]);
   assert.match(repository.message, /git\.example\.org.*sandbox\.egress/);
+  // Also after a restart.
+  await server.kill();
+  await server.start();
 
   const ada = await stage.person('Ada');
   await ada.page.goto(`${server.url}/r/${room.id}`);

@@ -48,6 +48,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(rooms::status))
         .routes(routes!(rooms::create_room))
         .routes(routes!(rooms::room))
+        .routes(routes!(rooms::kind, rooms::set_kind))
         .routes(routes!(rooms::rules))
         .routes(routes!(secrets::change_rule))
         .routes(routes!(secrets::list))

@@ -188,6 +188,7 @@ impl From<plans::Error> for ApiError {
             E::TooManyTerminals => Self::new(StatusCode::CONFLICT, "too_many_terminals", message),
             E::TooManyViewers => Self::new(StatusCode::CONFLICT, "too_many_viewers", message),
             E::NoSuchRecording => Self::not_found("no_such_recording", message),
+            E::RecordingsFull(_) => Self::new(StatusCode::CONFLICT, "recordings_full", message),
             E::StillRecorded => Self::new(StatusCode::CONFLICT, "still_recorded", message),
             E::RecordingsOff => Self::new(StatusCode::SERVICE_UNAVAILABLE, "recordings_off", message),
             E::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message),
@@ -206,7 +207,7 @@ impl From<plans::git::Error> for ApiError {
         match error {
             E::Off { hint, .. } => Self { hint: Some(hint), ..unavailable("runs_off") },
             E::Sandbox(_) => unavailable("sandbox_failed"),
-            E::Restless | E::Busy => unavailable("busy"),
+            E::Restless | E::Busy | E::Held => unavailable("busy"),
             E::TimedOut(_) => unavailable("git_timed_out"),
             E::BadMessage => Self::bad_request("bad_message", message),
             E::TooManyPaths => Self::bad_request("too_many_paths", message),

@@ -385,7 +385,7 @@ async fn role_in(gateway: &Gateway, person: &Principal, document: &DocumentName)
     }
     let Some(id) = RoomId::parse(document.room()) else { return Ok(Role::Editor) };
     match gateway.rooms.room(&id).await {
-        Ok(room) if room.record().created_by == person.id => Ok(Role::Host),
+        Ok(room) if *room.created_by() == person.id => Ok(Role::Host),
         // Whether there is such a room is answered when the document is opened.
         Ok(_) | Err(buildspaces_rooms::Error::NoSuchRoom(_)) => Ok(Role::Editor),
         Err(error) => Err(Refusal::unavailable(error)),

@@ -315,6 +315,41 @@ impl From<&RoomRecord> for Room {
     }
 }
 
+/// Of which kind a room is, and what it was before.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RoomKinds {
+    pub kind: String,
+    /// Newest first.
+    pub changes: Vec<KindChange>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KindChange {
+    pub at: i64,
+    /// `system` is the command line.
+    pub by: String,
+    pub from: String,
+    pub to: String,
+}
+
+impl RoomKinds {
+    pub(crate) fn new(room: &RoomRecord, changes: Vec<buildspaces_rooms::ports::KindChange>) -> Self {
+        let shown = |change: buildspaces_rooms::ports::KindChange| KindChange {
+            at: change.at,
+            by: change.by.to_string(),
+            from: change.from.to_string(),
+            to: change.to.to_string(),
+        };
+        Self { kind: room.tenancy.kind.to_string(), changes: changes.into_iter().map(shown).collect() }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewKind {
+    pub kind: String,
+}
+
 /// When files that match change, a skill runs.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rule {

@@ -1,5 +1,6 @@
 //! What every [`RunStore`] must do, every [`crate::ports::SecretStore`] ([`secret_store`]) and every
-//! [`crate::ports::RecordingStore`] ([`recording_store`]). The in-memory stores and the real ones both run these.
+//! [`crate::ports::RecordingStore`] ([`recording_store`]), and all [`crate::ports::Sandboxes`] ([`mod@sandboxes`]). The in-memory ones and the real ones
+//! both run these.
 //!
 //! Each rule uses rooms of its own, so one store serves them all. It panics with what was expected.
 
@@ -7,16 +8,18 @@ use buildspaces_kernel::ids::{PrincipalId, RoomId, RuleId, RunId};
 use buildspaces_policy::{Principal, PrincipalKind};
 
 use crate::log::{MAX_LOG_BYTES, TRUNCATED};
-use crate::ports::{Exit, KEPT_RUNS, RunStore};
+use crate::ports::{Exit, Fetch, KEPT_RUNS, RunStore};
 use crate::rule::Rule;
 use crate::run::{Run, RunState, Transition};
 use crate::secret::SecretName;
 use crate::trigger::TriggerKey;
 
 mod recordings;
+pub mod sandboxes;
 mod secrets;
 
 pub use recordings::recording_store;
+pub use sandboxes::sandboxes;
 pub use secrets::secret_store;
 
 /// Runs the whole suite on an empty store.
@@ -35,6 +38,25 @@ pub async fn run_store(store: &dyn RunStore) {
     old_finished_runs_are_removed(store).await;
     logs_are_kept_up_to_a_bound(store).await;
     unfinished_runs_are_listed_oldest_first(store).await;
+    what_is_fetched_is_remembered_until_it_is_there(store).await;
+}
+
+async fn what_is_fetched_is_remembered_until_it_is_there(store: &dyn RunStore) {
+    let (room, other) = (RoomId::random(), RoomId::random());
+    let under_way = Fetch { url: "https://git.example/a.git".to_owned(), failure: None };
+    let failed = Fetch { failure: Some("It cannot be reached ✓.".to_owned()), ..under_way.clone() };
+    assert_eq!(store.fetches().await.expect("answers"), []);
+    store.set_fetch(&other, Some(&under_way)).await.expect("stored");
+    for fetch in [&under_way, &failed, &under_way] {
+        store.set_fetch(&room, Some(fetch)).await.expect("stored");
+        let mut all = store.fetches().await.expect("answers");
+        all.retain(|(whose, _)| *whose == room);
+        assert_eq!(all, [(room.clone(), fetch.clone())]);
+    }
+    for _ in 0..2 {
+        store.set_fetch(&room, None).await.expect("forgotten");
+    }
+    assert_eq!(store.fetches().await.expect("answers"), [(other, under_way)]);
 }
 
 async fn rules_come_back_in_order(store: &dyn RunStore) {

@@ -146,7 +146,7 @@ impl Engine {
         let (rooms, followed): (Arc<dyn RoomViews>, _) = (Arc::new(rooms), Mutex::default());
         let recordings = Recordings::new(recordings, tasks.clone());
         let terminals = Terminals::new(sandboxes.clone(), recordings.clone(), tasks.clone());
-        let git = Git::new(rooms.clone(), sandboxes.clone(), secrets.clone(), tasks.clone());
+        let git = Git::new(rooms.clone(), store.clone(), sandboxes.clone(), secrets.clone(), tasks.clone());
         Self(Arc::new(Shared { rooms, store, sandboxes, secrets, terminals, recordings, git, tasks, config, followed }))
     }
 
@@ -186,6 +186,7 @@ impl Engine {
     /// Follows every room whose runs or rules a restart left unfinished; returns how many. Call it once, at boot.
     pub async fn resume_after_restart(&self) -> Result<usize, Error> {
         self.0.recordings.settle().await;
+        self.0.git.settle().await;
         let mut rooms: Vec<RoomId> = self.0.store.unfinished().await?.into_iter().map(|run| run.room).collect();
         rooms.extend(self.0.store.dirty().await?.into_iter().map(|(room, _)| room));
         rooms.sort_unstable();

@@ -18,7 +18,7 @@ use buildspaces_kernel::ids::RoomId;
 use buildspaces_kernel::tasks::Tasks;
 use tokio::time::timeout;
 
-use crate::ports::{Availability, Frozen, RoomViews, SandboxError, Sandboxes};
+use crate::ports::{Availability, Frozen, RoomViews, RunStore, SandboxError, Sandboxes, StoreError};
 use crate::secrets::Secrets;
 use abroad::{Abroad, Service};
 use invocation::QUICK;
@@ -173,12 +173,13 @@ impl std::fmt::Debug for Git {
 
 struct Shared {
     rooms: Arc<dyn RoomViews>,
+    store: Arc<dyn RunStore>,
     sandboxes: Arc<dyn Sandboxes>,
     secrets: Secrets,
     tasks: Tasks,
     /// Held by who changes something in a room's repository.
     turns: Mutex<HashMap<RoomId, Weak<tokio::sync::Mutex<()>>>>,
-    /// Of rooms whose repository is on its way, or did not arrive.
+    /// Of rooms whose repository is on its way, or did not arrive. The store has the same, for the next start of the server.
     clones: Mutex<HashMap<RoomId, Repository>>,
 }
 
@@ -191,11 +192,13 @@ struct Held {
 impl Git {
     pub(crate) fn new(
         rooms: Arc<dyn RoomViews>,
+        store: Arc<dyn RunStore>,
         sandboxes: Arc<dyn Sandboxes>,
         secrets: Secrets,
         tasks: Tasks,
     ) -> Self {
-        Self(Arc::new(Shared { rooms, sandboxes, secrets, tasks, turns: Mutex::default(), clones: Mutex::default() }))
+        let (turns, clones) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { rooms, store, sandboxes, secrets, tasks, turns, clones }))
     }
 
     /// Is there anywhere for git to run?
@@ -216,7 +219,7 @@ impl Git {
         let status = self.0.status(room).await;
         match (status, known) {
             (Ok(status), _) => {
-                self.0.clones().remove(room);
+                self.0.has_arrived(room).await;
                 Ok(Repository::Ready(status))
             }
             (Err(Error::NoRepository), known) => Ok(known.unwrap_or(Repository::None)),
@@ -235,7 +238,7 @@ impl Git {
         self.0.sandboxes.touch(room);
         // Without a template there are no samples of hooks.
         self.0.git(room, &["init", "--quiet", "--template=", "--initial-branch=main"], QUICK).await?.succeeded()?;
-        self.0.clones().remove(room);
+        self.0.has_arrived(room).await;
         Ok(Repository::Ready(self.0.status(room).await?))
     }
 
@@ -351,7 +354,7 @@ impl Shared {
     /// The workspace as the documents are, and nobody else's for a while.
     async fn hold(&self, room: &RoomId) -> Result<Held, Error> {
         let turn = self.turn(room).await?;
-        let frozen = timeout(FREEZE_PATIENCE, self.sandboxes.freeze(room)).await.map_err(|_| Error::Busy)??;
+        let frozen = timeout(FREEZE_PATIENCE, self.sandboxes.freeze(room)).await.map_err(|_| Error::Held)??;
         Ok(Held { _frozen: frozen, _turn: turn })
     }
 
@@ -408,6 +411,15 @@ impl Patch {
     fn append(&mut self, other: Self) {
         self.text += &other.text;
         self.truncated |= other.truncated || self.text.len() > MAX_PATCH;
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::from(match error {
+            StoreError::Full(_) => buildspaces_rooms::Error::Full,
+            StoreError::Failed(cause) => buildspaces_rooms::Error::Storage(cause.into()),
+        })
     }
 }
 

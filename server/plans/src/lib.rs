@@ -53,8 +53,11 @@ pub enum Error {
     TooManyTerminals,
     #[error("at most {} look at one terminal; try again when somebody has left", terminals::MAX_VIEWERS)]
     TooManyViewers,
-    #[error("there is no such recording; old ones are removed when there are many")]
+    #[error("there is no such recording; a host may have deleted it")]
     NoSuchRecording,
+    /// Nothing is deleted to make room: whoever can open terminals could delete others' recordings by that.
+    #[error("{}", .0.refusal())]
+    RecordingsFull(recordings::Kept),
     #[error("this is still being recorded; turn recording off or close the terminal, and then delete it")]
     StillRecorded,
     /// It was put together without a place to keep them.

@@ -1,7 +1,7 @@
 //! In-memory implementations of the ports, for tests: a store, scripted sandboxes, and rooms of plain strings.
 //!
-//! [`MemoryRuns`], [`MemorySecrets`] and [`MemoryRecordings`] pass the same contract suites as the real stores. The others do what a test tells them and remember
-//! what they were asked.
+//! [`MemoryRuns`], [`MemorySecrets`], [`MemoryRecordings`] and [`FakeSandboxes`] pass the same contract suites as the real ones. The others do what a test tells
+//! them and remember what they were asked; so do sandboxes, whose programs the test plays.
 
 mod recordings;
 mod rooms;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{NodeId, RecordingId, RoomId, RuleId, RunId};
 use buildspaces_policy::Principal;
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_rooms::{RoomEvent, RunsMap};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,15 @@ pub enum StoreError {
     Failed(String),
 }
 
-/// Rows of rules, runs and their steps. Every method is one transaction and durable on return.
+/// A repository that a room asked for from elsewhere and that has not arrived.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    pub url: String,
+    /// Why it will not, a sentence; `None` while it is on its way.
+    pub failure: Option<String>,
+}
+
+/// Rows of rules, runs and their steps, and of repositories that are fetched. Every method is one transaction and durable on return.
 #[async_trait]
 pub trait RunStore: Send + Sync + 'static {
     /// The room's rules in the order in which they were inserted.
@@ -64,6 +73,10 @@ pub trait RunStore: Send + Sync + 'static {
     async fn log(&self, run: &RunId) -> Result<Vec<u8>, StoreError>;
     /// The `seen` of the last [`RunStore::append_log`]; 0 if there was none.
     async fn seen(&self, run: &RunId) -> Result<u64, StoreError>;
+    /// Remembers how the room's fetching of a repository stands; `None`: of none there is anything to say.
+    async fn set_fetch(&self, room: &RoomId, fetch: Option<&Fetch>) -> Result<(), StoreError>;
+    /// Of all rooms, in any order.
+    async fn fetches(&self) -> Result<Vec<(RoomId, Fetch)>, StoreError>;
 }
 
 /// A secret as it is stored: its value only as [`crate::secret::Key`] sealed it.
@@ -92,7 +105,7 @@ pub trait RecordingStore: Send + Sync + 'static {
     /// `None`: terminals of the room are not recorded.
     async fn recording_setting(&self, room: &RoomId) -> Result<Option<Setting>, StoreError>;
     async fn set_recording(&self, room: &RoomId, setting: Option<&Setting>) -> Result<(), StoreError>;
-    /// Adds a recording with its first lines. Ended ones beyond the newest [`KEPT_RECORDINGS`] of the room are deleted.
+    /// Adds a recording with its first lines. None makes way for it: they go by [`RecordingStore::delete_recording`] alone.
     async fn insert_recording(&self, recording: &Recording, lines: &[u8]) -> Result<(), StoreError>;
     /// Adds lines, after which it lasts `duration` milliseconds. False if there is no such recording.
     async fn append_recording(&self, id: &RecordingId, lines: &[u8], duration: u64) -> Result<bool, StoreError>;
@@ -108,9 +121,6 @@ pub trait RecordingStore: Send + Sync + 'static {
     /// False if there is none.
     async fn delete_recording(&self, room: &RoomId, id: &RecordingId) -> Result<bool, StoreError>;
 }
-
-/// Recordings a room keeps. When there are more, the oldest that have ended go.
-pub const KEPT_RECORDINGS: u32 = 50;
 
 /// Runs a room keeps. When there are more, the oldest finished ones go, with their logs and trigger keys.
 pub const KEPT_RUNS: u32 = 200;
@@ -174,7 +184,12 @@ pub struct StepSpec {
     pub timeout: Option<Duration>,
     /// What only this step gets: never in its arguments, nor in its container's settings.
     pub secrets: StepSecrets,
+    /// The only sandbox it may run in, named as [`Made::sandbox`] is; `None`: whichever the room has then.
+    pub sandbox: Option<String>,
 }
+
+/// Why a step does not start that names a sandbox which the room has no more.
+pub const SANDBOX_ENDED: &str = "it ended before this could begin, and the next one is set up anew";
 
 /// How a step ended, as the agent in the sandbox saw it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -357,7 +372,8 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// By what the room's sandbox was made; `None` without one, and where the workspace had no `devcontainer.json` then.
     fn made(&self, room: &RoomId) -> watch::Receiver<Option<Arc<Made>>>;
     /// Starts the container if there is none, then the step. `progress` may be kept and told of later
-    /// phases too, such as `Idle` when the container is stopped.
+    /// phases too, such as `Idle` when the container is stopped. A step that names its sandbox starts in that one or not at all
+    /// ([`SANDBOX_ENDED`]), and no container is made for it.
     async fn start(&self, room: &RoomId, step: StepSpec, progress: Progress) -> Result<Step, SandboxError>;
     /// After a restart of the server: the step under way (or ended) under `key`, if its container is
     /// still there. Output is replayed from byte `seen` of the step's whole output on, as far as it is kept. Of `secrets` the proxy gets its
@@ -395,6 +411,9 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// Puts files into the room's workspace, where there is nothing of their names, and returns when documents and tree show them. It
     /// needs no container.
     async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError>;
+    /// Whether `more` bytes of files fit into a room that is or will be of that tenancy, with what all of its organisation's take now; a sentence
+    /// that names the ceiling if not.
+    fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError>;
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError>;
 }

@@ -2,6 +2,8 @@
 //!
 //! A [`Recorder`] reads what a terminal shows as a viewer does, at its own pace, and writes it into the store; the terminal never waits for it.
 //! Which terminals are recorded is decided by [`crate::terminals`]; whether somebody *may* do a thing is asked by the caller.
+//!
+//! **Invariant:** no recording goes but by [`Recordings::delete`]. A room that has as many as it may keep begins no further one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +19,36 @@ use crate::recording::{Recording, Setting, State};
 mod recorder;
 
 pub(crate) use recorder::{Recorder, Source};
+
+/// Recordings of terminals that a room may have. When it has so many no further one begins.
+pub const MAX_RECORDINGS: u64 = 200;
+
+/// Bytes of all of them, likewise. One that has begun goes on, so there may be some more: [`crate::recording::cast::MAX_BYTES`] of each open terminal.
+pub const MAX_RECORDED: u64 = 800 << 20;
+
+/// What a room has of recordings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kept {
+    pub recordings: u64,
+    pub bytes: u64,
+}
+
+impl Kept {
+    pub fn is_full(&self) -> bool {
+        self.recordings >= MAX_RECORDINGS || self.bytes >= MAX_RECORDED
+    }
+
+    /// Why no further one begins.
+    pub(crate) fn refusal(&self) -> String {
+        format!(
+            "this room keeps {} of at most {MAX_RECORDINGS} recordings of terminals, {} of at most {} MiB, so no further one can begin and no \
+             terminal that is to be recorded can be opened; a host can delete some, or turn recording off",
+            self.recordings,
+            self.bytes >> 20,
+            MAX_RECORDED >> 20
+        )
+    }
+}
 
 /// A cheap handle; clones share everything.
 #[derive(Clone)]
@@ -38,7 +70,7 @@ impl Recordings {
     /// What an earlier process left unfinished has ended. Call it once, at boot.
     pub(crate) async fn settle(&self) {
         let Ok(store) = self.store() else { return };
-        // Nothing depends on it but that they count as ended when old ones go.
+        // Nothing depends on it: of those that nobody is at work on the list says so.
         if let Err(error) = store.interrupt_recordings().await {
             tracing::warn!(%error, "recordings of an earlier process cannot be ended");
         }
@@ -67,6 +99,12 @@ impl Recordings {
         list.sort_by_key(|recording| std::cmp::Reverse(recording.started_at));
         list.extend(stored.into_iter().map(|stored| as_it_is(stored, &live)));
         Ok(list)
+    }
+
+    /// How many there are, and how large they are.
+    pub async fn kept(&self, room: &RoomId) -> Result<Kept, Error> {
+        let list = self.list(room).await?;
+        Ok(Kept { recordings: list.len() as u64, bytes: list.iter().map(|recording| recording.bytes).sum() })
     }
 
     /// One of the room's recordings.
@@ -109,5 +147,22 @@ fn as_it_is(stored: Recording, live: &HashMap<RecordingId, Recording>) -> Record
         // Nobody is at work on it: it is left from an earlier process.
         None if stored.state == State::Recording => Recording { state: State::Interrupted, ..stored },
         None => stored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_full_by_number_or_by_size() {
+        for (recordings, bytes, full) in [
+            (0, 0, false),
+            (MAX_RECORDINGS - 1, MAX_RECORDED - 1, false),
+            (MAX_RECORDINGS, 0, true),
+            (1, MAX_RECORDED, true),
+        ] {
+            assert_eq!(Kept { recordings, bytes }.is_full(), full, "{recordings} of {bytes}");
+        }
     }
 }

@@ -174,6 +174,9 @@ impl Terminals {
         let _settings = self.0.settings.lock().await;
         // If that cannot be known there is no terminal: one that should be recorded must not go unrecorded.
         let recorded = self.0.recordings.setting(room).await?.is_some();
+        if recorded {
+            self.check_recordings(room).await?;
+        }
         let mut rooms = self.0.lock();
         let entries = rooms.entry(room.clone()).or_insert_with(Room::new);
         if entries.terminals.len() >= MAX_TERMINALS {
@@ -212,8 +215,21 @@ impl Terminals {
         self.0.tasks.to_the_end("setting of terminals", work).await.unwrap_or(Err(Error::Stopping))
     }
 
+    /// Whether one more recording may begin. The caller has the lock of settings, so none is opened meanwhile.
+    async fn check_recordings(&self, room: &RoomId) -> Result<(), Error> {
+        let mut kept = self.0.recordings.kept(room).await?;
+        // Those that are about to begin, with their shells.
+        let is_about_to = |entry: &&Entry| entry.summary.recorded && entry.summary.state == STARTING;
+        kept.recordings +=
+            self.0.lock().get(room).map_or(0, |room| room.terminals.iter().filter(is_about_to).count() as u64);
+        if kept.is_full() { Err(Error::RecordingsFull(kept)) } else { Ok(()) }
+    }
+
     async fn set_recorded(&self, room: &RoomId, on: bool, by: &Principal) -> Result<Option<Setting>, Error> {
         let settings = self.0.settings.lock().await;
+        if on {
+            self.check_recordings(room).await?;
+        }
         let before = self.0.recordings.setting(room).await?;
         let new = || Setting { by: by.id.clone(), by_name: by.name.as_ref().to_owned(), since: unix_millis() };
         let setting = on.then(|| before.clone().unwrap_or_else(new));
@@ -323,11 +339,12 @@ impl Room {
     }
 }
 
+const STARTING: &str = "starting";
 const ENDED: &str = "ended";
 
 fn name_of(state: &State) -> &'static str {
     match state {
-        State::Starting(_) => "starting",
+        State::Starting(_) => STARTING,
         State::Running => "running",
         State::Ended(_) => ENDED,
     }

@@ -1,6 +1,7 @@
 //! Of which kind a room is and whose, which decides what its sandbox may use. Pure.
 //!
-//! Both are facts of a room's creation: they come from the token that creates it, and nothing that anybody does in the room changes them.
+//! Both come from the token that creates the room, and nothing that anybody does in the room changes them. Only an operator makes a room one of
+//! another kind.
 //! What kinds and organisations there are is the operator's to say ([`Tenants`]); how much each may use is `sandbox`'s.
 
 use std::collections::{BTreeMap, BTreeSet};

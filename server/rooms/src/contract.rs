@@ -9,7 +9,7 @@ use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
 use bytes::Bytes;
 
-use crate::ports::{Record, RoomRecord, Store, TreeChange};
+use crate::ports::{KindChange, Record, RoomRecord, Store, TreeChange};
 use crate::tree::{Node, NodeKind};
 
 /// Runs the whole suite. Panics with the broken rule.
@@ -75,6 +75,21 @@ async fn a_snapshot_stands_for_what_came_before(store: &dyn Store) {
     assert_eq!(store.load(&document).await.expect("load").snapshot, stored.snapshot, "an older one changes nothing");
 }
 
+async fn a_room_becomes_one_of_another_kind(store: &dyn Store, room: &RoomId) {
+    let before = store.room(room).await.expect("room").expect("there");
+    assert_eq!(store.kind_changes(room).await.expect("changes"), []);
+    let kind = |name: &str| RoomKind::parse(name).expect("valid");
+    let first = KindChange { at: 7, by: by("admin"), from: kind("workshop"), to: kind("large") };
+    let second = KindChange { at: 7, by: by("bo"), from: kind("large"), to: kind("default") };
+    for change in [&first, &second] {
+        store.change_kind(room, change).await.expect("changed");
+        let tenancy = Tenancy { kind: change.to.clone(), ..before.tenancy.clone() };
+        assert_eq!(store.room(room).await.expect("room"), Some(RoomRecord { tenancy, ..before.clone() }));
+    }
+    assert_eq!(store.kind_changes(room).await.expect("changes"), [second, first]);
+    assert_eq!(store.kind_changes(&RoomId::random()).await.expect("changes"), []);
+}
+
 async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
     let id = RoomId::random();
     let acme = OrganisationId::parse("acme").expect("valid");
@@ -116,8 +131,10 @@ async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
         tenancy: Tenancy::default(),
     };
     store.create_room(&nobodys, TreeChange::default()).await.expect("create");
-    assert_eq!(store.room(&nobodys.id).await.expect("room"), Some(nobodys));
+    assert_eq!(store.room(&nobodys.id).await.expect("room"), Some(nobodys.clone()));
     assert_eq!(store.rooms_of(&acme).await.expect("rooms"), std::slice::from_ref(&id));
+    a_room_becomes_one_of_another_kind(store, &id).await;
+    assert_eq!(store.room(&nobodys.id).await.expect("room").map(|room| room.tenancy), Some(Tenancy::default()));
     assert_eq!(store.rooms_of(&OrganisationId::parse("globex").expect("valid")).await.expect("rooms"), []);
     assert_eq!(store.load(&document).await.expect("load").updates, ["text"]);
     let mut expected = vec![folder.clone(), file.clone(), large.clone()];

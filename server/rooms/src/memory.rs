@@ -18,7 +18,7 @@ use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
 
-use crate::ports::{MAX_SEQ, Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
+use crate::ports::{KindChange, MAX_SEQ, Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use crate::tree::Node;
 
 /// See the module.
@@ -33,6 +33,8 @@ struct Inner {
     snapshots: HashMap<DocumentName, (u64, Bytes)>,
     pasts: HashMap<DocumentName, history::Past>,
     rooms: HashMap<RoomId, (RoomRecord, BTreeMap<NodeId, Node>)>,
+    /// Oldest first.
+    kinds: HashMap<RoomId, Vec<KindChange>>,
     sessions: HashMap<[u8; 32], PrincipalId>,
     people: HashMap<PrincipalId, Principal>,
     revocations: Vec<Revocation>,
@@ -133,6 +135,19 @@ impl Store for MemoryStore {
         let inner = self.lock();
         let theirs = inner.rooms.values().filter(|(room, _)| room.tenancy.organisation.as_ref() == Some(organisation));
         Ok(theirs.map(|(room, _)| room.id.clone()).collect())
+    }
+
+    async fn change_kind(&self, room: &RoomId, change: &KindChange) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        if let Some((record, _)) = inner.rooms.get_mut(room) {
+            record.tenancy.kind = change.to.clone();
+            inner.kinds.entry(room.clone()).or_default().push(change.clone());
+        }
+        Ok(())
+    }
+
+    async fn kind_changes(&self, room: &RoomId) -> Result<Vec<KindChange>, StoreError> {
+        Ok(self.lock().kinds.get(room).into_iter().flatten().rev().cloned().collect())
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::ids::{OrganisationId, PrincipalId, RoomId};
+use buildspaces_kernel::ids::{OrganisationId, PrincipalId, RoomId, RoomKind};
 use buildspaces_policy::Principal;
 use buildspaces_policy::revocation::Revocation;
 use buildspaces_policy::tenancy::Tenancy;
@@ -92,6 +92,15 @@ pub struct RoomRecord {
     pub tenancy: Tenancy,
 }
 
+/// A room became one of another kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KindChange {
+    pub at: UnixMillis,
+    pub by: PrincipalId,
+    pub from: RoomKind,
+    pub to: RoomKind,
+}
+
 /// One accepted change of a tree.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TreeChange {
@@ -122,6 +131,12 @@ pub trait Store: HistoryStore {
 
     /// The organisation's rooms, in any order.
     async fn rooms_of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, StoreError>;
+
+    /// The room is of the kind [`KindChange::to`] from now on, and the change is remembered.
+    async fn change_kind(&self, room: &RoomId, change: &KindChange) -> Result<(), StoreError>;
+
+    /// Every change of the room's kind, newest first.
+    async fn kind_changes(&self, room: &RoomId) -> Result<Vec<KindChange>, StoreError>;
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError>;
 

@@ -10,15 +10,16 @@ use std::time::Duration;
 use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::clock::unix_millis;
-use buildspaces_kernel::ids::{NodeId, RoomId};
+use buildspaces_kernel::ids::{NodeId, PrincipalId, RoomId, RoomKind};
 use buildspaces_policy::Principal;
+use buildspaces_policy::tenancy::Tenancy;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::outbox::CloseReason;
-use crate::ports::{RoomRecord, Store, TreeChange};
+use crate::ports::{KindChange, RoomRecord, Store, TreeChange};
 use crate::rooms::Rooms;
 use crate::tree::{Node, NodeKind, Outcome, Tree, TreeCommand, TreeView};
 use crate::{DocumentHandle, Error, document_of};
@@ -77,7 +78,12 @@ pub struct RoomHandle {
 
 #[derive(Debug)]
 struct Inner {
+    /// As it was when the room was opened.
     record: RoomRecord,
+    /// As it is now.
+    tenancy: watch::Sender<Tenancy>,
+    /// Held while that changes, so that here and in the store the same comes last.
+    changing: tokio::sync::Mutex<()>,
     rooms: Rooms,
     view: RwLock<Arc<TreeView>>,
     events: broadcast::Sender<RoomEvent>,
@@ -106,7 +112,8 @@ impl RoomHandle {
             let (events, _) = broadcast::channel(EVENTS);
             let view = RwLock::new(Arc::new(tree.view().clone()));
             let tasks = rooms.tasks().clone();
-            let handle = Self { inner: Arc::new(Inner { record, rooms, view, events, commands }) };
+            let (tenancy, changing) = (watch::Sender::new(record.tenancy.clone()), tokio::sync::Mutex::default());
+            let handle = Self { inner: Arc::new(Inner { record, tenancy, changing, rooms, view, events, commands }) };
             // The journal may be ahead of the projection after a crash.
             let wanted = tree.view().nodes().cloned().collect();
             handle.repair_projection(wanted).await?;
@@ -119,8 +126,43 @@ impl RoomHandle {
         &self.inner.record.id
     }
 
-    pub fn record(&self) -> &RoomRecord {
-        &self.inner.record
+    /// What is kept of the room, as it is now.
+    pub fn record(&self) -> RoomRecord {
+        RoomRecord { tenancy: self.inner.tenancy.borrow().clone(), ..self.inner.record.clone() }
+    }
+
+    pub fn created_by(&self) -> &PrincipalId {
+        &self.inner.record.created_by
+    }
+
+    /// What the room is and whose, now and later. It is no handle: a room closes all the same, and whoever opens it anew asks anew.
+    pub fn tenancy(&self) -> watch::Receiver<Tenancy> {
+        self.inner.tenancy.subscribe()
+    }
+
+    /// Makes it a room of another kind, which decides about its next sandbox. Durable when it returns; carried out once begun. Whether there is such
+    /// a kind is asked by the caller.
+    pub async fn change_kind(&self, to: RoomKind, by: &Principal) -> Result<(), Error> {
+        let (room, by) = (self.clone(), by.id.clone());
+        let change = async move {
+            let _changing = room.inner.changing.lock().await;
+            let from = room.inner.tenancy.borrow().kind.clone();
+            if from == to {
+                return Ok(());
+            }
+            let change = KindChange { at: unix_millis(), by, from, to };
+            room.inner.rooms.store().change_kind(room.id(), &change).await?;
+            let KindChange { by, from, to, .. } = change;
+            tracing::info!(room = %room.id(), %by, %from, %to, "a room became one of another kind");
+            room.inner.tenancy.send_modify(|tenancy| tenancy.kind = to);
+            Ok(())
+        };
+        self.inner.rooms.to_the_end("changing a room's kind", change).await
+    }
+
+    /// Every change of its kind, newest first.
+    pub async fn kind_changes(&self) -> Result<Vec<KindChange>, Error> {
+        Ok(self.inner.rooms.store().kind_changes(self.id()).await?)
     }
 
     /// The tree as it is now.

@@ -85,7 +85,8 @@ impl Lab {
     async fn start(&self, room: &RoomHandle, script: &str) -> Step {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let key = format!("step-{}", random_id(8));
-        let step = StepSpec { key, argv, timeout: Some(Duration::from_secs(120)), secrets: StepSecrets::default() };
+        let (timeout, secrets) = (Some(Duration::from_secs(120)), StepSecrets::default());
+        let step = StepSpec { key, argv, timeout, secrets, sandbox: None };
         self.sandboxes.start(room.id(), step, Progress::default()).await.expect("it starts")
     }
 

@@ -17,9 +17,11 @@ use buildspaces_kernel::address;
 use buildspaces_kernel::ids::{OrganisationId, RoomId, random_id};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_plans::ports::{
-    Availability, Made, NotConnected, Phase, Progress, SandboxError, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
+    Availability, Made, NotConnected, Phase, Progress, SANDBOX_ENDED, SandboxError, Step, StepSpec, TerminalLine,
+    TerminalSpec, Tunnel,
 };
 use buildspaces_plans::secret::{StepHeader, StepSecrets};
+use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
@@ -177,11 +179,17 @@ impl Containers {
         // A second attempt, because a container that was kept may have died unnoticed.
         let mut reason = String::new();
         for _ in 0..2 {
-            let (sandbox, patience) = match &*held {
-                Some(sandbox) if !sandbox.becomes_idle(BUSY_PATIENCE).await => {
-                    return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
-                }
-                _ => shared.usable(room, files, &mut held, &progress).await?,
+            if let Some(sandbox) = &*held
+                && !sandbox.becomes_idle(BUSY_PATIENCE).await
+            {
+                return Err(SandboxError::Failed("another step is running in this room's sandbox".to_owned()));
+            }
+            let (sandbox, patience) = match &step.sandbox {
+                None => shared.usable(room, files, &mut held, &progress).await?,
+                Some(only) => match held.as_ref().filter(|sandbox| sandbox.is_usable() && sandbox.id() == only) {
+                    Some(sandbox) => (Arc::clone(sandbox), RECONNECT_PATIENCE),
+                    None => return Err(SandboxError::Failed(SANDBOX_ENDED.to_owned())),
+                },
             };
             sandbox.take(&progress, &step.secrets);
             let limits = sandbox.limits().clone();
@@ -327,21 +335,54 @@ impl Containers {
         self.shared.engine.image(&self.shared.config.image).await.ok().flatten()
     }
 
-    /// Organisations with a ceiling for the files of their rooms.
-    pub(crate) fn organisations_with_disk(&self) -> Vec<OrganisationId> {
-        self.shared.accounts.with_disk()
-    }
-
-    /// Counts the files of these rooms of the organisation, in a task of its own, also of those that never get a sandbox.
-    pub(crate) fn count_disk(&self, organisation: OrganisationId, folders: Vec<(RoomId, PathBuf)>) {
-        let counting = disk::count(self.shared.accounts.clone(), organisation, folders);
+    /// Counts the files of all rooms of organisations that have a ceiling for them, now and again from time to time, in a task of its own: rooms that
+    /// have no sandbox count as well. `folders` says which there are.
+    pub(crate) fn keep_counting<F>(&self, folders: impl Fn(OrganisationId) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Option<Vec<(RoomId, PathBuf)>>> + Send + 'static,
+    {
+        let organisations = self.shared.accounts.with_disk();
+        if organisations.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
         let tasks = self.shared.tasks.clone();
-        self.shared.tasks.spawn("count the disk of an organisation", async move {
+        let counting = async move {
+            // At the first time nothing is known yet, so it does not dawdle.
+            let mut share = 0;
+            loop {
+                for organisation in &organisations {
+                    let known = shared.accounts.rooms_with_disk(organisation);
+                    let Some(folders) = folders(organisation.clone()).await else { continue };
+                    let is_watched = |room: &RoomId| shared.board.sandbox(room).is_some();
+                    disk::count(&shared.accounts, organisation, known, folders, share, is_watched).await;
+                }
+                share = disk::SHARE;
+                tokio::time::sleep(disk::AGAIN).await;
+            }
+        };
+        self.shared.tasks.spawn("count the disks of organisations", async move {
             tokio::select! {
                 () = counting => {}
                 () = tasks.cancelled() => {}
             }
         });
+    }
+
+    /// Whether `more` bytes fit below the ceiling of whoever's the room is, or will be.
+    ///
+    /// # Errors
+    /// A sentence that names it.
+    pub(crate) fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError> {
+        let full = tenancy.organisation.as_ref().and_then(|whose| self.shared.accounts.full_disk(whose, more));
+        full.map_or(Ok(()), |sentence| Err(SandboxError::Failed(sentence)))
+    }
+
+    /// Files were put into the room's workspace from outside of its sandbox.
+    pub(crate) async fn count_room(&self, room: &RoomId, files: &dyn Files) {
+        if let Some(organisation) = files.tenancy().organisation {
+            disk::count_one(&self.shared.accounts, &organisation, room, files.host_dir().to_owned()).await;
+        }
     }
 
     /// How many sandboxes wait for a room that needs one.
@@ -572,51 +613,63 @@ impl Shared {
         // Locked: this room's own slot, or one that is being filled or emptied.
         let is_taken = |slot: &Slot| slot.sandbox.try_lock().is_ok_and(|held| held.is_some());
         let present = self.slots().iter().filter(|(_, slot)| is_taken(slot)).count();
-        if present < most
-            || self.end_idle(|_| true, "the sandbox was stopped because another room needed its place").await
-        {
+        if present < most {
             return Ok(());
         }
-        Err(SandboxError::Failed(format!("all {most} sandboxes of this server are busy; run this again in a while")))
+        let Some((slot, _)) = self.idle(|_| true).into_iter().next() else {
+            return Err(SandboxError::Failed(format!(
+                "all {most} sandboxes of this server are busy; run this again in a while"
+            )));
+        };
+        self.end_idle(&slot, "the sandbox was stopped because another room needed its place").await;
+        Ok(())
     }
 
-    /// A seat among the sandboxes of the room's organisation, for which those of theirs make way that were idle longest.
+    /// A seat among the sandboxes of the room's organisation, for which those of theirs make way that were idle longest: as many as must, and none
+    /// where that would not help.
     async fn seat(&self, granted: &Granted) -> Result<Option<Seat>, SandboxError> {
-        let organisation = granted.organisation.as_ref();
+        let Some(organisation) = &granted.organisation else { return Ok(None) };
         loop {
-            let Full(why) = match self.accounts.seat(organisation, &granted.limits) {
+            let Full(why) = match self.accounts.seat(Some(organisation), &granted.limits) {
                 Ok(seat) => return Ok(seat),
                 Err(full) => full,
             };
-            let reason = "the sandbox was stopped because another room of its organisation needed its place";
-            if !self.end_idle(|sandbox| sandbox.organisation().as_ref() == organisation, reason).await {
-                organisation.iter().for_each(|organisation| Accounts::refused(organisation));
-                return Err(SandboxError::Failed(format!(
-                    "{why}, and none of them is idle; run this again in a while"
-                )));
+            let (slots, limits): (Vec<_>, Vec<_>) =
+                self.idle(|sandbox| sandbox.organisation().as_ref() == Some(organisation)).into_iter().unzip();
+            let Some(must_go) = self.accounts.must_go(organisation, &granted.limits, &limits) else {
+                Accounts::refused(organisation);
+                let idle = if slots.is_empty() { "none of them is idle" } else { "those that are idle are not enough" };
+                return Err(SandboxError::Failed(format!("{why}, and {idle}; run this again in a while")));
+            };
+            for at in must_go {
+                let reason = "the sandbox was stopped because another room of its organisation needed its place";
+                self.end_idle(&slots[at], reason).await;
             }
         }
     }
 
-    /// Ends the sandbox that was idle longest of those that are `meant`. False if all of them are at work.
-    async fn end_idle(&self, meant: impl Fn(&Sandbox) -> bool, reason: &str) -> bool {
+    /// The places of sandboxes that are `meant` and not at work, and what each may use; the one that was idle longest first.
+    fn idle(&self, meant: impl Fn(&Sandbox) -> bool) -> Vec<(Arc<Slot>, Limits)> {
         let idle = |(_, slot): (RoomId, Arc<Slot>)| {
             let held = slot.sandbox.try_lock().ok()?;
-            let since = held.as_ref().filter(|sandbox| meant(sandbox))?.could_go_since()?;
+            let sandbox = held.as_ref().filter(|sandbox| meant(sandbox))?;
+            let (since, limits) = (sandbox.could_go_since()?, sandbox.limits().clone());
             drop(held);
-            Some((since, slot))
+            Some((since, slot, limits))
         };
-        let Some((_, slot)) = self.slots().into_iter().filter_map(idle).min_by_key(|(since, _)| *since) else {
-            return false;
-        };
-        // If it came to use this moment, there is one more than there should be for a while.
+        let mut idle: Vec<_> = self.slots().into_iter().filter_map(idle).collect();
+        idle.sort_by_key(|(since, ..)| *since);
+        idle.into_iter().map(|(_, slot, limits)| (slot, limits)).collect()
+    }
+
+    /// Ends the sandbox there. If it came to use this moment, there is one more than there should be for a while.
+    async fn end_idle(&self, slot: &Slot, reason: &str) {
         if let Ok(mut held) = slot.sandbox.try_lock()
             && let Some(sandbox) = held.as_ref().filter(|sandbox| sandbox.could_go_since().is_some())
         {
             sandbox.ends_because(reason);
             self.discard(&mut held).await;
         }
-        true
     }
 
     /// The room's sandbox, made if need be, and how long to wait for its agent.

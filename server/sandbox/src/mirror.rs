@@ -229,7 +229,7 @@ async fn start(
 #[derive(Debug)]
 pub struct Workspace {
     host_dir: PathBuf,
-    tenancy: Tenancy,
+    tenancy: watch_channel::Receiver<Tenancy>,
     disk: Arc<Disk>,
     requests: mpsc::Sender<Request>,
     /// One permit: two runs cannot hold the workspace still at once.
@@ -263,7 +263,7 @@ impl Files for Workspace {
     }
 
     fn tenancy(&self) -> Tenancy {
-        self.tenancy.clone()
+        self.tenancy.borrow().clone()
     }
 
     async fn move_into(&self, folder: &Path) -> io::Result<bool> {

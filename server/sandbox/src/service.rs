@@ -11,6 +11,7 @@ use buildspaces_plans::ports::{
     Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
 };
 use buildspaces_plans::secret::StepSecrets;
+use buildspaces_policy::tenancy::Tenancy;
 use tokio::sync::watch;
 
 use crate::docker::Containers;
@@ -32,14 +33,19 @@ impl DockerSandboxes {
     /// See [`Containers::reconcile`]: to be called once, before anything is resumed or started.
     pub async fn reconcile(&self, keep: &[RoomId]) {
         self.containers.reconcile(keep).await;
-        for organisation in self.containers.organisations_with_disk() {
-            match self.mirrors.folders_of(&organisation).await {
-                Ok(folders) => self.containers.count_disk(organisation, folders),
-                Err(error) => {
-                    tracing::error!(%organisation, %error, "what its rooms take of the disk is counted too low")
+        let mirrors = self.mirrors.clone();
+        self.containers.keep_counting(move |organisation| {
+            let mirrors = mirrors.clone();
+            async move {
+                match mirrors.folders_of(&organisation).await {
+                    Ok(folders) => Some(folders),
+                    Err(error) => {
+                        tracing::error!(%organisation, %error, "what its rooms take of the disk is not known");
+                        None
+                    }
                 }
             }
-        }
+        });
     }
 
     /// The room's files. To load them takes its time in a room that nobody used for a while.
@@ -130,7 +136,14 @@ impl Sandboxes for DockerSandboxes {
 
     async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError> {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
-        workspace.fill(files).await.map_err(failed)
+        let filled = workspace.fill(files).await.map_err(failed);
+        // Also if it ended half-way.
+        self.containers.count_room(room, workspace.as_ref()).await;
+        filled
+    }
+
+    fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError> {
+        self.containers.check_disk(tenancy, more)
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

@@ -8,7 +8,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::revocation::Revocation;
 use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
-use buildspaces_rooms::ports::{Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
+use buildspaces_rooms::ports::{KindChange, Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use buildspaces_rooms::tree::{Node, NodeKind};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
@@ -138,6 +138,46 @@ impl Store for Documents {
             .await
             .map_err(failed)?;
         rows.iter().map(|row| RoomId::parse(row.get("id")).ok_or_else(|| unreadable("id"))).collect()
+    }
+
+    async fn change_kind(&self, room: &RoomId, change: &KindChange) -> Result<(), StoreError> {
+        let mut writing = self.database.write().await.map_err(failed)?;
+        let mut transaction = writing.begin().await.map_err(failed)?;
+        sqlx::query("UPDATE room SET kind = ? WHERE id = ?")
+            .bind(change.to.as_str())
+            .bind(room.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::query("INSERT INTO room_kind (room, at, by, from_kind, to_kind) VALUES (?, ?, ?, ?, ?)")
+            .bind(room.as_str())
+            .bind(change.at)
+            .bind(change.by.as_str())
+            .bind(change.from.as_str())
+            .bind(change.to.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn kind_changes(&self, room: &RoomId) -> Result<Vec<KindChange>, StoreError> {
+        let rows = sqlx::query("SELECT at, by, from_kind, to_kind FROM room_kind WHERE room = ? ORDER BY seq DESC")
+            .bind(room.as_str())
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(failed)?;
+        let kind =
+            |row: &SqliteRow, column: &'static str| RoomKind::parse(row.get(column)).ok_or_else(|| unreadable(column));
+        let change = |row: &SqliteRow| -> Result<KindChange, StoreError> {
+            Ok(KindChange {
+                at: row.get("at"),
+                by: PrincipalId::parse(row.get("by")).ok_or_else(|| unreadable("by"))?,
+                from: kind(row, "from_kind")?,
+                to: kind(row, "to_kind")?,
+            })
+        };
+        rows.iter().map(change).collect()
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use buildspaces_kernel::ids::{PrincipalId, RecordingId, RoomId, TerminalId};
-use buildspaces_plans::ports::{KEPT_RECORDINGS, RecordingStore, StoreError};
+use buildspaces_plans::ports::{RecordingStore, StoreError};
 use buildspaces_plans::recording::{Recording, Setting, State};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
@@ -71,17 +71,6 @@ impl RecordingStore for Recordings {
         .await
         .map_err(failed)?;
         insert_piece(&mut transaction, &recording.id, 0, lines).await?;
-        // Pieces go with their recording.
-        sqlx::query(
-            "DELETE FROM recording WHERE seq IN
-                 (SELECT seq FROM recording WHERE room = ? ORDER BY seq DESC LIMIT -1 OFFSET ?)
-                 AND state <> 'recording'",
-        )
-        .bind(recording.room.as_str())
-        .bind(KEPT_RECORDINGS)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -155,6 +144,7 @@ impl RecordingStore for Recordings {
     }
 
     async fn delete_recording(&self, room: &RoomId, id: &RecordingId) -> Result<bool, StoreError> {
+        // Pieces go with their recording.
         let deleted = sqlx::query("DELETE FROM recording WHERE room = ? AND id = ?")
             .bind(room.as_str())
             .bind(id.as_str())

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{PrincipalId, RoomId, RuleId, RunId};
 use buildspaces_plans::log::admit;
-use buildspaces_plans::ports::{KEPT_RUNS, RunStore, StoreError};
+use buildspaces_plans::ports::{Fetch, KEPT_RUNS, RunStore, StoreError};
 use buildspaces_plans::rule::Rule;
 use buildspaces_plans::run::{Run, RunState, StepRecord, StepState};
 use buildspaces_plans::trigger::TriggerKey;
@@ -256,6 +256,28 @@ impl RunStore for Runs {
         let seen: Option<i64> =
             sqlx::query_scalar(last).bind(run.as_str()).fetch_optional(self.0.reader()).await.map_err(failed)?;
         Ok(seen.and_then(|seen| u64::try_from(seen).ok()).unwrap_or(0))
+    }
+
+    async fn set_fetch(&self, room: &RoomId, fetch: Option<&Fetch>) -> Result<(), StoreError> {
+        let query = match fetch {
+            Some(fetch) => sqlx::query("INSERT OR REPLACE INTO fetch (room, url, failure) VALUES (?, ?, ?)")
+                .bind(room.as_str())
+                .bind(&fetch.url)
+                .bind(&fetch.failure),
+            None => sqlx::query("DELETE FROM fetch WHERE room = ?").bind(room.as_str()),
+        };
+        query.execute(&mut *self.0.write().await.map_err(failed)?).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn fetches(&self) -> Result<Vec<(RoomId, Fetch)>, StoreError> {
+        let rows =
+            sqlx::query("SELECT room, url, failure FROM fetch").fetch_all(self.0.reader()).await.map_err(failed)?;
+        let fetch = |row: &SqliteRow| -> Result<(RoomId, Fetch), StoreError> {
+            let fetch = Fetch { url: column(row, "url")?, failure: column(row, "failure")? };
+            Ok((parsed(row, "room", RoomId::parse)?, fetch))
+        };
+        rows.iter().map(fetch).collect()
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn import(
     });
     let id = result.await.map_err(ApiError::internal)??;
     let room = gateway.rooms.room(&id).await?;
-    Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
+    Ok((StatusCode::CREATED, axum::Json(Room::from(&room.record()))))
 }
 
 async fn read(import: &mut Import, body: Body) -> Result<buildspaces_kernel::ids::RoomId, ApiError> {

@@ -26,14 +26,17 @@ pub(crate) async fn settings(
     Path(room): RoomPath,
 ) -> Result<axum::Json<TerminalSettings>, ApiError> {
     let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
-    Ok(axum::Json(gateway.engine.recordings().setting(room.id()).await?.into()))
+    let recordings = gateway.engine.recordings();
+    let (setting, kept) = (recordings.setting(room.id()).await?, recordings.kept(room.id()).await?);
+    Ok(axum::Json(TerminalSettings::new(setting, kept)))
 }
 
 /// Has what terminals show recorded from now on, or no more. Turning it on again begins anew where a recording ended by itself.
 #[utoipa::path(put, path = "/api/v1/rooms/{room}/terminals/settings", operation_id = "set_terminal_settings", tag = "terminals",
     params(("room" = String, Path)), request_body = NewTerminalSettings,
     responses((status = 200, body = TerminalSettings), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody, description = "`recordings_off`")))]
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "`recordings_full`"),
+        (status = 503, body = ErrorBody, description = "`recordings_off`")))]
 pub(crate) async fn set(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -41,10 +44,11 @@ pub(crate) async fn set(
     Json(new): Json<NewTerminalSettings>,
 ) -> Result<axum::Json<TerminalSettings>, ApiError> {
     let (room, by) = caller.open(&gateway, &room, Capability::Manage).await?;
-    Ok(axum::Json(gateway.engine.terminals().record(room.id(), new.record, &by).await?.into()))
+    let setting = gateway.engine.terminals().record(room.id(), new.record, &by).await?;
+    Ok(axum::Json(TerminalSettings::new(setting, gateway.engine.recordings().kept(room.id()).await?)))
 }
 
-/// The room's recordings, newest first. The oldest go when there are more than 50.
+/// The room's recordings, newest first. They stay until a host deletes them; how many there may be is told with the settings.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/recordings", operation_id = "list_recordings", tag = "terminals",
     params(("room" = String, Path)),
     responses((status = 200, body = Vec<Recording>), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),

@@ -13,7 +13,7 @@ use crate::Gateway;
 use crate::error::ApiError;
 use crate::extract::{Json, Path};
 use crate::identity::Caller;
-use crate::schema::{ErrorBody, NewRoom, Room, Rule, Status, Template, Wishes};
+use crate::schema::{ErrorBody, NewKind, NewRoom, Room, RoomKinds, Rule, Status, Template, Wishes};
 
 /// In the place of a template's id, in rooms that began with a repository.
 const FROM_REPOSITORY: &str = "repository";
@@ -62,7 +62,7 @@ pub(crate) async fn create_room(
         let room = gateway.rooms.create(&person, new).await?;
         add_test_rule(&gateway, &room, TEMPLATES.iter().flat_map(|template| template.test_globs).copied()).await?;
         gateway.engine.git().clone_from(room.id(), origin).await?;
-        return Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))));
+        return Ok((StatusCode::CREATED, axum::Json(Room::from(&room.record()))));
     }
     let template = new.template.as_deref().and_then(template).ok_or_else(|| {
         let known: Vec<&str> = TEMPLATES.iter().map(|template| template.id).collect();
@@ -73,7 +73,7 @@ pub(crate) async fn create_room(
     let new = buildspaces_rooms::NewRoom { title, template: id, files, tenancy };
     let room = gateway.rooms.create(&person, new).await?;
     add_test_rule(&gateway, &room, template.test_globs.iter().copied()).await?;
-    Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
+    Ok((StatusCode::CREATED, axum::Json(Room::from(&room.record()))))
 }
 
 /// Tests run when files change that match one of these.
@@ -100,7 +100,46 @@ pub(crate) async fn room(
     if !gateway.config.auth.takes_sessions() {
         caller.open(&gateway, &room, Capability::Read).await?;
     }
-    Ok(axum::Json(Room::from(open(&gateway, &room).await?.record())))
+    Ok(axum::Json(Room::from(&open(&gateway, &room).await?.record())))
+}
+
+/// Of which kind the room is, and who changed that when.
+#[utoipa::path(get, path = "/api/v1/rooms/{room}/kind", operation_id = "room_kind", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = RoomKinds), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn kind(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(room): RoomPath,
+) -> Result<axum::Json<RoomKinds>, ApiError> {
+    let (room, _) = caller.open(&gateway, &room, Capability::Manage).await?;
+    Ok(axum::Json(RoomKinds::new(&room.record(), room.kind_changes().await?)))
+}
+
+/// Makes it a room of another kind. A sandbox that runs keeps what it has; the room's next one has what the new kind says. For the server's
+/// administrator alone.
+#[utoipa::path(put, path = "/api/v1/rooms/{room}/kind", operation_id = "set_room_kind", tag = "rooms", params(("room" = String, Path)),
+    request_body = NewKind,
+    responses((status = 200, body = RoomKinds), (status = 400, body = ErrorBody, description = "`bad_tenancy`"), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody, description = "`denied`, `no_such_kind`, `no_such_organisation`, `kind_not_theirs`"),
+        (status = 404, body = ErrorBody)))]
+pub(crate) async fn set_kind(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Path(room): RoomPath,
+    Json(new): Json<NewKind>,
+) -> Result<axum::Json<RoomKinds>, ApiError> {
+    let by = caller.identify(&gateway).await?;
+    if !caller.is_admin(&gateway) {
+        let message = "only this server's administrator makes a room one of another kind: with the token in auth.admin_token, or with \
+                       `buildspaces room` while the server is stopped";
+        return Err(ApiError::forbidden("denied", message));
+    }
+    let room = open(&gateway, &room).await?;
+    let wishes = Wishes { kind: Some(new.kind), organisation: None };
+    let wished = wishes.over(room.record().tenancy)?;
+    gateway.config.tenants.check(&wished)?;
+    room.change_kind(wished.kind, &by).await?;
+    Ok(axum::Json(RoomKinds::new(&room.record(), room.kind_changes().await?)))
 }
 
 /// The room's rules.

@@ -32,7 +32,7 @@ pub(crate) async fn terminals(
     request_body = NewTerminal,
     responses((status = 201, body = Terminal), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "`too_many_terminals`"),
+        (status = 409, body = ErrorBody, description = "`too_many_terminals`, `recordings_full`"),
         (status = 503, body = ErrorBody, description = "`runs_off`; the hint says how to turn runs on")))]
 pub(crate) async fn open_terminal(
     State(gateway): State<Gateway>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::StatusCode;
+use buildspaces_plans::ports::SandboxError;
 use buildspaces_policy::Authority;
 use buildspaces_rooms::templates::TEMPLATES;
 use futures_util::StreamExt;
@@ -40,7 +41,8 @@ pub(crate) struct UploadParams {
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = Room), (status = 400, body = ErrorBody, description = "`bad_upload`, `bad_title`"),
         (status = 401, body = ErrorBody), (status = 413, body = ErrorBody, description = "`upload_too_large`"),
-        (status = 503, body = ErrorBody, description = "`busy`: another upload is under way")))]
+        (status = 503, body = ErrorBody, description = "`busy`: another upload is under way"),
+        (status = 507, body = ErrorBody, description = "`organisation_full`: the files of its rooms take as much as they may together")))]
 pub(crate) async fn upload(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -58,13 +60,18 @@ pub(crate) async fn upload(
     let sent = tokio::time::timeout(PATIENCE, read(body)).await.map_err(slow)??;
     let unpacked = tokio::task::spawn_blocking(move || upload::unpack(&sent)).await.map_err(ApiError::internal)?;
     let files = unpacked.map_err(|error| ApiError::bad_request("bad_upload", error.to_string()))?;
+    // Before there is a room that they could not come into.
+    let bytes = files.iter().map(|file| file.bytes.len() as u64).sum();
+    let full =
+        |error: SandboxError| ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "organisation_full", error.to_string());
+    gateway.sandboxes.check_disk(&tenancy, bytes).map_err(full)?;
     let new =
         buildspaces_rooms::NewRoom { title: params.title, template: UPLOADED.to_owned(), files: Vec::new(), tenancy };
     let room = gateway.rooms.create(&by, new).await?;
     // By way of the workspace, so that what is no text and what git keeps come along, and one road decides what becomes a document.
     gateway.sandboxes.fill(room.id(), files).await.map_err(ApiError::internal)?;
     add_test_rule(&gateway, &room, TEMPLATES.iter().flat_map(|template| template.test_globs).copied()).await?;
-    Ok((StatusCode::CREATED, axum::Json(Room::from(room.record()))))
+    Ok((StatusCode::CREATED, axum::Json(Room::from(&room.record()))))
 }
 
 async fn read(body: Body) -> Result<Bytes, ApiError> {

@@ -1,6 +1,7 @@
 //! Recordings of terminals, as REST shows them.
 
 use buildspaces_plans::recording::{self, Setting};
+use buildspaces_plans::recordings::{Kept, MAX_RECORDED, MAX_RECORDINGS};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,15 +14,34 @@ pub(crate) struct TerminalSettings {
     pub set_by: Option<String>,
     pub set_by_name: Option<String>,
     pub set_at: Option<i64>,
+    pub kept: KeptRecordings,
 }
 
-impl From<Option<Setting>> for TerminalSettings {
-    fn from(setting: Option<Setting>) -> Self {
+/// What the room has of recordings of terminals. Once that is as much as it may be, no further one begins, and no terminal that is to be recorded is
+/// opened; nothing is deleted.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeptRecordings {
+    pub recordings: u64,
+    pub most_recordings: u64,
+    pub bytes: u64,
+    pub most_bytes: u64,
+}
+
+impl From<Kept> for KeptRecordings {
+    fn from(kept: Kept) -> Self {
+        let Kept { recordings, bytes } = kept;
+        Self { recordings, most_recordings: MAX_RECORDINGS, bytes, most_bytes: MAX_RECORDED }
+    }
+}
+
+impl TerminalSettings {
+    pub(crate) fn new(setting: Option<Setting>, kept: Kept) -> Self {
         Self {
             record: setting.is_some(),
             set_at: setting.as_ref().map(|setting| setting.since),
             set_by: setting.as_ref().map(|setting| setting.by.to_string()),
             set_by_name: setting.map(|setting| setting.by_name),
+            kept: kept.into(),
         }
     }
 }

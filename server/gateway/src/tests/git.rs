@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use buildspaces_plans::ports::{Availability, CommandEnd, CommandOutput};
+use buildspaces_plans::ports::{Availability, CommandEnd, CommandOutput, SandboxError};
 
 use super::*;
 
@@ -92,5 +92,11 @@ async fn a_project_that_is_sent_becomes_a_room() {
     assert!(f.sandboxes.journal().contains(&"fill a.py .git/HEAD".to_owned()), "{:?}", f.sandboxes.journal());
     let (status, body) = send(Some(&ada), b"hello".to_vec()).await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("bad_upload")));
+    f.sandboxes.refuse(Some(SandboxError::Failed("its rooms take too much (organisations.acme.disk_mib)".to_owned())));
+    let (status, body) = send(Some(&ada), packed.clone()).await;
+    assert_eq!((status, &body["error"]["code"]), (StatusCode::INSUFFICIENT_STORAGE, &json!("organisation_full")));
+    let asked = f.sandboxes.journal().into_iter().filter(|what| what.starts_with("fill")).count();
+    assert_eq!(asked, 1, "nothing was put anywhere");
+    f.sandboxes.refuse(None);
     assert_eq!(send(None, packed).await.0, StatusCode::UNAUTHORIZED);
 }

@@ -27,7 +27,9 @@ async fn a_host_has_terminals_recorded_and_everybody_reads_them() {
     let room = f.room(&ada).await;
     let path = |rest: &str| format!("/api/v1/rooms/{room}/{rest}");
     let (_, off) = f.call("GET", &path("terminals/settings"), Some(&bo), None).await;
-    assert_eq!(off, json!({ "record": false, "set_by": null, "set_by_name": null, "set_at": null }));
+    let kept = json!({ "recordings": 0, "most_recordings": 200, "bytes": 0, "most_bytes": 838_860_800 });
+    let expected = json!({ "record": false, "set_by": null, "set_by_name": null, "set_at": null, "kept": kept });
+    assert_eq!(off, expected);
     let (status, body) = settings(&f, &room, &bo, true).await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::FORBIDDEN, &json!("denied")), "an editor may not");
 
@@ -57,6 +59,8 @@ async fn a_host_has_terminals_recorded_and_everybody_reads_them() {
     assert_eq!((&lines[0]["version"], &lines[0]["width"], &lines[0]["height"]), (&json!(2), &json!(80), &json!(24)));
     assert_eq!((&lines[1][1], &lines[1][2]), (&json!("o"), &json!("hello\r\n")));
     assert_eq!(list[0]["bytes"], cast.len());
+    let (_, now) = f.call("GET", &path("terminals/settings"), Some(&bo), None).await;
+    assert_eq!((&now["kept"]["recordings"], &now["kept"]["bytes"]), (&json!(1), &json!(cast.len())));
 
     let (status, body) = f.call("DELETE", &one, Some(&ada), None).await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::CONFLICT, &json!("still_recorded")));

@@ -55,7 +55,7 @@ impl Fixture {
         let (_, room) = self.call("GET", &path, Some(token), None).await;
         assert_eq!(room, body, "it is stored");
         let id = buildspaces_kernel::ids::RoomId::parse(body["id"].as_str().expect("an id")).expect("an id");
-        let stored = self.rooms.room(&id).await.expect("there").record().tenancy.clone();
+        let stored = self.rooms.room(&id).await.expect("there").record().tenancy;
         assert_eq!(json!(stored), json!({ "kind": room["kind"], "organisation": room["organisation"] }));
         Ok((room["kind"].clone(), room["organisation"].clone()))
     }
@@ -91,6 +91,46 @@ async fn a_token_of_another_kind_changes_no_room_that_is_there() {
     let path = format!("/api/v1/rooms/{room}");
     let (status, body) = f.call("GET", &path, Some(&token("large", Some("acme"))), None).await;
     assert_eq!((status, &body["kind"], &body["organisation"]), (StatusCode::OK, &json!("workshop"), &Value::Null));
+}
+
+#[tokio::test]
+async fn the_administrator_makes_a_room_one_of_another_kind_and_nobody_else_does() {
+    let (f, token) = closed();
+    let host = token("workshop", Some("acme"));
+    let room = f.room(&host).await;
+    let path = format!("/api/v1/rooms/{room}/kind");
+    let set = |token: String, kind: &str| {
+        let (f, path, new) = (&f, &path, json!({ "kind": kind }));
+        async move { f.call("PUT", path, Some(&token), Some(new)).await }
+    };
+    let code = |(status, body): (StatusCode, Value)| (status, body["error"]["code"].clone());
+    for token in [host.clone(), token("large", None), f.session("Guest").await] {
+        assert_eq!(code(set(token, "default").await), (StatusCode::FORBIDDEN, json!("denied")));
+    }
+    let admin = || ADMIN.to_owned();
+    assert_eq!(code(set(admin(), "large").await), (StatusCode::FORBIDDEN, json!("kind_not_theirs")));
+    assert_eq!(code(set(admin(), "tiny").await), (StatusCode::FORBIDDEN, json!("no_such_kind")));
+    assert_eq!(code(set(admin(), "Large!").await), (StatusCode::BAD_REQUEST, json!("bad_tenancy")));
+    let nowhere = f.call("PUT", "/api/v1/rooms/nowhere/kind", Some(ADMIN), Some(json!({ "kind": "default" }))).await;
+    assert_eq!(code(nowhere), (StatusCode::NOT_FOUND, json!("no_such_room")));
+
+    // Whoever knows the room already sees it change: what a sandbox is made by asks there.
+    let id = buildspaces_kernel::ids::RoomId::parse(&room).expect("an id");
+    let tenancy = f.rooms.room(&id).await.expect("there").tenancy();
+    for _ in 0..2 {
+        let (status, body) = set(admin(), "default").await;
+        assert_eq!((status, &body["kind"]), (StatusCode::OK, &json!("default")));
+        let changes = body["changes"].as_array().expect("a list");
+        assert_eq!(changes.len(), 1, "to say the same is to say nothing new");
+        assert_eq!((&changes[0]["from"], &changes[0]["to"]), (&json!("workshop"), &json!("default")));
+        assert!(changes[0]["by"].is_string() && changes[0]["at"].as_i64() > Some(0));
+    }
+    assert_eq!(tenancy.borrow().kind, kind("default"));
+    assert_eq!(tenancy.borrow().organisation, OrganisationId::parse("acme"), "it stays theirs");
+    let (_, shown) = f.call("GET", &format!("/api/v1/rooms/{room}"), Some(&host), None).await;
+    assert_eq!(shown["kind"], json!("default"));
+    let (status, shown) = f.call("GET", &path, Some(ADMIN), None).await;
+    assert_eq!((status, &shown["changes"][0]["to"]), (StatusCode::OK, &json!("default")));
 }
 
 #[tokio::test]

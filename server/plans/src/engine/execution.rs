@@ -165,7 +165,12 @@ impl Execution {
         self.report(Report::Changed(Box::new(run.clone()))).await;
 
         self.shared.secrets.used(&self.room, &self.names, unix_millis()).await;
-        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: None, secrets };
+        // A set-up is one sandbox's. If that dies now, the next one announces itself and has its own.
+        let sandbox = match &run.trigger_key {
+            TriggerKey::Sandbox(sandbox) => Some(sandbox.clone()),
+            TriggerKey::Text(_) | TriggerKey::Intent(_) => None,
+        };
+        let spec = StepSpec { key: run.step().key.clone(), argv, timeout: None, secrets, sandbox };
         let started = {
             let starting = self.shared.sandboxes.start(&self.room, spec, self.progress.clone());
             tokio::select! {

@@ -79,8 +79,10 @@ pub enum Error {
     Cloning,
     #[error("programs change the room's files all the time; stop what is writing there and try again")]
     Restless,
-    #[error("a run or another change holds the room's files still; try again when it is over")]
+    #[error("another change of this repository is at work; try again when it is over")]
     Busy,
+    #[error("a run holds the room's files still, and did not end in {} s; try again when it is over, or cancel it", super::FREEZE_PATIENCE.as_secs())]
+    Held,
     #[error(
         "another git is at work in this room. If there is none, one was killed: delete .git/index.lock in a terminal"
     )]

@@ -6,8 +6,8 @@ use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::{Principal, PrincipalKind};
 
 use super::*;
-use crate::memory::{FakeRooms, FakeSandboxes, MemorySecrets};
-use crate::ports::{Availability, CommandEnd, CommandOutput, CommandSpec};
+use crate::memory::{FakeRooms, FakeSandboxes, MemoryRuns, MemorySecrets};
+use crate::ports::{Availability, CommandEnd, CommandOutput, CommandSpec, Fetch};
 use crate::secret::{GitCredential, Given, Key};
 use crate::secrets::NewSecret;
 
@@ -19,7 +19,13 @@ struct World {
     sandboxes: FakeSandboxes,
     room: RoomId,
     secrets: Secrets,
+    store: MemoryRuns,
     calls: Arc<Mutex<Vec<CommandSpec>>>,
+}
+
+fn git(rooms: &FakeRooms, store: &MemoryRuns, sandboxes: &FakeSandboxes, secrets: &Secrets) -> Git {
+    let (rooms, store, sandboxes) = (Arc::new(rooms.clone()), Arc::new(store.clone()), Arc::new(sandboxes.clone()));
+    Git::new(rooms, store, sandboxes, secrets.clone(), Tasks::new())
 }
 
 fn printed(output: impl Into<Vec<u8>>) -> CommandOutput {
@@ -53,8 +59,15 @@ impl World {
             play(&arguments(spec))
         });
         let secrets = Secrets::new(Arc::new(MemorySecrets::default()), Key::parse(&"5".repeat(64)).ok());
-        let git = Git::new(Arc::new(rooms.clone()), Arc::new(sandboxes.clone()), secrets.clone(), Tasks::new());
-        Self { git, rooms, sandboxes, room: RoomId::random(), secrets, calls }
+        let store = MemoryRuns::default();
+        let git = git(&rooms, &store, &sandboxes, &secrets);
+        Self { git, rooms, sandboxes, room: RoomId::random(), secrets, store, calls }
+    }
+
+    /// The process dies and a new one starts, with the same store and sandboxes.
+    async fn restart(&mut self) {
+        self.git = git(&self.rooms, &self.store, &self.sandboxes, &self.secrets);
+        self.git.settle().await;
     }
 
     fn calls(&self) -> Vec<String> {
@@ -195,7 +208,7 @@ async fn a_room_without_a_repository_gets_one_once() {
 async fn what_is_missing_is_said() {
     let world = World::new(|_| refused(""));
     let (sandboxes, _steps) = FakeSandboxes::new(world.rooms.clone());
-    let git = Git::new(Arc::new(world.rooms.clone()), Arc::new(sandboxes.clone()), world.secrets.clone(), Tasks::new());
+    let git = git(&world.rooms, &world.store, &sandboxes, &world.secrets);
     assert_eq!(git.repository(&world.room).await, Err(Error::NoGit));
     let off = SandboxError::Off { message: "no engine".to_owned(), hint: "start it".to_owned() };
     sandboxes.refuse(Some(off));
@@ -232,7 +245,7 @@ async fn a_file_that_git_does_not_know_is_shown_as_new() {
 async fn a_repository_is_fetched_while_people_look_and_what_went_wrong_is_kept() {
     let listed = Arc::new(Mutex::new(false));
     let allowed = listed.clone();
-    let world = World::new(move |args| match args {
+    let mut world = World::new(move |args| match args {
         ["clone", .., "--", "https://git.example/a.git", "."] if *allowed.lock().expect("no panics") => printed(""),
         ["clone", ..] => {
             refused("fatal: unable to access 'https://git.example/a.git/': CONNECT tunnel failed, response 403\n")
@@ -244,9 +257,13 @@ async fn a_repository_is_fetched_while_people_look_and_what_went_wrong_is_kept()
     let origin = || Origin::parse("https://git.example/a.git", Some(" ")).expect("valid");
     let url = "https://git.example/a.git".to_owned();
     let cloning = Repository::Cloning { url: url.clone() };
-    assert_eq!(world.git.clone_from(&world.room, origin()).await, Ok(cloning.clone()));
+    // While one is on its way.
+    world.git.0.clones().insert(world.room.clone(), cloning.clone());
     assert_eq!(world.git.repository(&world.room).await, Ok(cloning.clone()));
     assert_eq!(world.git.init(&world.room).await, Err(Error::Cloning));
+    assert_eq!(world.git.clone_from(&world.room, origin()).await, Err(Error::Cloning));
+    world.git.0.clones().clear();
+    assert_eq!(world.git.clone_from(&world.room, origin()).await, Ok(cloning.clone()));
     let end = |world: &World| {
         let (git, room, cloning) = (world.git.clone(), world.room.clone(), cloning.clone());
         async move {
@@ -260,13 +277,55 @@ async fn a_repository_is_fetched_while_people_look_and_what_went_wrong_is_kept()
         }
     };
     let message = Error::NotListed("git.example".to_owned()).to_string();
-    assert_eq!(end(&world).await, Ok(Repository::NotCloned { url, message }));
+    let not_cloned = Ok(Repository::NotCloned { url, message });
+    assert_eq!(end(&world).await, not_cloned);
+    world.restart().await;
+    assert_eq!(world.git.repository(&world.room).await, not_cloned, "it is still so");
 
     *listed.lock().expect("no panics") = true;
     assert_eq!(world.git.clone_from(&world.room, origin()).await, Ok(cloning.clone()));
     assert!(matches!(end(&world).await, Ok(Repository::Ready(_))));
+    assert_eq!(world.store.fetches().await.expect("answers"), [], "nothing is left to say");
     world.rooms.get(&world.room).edit("a.py", "x", PrincipalKind::Person);
     assert_eq!(world.git.clone_from(&world.room, origin()).await, Err(Error::NotEmpty));
+}
+
+#[tokio::test]
+async fn a_server_that_ends_while_a_repository_is_on_its_way_says_so_when_it_is_back() {
+    let begun = Arc::new(Mutex::new(false));
+    let mut world = World::new(move |args| match args {
+        ["status", ..] if *begun.lock().expect("no panics") => status_of(&[]),
+        ["status", ..] => refused("fatal: not a git repository\n"),
+        ["init", ..] => {
+            *begun.lock().expect("no panics") = true;
+            printed("")
+        }
+        other => panic!("{other:?}"),
+    });
+    let url = "https://git.example/a.git".to_owned();
+    let fetch = Fetch { url: url.clone(), failure: None };
+    world.store.set_fetch(&world.room, Some(&fetch)).await.expect("stored");
+    for _ in 0..2 {
+        world.restart().await;
+        let Ok(Repository::NotCloned { url: said, message }) = world.git.repository(&world.room).await else {
+            panic!("it did not arrive")
+        };
+        assert_eq!((said, message.contains("the server was stopped")), (url.clone(), true), "{message}");
+    }
+    assert!(matches!(world.git.init(&world.room).await, Ok(Repository::Ready(_))));
+    world.restart().await;
+    assert!(matches!(world.git.repository(&world.room).await, Ok(Repository::Ready(_))));
+    assert_eq!(world.store.fetches().await.expect("answers"), []);
+}
+
+#[tokio::test]
+async fn a_fetch_that_cannot_be_remembered_does_not_begin() {
+    let world = World::new(|args| panic!("{args:?}"));
+    world.store.fail(1);
+    let origin = Origin::parse("https://git.example/a.git", None).expect("valid");
+    assert!(matches!(world.git.clone_from(&world.room, origin.clone()).await, Err(Error::Room(_))));
+    world.store.fail(1);
+    assert!(matches!(world.git.clone_from(&world.room, origin).await, Err(Error::Room(_))), "none is under way");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{RecordingId, RoomId};
 
-use crate::ports::{KEPT_RECORDINGS, RecordingStore, StoreError};
+use crate::ports::{RecordingStore, StoreError};
 use crate::recording::{Recording, Setting, State};
 
 /// See the module.
@@ -71,11 +71,6 @@ impl RecordingStore for MemoryRecordings {
         let mut stored = self.write().await?;
         let pieces = BTreeMap::from([(0, lines.to_vec())]);
         stored.recordings.push((Recording { bytes: lines.len() as u64, ..recording.clone() }, pieces));
-        let of_room = |(other, _): &&(Recording, _)| other.room == recording.room;
-        let surplus = stored.recordings.iter().filter(of_room).count().saturating_sub(KEPT_RECORDINGS as usize);
-        let oldest: Vec<RecordingId> =
-            stored.recordings.iter().filter(of_room).take(surplus).map(|(recording, _)| recording.id.clone()).collect();
-        stored.recordings.retain(|(other, _)| other.state == State::Recording || !oldest.contains(&other.id));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::{RoomId, RuleId, RunId};
 
 use crate::log::admit;
-use crate::ports::{KEPT_RUNS, RunStore, StoreError};
+use crate::ports::{Fetch, KEPT_RUNS, RunStore, StoreError};
 use crate::rule::Rule;
 use crate::run::Run;
 
@@ -23,6 +23,7 @@ struct State {
     runs: Vec<Run>,
     /// And how much of the step's output it stands for.
     logs: HashMap<RunId, (Vec<u8>, u64)>,
+    fetches: HashMap<RoomId, Fetch>,
     /// Calls that are answered with an error from now on.
     failing: u32,
 }
@@ -163,6 +164,19 @@ impl RunStore for MemoryRuns {
 
     async fn seen(&self, run: &RunId) -> Result<u64, StoreError> {
         Ok(self.call()?.logs.get(run).map_or(0, |(_, seen)| *seen))
+    }
+
+    async fn set_fetch(&self, room: &RoomId, fetch: Option<&Fetch>) -> Result<(), StoreError> {
+        let mut state = self.call()?;
+        match fetch {
+            Some(fetch) => state.fetches.insert(room.clone(), fetch.clone()),
+            None => state.fetches.remove(room),
+        };
+        Ok(())
+    }
+
+    async fn fetches(&self) -> Result<Vec<(RoomId, Fetch)>, StoreError> {
+        Ok(self.call()?.fetches.clone().into_iter().collect())
     }
 }
 

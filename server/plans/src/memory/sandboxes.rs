@@ -1,19 +1,20 @@
 //! Sandboxes that do what a test tells them: each started step is handed to the test, which plays the program.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use buildspaces_kernel::ids::RoomId;
+use buildspaces_kernel::ids::{OrganisationId, RoomId};
+use buildspaces_policy::tenancy::Tenancy;
 use bytes::Bytes;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::ports::{
     Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, Made, NewFile, NotConnected, Phase, Progress,
-    RoomViews, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd, TerminalEvent,
-    TerminalLine, TerminalSpec, TimeLimit, Tunnel,
+    RoomViews, SANDBOX_ENDED, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd,
+    TerminalEvent, TerminalLine, TerminalSpec, TimeLimit, Tunnel,
 };
 use crate::secret::StepSecrets;
 use crate::trigger::text_hash;
@@ -48,12 +49,16 @@ struct State {
     terminals: Vec<OpenedTerminal>,
     ports: HashMap<RoomId, watch::Sender<Arc<[u16]>>>,
     made: HashMap<RoomId, watch::Sender<Option<Arc<Made>>>>,
-    /// By what a room's next sandbox is made.
-    next: HashMap<RoomId, Made>,
+    /// By what a room's next sandboxes are made.
+    next: HashMap<RoomId, VecDeque<Made>>,
     /// Where connections to a port of a room go.
     programs: HashMap<(RoomId, u16), mpsc::Sender<DuplexStream>>,
     /// Without one there is no program of any name.
     player: Option<Arc<Player>>,
+    /// Rooms that have a sandbox.
+    alive: HashSet<RoomId>,
+    /// Where steps under way tell what happens.
+    running: Vec<(RoomId, mpsc::WeakSender<StepEvent>)>,
 }
 
 /// Bytes on their way to or from a program that a test plays.
@@ -149,7 +154,8 @@ impl FakeSandboxes {
 
     /// `resume` with this key finds a step, which the test plays.
     pub fn leave_running(&self, key: &str) -> StartedStep {
-        let spec = StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: None, secrets: StepSecrets::default() };
+        let secrets = StepSecrets::default();
+        let spec = StepSpec { key: key.to_owned(), argv: Vec::new(), timeout: None, secrets, sandbox: None };
         let (step, started) = step(spec);
         self.lock().resumable.insert(key.to_owned(), step);
         started
@@ -166,18 +172,26 @@ impl FakeSandboxes {
         self.lock().ports.entry(room.clone()).or_default().send_replace(ports.into());
     }
 
-    /// The next thing that wants a sandbox of the room gets a new one, made by this.
+    /// The sandbox that the room has, if any, is dead; the next thing that wants one, after those that were told of before, gets a new one, made by
+    /// this.
     pub fn next_sandbox(&self, room: &RoomId, made: Made) {
-        self.lock().next.insert(room.clone(), made);
+        self.lock().next.entry(room.clone()).or_default().push_back(made);
     }
 
     /// The room's next sandbox is there.
     fn make(&self, room: &RoomId) {
         let mut state = self.lock();
-        if let Some(made) = state.next.remove(room) {
+        if let Some(made) = state.next.get_mut(room).and_then(VecDeque::pop_front) {
             state.journal.push(format!("make {}", made.sandbox));
             state.made.entry(room.clone()).or_default().send_replace(Some(Arc::new(made)));
         }
+    }
+
+    /// Whether that one is the room's and lives.
+    fn has(&self, room: &RoomId, sandbox: &str) -> bool {
+        let state = self.lock();
+        let made = state.made.get(room).and_then(|made| made.borrow().clone());
+        made.is_some_and(|made| made.sandbox == sandbox) && state.next.get(room).is_none_or(VecDeque::is_empty)
     }
 
     /// Commands are played by this from now on.
@@ -251,11 +265,24 @@ impl Sandboxes for FakeSandboxes {
     }
 
     async fn start(&self, room: &RoomId, spec: StepSpec, progress: Progress) -> Result<Step, SandboxError> {
-        self.make(room);
+        match &spec.sandbox {
+            None => self.make(room),
+            Some(only) if self.has(room, only) => {}
+            Some(only) => {
+                self.note(format!("{only} is gone"))?;
+                return Err(SandboxError::Failed(SANDBOX_ENDED.to_owned()));
+            }
+        }
         self.note(format!("start {}", spec.argv.join(" ")))?;
         progress.enter(Phase::Ready);
         let (step, mut started) = step(spec);
-        started.files = self.lock().frozen.get(room).cloned().unwrap_or_default();
+        {
+            let mut state = self.lock();
+            started.files = state.frozen.get(room).cloned().unwrap_or_default();
+            state.alive.insert(room.clone());
+            state.running.retain(|(_, events)| events.strong_count() > 0);
+            state.running.push((room.clone(), started.events.downgrade()));
+        }
         self.steps.send(started).await.map_err(|_| SandboxError::Failed("the test has ended".to_owned()))?;
         Ok(step)
     }
@@ -286,12 +313,15 @@ impl Sandboxes for FakeSandboxes {
         progress.enter(Phase::Ready);
         // Small, so that tests see what happens when they are full.
         let ((events, events_out), (commands_in, commands)) = (mpsc::channel(1), mpsc::channel(1));
-        self.lock().terminals.push(OpenedTerminal { spec, events, commands });
+        let mut state = self.lock();
+        state.alive.insert(room.clone());
+        state.terminals.push(OpenedTerminal { spec, events, commands });
         Ok(TerminalLine { events: events_out, commands: commands_in })
     }
 
-    async fn command(&self, _room: &RoomId, spec: CommandSpec) -> Result<CommandOutput, SandboxError> {
+    async fn command(&self, room: &RoomId, spec: CommandSpec) -> Result<CommandOutput, SandboxError> {
         self.note(format!("command {}", spec.argv.join(" ")))?;
+        self.lock().alive.insert(room.clone());
         let player = self.lock().player.clone();
         let missing = || CommandOutput {
             end: CommandEnd::Exited(127),
@@ -317,14 +347,31 @@ impl Sandboxes for FakeSandboxes {
         self.lock().journal.push("touch".to_owned());
     }
 
-    async fn dispose(&self, _room: &RoomId, reason: &str) -> bool {
-        self.lock().journal.push(format!("dispose: {reason}"));
-        true
+    async fn dispose(&self, room: &RoomId, reason: &str) -> bool {
+        let mut state = self.lock();
+        state.journal.push(format!("dispose: {reason}"));
+        state.running.retain(|(whose, events)| {
+            if whose == room
+                && let Some(events) = events.upgrade()
+            {
+                // Full: nobody follows it.
+                let _ = events.try_send(StepEvent::Lost(reason.to_owned()));
+            }
+            whose != room
+        });
+        state.alive.remove(room)
     }
 
     async fn fill(&self, _room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError> {
         let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         self.note(format!("fill {}", names.join(" ")))
+    }
+
+    fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError> {
+        self.note(format!(
+            "check disk of {:?} for {more} more",
+            tenancy.organisation.as_ref().map(OrganisationId::as_str)
+        ))
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {
@@ -346,4 +393,70 @@ fn temporary_file() -> std::io::Result<std::fs::File> {
     let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(path)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use buildspaces_policy::PrincipalKind;
+
+    use super::*;
+    use crate::contract;
+    use crate::contract::sandboxes::{FILE, HELLO, WAITS};
+    use crate::memory::FakeRooms;
+
+    /// Until the step is asked to stop.
+    async fn cancelled(step: Option<&mut StartedStep>) {
+        if let Some(step) = step
+            && step.cancel.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Plays what runs in the sandboxes.
+    async fn play(sandboxes: FakeSandboxes, mut steps: mpsc::Receiver<StartedStep>) {
+        let mut waiting = None::<StartedStep>;
+        loop {
+            tokio::select! {
+                Some(step) = steps.recv() => match step.spec.argv[2].as_str() {
+                    HELLO => {
+                        step.print("hello\n").await;
+                        step.exit(Exit::Code(3)).await;
+                    }
+                    WAITS => {
+                        step.print("here\n").await;
+                        waiting = Some(step);
+                    }
+                    other => panic!("{other}"),
+                },
+                () = cancelled(waiting.as_mut()) => {
+                    waiting.take().expect("it waits").exit(Exit::Cancelled).await;
+                }
+                () = tokio::time::sleep(Duration::from_millis(1)) => {
+                    if let Some(mut terminal) = sandboxes.opened_terminal() {
+                        assert_eq!(terminal.told().await, Some(TerminalCommand::Close));
+                        terminal.end(TerminalEnd::Closed).await;
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fake_keeps_the_contract() {
+        let (rooms, room) = (FakeRooms::default(), RoomId::random());
+        rooms.get(&room).edit(FILE.0, FILE.1, PrincipalKind::Person);
+        let (sandboxes, steps) = FakeSandboxes::new(rooms);
+        sandboxes.play_commands(|spec| {
+            let (end, output) = if spec.argv[0] == "echo" { (0, b"x\n".to_vec()) } else { (127, Vec::new()) };
+            CommandOutput { end: CommandEnd::Exited(end), output, errors: String::new() }
+        });
+        tokio::select! {
+            () = contract::sandboxes(&sandboxes, &room) => {}
+            () = play(sandboxes.clone(), steps) => {}
+        }
+    }
 }

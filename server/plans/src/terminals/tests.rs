@@ -7,8 +7,9 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::memory::{FakeRooms, FakeSandboxes, MemoryRecordings, OpenedTerminal};
-use crate::ports::{SandboxError, StoreError, TerminalCommand, TerminalEnd};
+use crate::ports::{RecordingStore, SandboxError, StoreError, TerminalCommand, TerminalEnd};
 use crate::recording::{Recording, State as Recorded};
+use crate::recordings::MAX_RECORDINGS;
 use crate::terminal::display::{KEPT, Shown};
 use crate::terminal::{KEPT_FOR, WINDOW};
 
@@ -366,6 +367,46 @@ async fn a_terminal_of_a_recorded_room_is_recorded_from_its_first_to_its_last_by
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_as_many_recordings_are_kept_as_may_be_none_goes_and_no_terminal_goes_unrecorded() {
+    let world = World::new();
+    world.record(true).await;
+    world.open("ada").await;
+    let shell = world.shell().await;
+    shell.print(b"one").await;
+    sleep(Duration::from_secs(2)).await;
+    let (ours, _) = world.recorded().await.remove(0);
+    let other =
+        || Recording { id: buildspaces_kernel::ids::RecordingId::random(), state: Recorded::Complete, ..ours.clone() };
+    let last = other();
+    RecordingStore::insert_recording(&world.store, &last, b"{}\n").await.expect("stored");
+    for _ in 2..MAX_RECORDINGS - 1 {
+        RecordingStore::insert_recording(&world.store, &other(), b"{}\n").await.expect("stored");
+    }
+    // The last place is that of a terminal that has only been opened.
+    world.open("bo").await;
+    let (ada, bo) = (who("ada", Role::Host).principal, who("bo", Role::Editor).principal);
+    let open = || world.terminals.open(&world.room, &bo, SIZE);
+    let Err(Error::RecordingsFull(kept)) = open().await else { panic!("it would go unrecorded") };
+    assert!(kept.refusal().contains("200 of at most 200"), "{}", kept.refusal());
+    let _second = world.shell().await;
+    assert!(matches!(open().await, Err(Error::RecordingsFull(_))));
+    assert!(matches!(world.terminals.record(&world.room, true, &ada).await, Err(Error::RecordingsFull(_))));
+
+    // What has begun goes on, and everything is still there.
+    shell.print(b" two").await;
+    sleep(Duration::from_secs(2)).await;
+    let recorded = world.recorded().await;
+    assert_eq!(recorded.len() as u64, MAX_RECORDINGS);
+    assert!(recorded.iter().any(|(it, lines)| it.id == ours.id && lines.iter().any(|line| line.contains(" two"))));
+
+    world.recordings.delete(&world.room, &last.id, &ada).await.expect("a host may");
+    open().await.expect("there is a place again");
+    assert!(matches!(open().await, Err(Error::RecordingsFull(_))));
+    world.record(false).await;
+    assert!(!open().await.expect("nothing is recorded").recorded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_ends_the_recording_and_not_the_terminal() {
     let world = World::new();
     world.record(true).await;
@@ -440,7 +481,7 @@ async fn a_stopped_server_ends_recordings_and_what_a_killed_one_left_is_interrup
 
     let mut left = Recording { id: buildspaces_kernel::ids::RecordingId::random(), ..recorded[0].0.clone() };
     (left.state, left.ended_at) = (Recorded::Recording, None);
-    crate::ports::RecordingStore::insert_recording(&world.store, &left, b"{}\n").await.expect("stored");
+    RecordingStore::insert_recording(&world.store, &left, b"{}\n").await.expect("stored");
     assert_eq!(world.recorded().await[0].0.state, Recorded::Interrupted, "nobody is at work on it");
     world.recordings.settle().await;
     assert!(world.recorded().await[0].0.ended_at.is_some());

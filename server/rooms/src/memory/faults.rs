@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::MemoryStore;
 use crate::ports::{
-    About, Deletion, Entry, HistoryStore, LogRecord, NamedVersion, Record, RoomRecord, Store, StoreError,
+    About, Deletion, Entry, HistoryStore, KindChange, LogRecord, NamedVersion, Record, RoomRecord, Store, StoreError,
     StoredDocument, TreeChange,
 };
 use crate::tree::Node;
@@ -130,6 +130,15 @@ impl Store for FaultStore {
 
     async fn rooms_of(&self, organisation: &OrganisationId) -> Result<Vec<RoomId>, StoreError> {
         self.disk.rooms_of(organisation).await
+    }
+
+    async fn change_kind(&self, room: &RoomId, change: &KindChange) -> Result<(), StoreError> {
+        self.writable()?;
+        self.disk.change_kind(room, change).await
+    }
+
+    async fn kind_changes(&self, room: &RoomId) -> Result<Vec<KindChange>, StoreError> {
+        self.disk.kind_changes(room).await
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {

@@ -40,6 +40,16 @@ struct Use {
     nano_cpus: u64,
 }
 
+impl Use {
+    fn without(self, one: &Limits) -> Self {
+        Self {
+            sandboxes: self.sandboxes.saturating_sub(1),
+            memory: self.memory.saturating_sub(one.memory),
+            nano_cpus: self.nano_cpus.saturating_sub(one.nano_cpus),
+        }
+    }
+}
+
 impl Ledger {
     fn used(&self, organisation: &OrganisationId) -> Use {
         let theirs = self.seats.values().filter(|taken| taken.organisation == *organisation);
@@ -50,10 +60,9 @@ impl Ledger {
         })
     }
 
-    /// Whether one more of these limits fits.
-    fn check(&self, organisation: &OrganisationId, limits: &Limits) -> Result<(), Full> {
+    /// Whether one more of these limits fits beside what is `used`.
+    fn check(&self, organisation: &OrganisationId, used: Use, limits: &Limits) -> Result<(), Full> {
         let Some(ceilings) = self.ceilings.get(organisation) else { return Ok(()) };
-        let used = self.used(organisation);
         let passes =
             |ceiling: Option<u64>, used: u64, more: u64| ceiling.filter(|most| used.saturating_add(more) > *most);
         if let Some(most) = ceilings.sandboxes.filter(|most| used.sandboxes >= *most) {
@@ -81,6 +90,27 @@ impl Ledger {
             )));
         }
         Ok(())
+    }
+
+    /// Which of the sandboxes that could go have to, so that one more of these limits fits: those that are first in the list, and no more of them than
+    /// need be. `None` if it does not fit without all of them either.
+    fn must_go(&self, organisation: &OrganisationId, limits: &Limits, could_go: &[Limits]) -> Option<Vec<usize>> {
+        let used = self.used(organisation);
+        let fits_without = |gone: &[usize]| {
+            let left = gone.iter().fold(used, |used, at| used.without(&could_go[*at]));
+            self.check(organisation, left, limits).is_ok()
+        };
+        let mut gone: Vec<usize> = (0..could_go.len()).collect();
+        let enough = (0..=gone.len()).find(|count| fits_without(&gone[..*count]))?;
+        gone.truncate(enough);
+        // One of the first may have freed what nobody lacked.
+        for at in 0..enough {
+            let fewer: Vec<usize> = gone.iter().copied().filter(|other| *other != at).collect();
+            if fits_without(&fewer) {
+                gone = fewer;
+            }
+        }
+        Some(gone)
     }
 
     fn sit(&mut self, organisation: &OrganisationId, limits: &Limits) -> u64 {
@@ -120,7 +150,7 @@ impl Accounts {
     pub(super) fn seat(&self, organisation: Option<&OrganisationId>, limits: &Limits) -> Result<Option<Seat>, Full> {
         let Some(organisation) = organisation else { return Ok(None) };
         let mut ledger = self.lock();
-        ledger.check(organisation, limits)?;
+        ledger.check(organisation, ledger.used(organisation), limits)?;
         Ok(self.sit(&mut ledger, organisation, limits))
     }
 
@@ -136,6 +166,17 @@ impl Accounts {
         let number = ledger.sit(organisation, limits);
         show(ledger, organisation);
         Some(Seat { accounts: self.clone(), organisation: organisation.clone(), number })
+    }
+
+    /// Which of the sandboxes of the organisation that `could_go`, those that had better go first, make way for one more of these limits. `None` if
+    /// that does not help.
+    pub(super) fn must_go(
+        &self,
+        organisation: &OrganisationId,
+        limits: &Limits,
+        could_go: &[Limits],
+    ) -> Option<Vec<usize>> {
+        self.lock().must_go(organisation, limits, could_go)
     }
 
     /// A sandbox was refused for a ceiling.
@@ -163,9 +204,37 @@ impl Accounts {
         ledger.disk(organisation)
     }
 
-    /// Whether it is known what the files of a room take.
-    pub(super) fn knows_disk(&self, room: &RoomId) -> bool {
-        self.lock().disks.contains_key(room)
+    /// Rooms of the organisation whose files count.
+    pub(super) fn rooms_with_disk(&self, organisation: &OrganisationId) -> Vec<RoomId> {
+        let ledger = self.lock();
+        let theirs = ledger.disks.iter().filter(|(_, (whose, _))| whose == organisation);
+        theirs.map(|(room, _)| room.clone()).collect()
+    }
+
+    /// These rooms have no files any more, or are not the organisation's.
+    pub(super) fn forget_disks<'a>(&self, organisation: &OrganisationId, rooms: impl IntoIterator<Item = &'a RoomId>) {
+        let mut ledger = self.lock();
+        for room in rooms {
+            if ledger.disks.get(room).is_some_and(|(whose, _)| whose == organisation) {
+                ledger.disks.remove(room);
+            }
+        }
+        show(&ledger, organisation);
+    }
+
+    /// The organisation's ceiling for files, in words, if its rooms' files take as much or more.
+    pub(super) fn full_disk(&self, organisation: &OrganisationId, more: u64) -> Option<String> {
+        let ledger = self.lock();
+        let ceiling = ledger.ceilings.get(organisation)?.disk?;
+        let taken = ledger.disk(organisation);
+        (taken.saturating_add(more) > ceiling).then(|| {
+            format!(
+                "the workspaces of all rooms of {organisation} take {} MiB of disk, and with these files they would take more than {} MiB, the most they may \
+                 have together (organisations.{organisation}.disk_mib); delete what is not needed",
+                taken >> 20,
+                ceiling >> 20
+            )
+        })
     }
 }
 
@@ -258,10 +327,50 @@ mod tests {
     fn files_count_once_for_each_room() {
         let accounts = accounts(Ceilings { disk: Some(100), ..Ceilings::default() });
         let (a, b) = (RoomId::random(), RoomId::random());
-        assert!(!accounts.knows_disk(&a));
         assert_eq!(accounts.takes_disk(&acme(), &a, 60), 60);
         assert_eq!(accounts.takes_disk(&acme(), &b, 60), 120);
         assert_eq!(accounts.takes_disk(&acme(), &a, 10), 70);
         assert_eq!((accounts.with_disk(), accounts.disk_ceiling(&acme())), (vec![acme()], Some(100)));
+        assert_eq!(accounts.full_disk(&acme(), 30), None);
+        assert!(accounts.full_disk(&acme(), 31).is_some_and(|said| said.contains("organisations.acme.disk_mib")));
+        let globex = OrganisationId::parse("globex").expect("valid");
+        assert_eq!((accounts.full_disk(&globex, u64::MAX), accounts.rooms_with_disk(&globex)), (None, Vec::new()));
+        accounts.forget_disks(&globex, [&a, &b]);
+        assert_eq!(accounts.rooms_with_disk(&acme()).len(), 2, "they are not theirs");
+        accounts.forget_disks(&acme(), [&b, &RoomId::random()]);
+        assert_eq!((accounts.rooms_with_disk(&acme()), accounts.takes_disk(&acme(), &a, 20)), (vec![a], 20));
+    }
+
+    #[test]
+    fn no_more_of_them_make_way_than_must_and_none_for_what_does_not_fit_anyway() {
+        let seated = |ceilings, there: &[u64]| {
+            let accounts = accounts(ceilings);
+            let seats: Vec<_> =
+                there.iter().map(|memory| accounts.seat_anyway(Some(&acme()), &of(*memory, 1))).collect();
+            (accounts, seats)
+        };
+        let memory = |mib: u64| Ceilings { memory: Some(mib << 20), ..Ceilings::default() };
+        for (ceilings, there, wanted, could_go, expected) in [
+            // Far above, as after a start of the server with lower ceilings.
+            (memory(300), vec![400, 100, 100, 100], 100, vec![100, 100, 100], None),
+            (memory(600), vec![400, 100, 100, 100], 100, vec![100, 100, 100], Some(vec![0, 1])),
+            (memory(800), vec![400, 100, 100, 100], 100, vec![100, 100, 100], Some(vec![])),
+            // The one that was idle longest is too small to be of use, so it stays.
+            (memory(1500), vec![1000, 200], 1000, vec![200, 1000], Some(vec![1])),
+            (memory(1500), vec![1000, 200], 1000, vec![200], None),
+            (memory(300), vec![100], 400, vec![100], None),
+            (Ceilings { sandboxes: Some(2), ..memory(1500) }, vec![100, 200], 100, vec![200, 100], Some(vec![0])),
+            (
+                Ceilings { nano_cpus: Some(2_000_000_000), ..Ceilings::default() },
+                vec![1, 1],
+                1,
+                vec![1, 1],
+                Some(vec![0]),
+            ),
+        ] {
+            let (accounts, _seats) = seated(ceilings, &there);
+            let could_go: Vec<Limits> = could_go.into_iter().map(|memory| of(memory, 1)).collect();
+            assert_eq!(accounts.must_go(&acme(), &of(wanted, 1), &could_go), expected, "{wanted} beside {there:?}");
+        }
     }
 }

@@ -25,7 +25,10 @@ use crate::steps::Container;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Looking takes at most one part in so many of the time.
-const SHARE: u32 = 10;
+pub(super) const SHARE: u32 = 10;
+
+/// How long until the files of rooms that have no sandbox are looked at again.
+pub(super) const AGAIN: Duration = Duration::from_secs(3600);
 
 /// What a workspace that was over the limit before the sandbox began may grow by, so that somebody can work on making it smaller.
 const ALLOWANCE: u64 = 64 << 20;
@@ -103,18 +106,45 @@ impl Theirs {
     }
 }
 
-/// Looks at what is in the workspaces of rooms that have no sandbox, once: they count as well. Those that somebody looks at already are
-/// passed over.
-pub(super) async fn count(accounts: Accounts, organisation: OrganisationId, folders: Vec<(RoomId, PathBuf)>) {
+/// Looks at what is in the workspaces of an organisation's rooms that have no sandbox, as they count as well. `known` are the rooms that counted
+/// before it was known that these are all there are: the others are gone. Takes at most one part in `share` of the time.
+pub(super) async fn count(
+    accounts: &Accounts,
+    organisation: &OrganisationId,
+    known: Vec<RoomId>,
+    folders: Vec<(RoomId, PathBuf)>,
+    share: u32,
+    is_watched: impl Fn(&RoomId) -> bool,
+) {
+    let theirs: HashSet<&RoomId> = folders.iter().map(|(room, _)| room).collect();
+    accounts.forget_disks(organisation, known.iter().filter(|room| !theirs.contains(room)));
     for (room, folder) in folders {
-        if accounts.knows_disk(&room) {
+        // Somebody looks at it all the time.
+        if is_watched(&room) {
             continue;
         }
-        // A room that nobody worked in has no folder.
-        let Ok(Ok(taken)) = tokio::task::spawn_blocking(move || taken(&folder, u64::MAX)).await else { continue };
-        if !accounts.knows_disk(&room) {
-            accounts.takes_disk(&organisation, &room, taken);
+        let began = Instant::now();
+        let Ok(taken) = tokio::task::spawn_blocking(move || taken(&folder, u64::MAX)).await else { return };
+        match taken {
+            Ok(taken) if !is_watched(&room) => drop(accounts.takes_disk(organisation, &room, taken)),
+            // A room that nobody worked in has no folder.
+            Err(Errno::NOENT) => accounts.forget_disks(organisation, [&room]),
+            _ => {}
         }
+        tokio::time::sleep(began.elapsed() * share).await;
+    }
+}
+
+/// Counts the files of one room, after something was put there that no sandbox did.
+pub(super) async fn count_one(accounts: &Accounts, organisation: &OrganisationId, room: &RoomId, folder: PathBuf) {
+    if accounts.disk_ceiling(organisation).is_none() {
+        return;
+    }
+    match tokio::task::spawn_blocking(move || taken(&folder, u64::MAX)).await {
+        Ok(Ok(taken)) => drop(accounts.takes_disk(organisation, room, taken)),
+        Ok(Err(error)) => tracing::warn!(%room, %error, "what an organisation takes of the disk is counted too low"),
+        // The server is stopping.
+        Err(_) => {}
     }
 }
 
@@ -245,6 +275,46 @@ mod tests {
         assert!(!b.is_too_much(5 * MIB, Some(10 * MIB)), "they fit again");
         assert!(!a.is_too_much(95 * MIB, Some(90 * MIB)));
         assert!(Theirs::of(&accounts, None, &RoomId::random()).is_none());
+    }
+
+    #[tokio::test]
+    async fn rooms_without_a_sandbox_are_counted_until_they_are_gone() {
+        let acme = OrganisationId::parse("acme").expect("valid");
+        let ceilings = Ceilings { disk: Some(200 * MIB), ..Ceilings::default() };
+        let accounts = Accounts::new([(acme.clone(), ceilings)].into());
+        let dir = tempfile::tempdir().expect("a folder");
+        let rooms: Vec<(RoomId, PathBuf)> = (0..4)
+            .map(|n| {
+                let folder = dir.path().join(n.to_string());
+                fs::create_dir(&folder).expect("made");
+                fs::write(folder.join("file"), vec![7; 1 << 20]).expect("written");
+                (RoomId::random(), folder)
+            })
+            .collect();
+        let [a, b, c, d] = [0, 1, 2, 3].map(|n: usize| rooms[n].0.clone());
+        let all = |rooms: &[(RoomId, PathBuf)]| rooms.to_vec();
+        count(&accounts, &acme, Vec::new(), all(&rooms[..3]), 0, |room| *room == c).await;
+        let counted = || {
+            let mut rooms = accounts.rooms_with_disk(&acme);
+            rooms.sort();
+            rooms
+        };
+        let sorted = |rooms: &[&RoomId]| {
+            let mut rooms: Vec<RoomId> = rooms.iter().map(|room| (*room).clone()).collect();
+            rooms.sort();
+            rooms
+        };
+        assert_eq!(counted(), sorted(&[&a, &b]), "a sandbox's own look is at c");
+        assert!(accounts.takes_disk(&acme, &c, 5 * MIB) >= 7 * MIB);
+        // A project was put into d, while the list of rooms was read that has it not, nor c.
+        let known = accounts.rooms_with_disk(&acme);
+        count_one(&accounts, &acme, &d, rooms[3].1.clone()).await;
+        fs::remove_dir_all(&rooms[1].1).expect("removed");
+        count(&accounts, &acme, known, all(&rooms[..2]), 0, |_| false).await;
+        assert_eq!(counted(), sorted(&[&a, &d]));
+        let stranger = OrganisationId::parse("initech").expect("valid");
+        count_one(&accounts, &stranger, &a, rooms[0].1.clone()).await;
+        assert!(accounts.rooms_with_disk(&stranger).is_empty(), "nobody counts them");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use buildspaces_rooms::{Error, RoomEvent};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::disk::Fuse;
 use super::ignore::is_ignored;
@@ -116,8 +116,8 @@ impl MemoryRoom {
 }
 
 impl LiveRoom for MemoryRoom {
-    fn tenancy(&self) -> Tenancy {
-        Tenancy::default()
+    fn tenancy(&self) -> watch::Receiver<Tenancy> {
+        watch::channel(Tenancy::default()).1
     }
 
     fn tree(&self) -> Tree {

@@ -14,7 +14,7 @@ use buildspaces_rooms::{Error, RoomEvent, RoomHandle};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::runtime::Handle;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// How many items of one call are under way at once. The others wait.
 const CONCURRENCY: usize = 64;
@@ -29,8 +29,8 @@ pub(super) type Tree = BTreeMap<NodeId, Node>;
 
 /// One room. Must not be called from an async task.
 pub(super) trait LiveRoom: Send + Sync + 'static {
-    /// What the room is and whose, for good. It waits for nothing.
-    fn tenancy(&self) -> Tenancy;
+    /// What the room is and whose, now and later. It waits for nothing.
+    fn tenancy(&self) -> watch::Receiver<Tenancy>;
     fn tree(&self) -> Tree;
     /// Changes from now on. An event comes no later than the answer to the call that caused it.
     fn events(&self) -> broadcast::Receiver<RoomEvent>;
@@ -56,8 +56,8 @@ impl Live {
 }
 
 impl LiveRoom for Live {
-    fn tenancy(&self) -> Tenancy {
-        self.room.record().tenancy.clone()
+    fn tenancy(&self) -> watch::Receiver<Tenancy> {
+        self.room.tenancy()
     }
 
     fn tree(&self) -> Tree {

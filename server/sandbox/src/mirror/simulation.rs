@@ -1,8 +1,8 @@
 //! Seeded simulations: people and programs change the same files at random moments, the mirror is killed in
 //! the middle of its work, and at the end nothing that somebody wrote may be missing.
 //!
-//! To replay one, put its seed into `REPLAY`. The order of concurrent insertions at one place is not
-//! part of the seed.
+//! More seeds: `BUILDSPACES_TEST_MIRROR_SEEDS=10000 cargo nextest run -p buildspaces-sandbox nothing_is_lost_whatever`. To replay one, put its
+//! seed into `REPLAY`. The order of concurrent insertions at one place is not part of the seed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,8 +14,14 @@ use tempfile::TempDir;
 use super::core::{Core, Scope};
 use super::memory::{MemoryRoom, World};
 
-/// Seeds per run.
+/// Seeds per run, unless the environment says how many.
 const SEEDS: u64 = 500;
+
+#[expect(clippy::disallowed_methods, reason = "the environment says how long a test may take")]
+fn seeds() -> u64 {
+    let said = std::env::var("BUILDSPACES_TEST_MIRROR_SEEDS").ok();
+    said.map_or(SEEDS, |seeds| seeds.parse().expect("BUILDSPACES_TEST_MIRROR_SEEDS is a number"))
+}
 
 /// A seed to run alone, with its story printed.
 const REPLAY: Option<u64> = None;
@@ -37,7 +43,7 @@ pub(super) fn open(folder: &TempDir, boot: &str, room: &Arc<MemoryRoom>) -> Resu
 
 #[test]
 fn nothing_is_lost_whatever_happens_at_once() {
-    let seeds = REPLAY.map_or(0..SEEDS, |seed| seed..seed + 1);
+    let seeds = REPLAY.map_or(0..seeds(), |seed| seed..seed + 1);
     let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
     let mut failures: Vec<(u64, String)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)

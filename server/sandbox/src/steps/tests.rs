@@ -357,6 +357,7 @@ async fn starting_says_what_happened() {
         argv: vec!["true".to_owned()],
         timeout: None,
         secrets: StepSecrets::default(),
+        sandbox: None,
     };
     let listed = Event::Steps { steps: vec![StepInfo { key: key(), running: true }] };
     let world = World::new();

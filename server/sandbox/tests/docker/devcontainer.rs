@@ -6,12 +6,14 @@ use std::sync::Arc;
 use buildspaces_kernel::ids::random_id;
 use buildspaces_plans::devcontainer::script;
 use buildspaces_plans::ports::{
-    Exit, Made, Phase, Progress, Size, Start, StepEvent, TerminalCommand, TerminalEvent, TerminalSpec,
+    Exit, Made, Phase, Progress, SANDBOX_ENDED, SandboxError, Size, Start, StepEvent, StepSpec, TerminalCommand,
+    TerminalEvent, TerminalSpec,
 };
+use buildspaces_plans::secret::StepSecrets;
 use buildspaces_sandbox::{Containers, DEFAULT_IMAGE, workspace_owner};
 use bytes::Bytes;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, finish};
 
 /// An image like the usual one, with a file of its own, under a name of its own.
 struct Second {
@@ -126,6 +128,37 @@ async fn a_room_gets_the_image_and_the_variables_that_it_asks_for_and_nothing_el
     assert_eq!(inspected[0]["Config"]["User"].as_str().map(|user| user.starts_with("0")), Some(false));
     assert!(!inspected[0]["Config"]["Env"].to_string().contains("plum"), "hooks on the host would be given it");
     assert!(!world.dir.path().join("pwned").exists());
+    containers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_for_one_sandbox_starts_in_no_other_and_makes_none() {
+    let world = world!();
+    write(&world, ".devcontainer.json", r#"{"onCreateCommand": "true"}"#);
+    let containers = world.open().await;
+    let made = prepare(&world, &containers).await.expect("there is something to set up");
+    let start = |key: &str| {
+        let step = StepSpec {
+            key: key.to_owned(),
+            argv: vec!["true".to_owned()],
+            timeout: Some(PATIENCE),
+            secrets: StepSecrets::default(),
+            sandbox: Some(made.sandbox.clone()),
+        };
+        let (containers, room, files) = (containers.clone(), world.room.clone(), world.files(&world.room));
+        async move { containers.start(&room, &files, step, Progress::default()).await }
+    };
+    let (_, end) = finish(&mut start("a").await.expect("it is there")).await;
+    assert_eq!(end, StepEvent::Exited(Exit::Code(0)));
+    // Whether it is known already that it died or not.
+    world.docker(&["kill", &made.sandbox]);
+    for key in ["b", "c"] {
+        let refused = start(key).await.expect_err("it is gone");
+        assert_eq!(refused, SandboxError::Failed(SANDBOX_ENDED.to_owned()), "{key}");
+    }
+    world.until("that it is removed and no other there", || world.containers().is_empty()).await;
+    let next = prepare(&world, &containers).await.expect("a new one");
+    assert_ne!(next.sandbox, made.sandbox);
     containers.shutdown().await;
 }
 

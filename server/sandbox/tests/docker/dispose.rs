@@ -57,6 +57,7 @@ async fn a_sandbox_that_dies_while_nothing_runs_in_it_is_shown_as_gone() {
         argv: vec!["true".to_owned()],
         timeout: Some(PATIENCE),
         secrets: StepSecrets::default(),
+        sandbox: None,
     };
     let mut step = containers.start(&world.room, &files, step, progress.clone()).await.expect("it starts");
     finish(&mut step).await;

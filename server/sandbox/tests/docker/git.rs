@@ -26,7 +26,7 @@ use crate::world::{PATIENCE, World, finish};
 pub(crate) struct Place {
     world: World,
     pub(crate) room: RoomHandle,
-    sandboxes: DockerSandboxes,
+    pub(crate) sandboxes: DockerSandboxes,
     pub(crate) git: Git,
     pub(crate) secrets: Secrets,
 }
@@ -85,7 +85,7 @@ impl Place {
     pub(crate) async fn runs(&self, script: &str) -> String {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
         let key = format!("step-{}", buildspaces_kernel::ids::random_id(6));
-        let step = StepSpec { key, argv, timeout: Some(PATIENCE), secrets: StepSecrets::default() };
+        let step = StepSpec { key, argv, timeout: Some(PATIENCE), secrets: StepSecrets::default(), sandbox: None };
         let progress = Progress::default();
         let mut step = self.sandboxes.start(self.room.id(), step, progress).await.expect("it starts");
         finish(&mut step).await.0
@@ -214,7 +214,8 @@ async fn git_answers_while_a_step_runs_and_a_sandbox_that_ends_is_made_anew() {
     let room = place.room.id().clone();
     place.git.init(&room).await.expect("a repository");
     let argv = ["sleep", "600"].map(str::to_owned).to_vec();
-    let step = StepSpec { key: "long".to_owned(), argv, timeout: Some(PATIENCE), secrets: StepSecrets::default() };
+    let (key, secrets) = ("long".to_owned(), StepSecrets::default());
+    let step = StepSpec { key, argv, timeout: Some(PATIENCE), secrets, sandbox: None };
     let mut step = place.sandboxes.start(&room, step, Progress::default()).await.expect("it starts");
     assert_eq!(place.changes().await.len(), 1);
     place.commit(&ann(), "Beside", None).await.expect("a commit");

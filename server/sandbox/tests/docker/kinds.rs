@@ -164,16 +164,18 @@ async fn an_organisation_at_its_ceiling_waits_for_its_own_and_slows_nobody_else(
         "{sentence}"
     );
     world.runs_in(&containers, &b, "true").await;
-    // Both are in use now, one of them idle: the third takes its place, but for its memory.
+    // Both are in use now, one of them idle: that is too small to make way for the third, so it stays.
+    let before = world.containers();
     let sentence = world.refused(&containers, &c).await;
-    assert!(sentence.contains("organisations.acme"), "{sentence}");
+    assert!(sentence.contains("organisations.acme") && sentence.contains("not enough"), "{sentence}");
+    assert_eq!(world.containers(), before);
     world.runs_in(&containers, &other, "true").await;
     world.runs_in(&containers, &nobodys, "true").await;
     let sentence = world.refused(&containers, &stranger).await;
     assert!(sentence.contains("organisations.initech"), "{sentence}");
     world.lets_go(&a, &mut at_work).await;
     world.runs_in(&containers, &c, "true").await;
-    assert_eq!(world.containers().len(), 3, "it took the place of one that was idle");
+    assert_eq!(world.containers().len(), 4, "it took the place of one that was idle, and the smaller one stays");
     assert!(containers.dispose(&c, "the end").await);
     world.runs_in(&containers, &a, "true").await;
     // What is taken away from outside does not count for ever.
@@ -247,9 +249,18 @@ async fn what_is_stored_of_a_room_is_what_its_sandbox_gets() {
     let room = rooms.create(&Principal::system(), new).await.expect("created");
     let config = mirror::Config { data_dir: world.dir.path().join("data"), owner: workspace_owner() };
     let sandboxes = DockerSandboxes::new(world.open().await, Mirrors::new(config, rooms, tasks));
-    let argv = ["sh", "-c", LOOK].map(str::to_owned).to_vec();
-    let step = StepSpec { key: "look".to_owned(), argv, timeout: None, secrets: StepSecrets::default() };
-    let mut step = sandboxes.start(room.id(), step, Progress::default()).await.expect("it starts");
-    assert_eq!(finish(&mut step).await.0.lines().collect::<Vec<_>>(), ["209715200", "77", "321", "5"]);
+    let looks = async |key: &str| {
+        let argv = ["sh", "-c", LOOK].map(str::to_owned).to_vec();
+        let (key, secrets) = (key.to_owned(), StepSecrets::default());
+        let step = StepSpec { key, argv, timeout: None, secrets, sandbox: None };
+        let mut step = sandboxes.start(room.id(), step, Progress::default()).await.expect("it starts");
+        finish(&mut step).await.0.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(looks("a").await, "209715200 77 321 5");
+    // It becomes one of another kind: its next sandbox has what that says, and this one what it had.
+    room.change_kind(RoomKind::default(), &Principal::system()).await.expect("changed");
+    assert_eq!(looks("b").await, "209715200 77 321 5");
+    assert!(sandboxes.dispose(room.id(), "the next one").await);
+    assert_eq!(looks("c").await, "1073741824 256 4096 256");
     sandboxes.shutdown().await;
 }

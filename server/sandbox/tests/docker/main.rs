@@ -24,6 +24,7 @@ macro_rules! world {
     };
 }
 
+mod contract;
 mod devcontainer;
 mod disk;
 mod dispose;
@@ -116,6 +117,7 @@ async fn steps_share_a_container_and_each_has_its_own_exit() {
         argv: vec!["no-such".to_owned()],
         timeout: Some(PATIENCE),
         secrets: StepSecrets::default(),
+        sandbox: None,
     };
     let files = world.files(&world.room);
     let mut step = containers.start(&world.room, &files, no_such, Progress::default()).await.expect("taken");

@@ -149,7 +149,7 @@ impl World {
         secrets: StepSecrets,
     ) -> Result<Step, SandboxError> {
         let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let step = StepSpec { key: key.to_owned(), argv, timeout: Some(timeout), secrets };
+        let step = StepSpec { key: key.to_owned(), argv, timeout: Some(timeout), secrets, sandbox: None };
         containers.start(room, &self.files(room), step, Progress::default()).await
     }
 

@@ -448,6 +448,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/{room}/kind": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Of which kind the room is, and who changed that when. */
+        get: operations["room_kind"];
+        /**
+         * Makes it a room of another kind. A sandbox that runs keeps what it has; the room's next one has what the new kind says. For the server's
+         *     administrator alone.
+         */
+        put: operations["set_room_kind"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms/{room}/links": {
         parameters: {
             query?: never;
@@ -610,7 +631,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The room's recordings, newest first. The oldest go when there are more than 50. */
+        /** The room's recordings, newest first. They stay until a host deletes them; how many there may be is told with the settings. */
         get: operations["list_recordings"];
         put?: never;
         post?: never;
@@ -1307,6 +1328,28 @@ export interface components {
              */
             to: number;
         };
+        /**
+         * @description What the room has of recordings of terminals. Once that is as much as it may be, no further one begins, and no terminal that is to be recorded is
+         *     opened; nothing is deleted.
+         */
+        KeptRecordings: {
+            /** Format: int64 */
+            bytes: number;
+            /** Format: int64 */
+            most_bytes: number;
+            /** Format: int64 */
+            most_recordings: number;
+            /** Format: int64 */
+            recordings: number;
+        };
+        KindChange: {
+            /** Format: int64 */
+            at: number;
+            /** @description `system` is the command line. */
+            by: string;
+            from: string;
+            to: string;
+        };
         /** @description A link that lets somebody in. It is a secret; it is shown once. */
         Link: {
             /** Format: int64 */
@@ -1331,6 +1374,9 @@ export interface components {
             message: string;
             /** @description Paths of changes; all if left out. */
             paths?: string[] | null;
+        };
+        NewKind: {
+            kind: string;
         };
         /** @description A link that is to be made. */
         NewLink: {
@@ -1588,6 +1634,12 @@ export interface components {
             template: string;
             title: string;
         };
+        /** @description Of which kind a room is, and what it was before. */
+        RoomKinds: {
+            /** @description Newest first. */
+            changes: components["schemas"]["KindChange"][];
+            kind: string;
+        };
         /** @description When files that match change, a skill runs. */
         Rule: {
             enabled: boolean;
@@ -1697,6 +1749,7 @@ export interface components {
         };
         /** @description What holds for all terminals of a room. */
         TerminalSettings: {
+            kept: components["schemas"]["KeptRecordings"];
             /** @description What terminals show is kept. */
             record: boolean;
             /** Format: int64 */
@@ -2887,6 +2940,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description `organisation_full`: the files of its rooms take as much as they may together */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     room: {
@@ -3715,6 +3777,110 @@ export interface operations {
                 };
             };
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    room_kind: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomKinds"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    set_room_kind: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKind"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomKinds"];
+                };
+            };
+            /** @description `bad_tenancy` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `denied`, `no_such_kind`, `no_such_organisation`, `kind_not_theirs` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5130,7 +5296,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `too_many_terminals` */
+            /** @description `too_many_terminals`, `recordings_full` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5235,6 +5401,15 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `recordings_full` */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -73,6 +73,12 @@ impl Actor {
         if made.devcontainer.setup.is_empty() || self.set_up.sandbox.as_ref() == Some(&made.sandbox) {
             return;
         }
+        // Told of late, by a run that had asked for it: it is gone, and the one after it may be known already.
+        let is_there =
+            self.shared.sandboxes.made(&self.id).borrow().as_ref().is_some_and(|now| now.sandbox == made.sandbox);
+        if !is_there {
+            return;
+        }
         let run = Run::set_up(&self.id, &made.sandbox, unix_millis());
         match self.shared.store.insert(&run).await {
             Ok(true) => self.enqueue(run).await,

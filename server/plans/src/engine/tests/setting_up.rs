@@ -3,6 +3,7 @@
 use super::*;
 use crate::devcontainer::{Amount, Devcontainer, PATHS, Terms};
 use crate::ports::{Made, Size};
+use crate::trigger::TriggerKey;
 
 /// A sandbox of that name, made by this file.
 fn made(sandbox: &str, file: &str) -> Made {
@@ -100,6 +101,47 @@ async fn a_sandbox_that_dies_while_it_is_set_up_is_not_made_again_and_again() {
     step.lose("it is gone, too").await;
     world.no_step().await;
     assert_eq!(world.states().await, ["passed", "interrupted", "interrupted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_dies_before_its_set_up_starts_takes_that_along_and_the_next_one_is_set_up_once() {
+    let mut world = world().await;
+    // It is there when the set-up is looked at, and gone when that starts.
+    world.sandboxes.next_sandbox(&world.id, made("two", FILE));
+    world.types("a").await;
+    let step = world.step().await;
+    assert!(!is_set_up(&step), "the run waited once");
+    step.exit(Exit::Code(0)).await;
+    let step = world.step().await;
+    assert!(is_set_up(&step));
+    step.exit(Exit::Code(0)).await;
+    world.run_of("b", Exit::Code(0)).await;
+    world.no_step().await;
+    assert_eq!(world.states().await, ["passed", "error", "passed", "passed"]);
+    let runs = world.runs().await;
+    let ended = runs[2].message.clone().expect("it says why");
+    assert_eq!(ended, "The sandbox failed: it ended before this could begin, and the next one is set up anew");
+    let set_ups = world.sandboxes.journal().into_iter().filter(|what| what.starts_with("start sh -c")).count();
+    assert_eq!(set_ups, 1, "one for the sandbox that lived");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_sandboxes_that_came_one_after_the_other_only_the_one_that_lives_is_set_up() {
+    let mut world = World::new().await;
+    world.types("a").await;
+    let step = world.step().await;
+    for name in ["one", "two"] {
+        world.sandboxes.next_sandbox(&world.id, made(name, FILE));
+        world.engine.terminals().open(&world.id, &ann(), Size { rows: 24, cols: 80 }).await.expect("opens");
+    }
+    world.settle().await;
+    step.exit(Exit::Code(0)).await;
+    let step = world.step().await;
+    assert!(is_set_up(&step));
+    step.exit(Exit::Code(0)).await;
+    world.no_step().await;
+    let set_ups = world.runs().await.into_iter().filter(Run::is_set_up).map(|run| run.trigger_key).collect::<Vec<_>>();
+    assert!(set_ups.contains(&TriggerKey::Sandbox("two".to_owned())), "{set_ups:?}");
 }
 
 #[tokio::test(start_paused = true)]

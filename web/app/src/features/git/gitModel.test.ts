@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Change } from '../../api/types';
-import { changeWords, chosenPaths, distance, madeBy, parts, patchRows } from './gitModel';
+import type { Change, Run } from '../../api/types';
+import { changeWords, chosenPaths, distance, madeBy, parts, patchRows, workWords } from './gitModel';
 
 const change = (path: string, more: Partial<Change> = {}): Change => ({
   path,
@@ -24,6 +24,19 @@ describe('changes', () => {
     expect(chosenPaths(changes, new Set())).toBeNull();
     expect(chosenPaths(changes, new Set(['gone']))).toBeNull();
     expect(chosenPaths(changes, new Set(['a']))).toEqual(['b']);
+  });
+});
+
+describe('what git is at', () => {
+  const run = (state: Run['state'], trigger: Run['trigger']) =>
+    ({ state, trigger, rule_name: 'Tests' }) as Run;
+
+  it('waits for a run that holds the files still, and for no other', () => {
+    const runs = [run('queued', 'text'), run('running', 'intent'), run('passed', 'text')];
+    expect(workWords('commit', runs)).toContain('the run “Tests” to end');
+    expect(workWords('branch', runs)).toContain('Waiting');
+    expect(workWords('push', runs)).toBe('Git is at work…');
+    expect(workWords('commit', [run('queued', 'text'), run('running', 'sandbox')])).toBe('Git is at work…');
   });
 });
 

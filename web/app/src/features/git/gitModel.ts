@@ -1,5 +1,5 @@
 /** Git in words and rows: kinds of changes, patches by line, who made a commit. Pure. */
-import type { Change, Commit } from '../../api/types';
+import type { Change, Commit, Run } from '../../api/types';
 
 const KINDS: Record<Change['kind'], { letter: string; word: string }> = {
   added: { letter: 'A', word: 'Added' },
@@ -18,6 +18,17 @@ export function kindLetter(change: Change): string {
 export function changeWords(change: Change): string {
   const from = change.from ? ` from ${change.from}` : '';
   return `${KINDS[change.kind].word}${from}: ${change.path}`;
+}
+
+/** What of git changes files or commits them, so it needs them held still, as runs do. */
+export type Action = 'commit' | 'branch' | 'pull' | 'push' | 'start' | 'clone';
+const NEEDS_FILES: readonly Action[] = ['commit', 'branch', 'pull', 'start'];
+
+/** How it stands with what git was asked for. A run holds the files still until it ends; what sets a sandbox up does not. */
+export function workWords(action: Action, runs: readonly Run[]): string {
+  const run = runs.find(({ state, trigger }) => state === 'running' && trigger !== 'sandbox');
+  if (!run || !NEEDS_FILES.includes(action)) return 'Git is at work…';
+  return `Waiting for the run “${run.rule_name}” to end, for at most 20 s…`;
 }
 
 /** A path in its two parts: the folder with its slash, and the name. */

@@ -10,7 +10,7 @@ import { useRoom } from '../room/roomContext';
 import { BranchMenu } from './branchMenu';
 import { ChangesView } from './changesView';
 import './git.css';
-import { distance } from './gitModel';
+import { type Action, distance, workWords } from './gitModel';
 import { HistoryView } from './historyView';
 import { NoRepository } from './noRepository';
 import type { Git } from './useGit';
@@ -28,13 +28,14 @@ export function GitPanel(props: { tabs: ReactNode; visible: boolean; git: Git })
   const may = useMay('git');
   const off = useStore(session.sandbox).state === 'off';
   const [view, setView] = useState<View>('changes');
-  const [busy, setBusy] = useState<string | null>(null);
+  const runs = useStore(session.runs);
+  const [busy, setBusy] = useState<Action | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const repository = git.repository;
   const ready = repository?.state === 'ready';
 
   /** Does something that answers with how the repository is then. True if it worked. */
-  const act = async (what: string, work: () => Promise<Repository | null>): Promise<boolean> => {
+  const act = async (what: Action, work: () => Promise<Repository | null>): Promise<boolean> => {
     if (busy !== null) return false;
     setBusy(what);
     setProblem(null);
@@ -80,8 +81,8 @@ export function GitPanel(props: { tabs: ReactNode; visible: boolean; git: Git })
           </span>
         )}
         {busy !== null && (
-          <span className="git-busy" role="status">
-            <Loader size={13} className="spin" aria-hidden /> Git is at work…
+          <span className="git-busy" role="status" data-testid="git-busy">
+            <Loader size={13} className="spin" aria-hidden /> {workWords(busy, runs)}
           </span>
         )}
         <span className="panel-tools">

@@ -1,6 +1,6 @@
 import { expect, describe as group, it } from 'vitest';
 import type { Recording } from '../../api/types';
-import { describe, fileName, settingWords } from './recordingModel';
+import { describe, fileName, keptWords, settingWords } from './recordingModel';
 
 const RECORDING: Recording = {
   id: 'r',
@@ -25,12 +25,28 @@ group('a recording', () => {
   });
 });
 
+const KEPT = { recordings: 3, most_recordings: 200, bytes: 2048, most_bytes: 838_860_800 };
+
 group('the setting', () => {
   it('is said with who made it', () => {
-    const on = { record: true, set_by: 'ada', set_by_name: 'Ada', set_at: 1 };
+    const on = { record: true, set_by: 'ada', set_by_name: 'Ada', set_at: 1, kept: KEPT };
     expect(settingWords(on, 'bo')).toBe('Terminals of this room are recorded. Ada turned that on.');
     expect(settingWords(on, 'ada')).toBe('Terminals of this room are recorded. You turned that on.');
-    const off = { record: false, set_by: null, set_by_name: null, set_at: null };
+    const off = { record: false, set_by: null, set_by_name: null, set_at: null, kept: KEPT };
     expect(settingWords(off, 'bo')).toContain('not recorded');
+  });
+
+  it('is said with how much is kept, and what follows once that is all there may be', () => {
+    const settings = { record: true, set_by: 'ada', set_by_name: 'Ada', set_at: 1, kept: KEPT };
+    expect(keptWords(settings)).toEqual({
+      words:
+        'Kept until a host deletes them: 3 of at most 200 recordings of terminals, 2.0 KB of at most 800 MB.',
+      full: false,
+    });
+    const many = { ...settings, kept: { ...KEPT, recordings: 200 } };
+    expect(keptWords(many)).toMatchObject({ full: true });
+    expect(keptWords(many).words).toContain('No terminal can be opened');
+    const large = { ...settings, record: false, kept: { ...KEPT, bytes: 838_860_801 } };
+    expect(keptWords(large).words).toContain('Recording can be turned on again');
   });
 });

@@ -26,6 +26,18 @@ export function settingWords(settings: TerminalSettings, me: string | undefined)
   return `Terminals of this room are recorded. ${who} turned that on.`;
 }
 
+/** How much the room keeps of what terminals showed, and, once nothing more fits, what that means. */
+export function keptWords(settings: TerminalSettings): { words: string; full: boolean } {
+  const { recordings, most_recordings, bytes: size, most_bytes } = settings.kept;
+  const full = recordings >= most_recordings || size >= most_bytes;
+  const words = `${recordings} of at most ${most_recordings} recordings of terminals, ${bytes(size)} of at most ${bytes(most_bytes)}.`;
+  if (!full) return { words: `Kept until a host deletes them: ${words}`, full };
+  const so = settings.record
+    ? 'No terminal can be opened before a host deletes some, or turns recording off.'
+    : 'Recording can be turned on again once a host has deleted some.';
+  return { words: `This room keeps ${words} ${so}`, full };
+}
+
 /** All of a room, newest first. */
 export type Listed = { of: 'terminal'; recording: Recording } | { of: 'call'; recording: CallRecording };
 

@@ -9,7 +9,15 @@ import { useStore } from '../../ui/store';
 import { useAttempt } from '../../ui/useAttempt';
 import { useMay } from '../access/useAccess';
 import { useRoom } from '../room/roomContext';
-import { describe, describeCall, fileName, type Listed, listed, settingWords } from './recordingModel';
+import {
+  describe,
+  describeCall,
+  fileName,
+  keptWords,
+  type Listed,
+  listed,
+  settingWords,
+} from './recordingModel';
 import './recordings.css';
 import { WatchCall } from './watchCall';
 import { WatchRecording } from './watchRecording';
@@ -96,6 +104,7 @@ export function RecordingsDialog(props: { onClose: () => void }) {
           programs print it. Everybody sees on a terminal's tab that it is recorded. Calls are recorded from
           within the call, and of each person only what they agreed to.
         </p>
+        {loaded.is === 'here' && <Kept settings={loaded.settings} />}
         {problem && (
           <p className="notice" data-tone="bad" role="alert" data-testid="recordings-problem">
             {problem}
@@ -129,6 +138,19 @@ export function RecordingsDialog(props: { onClose: () => void }) {
         )}
       </div>
     </Dialog>
+  );
+}
+
+function Kept(props: { settings: TerminalSettings }) {
+  const { words, full } = keptWords(props.settings);
+  return full ? (
+    <p className="notice" data-tone="bad" role="status" data-testid="recordings-full">
+      {words}
+    </p>
+  ) : (
+    <p className="recordings-note" data-testid="recordings-kept">
+      {words}
+    </p>
   );
 }
 
