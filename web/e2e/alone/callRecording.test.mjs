@@ -1,8 +1,8 @@
 /** Recordings of calls: two people with a camera that shows a clock and a microphone that beeps, and files that Chromium plays. */
 import assert from 'node:assert/strict';
-import { joinCall, talker } from './support/call.mjs';
-import { scenario } from './support/scenario.mjs';
-import { stays, until } from './support/wait.mjs';
+import { joinCall, talker } from '../support/call.mjs';
+import { scenario } from '../support/scenario.mjs';
+import { stays, until } from '../support/wait.mjs';
 
 const joinWithBoth = (person) => joinCall(person, { microphone: true, camera: true });
 

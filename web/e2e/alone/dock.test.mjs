@@ -1,8 +1,8 @@
 /** A shared screen as a pane that one can dock, float and take out of the page, and what the editor beside it makes of that. */
 import assert from 'node:assert/strict';
-import { arrived, joinCall, sees, talker, tile, twoInARoom } from './support/call.mjs';
-import { scenario } from './support/scenario.mjs';
-import { until } from './support/wait.mjs';
+import { arrived, joinCall, sees, talker, tile, twoInARoom } from '../support/call.mjs';
+import { scenario } from '../support/scenario.mjs';
+import { until } from '../support/wait.mjs';
 
 const pane = (person, place) =>
   person.page.locator(`[data-testid="stage"]${place ? `[data-place="${place}"]` : ''}`);
