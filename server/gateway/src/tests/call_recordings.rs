@@ -65,7 +65,7 @@ async fn players_ask_for_parts_of_a_file() {
     let folder = w.f.recordings.path().join(&w.room).join(id.as_str());
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = format!(
-        "number = 1\nperson = \"{by}\"\nperson_name = \"Ada\"\nsource = \"camera\"\noffset = 0\nduration = 9\nbytes = 10"
+        "number = 1\nperson = \"{by}\"\nperson_name = \"Ada\"\nsource = \"camera\"\ncodec = \"vp8\"\noffset = 0\nduration = 9\nbytes = 10"
     );
     let note = format!(
         "id = \"{id}\"\nroom = \"{}\"\nstarted_by = \"{by}\"\nstarted_by_name = \"Ada\"\nstarted_at = 5\nended_at = 14\n\
