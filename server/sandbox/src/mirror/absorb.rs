@@ -333,7 +333,7 @@ impl Core {
     }
 
     /// A node whose file is gone stays: its file is to be made again.
-    fn write_again(&mut self, id: &NodeId) {
+    pub(super) fn write_again(&mut self, id: &NodeId) {
         self.set_seen(id, None);
         if let Some(known) = self.known.get_mut(id) {
             known.trusted = true;

@@ -198,7 +198,17 @@ impl Core {
             }
         }
         leftovers.keys().for_each(|name| core.disk.remove_leftover(name));
+        core.part_doubles();
         Ok(core)
+    }
+
+    /// A crash between the notes of two nodes that changed places leaves both at one. Of these one is made again.
+    fn part_doubles(&mut self) {
+        let is_double = |(id, known): &(&NodeId, &Known)| {
+            known.seen.is_some() && self.node_in(known.parent.as_ref(), &known.name) != Some(*id)
+        };
+        let doubles: Vec<NodeId> = self.known.iter().filter(is_double).map(|(id, _)| id.clone()).collect();
+        doubles.iter().for_each(|id| self.write_again(id));
     }
 
     /// Looks at `scope`, then brings room and workspace together until neither asks for more.

@@ -59,6 +59,12 @@ fn nothing_is_lost_whatever_happens_at_once() {
     assert!(failures.is_empty(), "{} failed: {seeds:?}; the shortest:\n{}", seeds.len(), failures[0].1);
 }
 
+/// In this one a crash leaves two nodes at one place.
+#[test]
+fn nodes_that_a_crash_left_at_one_place_are_parted() {
+    simulate(7588).expect("the workspace comes to rest");
+}
+
 /// The story if something is wrong at its end.
 fn simulate(seed: u64) -> Result<(), String> {
     let folder = folder();
