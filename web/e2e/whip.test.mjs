@@ -162,7 +162,7 @@ scenario('layers of a stream, and the end of one that goes without a word', asyn
 });
 
 scenario(
-  'a stream of H.264, as OBS sends it, is seen by pages and players and recorded as it is',
+  'a stream of H.264 is seen by pages and players and recorded as it is',
   async (stage, t) => {
     const { server, ada, room, bob } = await callAndPage(stage);
     const encodes = () =>
