@@ -161,66 +161,61 @@ scenario('layers of a stream, and the end of one that goes without a word', asyn
   assert.deepEqual(ada.problems, []);
 });
 
-scenario(
-  'a stream of H.264 is seen by pages and players and recorded as it is',
-  async (stage, t) => {
-    const { server, ada, room, bob } = await callAndPage(stage);
-    const encodes = () =>
-      RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264');
-    if (!(await ada.page.evaluate(encodes))) return t.skip('this browser encodes no H.264');
-    const [obs, player] = [await streamer(stage, server, 'OBS'), await streamer(stage, server, 'Player')];
-    const eve = await server.person('Eve');
-    const begun = await connect(obs, `/media/${room}/whip`, bob.token, { way: 'in', codec: 'video/H264' });
-    assert.equal(begun.status, 201, begun.body);
-    assert.match(begun.body, /H264\/90000/);
-    assert.doesNotMatch(begun.body, /VP8\/90000/);
-    await tile(ada, 'Bob').locator('[data-testid="video"][data-shown]').waitFor();
-    await more(ada, 'frames', 20);
-    assert.equal((await connect(player, `/media/${room}/whep`, eve.token, { way: 'out' })).status, 201);
-    await more(player, 'frames', 20);
-    // Another picture on the same line, of the other codec, and back.
-    await ada.get('control-camera').click();
-    await more(player, 'frames', 20);
-    await ada.get('control-camera').click();
-    await more(player, 'frames', 20);
-    assert.equal((await ask(server, begun.location, bob.token, 'DELETE')).status, 200);
+scenario('a stream of H.264 is seen by pages and players and recorded as it is', async (stage, t) => {
+  const { server, ada, room, bob } = await callAndPage(stage);
+  const encodes = () =>
+    RTCRtpSender.getCapabilities('video').codecs.some(({ mimeType }) => mimeType === 'video/H264');
+  if (!(await ada.page.evaluate(encodes))) return t.skip('this browser encodes no H.264');
+  const [obs, player] = [await streamer(stage, server, 'OBS'), await streamer(stage, server, 'Player')];
+  const eve = await server.person('Eve');
+  const begun = await connect(obs, `/media/${room}/whip`, bob.token, { way: 'in', codec: 'video/H264' });
+  assert.equal(begun.status, 201, begun.body);
+  assert.match(begun.body, /H264\/90000/);
+  assert.doesNotMatch(begun.body, /VP8\/90000/);
+  await tile(ada, 'Bob').locator('[data-testid="video"][data-shown]').waitFor();
+  await more(ada, 'frames', 20);
+  assert.equal((await connect(player, `/media/${room}/whep`, eve.token, { way: 'out' })).status, 201);
+  await more(player, 'frames', 20);
+  // Another picture on the same line, of the other codec, and back.
+  await ada.get('control-camera').click();
+  await more(player, 'frames', 20);
+  await ada.get('control-camera').click();
+  await more(player, 'frames', 20);
+  assert.equal((await ask(server, begun.location, bob.token, 'DELETE')).status, 200);
 
-    // Ada agrees to be recorded, so her stream is.
-    const token = await ada.page.evaluate(
-      () => JSON.parse(localStorage.getItem('buildspaces.session')).token,
-    );
-    const again = await connect(obs, `/media/${room}/whip`, token, { way: 'in', codec: 'video/H264' });
-    assert.equal(again.status, 201, again.body);
-    await ada.get('start-recording').click();
-    await ada.get('dialog-confirm').click();
-    await ada.get('call-recording-on').waitFor();
-    const recordings = async () =>
-      await (await ask(server, `/api/v1/rooms/${room}/media/recordings`, token)).json();
-    const picture = async () => {
-      const [{ id, files }] = await recordings();
-      const file = files.find((one) => one.media_type === 'video/x-matroska' && one.duration > 2000);
-      return file && `/api/v1/rooms/${room}/media/recordings/${id}/files/${file.number}`;
-    };
-    await until('two seconds of it in a file', picture);
-    await ada.get('stop-recording').click();
-    await ada.get('call-recording-on').waitFor({ state: 'detached' });
-    const file = await (await ask(server, await picture(), token)).arrayBuffer();
-    const played = await ada.page.evaluate(async (text) => {
-      const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-      const video = document.createElement('video');
-      video.muted = true;
-      video.src = URL.createObjectURL(new Blob([bytes], { type: 'video/x-matroska' }));
-      await video.play();
-      await new Promise((done, fail) => {
-        video.onended = done;
-        video.onerror = () => fail(new Error(video.error.message));
-      });
-      return { width: video.videoWidth, frames: video.getVideoPlaybackQuality().totalVideoFrames };
-    }, Buffer.from(file).toString('base64'));
-    assert.ok(played.width >= 320 && played.frames > 30, JSON.stringify(played));
-    assert.deepEqual(ada.problems, []);
-  },
-);
+  // Ada agrees to be recorded, so her stream is.
+  const token = await ada.page.evaluate(() => JSON.parse(localStorage.getItem('buildspaces.session')).token);
+  const again = await connect(obs, `/media/${room}/whip`, token, { way: 'in', codec: 'video/H264' });
+  assert.equal(again.status, 201, again.body);
+  await ada.get('start-recording').click();
+  await ada.get('dialog-confirm').click();
+  await ada.get('call-recording-on').waitFor();
+  const recordings = async () =>
+    await (await ask(server, `/api/v1/rooms/${room}/media/recordings`, token)).json();
+  const picture = async () => {
+    const [{ id, files }] = await recordings();
+    const file = files.find((one) => one.media_type === 'video/x-matroska' && one.duration > 2000);
+    return file && `/api/v1/rooms/${room}/media/recordings/${id}/files/${file.number}`;
+  };
+  await until('two seconds of it in a file', picture);
+  await ada.get('stop-recording').click();
+  await ada.get('call-recording-on').waitFor({ state: 'detached' });
+  const file = await (await ask(server, await picture(), token)).arrayBuffer();
+  const played = await ada.page.evaluate(async (text) => {
+    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const video = document.createElement('video');
+    video.muted = true;
+    video.src = URL.createObjectURL(new Blob([bytes], { type: 'video/x-matroska' }));
+    await video.play();
+    await new Promise((done, fail) => {
+      video.onended = done;
+      video.onerror = () => fail(new Error(video.error.message));
+    });
+    return { width: video.videoWidth, frames: video.getVideoPlaybackQuality().totalVideoFrames };
+  }, Buffer.from(file).toString('base64'));
+  assert.ok(played.width >= 320 && played.frames > 30, JSON.stringify(played));
+  assert.deepEqual(ada.problems, []);
+});
 
 scenario('a player without a page sees and hears the call until its access ends', async (stage) => {
   const server = await stage.server();
