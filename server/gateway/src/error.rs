@@ -52,6 +52,11 @@ impl ApiError {
         Self { later: true, ..self }
     }
 
+    /// The same in other words.
+    pub(crate) fn saying(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
     /// What the client reads.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -101,6 +106,12 @@ impl From<rooms::Error> for ApiError {
             E::Changed => Self::new(StatusCode::PRECONDITION_FAILED, "changed", message),
             E::Tree(error) => error.into(),
         }
+    }
+}
+
+impl From<rooms::ports::StoreError> for ApiError {
+    fn from(error: rooms::ports::StoreError) -> Self {
+        rooms::Error::from(error).into()
     }
 }
 

@@ -218,16 +218,18 @@ impl Identity {
         self.config.admin.as_ref().is_some_and(|admin| admin.is(token))
     }
 
-    /// Takes access back: stored first, then enforced. Returns how many connections ended.
-    pub(crate) async fn revoke(&self, revocation: &Revocation) -> Result<usize, StoreError> {
-        if !matches!(revocation.subject, Subject::Document(_)) {
-            self.store.revoke(revocation).await?;
-        }
+    /// Takes access back: stored first, then enforced. Returns how many connections ended. What cannot be stored is enforced all the
+    /// same, until the server starts again: nobody must be kept in by a full disk.
+    pub(crate) async fn revoke(&self, revocation: &Revocation) -> (usize, Result<(), StoreError>) {
+        let stored = match revocation.subject {
+            Subject::Document(_) => Ok(()),
+            _ => self.store.revoke(revocation).await,
+        };
         // What the webhook allowed a moment ago may be what is taken back.
         if let Some(webhook) = &self.webhook {
             webhook.forget();
         }
-        Ok(self.directory.revoke(revocation))
+        (self.directory.revoke(revocation), stored)
     }
 
     /// What is revoked must be known before anybody comes in.

@@ -29,8 +29,7 @@ pub(crate) async fn create(gateway: &Gateway, name: &str) -> Result<(String, Pri
     let name = check_name(name)?;
     let person = Principal { id: PrincipalId::random(), kind: PrincipalKind::Person, name: name.into() };
     let token = random_id(TOKEN_CHARS);
-    let stored = gateway.rooms.store().create_session(hash(&token), &person, unix_millis()).await;
-    stored.map_err(ApiError::internal)?;
+    gateway.rooms.store().create_session(hash(&token), &person, unix_millis()).await?;
     Ok((token, person))
 }
 

@@ -359,10 +359,7 @@ impl From<media::Error> for ApiError {
             E::TooManyPages => unavailable("call_full").later(),
             E::Stopping => unavailable("stopping").later(),
             E::InUse => Self::new(StatusCode::CONFLICT, "call_running", message),
-            E::Store(StoreError::Full(_)) => {
-                let message = "the server's disk is full; nothing was changed, and the same works once there is space";
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message)
-            }
+            E::Store(StoreError::Full(_)) => buildspaces_rooms::Error::Full.into(),
             E::Store(StoreError::Failed(_)) => Self::internal(error),
         }
     }

@@ -232,7 +232,7 @@ fn document_name(doc_id: &str) -> Result<DocumentName, ApiError> {
 
 /// Does the document's log have anything?
 async fn exists(gateway: &Gateway, name: &DocumentName) -> Result<bool, ApiError> {
-    let stored = gateway.rooms.store().load(name).await.map_err(ApiError::internal)?;
+    let stored = gateway.rooms.store().load(name).await?;
     Ok(stored.seq > 0)
 }
 

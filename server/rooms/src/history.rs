@@ -64,7 +64,7 @@ pub struct History {
 pub struct Versions {
     pub about: About,
     pub named: Vec<NamedVersion>,
-    /// Oldest first.
+    /// The newest of those asked for, oldest first.
     pub sessions: Vec<Session>,
     /// Everybody that is mentioned and known.
     pub authors: Vec<Principal>,
@@ -120,25 +120,30 @@ impl History {
         if about.deleted.is_some() { Err(Error::Deleted) } else { Ok(about) }
     }
 
-    /// Every version.
-    pub async fn versions(&self, document: &DocumentName) -> Result<Versions, Error> {
+    /// Every named version, and the newest `most` sessions that ended below `before`.
+    pub async fn versions(&self, document: &DocumentName, before: u64, most: usize) -> Result<Versions, Error> {
         let about = self.about(document).await?;
         let named = self.store.named_versions(document).await?;
         let names: HashSet<u64> = named.iter().map(|version| version.seq).collect();
         let _turn = self.turn().await?;
         let mut authors = Authors::default();
         authors.learn(self, named.iter().map(|version| &version.by)).await?;
-        let (mut sessions, mut after) = (Sessions::default(), about.begins);
-        loop {
+        let (mut sessions, mut after) = (Sessions::new(most), about.begins);
+        // A session that goes up to `before` or beyond is the last that is looked at.
+        while after < before {
             let page = self.store.entries(document, after, ENTRIES).await?;
             let Some(last) = page.last() else { break };
             after = last.seq;
             authors.learn(self, page.iter().map(|entry| &entry.by)).await?;
             for entry in page {
+                let seq = entry.seq;
                 sessions.push(entry, |id| authors.kind(id), |seq| names.contains(&seq));
+                if seq >= before {
+                    break;
+                }
             }
         }
-        Ok(Versions { about, named, sessions: sessions.end(), authors: authors.known() })
+        Ok(Versions { about, named, sessions: sessions.end(before), authors: authors.known() })
     }
 
     /// The document as it was after update `seq`.

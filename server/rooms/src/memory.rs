@@ -39,12 +39,18 @@ struct Inner {
     people: HashMap<PrincipalId, Principal>,
     revocations: Vec<Revocation>,
     failing: bool,
+    full: bool,
 }
 
 impl MemoryStore {
     /// From now on every append fails, or works again.
     pub fn fail_appends(&self, failing: bool) {
         self.lock().failing = failing;
+    }
+
+    /// From now on there is no space for people and what was taken back from them, as on a full disk; or there is again.
+    pub fn fill(&self, full: bool) {
+        self.lock().full = full;
     }
 
     /// Bytes of the states that are kept for named versions.
@@ -59,6 +65,10 @@ impl MemoryStore {
 }
 
 impl Inner {
+    fn check_space(&self) -> Result<(), StoreError> {
+        if self.full { Err(StoreError::Full("told to be".into())) } else { Ok(()) }
+    }
+
     fn change_tree(
         &mut self,
         room: &RoomId,
@@ -171,6 +181,7 @@ impl Store for MemoryStore {
         _at: UnixMillis,
     ) -> Result<(), StoreError> {
         let mut inner = self.lock();
+        inner.check_space()?;
         inner.people.insert(person.id.clone(), person.clone());
         inner.sessions.insert(token_hash, person.id.clone());
         Ok(())
@@ -182,14 +193,18 @@ impl Store for MemoryStore {
     }
 
     async fn rename_person(&self, person: &PrincipalId, name: &str) -> Result<(), StoreError> {
-        if let Some(person) = self.lock().people.get_mut(person) {
+        let mut inner = self.lock();
+        inner.check_space()?;
+        if let Some(person) = inner.people.get_mut(person) {
             person.name = name.into();
         }
         Ok(())
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
-        let revocations = &mut self.lock().revocations;
+        let mut inner = self.lock();
+        inner.check_space()?;
+        let revocations = &mut inner.revocations;
         revocations.retain(|old| (&old.subject, &old.room) != (&revocation.subject, &revocation.room));
         revocations.push(revocation.clone());
         Ok(())

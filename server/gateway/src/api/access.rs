@@ -101,7 +101,8 @@ pub(crate) async fn create_link(
 /// Takes access back, on live connections too.
 #[utoipa::path(post, path = "/api/v1/revocations", tag = "access", request_body = NewRevocation,
     responses((status = 200, body = Revoked), (status = 400, body = ErrorBody, description = "`bad_revocation`"),
-        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody)))]
+        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 507, body = ErrorBody, description = "`disk_full`: done, but forgotten when the server starts again")))]
 pub(crate) async fn revoke(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -138,12 +139,18 @@ pub(crate) async fn revoke(
         return Err(bad("expires must be a moment to come, in Unix milliseconds"));
     }
     let reason: String = new.reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
-    let mut ended = 0;
+    let (mut ended, mut all_stored) = (0, Ok(()));
     for subject in subjects {
         let (room, reason, by) = (new.room.clone(), reason.clone(), authority.principal.id.clone());
         let revocation = Revocation { subject, room, reason, by, at: now, expires: Some(expires) };
-        ended += gateway.identity.revoke(&revocation).await.map_err(ApiError::internal)?;
+        let (of_it, stored) = gateway.identity.revoke(&revocation).await;
+        ended += of_it;
+        all_stored = all_stored.and(stored);
     }
     tracing::info!(by = %authority.principal.id, ended, "access was taken back");
+    all_stored.map_err(|error| ApiError::from(error).saying(format!(
+        "access was taken back and {ended} connections ended, but that could not be saved and is forgotten when the server starts again; \
+         do it once more when its disk has space"
+    )))?;
     Ok(axum::Json(Revoked { ended }))
 }

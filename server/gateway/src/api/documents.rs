@@ -112,7 +112,7 @@ async fn visible(
     }
     let at_once = if sight.is_whole() { limit } else { MAX_LIMIT };
     for _ in 0..MAX_LOOKED_AT / MAX_LIMIT {
-        let found = gateway.rooms.store().list(&prefix, &after, plain, at_once).await.map_err(ApiError::internal)?;
+        let found = gateway.rooms.store().list(&prefix, &after, plain, at_once).await?;
         let is_last = found.len() < at_once;
         if let Some(last) = found.last() {
             last.document.as_str().clone_into(&mut after);

@@ -67,9 +67,9 @@ pub(crate) async fn versions(
     Query(page): Query<PageParams>,
 ) -> Result<axum::Json<Versions>, ApiError> {
     let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
-    let past = gateway.rooms.history().versions(&document).await?;
-    let limit = page.limit.unwrap_or(100).min(MAX_LIMIT);
-    Ok(axum::Json(Versions::page(past, page.before.unwrap_or(u64::MAX), limit)))
+    let (before, limit) = (page.before.unwrap_or(u64::MAX), page.limit.unwrap_or(100).min(MAX_LIMIT));
+    let past = gateway.rooms.history().versions(&document, before, limit).await?;
+    Ok(axum::Json(Versions::page(past, before, limit)))
 }
 
 /// Names the present version. Its text is kept whatever becomes of the log.

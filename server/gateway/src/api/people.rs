@@ -12,7 +12,8 @@ use crate::sessions;
 
 /// Begins a session under a display name.
 #[utoipa::path(post, path = "/api/v1/sessions", tag = "people", request_body = NewSession,
-    responses((status = 201, body = Session), (status = 400, body = ErrorBody, description = "`bad_name`")))]
+    responses((status = 201, body = Session), (status = 400, body = ErrorBody, description = "`bad_name`"),
+        (status = 507, body = ErrorBody, description = "`disk_full`")))]
 pub(crate) async fn create_session(
     State(gateway): State<Gateway>,
     Json(new): Json<NewSession>,
@@ -42,7 +43,7 @@ pub(crate) async fn rename(
 ) -> Result<axum::Json<CurrentSession>, ApiError> {
     let mut person = caller.has_session(&gateway).await?;
     let name = sessions::check_name(&new.name)?;
-    gateway.rooms.store().rename_person(&person.id, &name).await.map_err(ApiError::internal)?;
+    gateway.rooms.store().rename_person(&person.id, &name).await?;
     person.name = name.into();
     Ok(axum::Json(CurrentSession { person: Person::from(&person) }))
 }

@@ -283,6 +283,32 @@ async fn a_connection_ends_when_its_token_does() {
 }
 
 #[tokio::test]
+async fn a_full_disk_keeps_nobody_in_and_says_what_it_kept_from_being_done() {
+    let f = Fixture::new(closed());
+    let room = f.room().await;
+    let url = f.serve().await;
+    let ada = f.token("ada", Role::Editor, Some(&room));
+    let mut of_ada = connect(format!("{url}/{room}/tree:main?token={ada}")).await;
+    assert!(matches!(next(&mut of_ada).await, Frame::Binary(_)));
+    f.store.fill(true);
+    let what = json!({ "user": "ada", "room": room });
+    let (status, body) = f.revoke(ADMIN, what.clone()).await;
+    assert_eq!((status, &body["error"]["code"]), (507, &json!("disk_full")), "{body}");
+    assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("1 connections ended")), "{body}");
+    assert_eq!(closed_with(&mut of_ada).await.0, 4401);
+    assert_eq!(f.call("GET", &format!("/api/v1/rooms/{room}"), &ada, None).await.0, 401);
+    f.store.fill(false);
+    assert_eq!(f.revoke(ADMIN, what).await.0, 200);
+    let again = Fixture::over(f.auth, f.store);
+    assert_eq!(again.call("GET", &format!("/api/v1/rooms/{room}"), &ada, None).await.0, 401, "it was saved");
+
+    let open = Fixture::new(AuthConfig::default());
+    open.store.fill(true);
+    let (status, body) = open.call("POST", "/api/v1/sessions", "", Some(json!({ "name": "Ada" }))).await;
+    assert_eq!((status, &body["error"]["code"]), (507, &json!("disk_full")), "{body}");
+}
+
+#[tokio::test]
 async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
     let f = Fixture::new(closed());
     let room = f.room().await;

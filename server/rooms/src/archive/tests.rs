@@ -88,7 +88,7 @@ async fn a_room_is_the_same_after_an_export_an_import_and_an_export() {
         assert_eq!(opened.record().title, "Room with ä");
         let live = there.document(&document).await.expect("open");
         assert_eq!(live.text().await.expect("text"), "the end\n");
-        let versions = there.history().versions(&document).await.expect("versions");
+        let versions = there.history().versions(&document, u64::MAX, 100).await.expect("versions");
         assert_eq!(versions.named[0].name, "before the end");
         let names: Vec<_> = versions.authors.iter().map(|author| author.name.to_string()).collect();
         assert_eq!(names, ["Ada", "Bo"]);

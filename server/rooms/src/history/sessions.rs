@@ -4,6 +4,8 @@
 //! an agent or a program did can be looked at and undone by itself), at a named version, and after half an hour in any case.
 //! Two people who type at the same moment share a session. Pure.
 
+use std::collections::VecDeque;
+
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::PrincipalKind;
@@ -39,14 +41,20 @@ pub struct Session {
     pub updates: u64,
 }
 
-/// The sessions of a log that is read from its beginning.
-#[derive(Debug, Default)]
+/// The newest sessions of a log that is read from its beginning.
+#[derive(Debug)]
 pub struct Sessions {
-    found: Vec<Session>,
+    /// How many are kept, besides the one that may go on.
+    most: usize,
+    found: VecDeque<Session>,
     last_by: Option<PrincipalId>,
 }
 
 impl Sessions {
+    pub fn new(most: usize) -> Self {
+        Self { most, found: VecDeque::new(), last_by: None }
+    }
+
     /// Takes the next entry. `kind` tells what an author is, `is_named` where somebody named a version.
     pub fn push(
         &mut self,
@@ -54,7 +62,7 @@ impl Sessions {
         kind: impl Fn(&PrincipalId) -> PrincipalKind,
         is_named: impl Fn(u64) -> bool,
     ) {
-        let goes_on = self.found.last().is_some_and(|session| {
+        let goes_on = self.found.back().is_some_and(|session| {
             let pause = at.saturating_sub(session.to);
             let other_kind = self.last_by.as_ref().is_some_and(|last| kind(last) != kind(&by));
             let limit = if other_kind {
@@ -66,7 +74,7 @@ impl Sessions {
             };
             pause < limit && at.saturating_sub(session.from) < LONGEST && !is_named(session.seq)
         });
-        match self.found.last_mut().filter(|_| goes_on) {
+        match self.found.back_mut().filter(|_| goes_on) {
             Some(session) => {
                 session.seq = seq;
                 // A clock that was set back must not make a session end before it began.
@@ -78,15 +86,20 @@ impl Sessions {
             }
             None => {
                 let (authors, updates) = (vec![by.clone()], seq + 1 - first);
-                self.found.push(Session { first, seq, from: at, to: at, authors, updates });
+                self.found.push_back(Session { first, seq, from: at, to: at, authors, updates });
+                if self.found.len() > self.most + 1 {
+                    self.found.pop_front();
+                }
             }
         }
         self.last_by = Some(by);
     }
 
-    /// All of them, oldest first.
-    pub fn end(self) -> Vec<Session> {
-        self.found
+    /// The newest of those that ended below `before`, oldest first.
+    pub fn end(mut self, before: u64) -> Vec<Session> {
+        self.found.retain(|session| session.seq < before);
+        self.found.drain(..self.found.len().saturating_sub(self.most));
+        self.found.into()
     }
 }
 
@@ -105,9 +118,9 @@ mod tests {
         });
         let kind =
             |by: &PrincipalId| if by.as_str() == "fs" { PrincipalKind::FileSystem } else { PrincipalKind::Person };
-        let mut sessions = Sessions::default();
+        let mut sessions = Sessions::new(log.len());
         entries.for_each(|entry| sessions.push(entry, kind, |seq| named.contains(&seq)));
-        let found = sessions.end();
+        let found = sessions.end(u64::MAX);
         let names = |session: &Session| session.authors.iter().map(PrincipalId::as_str).collect::<Vec<_>>().join(" ");
         let seen: Vec<_> = found.iter().map(|session| (session.first, session.seq, names(session))).collect();
         let expected: Vec<_> = expected.iter().map(|(first, seq, names)| (*first, *seq, (*names).to_owned())).collect();

@@ -215,16 +215,21 @@ async fn versions_are_named_ones_and_sessions() {
     assert_eq!((named.seq, named.name.as_str()), (2, "first draft"));
     world.write("fs", 10_000, "abc").await;
     world.write("bo", 900_000, "abcd").await;
-    let versions = world.history().versions(&world.document).await.expect("versions");
+    let versions = world.history().versions(&world.document, u64::MAX, 100).await.expect("versions");
     let seen: Vec<_> = versions.sessions.iter().map(|session| (session.first, session.seq)).collect();
     assert_eq!((seen, versions.named), (vec![(1, 2), (3, 3), (4, 4)], vec![named]));
     let known: Vec<_> = versions.authors.iter().map(|author| author.id.as_str()).collect();
     assert_eq!(known, ["ada", "fs"], "bo never was introduced");
+    for (before, most, expected) in [(4, 9, vec![(1, 2), (3, 3)]), (3, 9, vec![(1, 2)]), (2, 9, vec![]), (9, 1, vec![(4, 4)]), (9, 0, vec![])] {
+        let page = world.history().versions(&world.document, before, most).await.expect("versions");
+        let seen: Vec<_> = page.sessions.iter().map(|session| (session.first, session.seq)).collect();
+        assert_eq!(seen, expected, "{most} below {before}");
+    }
     for bad in ["", "  ", "a\nb", &"x".repeat(121)] {
         let error = world.history().checkpoint(&world.document, &person("ada"), bad).await;
         assert!(matches!(error, Err(Error::BadVersionName)), "{bad:?}");
     }
-    let nobody = world.history().versions(&name("nothing")).await;
+    let nobody = world.history().versions(&name("nothing"), u64::MAX, 100).await;
     assert!(matches!(nobody, Err(Error::NoSuchDocument(_))), "{nobody:?}");
 }
 
@@ -283,7 +288,7 @@ async fn merging_old_updates_changes_neither_text_nor_blame_nor_named_versions()
         let live = world.rooms.document(&world.document).await.expect("open");
         assert_eq!(live.text().await.expect("text"), world.texts[newest as usize]);
         live.replace_text(&person("bo"), "after".to_owned()).await.expect("written");
-        let versions = world.history().versions(&world.document).await.expect("versions");
+        let versions = world.history().versions(&world.document, u64::MAX, 100).await.expect("versions");
         assert_eq!(versions.about.seq, newest + 1);
     }
 }
@@ -334,8 +339,8 @@ async fn a_question_keeps_its_place_until_its_work_has_ended_whoever_has_gone() 
     // Those who list versions wait for a place too.
     let all = all.expect("in time").expect("open");
     let versions =
-        tokio::time::timeout(std::time::Duration::from_millis(20), world.history().versions(&world.document));
+        tokio::time::timeout(std::time::Duration::from_millis(20), world.history().versions(&world.document, u64::MAX, 100));
     assert!(versions.await.is_err());
     drop(all);
-    assert_eq!(world.history().versions(&world.document).await.expect("versions").sessions.len(), 1);
+    assert_eq!(world.history().versions(&world.document, u64::MAX, 100).await.expect("versions").sessions.len(), 1);
 }
