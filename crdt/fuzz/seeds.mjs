@@ -28,5 +28,8 @@ for (const [name, frame] of Object.entries({
 })) {
   write('protocol_decode', name, frame);
 }
+for (const [name, vector] of Object.entries({ nothing: [0], some: [2, 3, 5, 1, 2] })) {
+  write('state_vector', name, [...sized(vector), 1, 1, 1, 0, 4, 0, 0, 9, 2, 0, 0, 1]);
+}
 write('awareness_decode', 'one', [1, 5, 1, 16, ...Buffer.from('{"user":{"a":1}}')]);
 write('awareness_decode', 'gone', [1, 5, 2, 4, ...Buffer.from('null')]);

@@ -29,6 +29,9 @@ pub const KEEP_ALIVE: &[u8] = &[1, 1, 0];
 /// Most messages in one frame. Clients send one; each of them costs memory beside its bytes.
 const MAX_MESSAGES_PER_FRAME: usize = 1024;
 
+/// Most bytes of a save status. y-sweet's client sends a number.
+const MAX_SAVE_STATUS: usize = 64;
+
 /// One message from a client. The bytes are not looked into yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
@@ -79,7 +82,14 @@ pub fn decode(frame: &Bytes) -> Result<Vec<Message>, Malformed> {
                 messages.push(Message::QueryAwareness);
                 break;
             }
-            SAVE_STATUS => Message::SaveStatus(frame.slice_ref(reader.var_bytes()?)),
+            SAVE_STATUS => {
+                let payload = reader.var_bytes()?;
+                if payload.len() > MAX_SAVE_STATUS {
+                    return Err(Malformed("a save status of more than 64 bytes"));
+                }
+                // A copy, because it is kept until the log has what came before it, and would keep the whole frame.
+                Message::SaveStatus(Bytes::copy_from_slice(payload))
+            }
             _ => return Err(Malformed("an unknown kind of message")),
         };
         messages.push(message);

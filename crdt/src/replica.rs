@@ -214,6 +214,9 @@ impl Replica {
         if parsed.is_empty() {
             return Ok(Applied::Nothing);
         }
+        if self.gate.check(&parsed, source)? != Verdict::Ready {
+            return Ok(Applied::Missing);
+        }
         let decoded = decode(&parsed)?;
         let Self { doc, trial, is_pinned, is_disguised, .. } = self;
         let mut way = Way::Behind;
@@ -271,14 +274,12 @@ impl Replica {
     /// True if the replica has all that `update` brings and takes away, so that applying it would change nothing.
     pub fn knows(&self, update: &[u8]) -> bool {
         let Ok(parsed) = update::parse(update) else { return false };
-        self.gate.knows_structs(&parsed) && parsed.deletes_only(|| self.doc.get().transact().snapshot().delete_set)
+        !parsed.has_tangled_deletes() && self.gate.knows(&parsed) && parsed.deletes_only(|| self.doc.get().transact().snapshot().delete_set)
     }
 
     /// What a replica with `state_vector` lacks. Contains only what is integrated.
     pub fn diff(&self, state_vector: &[u8]) -> Result<Vec<u8>, Malformed> {
-        update::check_state_vector(state_vector)?;
-        let state = StateVector::decode_v1(state_vector).map_err(|_| Malformed("a state vector"))?;
-        Ok(self.encode(&state))
+        Ok(self.encode(&update::state_vector(state_vector, |client| self.gate.clock(client) > 0)?))
     }
 
     /// The whole document as one update.
@@ -482,9 +483,9 @@ fn integrate(doc: &Doc, decoded: Update) -> Result<bool, Failure> {
 }
 
 /// Reads an update as yrs does. What is in it that must not reach yrs is disguised, and what was inserted at once is one struct: yrs would
-/// join the structs one by one, and copy with each what it has joined.
+/// join the structs one by one, and copy with each what it has joined. What is deleted several times is deleted once.
 fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
-    if update.has_chains() {
+    if update.has_chains() || update.has_tangled_deletes() {
         let joined = update::merge_parsed(&[update])?;
         return decode_pieces(&update::parse(&joined)?);
     }

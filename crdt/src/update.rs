@@ -22,7 +22,7 @@ pub mod write;
 use std::collections::HashSet;
 
 use yrs::block::ClientID;
-use yrs::{ID, IdSet};
+use yrs::{ID, IdSet, StateVector};
 
 use crate::Malformed;
 use crate::history::Span;
@@ -45,6 +45,9 @@ pub(crate) const MAX_CLIENTS_PER_UPDATE: usize = 4096;
 /// Most clients that a document may know. Past it, structs of a further one are refused, so that the document's whole
 /// state, which is one update, can be loaded within the stack of a thread.
 pub(crate) const MAX_CLIENTS_PER_DOCUMENT: usize = 32_768;
+
+/// Most clients that a state vector may name. A client may know of more than a document may have, so it is twice as many.
+const MAX_CLIENTS_PER_STATE_VECTOR: usize = 2 * MAX_CLIENTS_PER_DOCUMENT;
 
 /// Deepest nesting of shared types. Past it an update is refused: yrs deletes what is inside a type by recursion.
 pub(crate) const MAX_NESTING: u32 = 256;
@@ -143,6 +146,8 @@ pub struct Parsed<'a> {
     has_formats: bool,
     /// Neighbouring structs in it are one insertion.
     has_chains: bool,
+    /// Ranges of one client in its delete set overlap or are out of order, which those of Yjs never are.
+    has_tangled_deletes: bool,
 }
 
 /// What an update does to a document's size, as far as can be seen without the document.
@@ -180,9 +185,19 @@ pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
     read_state_vector(&mut Reader::new(bytes)).map(drop)
 }
 
+/// Reads what `bytes` say of those clients that a document knows. `yrs` finds clients by the bits of their ids, so a vector of many strangers
+/// whose ids end alike would keep it busy for hours.
+pub(crate) fn state_vector(bytes: &[u8], knows: impl Fn(u64) -> bool) -> Result<StateVector, Malformed> {
+    let clocks = read_state_vector(&mut Reader::new(bytes))?;
+    Ok(clocks.into_iter().filter(|(client, _)| knows(*client)).map(|(client, clock)| (ClientID::new(client), clock)).collect())
+}
+
 /// Reads a state vector to the end of the bytes.
 fn read_state_vector(reader: &mut Reader<'_>) -> Result<Vec<(u64, u32)>, Malformed> {
     let count = reader.count(2)?;
+    if count > MAX_CLIENTS_PER_STATE_VECTOR {
+        return Err(Malformed("a state vector of too many clients"));
+    }
     let mut seen = Distinct::new();
     let mut clocks = Vec::with_capacity(count);
     for _ in 0..count {
@@ -211,6 +226,7 @@ impl<'a> Parsed<'a> {
             subdocuments: 0,
             has_formats: false,
             has_chains: false,
+            has_tangled_deletes: false,
         }
     }
 
@@ -226,7 +242,7 @@ impl<'a> Parsed<'a> {
         }
     }
 
-    /// True if all that it deletes is in `deleted`, which is asked for only if it deletes anything.
+    /// True if all that it deletes is in `deleted`, which is asked for only if it deletes anything. The ranges must not be tangled.
     pub(crate) fn deletes_only(&self, deleted: impl FnOnce() -> IdSet) -> bool {
         let mut deletes = IdSet::new();
         for range in &self.deletes {
@@ -268,6 +284,11 @@ impl<'a> Parsed<'a> {
     /// True if it brings in pieces what was inserted at once, which [`merge_parsed`] joins.
     pub(crate) fn has_chains(&self) -> bool {
         self.has_chains
+    }
+
+    /// True if `yrs` would look at the same elements for each of many ranges that it deletes.
+    pub(crate) fn has_tangled_deletes(&self) -> bool {
+        self.has_tangled_deletes
     }
 
     /// True if it brings marks that format a text.
@@ -432,11 +453,14 @@ impl<'a> Parsed<'a> {
             }
             let count = reader.count(2)?;
             self.deletes.reserve(count);
+            let mut from = 0;
             for _ in 0..count {
                 let (clock, len) = (clock(reader)?, clock(reader)?);
                 if len == 0 || u64::from(clock) + u64::from(len) >= MAX_CLOCK {
                     return Err(Malformed("an impossible range in a delete set"));
                 }
+                self.has_tangled_deletes |= clock < from;
+                from = clock + len;
                 self.deletes.push(Deletion { client, clock, len });
             }
         }

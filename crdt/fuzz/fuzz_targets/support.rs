@@ -183,8 +183,12 @@ fn read_var(rest: &mut &[u8]) -> u64 {
 /// Lets an update in. Whatever it is, the document is sound afterwards or as it was.
 pub fn apply(replica: &mut Replica, update: &[u8]) -> bool {
     let before = replica.state_vector();
+    let is_known = replica.knows(update);
     match replica.apply_foreign(update) {
-        Ok(Applied::Changed) => return true,
+        Ok(Applied::Changed) => {
+            assert!(!is_known, "{update:?}");
+            return true;
+        }
         Ok(Applied::Nothing | Applied::Missing) | Err(Error::Malformed(_) | Error::TooMuch) => {}
         Err(Error::Broken(cause)) => panic!("{cause}: {update:?}"),
     }

@@ -264,6 +264,91 @@ fn too_many_clients_are_refused_to_clients_and_loaded_from_the_log() {
     assert!(matches!(Replica::new().apply_whole(&far_too_many), Err(crate::replica::Error::Malformed(_))));
 }
 
+/// One collected element each of clients whose ids have the same 21 last bits, highest first.
+fn alike(clients: u64) -> Vec<u8> {
+    let mut update = Vec::new();
+    write_var_uint(&mut update, clients);
+    for client in (1..=clients).rev() {
+        update.push(1);
+        write_var_uint(&mut update, client << 21);
+        update.extend([0, 0, 1]);
+    }
+    update.push(0);
+    update
+}
+
+#[test]
+fn ids_that_end_alike_keep_nobody_busy() {
+    // yrs looks through all whose ids end alike; with what is tried here, for hours.
+    const MANY: u64 = 1_000_000;
+    let pairs = |clients: u64, each: &[u8]| {
+        let mut bytes = Vec::new();
+        write_var_uint(&mut bytes, clients);
+        for client in (1..=clients).rev() {
+            write_var_uint(&mut bytes, client << 21);
+            bytes.extend_from_slice(each);
+        }
+        bytes
+    };
+    let mut replica = Replica::new();
+    replica.apply_foreign(A).expect("valid");
+    let most = MAX_CLIENTS_PER_STATE_VECTOR as u64;
+    assert_eq!(replica.diff(&pairs(most, &[1])), Ok(replica.state()));
+    for too_many in [most + 1, MANY] {
+        assert_eq!(replica.diff(&pairs(too_many, &[1])), Err(Malformed("a state vector of too many clients")));
+    }
+    let deletes = [vec![0], pairs(MANY, &[1, 0, 1])].concat();
+    assert_eq!(replica.apply_foreign(&deletes), Ok(Applied::Missing));
+    assert!(!replica.knows(&deletes));
+    assert!(replica.apply_foreign(&alike(MANY)).is_err() && replica.apply_whole(&alike(MANY)).is_err());
+    assert!(!replica.knows(&alike(MANY)));
+    // A few are nothing to yrs, and so are many of which few are alike.
+    assert_eq!(replica.apply_foreign(&alike(1000)), Ok(Applied::Changed));
+    assert!(replica.apply_foreign(&alike(1100)).is_err(), "a hundred more");
+    let any = chain(20_000, |_| None);
+    assert_eq!(replica.apply_whole(&any), Ok(Applied::Changed));
+    assert_eq!(Replica::load(Some(&replica.state().into()), &[]).expect("its own state").state_vector(), replica.state_vector());
+}
+
+#[test]
+fn ranges_that_are_deleted_many_times_are_refused_to_clients_and_deleted_once_from_the_log() {
+    const TIMES: u64 = 300_000;
+    let mut replica = Replica::new();
+    // Blocks that yrs cannot join: each has another element on its left than the one before it.
+    let text = chain(4000, |_| None);
+    replica.apply_whole(&text).expect("valid");
+    let deletes = |range: &dyn Fn(u64) -> (u64, u64)| {
+        let mut update = vec![0, 1];
+        write_var_uint(&mut update, 7);
+        write_var_uint(&mut update, TIMES);
+        for time in 0..TIMES {
+            let (clock, len) = range(time);
+            write_var_uint(&mut update, clock);
+            write_var_uint(&mut update, len);
+        }
+        update
+    };
+    let mut typed = vec![1];
+    write_var_uint(&mut typed, 100_000);
+    typed.extend([7, 0]);
+    (0..100_000_u32).for_each(|_| typed.extend([4, 1, 1, b't', 1, b'x']));
+    typed.push(0);
+    // The first is before all that is there: they are integrated from the last to the first, and none joins another.
+    replica.apply_whole(&typed).expect("valid");
+    let same = deletes(&|_| (1, 99_998));
+    let backwards = deletes(&|time| (TIMES - time, 1));
+    for tangled in [&same, &backwards] {
+        assert!(!replica.knows(tangled));
+        assert_eq!(
+            replica.apply_foreign(tangled),
+            Err(Malformed("a delete set whose ranges overlap or are out of order").into())
+        );
+    }
+    assert_eq!(replica.apply(&same), Ok(Applied::Changed), "it was let in before there was this rule");
+    assert!(!replica.knows(&backwards) && replica.knows(&[0, 1, 7, 2, 1, 5, 9, 1]));
+    assert_eq!(replica.text("t").len(), 4000 + 2);
+}
+
 /// A map in a map in a map: `depth` of them, of one client from `clock` on, inside `outer`.
 fn maps(depth: u64, clock: u64, outer: Option<u64>) -> Vec<u8> {
     let mut update = vec![1];

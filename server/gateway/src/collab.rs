@@ -14,7 +14,7 @@ use buildspaces_crdt::names::Kind as DocumentKind;
 use buildspaces_crdt::protocol::hocuspocus::{self, Kind};
 use buildspaces_crdt::{DocumentName, protocol};
 use buildspaces_kernel::clock::unix_millis;
-use buildspaces_kernel::ids::ConnectionId;
+use buildspaces_kernel::ids::{ConnectionId, PrincipalId};
 use buildspaces_policy::Capability;
 use buildspaces_rooms::{CloseReason, Connection, Dialect};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
 use crate::limits::{Budget, Exceeded, RESET, Unauthenticated, UserPermit, Waiting};
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
-use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, Origin, Socket, Upgrade, close_of};
+use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, Origin, Socket, TOO_MUCH, Upgrade, close_of};
 use crate::yjs;
 
 /// How long before a token ends the client is asked for another; halfway through one that lives for less than twice that.
@@ -126,8 +126,8 @@ struct Collab<'a> {
     waiting: Waiting,
     /// Documents on this socket.
     budget: Budget,
-    /// Whoever was let in first counts as the socket's user.
-    user: Option<UserPermit>,
+    /// For whom the socket counts, each once: everybody who was let in.
+    users: HashMap<PrincipalId, UserPermit>,
 }
 
 impl<'a> Collab<'a> {
@@ -144,7 +144,7 @@ impl<'a> Collab<'a> {
             watches: FuturesUnordered::new(),
             waiting: Waiting::new(&gateway.config.limits),
             budget: Budget::documents(&gateway.config.limits),
-            user: None,
+            users: HashMap::new(),
         }
     }
 
@@ -165,8 +165,12 @@ impl<'a> Collab<'a> {
         let mut late = std::pin::pin!(tokio::time::sleep_until(before.deadline().unwrap_or_else(now).into()));
         let mut stopping = std::pin::pin!(gateway.tasks.cancelled());
         let mut was_unknown = true;
+        self.socket.limit_unknown(Some(limits.unauthenticated_bytes));
         loop {
             let is_unknown = self.lanes.is_empty();
+            if is_unknown != was_unknown {
+                self.socket.limit_unknown(is_unknown.then_some(limits.unauthenticated_bytes));
+            }
             if is_unknown && !was_unknown {
                 // Whoever closes their last document may be about to open another.
                 before = Unauthenticated::new(limits, now());
@@ -327,9 +331,15 @@ impl<'a> Collab<'a> {
         let Verdict { address, result } = verdict;
         match result {
             Ok(Admitted::Opened { connection, name, grant }) => {
-                if grant.known && self.user.is_none() {
-                    let user = self.gateway.connections.identify(&grant.authority.principal.id);
-                    self.user = Some(user.map_err(|exceeded| Some(exceeded.into()))?);
+                if grant.known
+                    && let Err(exceeded) = self.count(&grant.authority.principal.id)
+                {
+                    if self.users.is_empty() {
+                        return Err(Some(exceeded.into()));
+                    }
+                    self.forget(&address);
+                    self.deny(&address, &Close::from(exceeded).reason);
+                    return Ok(());
                 }
                 let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
                 let slot = self.documents.get_mut(&address).expect("who forgets a document forgets its tokens");
@@ -364,6 +374,20 @@ impl<'a> Collab<'a> {
                 self.deny(&address, &reason);
             }
         }
+        Ok(())
+    }
+
+    /// Counts the socket as one of `user`.
+    fn count(&mut self, user: &PrincipalId) -> Result<(), Exceeded> {
+        if self.users.contains_key(user) {
+            return Ok(());
+        }
+        // Whoever lets one after the other in on one socket is not remembered without end.
+        let most = self.gateway.config.limits.documents_per_socket as usize;
+        if most > 0 && self.users.len() >= most {
+            return Err(Exceeded::ConnectionsOfUser);
+        }
+        self.users.insert(user.clone(), self.gateway.connections.identify(user)?);
         Ok(())
     }
 
@@ -415,6 +439,7 @@ impl<'a> Collab<'a> {
                     self.socket.outbox().message(&address, hocuspocus::close("the document was deleted"));
                 }
                 CloseReason::TooLarge => self.deny(&address, DOCUMENT_TOO_LARGE),
+                CloseReason::TooMuch => self.deny(&address, TOO_MUCH),
                 // The provider begins anew with a new socket only.
                 _ => return Err(Some(close_of(&reason))),
             }

@@ -243,6 +243,8 @@ pub(crate) struct Socket {
     /// What tungstenite wants to write: pongs and closes.
     replies: Vec<u8>,
     max_frame_bytes: usize,
+    /// Nobody was let in: less is gathered, see [`Socket::limit_unknown`].
+    is_unknown: bool,
     texts: bool,
     rate: RateLimit,
     check: Pin<Box<Sleep>>,
@@ -278,6 +280,7 @@ impl Socket {
             context: Box::new(WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(settings))),
             replies: Vec::new(),
             max_frame_bytes: config.max_frame_bytes,
+            is_unknown: false,
             texts: false,
             rate: RateLimit::new(&config.limits, std::time::Instant::now()),
             check: Box::pin(tokio::time::sleep(CHECK_EVERY)),
@@ -290,6 +293,18 @@ impl Socket {
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
+    }
+
+    /// Until somebody is let in, a message of more than `bytes` is not even gathered; `None`: somebody is. 0 is no limit.
+    pub(crate) fn limit_unknown(&mut self, bytes: Option<u64>) {
+        let usual = self.max_frame_bytes.saturating_mul(READ_TO_REFUSE);
+        let bytes = bytes.filter(|bytes| *bytes > 0).and_then(|bytes| usize::try_from(bytes).ok());
+        let limit = bytes.map_or(usual, |bytes| bytes.min(usual));
+        self.is_unknown = limit < usual;
+        self.context.set_config(|config| {
+            config.max_message_size = Some(limit);
+            config.max_frame_size = Some(limit);
+        });
     }
 
     /// For a protocol with texts, whose task looks itself how much waits to be written.
@@ -369,6 +384,7 @@ impl Socket {
             Ok(Message::Text(text)) if self.texts => Event::Text(text.as_str().to_owned()),
             Ok(Message::Text(_)) => Event::Wrong(Close::new(1002, "only binary frames are understood here")),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => return None,
+            Err(Error::Capacity(_)) if self.is_unknown => Event::Wrong(Exceeded::UnauthenticatedBytes.into()),
             Err(Error::Capacity(_)) => too_large(),
             Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => Event::Gone,
             Err(Error::Protocol(error)) => Event::Wrong(Close::new(1002, error.to_string())),
@@ -439,6 +455,9 @@ impl Socket {
     }
 }
 
+pub(crate) const TOO_MUCH: &str =
+    "what was sent would keep the server busy for too long; it is not saved: make it in smaller steps";
+
 pub(crate) const DOCUMENT_TOO_LARGE: &str = "the document would be larger than it may be; what was sent is not saved";
 
 /// The code that tells a slow reader to begin anew.
@@ -500,6 +519,7 @@ pub(crate) fn close_of(reason: &CloseReason) -> Close {
             "more waits for you than the server keeps: read faster or ask for less, and connect again",
         ),
         CloseReason::TooLarge => Close::new(4413, DOCUMENT_TOO_LARGE),
+        CloseReason::TooMuch => Close::new(4422, TOO_MUCH),
         CloseReason::Gone => Close::new(4404, "the document was deleted"),
         CloseReason::Failed => Close::new(1011, "the document could not be stored or loaded; connect again"),
         CloseReason::Stopping => Close::new(STOPPING, "the server is stopping; connect again"),

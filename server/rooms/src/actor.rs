@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Connect(Box<Newcomer>),
     Authorize { peer: ConnectionId, authority: Box<Authority> },
     Receive { peer: ConnectionId, message: Message, place: Option<Place> },
-    Stateless { peer: ConnectionId, payload: Bytes },
+    Stateless { peer: ConnectionId, payload: Bytes, place: Option<Place> },
     Disconnect { peer: ConnectionId },
     Submit { by: Box<Principal>, update: Bytes, reply: oneshot::Sender<Result<(), Error>> },
     Project(Box<Projection>),
@@ -122,6 +122,8 @@ pub(crate) struct Projection {
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
 
+pub(crate) type Mailbox = mpsc::Receiver<Box<Command>>;
+
 /// What an actor is made of.
 pub(crate) struct Setup {
     pub(crate) name: DocumentName,
@@ -129,7 +131,7 @@ pub(crate) struct Setup {
     /// See [`crate::Config::max_document_bytes`].
     pub(crate) max_bytes: usize,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) mailbox: mpsc::Receiver<Box<Command>>,
+    pub(crate) mailbox: Mailbox,
     /// Where edits of a room's text file are announced.
     pub(crate) events: Option<(NodeId, broadcast::Sender<RoomEvent>)>,
     /// Where durable changes of any document are told.
@@ -137,8 +139,8 @@ pub(crate) struct Setup {
     pub(crate) tasks: Tasks,
     /// Its part of the memory of all documents.
     pub(crate) share: Arc<Share>,
-    /// Takes the document out of the registry if no handle is left; true if it did.
-    pub(crate) retire: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Takes the document out of the registry if no handle is left and nothing waits in the mailbox; true if it did.
+    pub(crate) retire: Box<dyn Fn(&Mailbox) -> bool + Send + Sync>,
 }
 
 /// Runs until the document is unloaded. What happens only at its beginning and its end is boxed, so that a document does not hold room
@@ -188,7 +190,7 @@ async fn refuse_all(setup: &mut Setup, error: Error) {
     } else {
         tracing::error!(document = %setup.name, %error, "document not loaded");
     }
-    while !(setup.retire)() {
+    while !(setup.retire)(&setup.mailbox) {
         let waited = tokio::time::timeout(Duration::from_millis(100), setup.mailbox.recv()).await;
         match waited.map(|command| command.map(|command| *command)) {
             Ok(Some(Command::Connect(newcomer))) => {
@@ -343,7 +345,7 @@ impl Actor {
                     lengthy(is_lengthy, || self.document.end_turn(Instant::now(), &mut self.effects));
                 }
                 () = self.setup.share.asked_to_leave() => {
-                    if self.document.is_idle() && self.append.is_none() && (self.setup.retire)() {
+                    if self.document.is_idle() && self.append.is_none() && (self.setup.retire)(&self.setup.mailbox) {
                         meters::DOCUMENTS_EVICTED.increment(1);
                         return End::Idle;
                     }
@@ -351,7 +353,7 @@ impl Actor {
                 _ = tick.tick() => {
                     self.ticked = Instant::now();
                     self.handle(Input::Tick);
-                    if self.is_unused() && (self.setup.retire)() {
+                    if self.is_unused() && (self.setup.retire)(&self.setup.mailbox) {
                         return End::Idle;
                     }
                 }
@@ -436,7 +438,7 @@ impl Actor {
                 self.handle(Input::Authorized { peer, authority: *authority });
             }
             Command::Receive { peer, message, place: _place } => self.handle(Input::Received { peer, message }),
-            Command::Stateless { peer, payload } => self.handle(Input::Stateless { peer, payload }),
+            Command::Stateless { peer, payload, place: _place } => self.handle(Input::Stateless { peer, payload }),
             Command::Disconnect { peer } => {
                 if let Some(lane) = self.peers.remove(&peer) {
                     lane.leave();
@@ -554,7 +556,8 @@ impl Actor {
                 self.unsaved_bytes += update.len();
                 self.unsaved.push(Record { seq, by: by.id, at: unix_millis(), update });
             }
-            Effect::Refused(reason) => meters::refused(reason),
+            Effect::Refused(reason) => meters::refused(reason, ""),
+            Effect::BrokeRule(rule) => meters::refused("malformed", rule),
             Effect::Close { peer, reason } => {
                 self.close(peer, reason);
             }

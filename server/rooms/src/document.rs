@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use buildspaces_crdt::protocol::{self, Message, hocuspocus};
 use buildspaces_crdt::replica::{self, Applied};
-use buildspaces_crdt::{Replica, awareness};
+use buildspaces_crdt::{Malformed, Replica, awareness};
 use buildspaces_kernel::ids::ConnectionId;
 use buildspaces_policy::{Authority, Capability, Principal};
 use bytes::Bytes;
@@ -48,6 +48,9 @@ const MUCH_PRESENCE: usize = 16 << 10;
 
 /// So few receivers hear of presence at once.
 const FEW_RECEIVERS: usize = 8;
+
+/// Clients of whom others are told at once, unless more are there.
+const MOST_UNTOLD: usize = 4096;
 
 /// Who may write a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,6 +181,8 @@ pub enum Effect {
     },
     /// An update did not take effect; why, in a word for whoever counts.
     Refused(&'static str),
+    /// The same, because what was sent breaks this rule.
+    BrokeRule(&'static str),
     /// Append to the log. Numbers rise by one.
     Append {
         seq: u64,
@@ -396,9 +401,11 @@ impl Document {
                 self.submitted(applied, by, update, ticket, effects);
             }
             Input::Proposed { ticket, .. } | Input::Replaced { ticket, .. } if self.is_log_stuck => {
+                effects.push(Effect::Refused("unsaved"));
                 effects.push(Effect::Done { ticket, result: Err(Refused::Unsaved) });
             }
             Input::Proposed { update, ticket, .. } if !self.has_room_for(now, &update) => {
+                effects.push(Effect::Refused("too_large"));
                 effects.push(Effect::Done { ticket, result: Err(Refused::TooLarge) });
             }
             Input::Proposed { by, update, ticket } => {
@@ -516,7 +523,7 @@ impl Document {
                     let told = self.presence.announce(now, peer, &known.authority.principal, known.stamp, entries);
                     self.tell(told);
                 }
-                Err(error) => effects.push(malformed(peer, error.to_string())),
+                Err(error) => malformed(peer, error, effects),
             },
             Message::QueryAwareness => {
                 let is_soon = known.queried.is_some_and(|at| now < at + QUERY_EVERY);
@@ -588,17 +595,15 @@ impl Document {
                     effects.push(Effect::Send { to: from, frame });
                 }
             }
-            Err(replica::Error::Malformed(error)) => {
-                effects.push(Effect::Refused("malformed"));
-                effects.push(malformed(from, error.to_string()));
-            }
-            Err(error @ replica::Error::TooMuch) => {
+            Err(replica::Error::Malformed(error)) => malformed(from, error, effects),
+            Err(replica::Error::TooMuch) => {
                 effects.push(Effect::Refused("too_much"));
-                effects.push(malformed(from, error.to_string()));
+                effects.push(Effect::Close { peer: from, reason: CloseReason::TooMuch });
             }
             Err(replica::Error::Broken(cause)) => {
+                let reason = CloseReason::Malformed("an update that cannot be integrated".to_owned());
                 effects.push(Effect::Refused("broken"));
-                effects.push(malformed(from, "an update that cannot be integrated".to_owned()));
+                effects.push(Effect::Close { peer: from, reason });
                 effects.push(Effect::Broken { cause });
             }
         }
@@ -642,11 +647,19 @@ impl Document {
                 self.when_durable(Waiting::Done(ticket), effects);
             }
             Ok(Applied::Nothing) => self.when_durable(Waiting::Done(ticket), effects),
-            Ok(Applied::Missing) => effects.push(refused(Refused::Missing)),
+            Ok(Applied::Missing) => {
+                effects.push(Effect::Refused("missing"));
+                effects.push(refused(Refused::Missing));
+            }
             Err(error @ (replica::Error::Malformed(_) | replica::Error::TooMuch)) => {
+                effects.push(match error {
+                    replica::Error::Malformed(Malformed(rule)) => Effect::BrokeRule(rule),
+                    _ => Effect::Refused("too_much"),
+                });
                 effects.push(refused(Refused::Malformed(error.to_string())));
             }
             Err(replica::Error::Broken(cause)) => {
+                effects.push(Effect::Refused("broken"));
                 effects.push(refused(Refused::Malformed(cause.clone())));
                 effects.push(Effect::Broken { cause });
             }
@@ -721,6 +734,10 @@ impl Document {
 
     fn tell(&mut self, entries: Vec<awareness::Entry>) {
         self.untold.extend(entries.into_iter().map(|entry| (entry.client, entry)));
+        // Who comes and goes under more and more ids does not fill the next message: clients forget who is silent for 30 s.
+        if self.untold.len() > MOST_UNTOLD.max(2 * self.presence.len()) {
+            self.untold.retain(|_, entry| entry.state.is_some());
+        }
     }
 
     /// Remembers a change for the next newcomer.
@@ -780,8 +797,10 @@ fn awareness_frame(entries: &[awareness::Entry]) -> Bytes {
     protocol::awareness(&awareness::encode(entries.iter()))
 }
 
-fn malformed(peer: ConnectionId, reason: String) -> Effect {
-    Effect::Close { peer, reason: CloseReason::Malformed(reason) }
+/// Ends the connection of whoever sent what breaks a rule.
+fn malformed(peer: ConnectionId, error: Malformed, effects: &mut Vec<Effect>) {
+    effects.push(Effect::BrokeRule(error.0));
+    effects.push(Effect::Close { peer, reason: CloseReason::Malformed(error.to_string()) });
 }
 
 #[cfg(test)]

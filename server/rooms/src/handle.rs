@@ -144,9 +144,10 @@ impl Connection {
         receive.instrument(step).await
     }
 
-    /// Hands over an application's own message to the document's other clients.
+    /// Hands over an application's own message to the document's other clients. Waits as [`Connection::receive`] does.
     pub async fn stateless(&self, payload: Bytes) -> Result<(), Error> {
-        self.document.send(Command::Stateless { peer: self.id, payload }).await
+        let place = self.document.share.place(payload.len()).await;
+        self.document.send(Command::Stateless { peer: self.id, payload, place }).await
     }
 
     /// From now on the client may do what `authority` may.

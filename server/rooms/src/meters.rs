@@ -40,6 +40,6 @@ pub(crate) static SLOW_READERS_CLOSED: LazyLock<Counter> =
     LazyLock::new(|| counter!("buildspaces_slow_readers_closed_total"));
 
 /// Refusals are rare, and a hostile client's cost is its own.
-pub(crate) fn refused(reason: &'static str) {
-    counter!("buildspaces_updates_refused_total", "reason" => reason).increment(1);
+pub(crate) fn refused(reason: &'static str, rule: &'static str) {
+    counter!("buildspaces_updates_refused_total", "reason" => reason, "rule" => rule).increment(1);
 }

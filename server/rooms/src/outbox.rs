@@ -60,6 +60,8 @@ pub enum CloseReason {
     TooSlow,
     /// What the client sent would make the document larger than it may be.
     TooLarge,
+    /// What the client sent would keep the server busy for too long.
+    TooMuch,
     /// The document was deleted.
     Gone,
     /// The document could not be stored or loaded; connecting again loads it anew.

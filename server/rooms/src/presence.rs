@@ -190,6 +190,11 @@ impl Presence {
     }
 
     /// Bytes of all states.
+    /// How many clients are here.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }

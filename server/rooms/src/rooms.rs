@@ -18,7 +18,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{OnceCell, mpsc};
 
-use crate::actor::{self, MAILBOX};
+use crate::actor::{self, MAILBOX, Mailbox};
 use crate::budget::{Budget, Share};
 use crate::document::Access;
 use crate::history::History;
@@ -247,11 +247,11 @@ impl Rooms {
         let registry = Arc::downgrade(&self.inner);
         let retire_name = name.clone();
         let weak = handle.commands.downgrade();
-        let retire = Box::new(move || {
+        let retire = Box::new(move |mailbox: &Mailbox| {
             let (Some(registry), Some(own)) = (registry.upgrade(), weak.upgrade()) else { return true };
             let last = |_: &DocumentName, entry: &Open| {
-                // Two: the registry's and the one just upgraded here.
-                entry.handle.commands.same_channel(&own) && own.strong_count() == 2
+                // Two: the registry's and the one just upgraded here. Whoever had another may have put something in before they dropped it.
+                entry.handle.commands.same_channel(&own) && own.strong_count() == 2 && mailbox.is_empty()
             };
             registry.documents.remove_if(&retire_name, last).is_some()
         });

@@ -35,7 +35,7 @@ impl Document {
                 self.when_durable(Waiting::SendState { to: from, frames }, effects);
             }
             Ok(frames) => effects.push(Effect::SendState { to: from, frames }),
-            Err(error) => effects.push(malformed(from, error.to_string())),
+            Err(error) => malformed(from, error, effects),
         }
     }
 

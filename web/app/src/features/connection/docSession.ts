@@ -20,6 +20,8 @@ const CLOSE_TOO_LARGE = 1009;
 const CLOSE_UNKNOWN_SESSION = 4401;
 const CLOSE_FORBIDDEN = 4403;
 const CLOSE_NO_DOCUMENT = 4404;
+const CLOSE_DOCUMENT_FULL = 4413;
+const CLOSE_TOO_MUCH = 4422;
 /** Local updates of this long are asked for together. */
 const SAVE_REQUEST_DELAY_MS = 30;
 /** A renewal that fails (the server is away) is tried again after this. */
@@ -163,13 +165,20 @@ export class DocSession {
     }
     this.leave();
     if (event?.code === CLOSE_TOO_LARGE) {
-      const refused = 'an edit is larger than the server takes at once. Undo it and paste it in parts.';
-      this.state.set({ ...this.state.get(), refused });
+      this.refuse('an edit is larger than the server takes at once. Undo it and paste it in parts.');
+    } else if (event?.code === CLOSE_DOCUMENT_FULL) {
+      this.refuse('the document would be larger than it may be. Undo the last edit, or go on in another document.');
+    } else if (event?.code === CLOSE_TOO_MUCH) {
+      this.refuse('an edit would keep the server busy for too long. Undo it and make it in smaller steps.');
     } else if (event?.code === CLOSE_UNKNOWN_SESSION) {
       this.provider.shouldConnect = false;
       void this.recoverAndConnect();
     }
   };
+
+  private refuse(refused: string): void {
+    this.state.set({ ...this.state.get(), refused });
+  }
 
   private leave(): void {
     this.caughtUp = false;
