@@ -65,10 +65,10 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
         run("burst-one", Scenario::Burst(burst::Burst::default()), in_memory()),
         run("burst-all", Scenario::Burst(burst::Burst { all: true, ..Default::default() }), in_memory()),
         thrice("idle", Scenario::Idle(idle::Idle::default()), all()),
-        // What has not come back by then comes back with the next use, or never.
+        // Our documents leave half a minute after everybody did. What has not come back soon after comes back with the next use, or never.
         run(
             "documents",
-            Scenario::Documents(documents::Documents { patience: 20.0, ..Default::default() }),
+            Scenario::Documents(documents::Documents { patience: 45.0, ..Default::default() }),
             vec![Relay, Ours],
         ),
         run("cold", Scenario::Cold(cold::Cold { trace, ..Default::default() }), persisting()),

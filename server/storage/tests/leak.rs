@@ -13,7 +13,7 @@ use buildspaces_storage::{Database, Documents, Durability};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Documents that are opened, written and left. The issue asks for 20,000, which take a few minutes in full durability:
+/// Documents that are opened, written and left. By hand 20,000, which take a few minutes:
 /// `BUILDSPACES_TEST_LEAK_DOCUMENTS=20000 cargo nextest run -p buildspaces-storage --test leak`.
 const DOCUMENTS: usize = 2000;
 

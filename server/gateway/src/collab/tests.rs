@@ -5,6 +5,8 @@ use buildspaces_crdt::protocol::Message;
 use futures_util::SinkExt;
 
 use super::*;
+use crate::Config;
+use crate::limits::LimitsConfig;
 use crate::tests::{Fixture, Socket, binary, close_code, connect, next, pass};
 
 /// A message behind an address.
@@ -62,6 +64,60 @@ async fn many_documents_share_a_socket_and_each_update_has_its_status() {
     let more = replica.set_text("text", "hello!").expect("changed");
     send(&mut socket, to("two\0session", &protocol::update(&more))).await;
     assert_eq!(next(&mut other).await.into_data(), protocol::update(&more));
+}
+
+#[tokio::test]
+async fn a_socket_counts_for_everybody_who_was_let_in_on_it() {
+    let limits = LimitsConfig { connections_per_user: 1, ..LimitsConfig::default() };
+    let f = Fixture::with(Config { limits, ..Config::default() });
+    let (ada, bo, url) = (f.session("Ada").await, f.session("Bo").await, f.serve().await);
+    let mut socket = connect(&url.replace("/yjs", "/collab")).await;
+    for (name, who) in [("one", &ada), ("two", &bo), ("three", &ada)] {
+        send(&mut socket, token(name, who)).await;
+        assert_eq!(body(&mut socket, name).await, hocuspocus::authenticated(true));
+        next(&mut socket).await;
+    }
+    for who in [&ada, &bo] {
+        assert_eq!(close_code(&mut connect(&format!("{url}/notes?token={who}")).await).await, 4529);
+    }
+    // A second socket is one too many for Bo, but not for who is let in there besides.
+    let cy = f.session("Cy").await;
+    let mut other = connect(&url.replace("/yjs", "/collab")).await;
+    send(&mut other, token("one", &cy)).await;
+    assert_eq!(body(&mut other, "one").await, hocuspocus::authenticated(true));
+    next(&mut other).await;
+    send(&mut other, token("two", &bo)).await;
+    assert_eq!(body(&mut other, "two").await[..2], [2, 1], "denied");
+    drop(socket);
+    let again = async || {
+        let mut socket = connect(&format!("{url}/notes?token={bo}")).await;
+        matches!(next(&mut socket).await, tokio_tungstenite::tungstenite::Message::Binary(_))
+    };
+    for _ in 0..100 {
+        if again().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("Bo still counts");
+}
+
+#[tokio::test]
+async fn a_large_message_of_somebody_unknown_is_not_even_gathered() {
+    use tokio::io::AsyncWriteExt;
+    let f = Fixture::new();
+    let mut socket = collab(&f).await;
+    // The beginning of a binary frame of 10 MiB, which never comes.
+    let header = [&[0x82, 0xff][..], &(10_u64 << 20).to_be_bytes(), &[0; 4]].concat();
+    let tokio_tungstenite::MaybeTlsStream::Plain(stream) = socket.get_mut() else { panic!("it is not encrypted") };
+    stream.write_all(&header).await.expect("sent");
+    assert_eq!(close_code(&mut socket).await, RESET);
+    // Who is known may.
+    let mut socket = collab(&f).await;
+    send(&mut socket, token("one", "")).await;
+    assert_eq!(body(&mut socket, "one").await, hocuspocus::authenticated(true));
+    send(&mut socket, to("one", &protocol::sync_step_2(&vec![0; 10 << 20]))).await;
+    assert_eq!(close_code(&mut socket).await, 1002, "it is read, and means nothing");
 }
 
 #[tokio::test]

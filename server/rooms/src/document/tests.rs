@@ -29,10 +29,10 @@ impl Fixture {
         }
         self.document.end_turn(self.now, &mut effects);
         self.refused.extend(effects.iter().filter_map(|effect| match effect {
-            Effect::Refused(reason) => Some(*reason),
+            Effect::Refused(reason) | Effect::BrokeRule(reason) => Some(*reason),
             _ => None,
         }));
-        effects.retain(|effect| !matches!(effect, Effect::Refused(_)));
+        effects.retain(|effect| !matches!(effect, Effect::Refused(_) | Effect::BrokeRule(_)));
         effects
     }
 
@@ -62,7 +62,7 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
     effects
         .iter()
         .map(|effect| match effect {
-            Effect::Refused(_) => "refused",
+            Effect::Refused(_) | Effect::BrokeRule(_) => "refused",
             Effect::Send { .. } => "send",
             Effect::SendState { .. } => "send state",
             Effect::SendUpdate { .. } => "send update",
@@ -616,6 +616,49 @@ fn presence_of_many_is_gathered_and_of_few_is_not() {
     let told = awareness::split(&payload).expect("valid");
     assert_eq!(told.len(), crowd.len());
     assert!(told.iter().all(|(client, entry)| entry[..2] == [*client as u8, 2]));
+}
+
+#[test]
+fn clients_that_come_and_go_between_two_messages_do_not_fill_the_next() {
+    let mut f = Fixture::new(Access::Shared);
+    let crowd: Vec<ConnectionId> = (0..50).map(|n| f.join(&format!("p{n}"), Role::Editor)).collect();
+    let says = |client, clock, state: Option<&str>| {
+        let entry = awareness::Entry { client, clock, state: state.map(str::to_owned) };
+        Message::Awareness(awareness::encode([&entry].into_iter()).into())
+    };
+    f.receive(crowd[1], says(1, 1, Some("{}")));
+    f.receive(crowd[1], says(1, 2, Some("{}")));
+    for client in 2..20_000 {
+        f.receive(crowd[0], says(client, 1, Some("{}")));
+        f.receive(crowd[0], says(client, 2, None));
+    }
+    assert!(f.document.untold.len() <= MOST_UNTOLD, "{}", f.document.untold.len());
+    assert!(f.document.untold.contains_key(&1), "who is here is told of");
+}
+
+#[test]
+fn whatever_is_refused_is_counted_with_its_reason() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut too_many = vec![0xff, 0xff, 0x7f];
+    too_many.resize(5_000_000, 0);
+    for message in [
+        Message::Update(Bytes::from_static(b"nonsense")),
+        Message::SyncStep1(Bytes::from_static(&[1])),
+        Message::SyncStep1(too_many.into()),
+        Message::Awareness(Bytes::from_static(&[9])),
+    ] {
+        assert_eq!(names(&f.receive(ada, message)), ["close"]);
+    }
+    let ticket = Ticket(1);
+    let by = Principal { id: PrincipalId::parse("bo").expect("valid"), kind: PrincipalKind::Person, name: "Bo".into() };
+    let missing = Bytes::from_static(&[1, 1, 1, 1, 196, 2, 0, 1, 0, 1, 110, 0]);
+    for update in [Bytes::from_static(b"nonsense"), missing] {
+        assert_eq!(names(&f.run(Input::Proposed { by: by.clone(), update, ticket })), ["done"]);
+    }
+    let reasons: Vec<_> = f.refused.iter().map(|reason| reason.split(' ').next_back().expect("a word")).collect();
+    assert_eq!(reasons.len(), 6, "{:?}", f.refused);
+    assert_eq!((reasons[2], reasons[5]), ("clients", "missing"), "{:?}", f.refused);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use super::*;
 use crate::memory::MemoryStore;
 use crate::memory::faults::FaultStore;
 
-const SEEDS: u64 = 5;
+/// With five lives each, two hundred kills.
+const SEEDS: u64 = 40;
 const LIVES: u64 = 5;
 const DOCUMENTS: usize = 6;
 const WRITERS: usize = 3;
