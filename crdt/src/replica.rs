@@ -274,7 +274,9 @@ impl Replica {
     /// True if the replica has all that `update` brings and takes away, so that applying it would change nothing.
     pub fn knows(&self, update: &[u8]) -> bool {
         let Ok(parsed) = update::parse(update) else { return false };
-        !parsed.has_tangled_deletes() && self.gate.knows(&parsed) && parsed.deletes_only(|| self.doc.get().transact().snapshot().delete_set)
+        !parsed.has_tangled_deletes()
+            && self.gate.knows(&parsed)
+            && parsed.deletes_only(|| self.doc.get().transact().snapshot().delete_set)
     }
 
     /// What a replica with `state_vector` lacks. Contains only what is integrated.

@@ -189,7 +189,11 @@ pub fn check_state_vector(bytes: &[u8]) -> Result<(), Malformed> {
 /// whose ids end alike would keep it busy for hours.
 pub(crate) fn state_vector(bytes: &[u8], knows: impl Fn(u64) -> bool) -> Result<StateVector, Malformed> {
     let clocks = read_state_vector(&mut Reader::new(bytes))?;
-    Ok(clocks.into_iter().filter(|(client, _)| knows(*client)).map(|(client, clock)| (ClientID::new(client), clock)).collect())
+    Ok(clocks
+        .into_iter()
+        .filter(|(client, _)| knows(*client))
+        .map(|(client, clock)| (ClientID::new(client), clock))
+        .collect())
 }
 
 /// Reads a state vector to the end of the bytes.

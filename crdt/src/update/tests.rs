@@ -305,18 +305,18 @@ fn ids_that_end_alike_keep_nobody_busy() {
     // A few are nothing to yrs, and so are many of which few are alike.
     assert_eq!(replica.apply_foreign(&alike(1000)), Ok(Applied::Changed));
     assert!(replica.apply_foreign(&alike(1100)).is_err(), "a hundred more");
-    let any = chain(20_000, |_| None);
-    assert_eq!(replica.apply_whole(&any), Ok(Applied::Changed));
-    assert_eq!(Replica::load(Some(&replica.state().into()), &[]).expect("its own state").state_vector(), replica.state_vector());
+    let mut replica = Replica::new();
+    assert_eq!(replica.apply_whole(&chain(20_000, |_| None)), Ok(Applied::Changed));
+    assert_eq!(
+        Replica::load(Some(&replica.state().into()), &[]).expect("its own state").state_vector(),
+        replica.state_vector()
+    );
 }
 
 #[test]
 fn ranges_that_are_deleted_many_times_are_refused_to_clients_and_deleted_once_from_the_log() {
     const TIMES: u64 = 300_000;
     let mut replica = Replica::new();
-    // Blocks that yrs cannot join: each has another element on its left than the one before it.
-    let text = chain(4000, |_| None);
-    replica.apply_whole(&text).expect("valid");
     let deletes = |range: &dyn Fn(u64) -> (u64, u64)| {
         let mut update = vec![0, 1];
         write_var_uint(&mut update, 7);
@@ -333,7 +333,7 @@ fn ranges_that_are_deleted_many_times_are_refused_to_clients_and_deleted_once_fr
     typed.extend([7, 0]);
     (0..100_000_u32).for_each(|_| typed.extend([4, 1, 1, b't', 1, b'x']));
     typed.push(0);
-    // The first is before all that is there: they are integrated from the last to the first, and none joins another.
+    // Each stands before the ones before it, so that yrs joins none.
     replica.apply_whole(&typed).expect("valid");
     let same = deletes(&|_| (1, 99_998));
     let backwards = deletes(&|time| (TIMES - time, 1));
@@ -346,7 +346,7 @@ fn ranges_that_are_deleted_many_times_are_refused_to_clients_and_deleted_once_fr
     }
     assert_eq!(replica.apply(&same), Ok(Applied::Changed), "it was let in before there was this rule");
     assert!(!replica.knows(&backwards) && replica.knows(&[0, 1, 7, 2, 1, 5, 9, 1]));
-    assert_eq!(replica.text("t").len(), 4000 + 2);
+    assert_eq!(replica.text("t").len(), 2);
 }
 
 /// A map in a map in a map: `depth` of them, of one client from `clock` on, inside `outer`.
@@ -497,13 +497,13 @@ fn what_would_take_yrs_minutes_is_put_together_in_another_way_or_refused() {
     assert_eq!(replica.state(), before);
     assert_eq!(replica.apply_foreign(&typed(9, 0, "on", [None, None])), Ok(Applied::Changed));
 
-    // A text that is cut behind each of its letters, from the end on.
+    // A text that is cut behind each of its letters.
     let mut cut = vec![0, 1, 9];
     let text = "x".repeat(400_000);
     let mut replica = Replica::new();
     replica.apply_foreign(&typed(9, 0, &text, [None, None])).expect("valid");
     write_var_uint(&mut cut, 200_000);
-    for at in (0..200_000u64).rev() {
+    for at in 0..200_000u64 {
         write_var_uint(&mut cut, 2 * at);
         cut.push(1);
     }

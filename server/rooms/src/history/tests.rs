@@ -220,7 +220,9 @@ async fn versions_are_named_ones_and_sessions() {
     assert_eq!((seen, versions.named), (vec![(1, 2), (3, 3), (4, 4)], vec![named]));
     let known: Vec<_> = versions.authors.iter().map(|author| author.id.as_str()).collect();
     assert_eq!(known, ["ada", "fs"], "bo never was introduced");
-    for (before, most, expected) in [(4, 9, vec![(1, 2), (3, 3)]), (3, 9, vec![(1, 2)]), (2, 9, vec![]), (9, 1, vec![(4, 4)]), (9, 0, vec![])] {
+    for (before, most, expected) in
+        [(4, 9, vec![(1, 2), (3, 3)]), (3, 9, vec![(1, 2)]), (2, 9, vec![]), (9, 1, vec![(4, 4)]), (9, 0, vec![])]
+    {
         let page = world.history().versions(&world.document, before, most).await.expect("versions");
         let seen: Vec<_> = page.sessions.iter().map(|session| (session.first, session.seq)).collect();
         assert_eq!(seen, expected, "{most} below {before}");
@@ -338,8 +340,10 @@ async fn a_question_keeps_its_place_until_its_work_has_ended_whoever_has_gone() 
     let all = tokio::time::timeout(std::time::Duration::from_secs(30), places.acquire_many(JOBS as u32)).await;
     // Those who list versions wait for a place too.
     let all = all.expect("in time").expect("open");
-    let versions =
-        tokio::time::timeout(std::time::Duration::from_millis(20), world.history().versions(&world.document, u64::MAX, 100));
+    let versions = tokio::time::timeout(
+        std::time::Duration::from_millis(20),
+        world.history().versions(&world.document, u64::MAX, 100),
+    );
     assert!(versions.await.is_err());
     drop(all);
     assert_eq!(world.history().versions(&world.document, u64::MAX, 100).await.expect("versions").sessions.len(), 1);
