@@ -650,7 +650,7 @@ fn whatever_is_refused_is_counted_with_its_reason() {
     ] {
         assert_eq!(names(&f.receive(ada, message)), ["close"]);
     }
-    let ticket = Ticket(1);
+    let ticket = 1;
     let by = Principal { id: PrincipalId::parse("bo").expect("valid"), kind: PrincipalKind::Person, name: "Bo".into() };
     let missing = Bytes::from_static(&[1, 1, 1, 1, 196, 2, 0, 1, 0, 1, 110, 0]);
     for update in [Bytes::from_static(b"nonsense"), missing] {
