@@ -735,7 +735,7 @@ impl Document {
     fn tell(&mut self, entries: Vec<awareness::Entry>) {
         self.untold.extend(entries.into_iter().map(|entry| (entry.client, entry)));
         // Who comes and goes under more and more ids does not fill the next message: clients forget who is silent for 30 s.
-        if self.untold.len() > MOST_UNTOLD.max(2 * self.presence.len()) {
+        if self.untold.len() > MOST_UNTOLD.max(2 * self.presence.clients()) {
             self.untold.retain(|_, entry| entry.state.is_some());
         }
     }

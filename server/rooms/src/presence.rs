@@ -191,7 +191,7 @@ impl Presence {
 
     /// Bytes of all states.
     /// How many clients are here.
-    pub fn len(&self) -> usize {
+    pub fn clients(&self) -> usize {
         self.known.len()
     }
 
