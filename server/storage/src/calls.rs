@@ -1,13 +1,15 @@
 //! Which rooms' calls are encrypted, in SQLite.
 
 use async_trait::async_trait;
-use buildspaces_kernel::ids::{PrincipalId, RoomId};
+use buildspaces_kernel::ids::RoomId;
 use buildspaces_media::encryption::Encryption;
 use buildspaces_media::ports::{CallStore, StoreError};
 use buildspaces_plans::ports::StoreError as RowError;
 
 use crate::Database;
-use crate::runs::{column, failed as failed_row, parsed};
+use crate::setting::{Setting, Table};
+
+const ENCRYPTED: Table = Table("encrypted_room");
 
 /// The call port of `media`. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -22,35 +24,14 @@ impl Calls {
 #[async_trait]
 impl CallStore for Calls {
     async fn encryption(&self, room: &RoomId) -> Result<Option<Encryption>, StoreError> {
-        let row = sqlx::query("SELECT by, by_name, since FROM encrypted_room WHERE room = ?")
-            .bind(room.as_str())
-            .fetch_optional(self.0.reader())
-            .await
-            .map_err(failed)?;
-        let Some(row) = row else { return Ok(None) };
-        let by = parsed(&row, "by", PrincipalId::parse).map_err(told)?;
-        let by_name = column(&row, "by_name").map_err(told)?;
-        Ok(Some(Encryption { by, by_name, since: column(&row, "since").map_err(told)? }))
+        let setting = ENCRYPTED.read(&self.0, room).await.map_err(told)?;
+        Ok(setting.map(|Setting { by, by_name, since }| Encryption { by, by_name, since }))
     }
 
     async fn set_encryption(&self, room: &RoomId, encryption: Option<&Encryption>) -> Result<(), StoreError> {
-        let query = match encryption {
-            Some(encryption) => {
-                sqlx::query("INSERT OR REPLACE INTO encrypted_room (room, by, by_name, since) VALUES (?, ?, ?, ?)")
-                    .bind(room.as_str())
-                    .bind(encryption.by.as_str())
-                    .bind(&encryption.by_name)
-                    .bind(encryption.since)
-            }
-            None => sqlx::query("DELETE FROM encrypted_room WHERE room = ?").bind(room.as_str()),
-        };
-        query.execute(&mut *self.0.write().await.map_err(failed)?).await.map_err(failed)?;
-        Ok(())
+        let setting = encryption.cloned().map(|Encryption { by, by_name, since }| Setting { by, by_name, since });
+        ENCRYPTED.write(&self.0, room, setting).await.map_err(told)
     }
-}
-
-fn failed(error: sqlx::Error) -> StoreError {
-    told(failed_row(error))
 }
 
 fn told(error: RowError) -> StoreError {

@@ -14,6 +14,7 @@ mod recordings;
 mod revocations;
 mod runs;
 mod secrets;
+mod setting;
 mod webhooks;
 
 pub use calls::Calls;

@@ -11,6 +11,9 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::Database;
 use crate::runs::{column, failed, parsed};
+use crate::setting::{self, Table};
+
+const RECORDED: Table = Table("recorded_room");
 
 /// The recording port of `plans`. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -25,27 +28,13 @@ impl Recordings {
 #[async_trait]
 impl RecordingStore for Recordings {
     async fn recording_setting(&self, room: &RoomId) -> Result<Option<Setting>, StoreError> {
-        let row = sqlx::query("SELECT by, by_name, since FROM recorded_room WHERE room = ?")
-            .bind(room.as_str())
-            .fetch_optional(self.0.reader())
-            .await
-            .map_err(failed)?;
-        row.as_ref().map(setting_of).transpose()
+        let setting = RECORDED.read(&self.0, room).await?;
+        Ok(setting.map(|setting| Setting { by: setting.by, by_name: setting.by_name, since: setting.since }))
     }
 
     async fn set_recording(&self, room: &RoomId, setting: Option<&Setting>) -> Result<(), StoreError> {
-        let query = match setting {
-            Some(setting) => {
-                sqlx::query("INSERT OR REPLACE INTO recorded_room (room, by, by_name, since) VALUES (?, ?, ?, ?)")
-                    .bind(room.as_str())
-                    .bind(setting.by.as_str())
-                    .bind(&setting.by_name)
-                    .bind(setting.since)
-            }
-            None => sqlx::query("DELETE FROM recorded_room WHERE room = ?").bind(room.as_str()),
-        };
-        query.execute(&mut *self.0.write().await.map_err(failed)?).await.map_err(failed)?;
-        Ok(())
+        let setting = setting.cloned().map(|Setting { by, by_name, since }| setting::Setting { by, by_name, since });
+        RECORDED.write(&self.0, room, setting).await
     }
 
     async fn insert_recording(&self, recording: &Recording, lines: &[u8]) -> Result<(), StoreError> {
@@ -169,14 +158,6 @@ async fn insert_piece(
         .await
         .map_err(failed)?;
     Ok(())
-}
-
-fn setting_of(row: &SqliteRow) -> Result<Setting, StoreError> {
-    Ok(Setting {
-        by: parsed(row, "by", PrincipalId::parse)?,
-        by_name: column(row, "by_name")?,
-        since: column(row, "since")?,
-    })
 }
 
 fn recording_of(row: &SqliteRow) -> Result<Recording, StoreError> {
