@@ -166,7 +166,7 @@ impl From<recordings::Error> for ApiError {
         match error {
             E::NoSuchRecording => Self::not_found("no_such_recording", message),
             E::StillRecorded => Self::new(StatusCode::CONFLICT, "still_recorded", message),
-            E::RoomFull => Self::new(StatusCode::CONFLICT, "recordings_full", message),
+            E::RoomFull(_) => Self::new(StatusCode::CONFLICT, "recordings_full", message),
             E::Disk(cause) => Self::internal(cause),
         }
     }

@@ -144,6 +144,11 @@ pub enum Input {
         by: ParticipantId,
         track: TrackId,
     },
+    /// A moderator takes somebody's raised hand down. Hands are shown by pages among themselves; this only asks theirs.
+    LowerHand {
+        by: ParticipantId,
+        of: ParticipantId,
+    },
     /// At most this layer of the track is to be sent; `None`: nothing.
     Want {
         id: ParticipantId,
@@ -180,6 +185,8 @@ pub enum Told {
     Muted { source: Source, by: Principal },
     /// Somebody would like to hear or see this.
     Asked { source: Source, by: Principal },
+    /// Their hand is taken down.
+    HandLowered { by: Principal },
 }
 
 /// What follows from an input.
@@ -414,6 +421,13 @@ impl Call {
                     return Err(Refused::NobodyThere);
                 }
                 effects.told.push((track.of, Told::Asked { source: track.source, by }));
+            }
+            Input::LowerHand { by, of } => {
+                let by = self.moderator(&by)?;
+                if !self.participants.contains_key(&of) {
+                    return Err(Refused::Gone);
+                }
+                effects.told.push((of, Told::HandLowered { by }));
             }
             Input::Want { id, track, layer } => {
                 let others = self.participants.contains_key(&track.of);

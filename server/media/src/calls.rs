@@ -27,7 +27,7 @@ use crate::Error;
 use crate::call::{Limits, Publishing, Refused, Seen, Source, TrackId};
 use crate::ports::{CallStore, Transport, TransportError};
 use crate::quality::Report;
-use crate::recordings::Recordings;
+use crate::recordings::{Kept, Recordings};
 use crate::router::{Kind, Layer};
 use crate::viewer::Choice;
 use actor::{Actor, Command};
@@ -92,6 +92,10 @@ pub enum Said {
     Ask {
         track: TrackId,
     },
+    /// Somebody's raised hand should be taken down.
+    LowerHand {
+        of: ParticipantId,
+    },
     /// The call should be recorded, or no more.
     Record {
         on: bool,
@@ -121,10 +125,11 @@ pub enum Heard {
     },
     /// Which section of the offer carries which track now.
     Slots(Vec<(String, TrackId)>),
-    /// What the page's line has no room for now: sent smaller than it is shown, and not at all.
+    /// What the page's line has no room for now: sent smaller than it is shown, and not at all. And what the page cannot decode.
     Held {
         reduced: Vec<TrackId>,
         paused: Vec<TrackId>,
+        undecodable: Vec<TrackId>,
     },
     /// The largest layer of what the page publishes that anybody shows; `None`: nobody does.
     Needed {
@@ -137,6 +142,9 @@ pub enum Heard {
     },
     Asked {
         source: Source,
+        by: Principal,
+    },
+    HandLowered {
         by: Principal,
     },
     /// What was said was not done.
@@ -157,6 +165,9 @@ pub enum Refusal {
     Offer(TransportError),
     #[error("your page asks for more than it waits for; reload it")]
     Busy,
+    /// No further recording of the room's calls begins.
+    #[error("{0}")]
+    RecordingsFull(Kept),
 }
 
 /// A call, as everybody in the room sees it.

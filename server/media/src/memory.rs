@@ -31,6 +31,8 @@ struct State {
     capacities: Vec<watch::Sender<Option<u64>>>,
     keyframes: Vec<u32>,
     closed: usize,
+    /// What receivers do not decode.
+    lacks: Option<Codec>,
 }
 
 impl MemoryTransport {
@@ -40,9 +42,13 @@ impl MemoryTransport {
 
     /// A track of the `nth` publisher begins; what is sent into it arrives.
     pub fn track(&self, nth: usize, mid: &str, kind: Kind) -> mpsc::Sender<Received> {
+        self.track_of(nth, mid, Codec::of(kind)[0])
+    }
+
+    pub fn track_of(&self, nth: usize, mid: &str, codec: Codec) -> mpsc::Sender<Received> {
         let (packets, arriving) = mpsc::channel(ROOM);
         let track = Box::new(MemoryIncoming { transport: self.clone(), arriving });
-        let event = PublisherEvent::Track { mid: mid.to_owned(), kind, track };
+        let event = PublisherEvent::Track { mid: mid.to_owned(), codec, track };
         assert!(self.state().publishers[nth].try_send(event).is_ok(), "the publisher listens");
         packets
     }
@@ -59,6 +65,11 @@ impl MemoryTransport {
     /// What the line to the `nth` subscriber takes, from now on.
     pub fn takes(&self, nth: usize, capacity: u64) {
         self.state().capacities[nth].send_replace(Some(capacity));
+    }
+
+    /// Lines from now on lead to receivers that do not decode this.
+    pub fn lacks(&self, codec: Codec) {
+        self.state().lacks = Some(codec);
     }
 
     pub fn lines(&self) -> Vec<Arc<MemoryLine>> {
@@ -143,7 +154,8 @@ impl Subscriber for MemorySubscriber {
     async fn add(&mut self, _: Kind) -> Result<Arc<dyn Line>, TransportError> {
         self.lines += 1;
         let mut state = self.transport.state();
-        let line = Arc::new(MemoryLine { ssrc: state.lines.len() as u32, sent: Mutex::default() });
+        let (ssrc, lacks) = (state.lines.len() as u32, state.lacks);
+        let line = Arc::new(MemoryLine { ssrc, lacks, sent: Mutex::default() });
         state.lines.push(line.clone());
         Ok(line)
     }
@@ -175,6 +187,7 @@ impl Subscriber for MemorySubscriber {
 
 pub struct MemoryLine {
     ssrc: u32,
+    lacks: Option<Codec>,
     sent: Mutex<Vec<(u16, Bytes)>>,
 }
 
@@ -188,6 +201,10 @@ impl MemoryLine {
 impl Line for MemoryLine {
     fn ssrc(&self) -> u32 {
         self.ssrc
+    }
+
+    fn decodes(&self, codec: Codec) -> bool {
+        self.lacks != Some(codec)
     }
 
     fn send(&self, packet: &Received, sequence: u16, _: u32) -> bool {

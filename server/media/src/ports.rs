@@ -70,7 +70,7 @@ pub enum PublisherEvent {
     /// The first packet of a section came. `mid` names the section in the page's offer.
     Track {
         mid: String,
-        kind: Kind,
+        codec: Codec,
         track: Box<dyn Incoming>,
     },
     Became(Condition),
@@ -130,6 +130,8 @@ pub trait Subscriber: Send + Sync {
 /// One line of a subscriber.
 pub trait Line: Send + Sync {
     fn ssrc(&self) -> u32;
+    /// Whether the receiver can show what is of this codec. Packets of another are none to send.
+    fn decodes(&self, codec: Codec) -> bool;
     /// Sends without waiting. False if the packet was dropped, for this receiver alone.
     fn send(&self, packet: &Received, sequence: u16, timestamp: u32) -> bool;
 }

@@ -126,9 +126,7 @@ impl State {
         match self {
             Self::Recording | Self::Complete | Self::Stopped => None,
             Self::TooLarge => Some("It came to the largest size that a recording may have here."),
-            Self::RoomFull => Some(
-                "The recordings of this room's calls came to the size that they may have. A host can delete old ones.",
-            ),
+            Self::RoomFull => Some("This room keeps as much of recordings of calls as it may. A host can delete some."),
             Self::DiskFull => Some("The server's disk was full."),
             Self::Failed => Some("The server could not write it; its log says why."),
             Self::Interrupted => Some("The server was stopped."),

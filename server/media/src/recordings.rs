@@ -3,6 +3,8 @@
 //! Each is a folder that explains itself, `<room>/<recording>`, with its files and a `recording.toml` that says whose they are and when each
 //! begins. A database would be the wrong place for gigabytes, and a list beside them could say something else than what is there. Whether
 //! somebody *may* do a thing is asked by the caller.
+//!
+//! **Invariant:** no recording goes but by [`Recordings::delete`]. A room that has as much as it may keep begins no further one.
 
 mod folder;
 
@@ -17,8 +19,37 @@ use buildspaces_policy::Principal;
 use crate::recording::{File, Limits, Recording, State};
 pub(crate) use folder::{Chunk, Folder};
 
-/// Recordings of one room that are kept. Beyond, the oldest that have ended go when another begins.
-pub const KEPT: usize = 50;
+/// Recordings of calls that a room may have, beside [`Limits::room`]. When it has so many no further one begins.
+pub const MAX_RECORDINGS: u64 = 200;
+
+/// What a room has of recordings of calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    pub recordings: u64,
+    pub bytes: u64,
+    /// What they may have.
+    pub most_bytes: u64,
+}
+
+impl Kept {
+    pub fn is_full(&self) -> bool {
+        self.recordings >= MAX_RECORDINGS || self.bytes >= self.most_bytes
+    }
+}
+
+/// Why no further one begins.
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { recordings, bytes, most_bytes } = self;
+        write!(
+            f,
+            "this room keeps {recordings} of at most {MAX_RECORDINGS} recordings of calls, {} of at most {} MiB, so no further one can begin; \
+             a host can delete some",
+            bytes >> 20,
+            most_bytes >> 20
+        )
+    }
+}
 
 /// Why there is no recording, or nothing was done. The texts are for people.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +58,8 @@ pub enum Error {
     NoSuchRecording,
     #[error("it is still recorded; stop that first")]
     StillRecorded,
-    #[error("the recordings of this room's calls have the size that they may have; delete old ones")]
-    RoomFull,
+    #[error("{0}")]
+    RoomFull(Kept),
     /// The disk does not read or write; the cause is for the log.
     #[error("the disk: {0}")]
     Disk(#[from] io::Error),
@@ -113,24 +144,24 @@ impl Recordings {
         Ok(())
     }
 
-    /// Makes the folder of a new recording, and lets the oldest of the room go. Also says how many bytes the room's others have.
+    /// How many there are, how large they are, and how large they may be.
+    pub async fn kept(&self, room: &RoomId) -> Result<Kept, Error> {
+        let list = self.list(room).await?;
+        let bytes = list.iter().map(Recording::bytes).sum();
+        Ok(Kept { recordings: list.len() as u64, bytes, most_bytes: self.0.limits.room })
+    }
+
+    /// Makes the folder of a new recording. Also says how many bytes the room's others have.
     pub(crate) async fn begin(&self, recording: &Recording) -> Result<(Folder, u64), Error> {
-        let mut others = self.list(&recording.room).await?;
-        let limits = self.0.limits;
-        if others.iter().map(Recording::bytes).sum::<u64>() >= limits.room {
-            return Err(Error::RoomFull);
-        }
-        let gone = others.split_off(others.len().min(KEPT - 1));
-        for old in gone.iter().filter(|old| old.state != State::Recording) {
-            let folder = self.folder(&old.room, &old.id)?;
-            on_disk(move || folder.delete()).await?;
-            tracing::info!(room = %old.room, recording = %old.id, "the oldest recording of a call made place for another");
+        let others = self.kept(&recording.room).await?;
+        if others.is_full() {
+            return Err(Error::RoomFull(others));
         }
         let folder = self.folder(&recording.room, &recording.id)?;
-        let (own, first) = (folder.clone(), recording.clone());
-        on_disk(move || own.create(&first, limits.reserve)).await?;
+        let (own, first, reserve) = (folder.clone(), recording.clone(), self.0.limits.reserve);
+        on_disk(move || own.create(&first, reserve)).await?;
         self.show(recording);
-        Ok((folder, others.iter().map(Recording::bytes).sum()))
+        Ok((folder, others.bytes))
     }
 
     /// How one is that is being made.

@@ -15,6 +15,7 @@ mod lane;
 mod mux;
 mod nomination;
 mod peer;
+mod port;
 mod sent;
 mod stun;
 mod tcp;

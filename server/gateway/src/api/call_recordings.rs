@@ -23,7 +23,7 @@ use crate::schema::call_recordings::CallRecording;
 /// Bytes that are read from the disk at a time.
 const PIECE: usize = 256 << 10;
 
-/// The recordings of the room's calls, newest first. The oldest go when there are more than 50.
+/// The recordings of the room's calls, newest first. They stay until a host deletes them; how many there may be is told with the settings of calls.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/media/recordings", operation_id = "list_call_recordings", tag = "calls",
     params(("room" = String, Path)),
     responses((status = 200, body = Vec<CallRecording>), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),

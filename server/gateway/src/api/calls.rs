@@ -1,4 +1,4 @@
-//! What holds for a room's calls: whether they are end-to-end encrypted.
+//! What holds for a room's calls: whether they are end-to-end encrypted, and how much of them is kept.
 
 use axum::extract::State;
 use buildspaces_policy::Capability;
@@ -11,7 +11,7 @@ use crate::identity::Caller;
 use crate::schema::ErrorBody;
 use crate::schema::calls::{CallSettings, NewCallSettings};
 
-/// Whether the room's calls are encrypted.
+/// Whether the room's calls are encrypted, and what it has of recordings of them.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/media/settings", operation_id = "call_settings", tag = "calls",
     params(("room" = String, Path)),
     responses((status = 200, body = CallSettings), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
@@ -21,7 +21,8 @@ pub(crate) async fn settings(
     Path(room): RoomPath,
 ) -> Result<axum::Json<CallSettings>, ApiError> {
     let (room, _) = caller.open(&gateway, &room, Capability::Read).await?;
-    Ok(axum::Json(gateway.calls.encryption(room.id()).await?.into()))
+    let encryption = gateway.calls.encryption(room.id()).await?;
+    Ok(axum::Json(CallSettings::new(encryption, gateway.calls.recordings().kept(room.id()).await?)))
 }
 
 /// Has the room's calls encrypted from the next on, or no more. The key is made and kept by pages.
@@ -37,5 +38,6 @@ pub(crate) async fn set(
     Json(new): Json<NewCallSettings>,
 ) -> Result<axum::Json<CallSettings>, ApiError> {
     let (room, by) = caller.open(&gateway, &room, Capability::Manage).await?;
-    Ok(axum::Json(gateway.calls.encrypt(room.id(), new.encrypted, &by).await?.into()))
+    let encryption = gateway.calls.encrypt(room.id(), new.encrypted, &by).await?;
+    Ok(axum::Json(CallSettings::new(encryption, gateway.calls.recordings().kept(room.id()).await?)))
 }

@@ -1,8 +1,11 @@
 //! What holds for a room's calls, as REST shows it.
 
 use buildspaces_media::encryption::Encryption;
+use buildspaces_media::recordings::Kept;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::recordings::KeptRecordings;
 
 /// What holds for all calls of a room.
 #[derive(Serialize, ToSchema)]
@@ -13,15 +16,17 @@ pub(crate) struct CallSettings {
     pub set_by: Option<String>,
     pub set_by_name: Option<String>,
     pub set_at: Option<i64>,
+    pub kept: KeptRecordings,
 }
 
-impl From<Option<Encryption>> for CallSettings {
-    fn from(encryption: Option<Encryption>) -> Self {
+impl CallSettings {
+    pub(crate) fn new(encryption: Option<Encryption>, kept: Kept) -> Self {
         Self {
             encrypted: encryption.is_some(),
             set_at: encryption.as_ref().map(|encryption| encryption.since),
             set_by: encryption.as_ref().map(|encryption| encryption.by.to_string()),
             set_by_name: encryption.map(|encryption| encryption.by_name),
+            kept: kept.into(),
         }
     }
 }

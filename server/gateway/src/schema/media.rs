@@ -140,6 +140,10 @@ pub(crate) enum FromPage {
     Ask {
         track: String,
     },
+    /// This participant's raised hand should be taken down.
+    LowerHand {
+        participant: String,
+    },
     /// The call should be recorded, or no more.
     Record {
         on: bool,
@@ -181,6 +185,7 @@ impl FromPage {
             }
             Self::Mute { track } => Said::Mute { track: TrackId::parse(&track)? },
             Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
+            Self::LowerHand { participant } => Said::LowerHand { of: ParticipantId::parse(&participant)? },
             Self::Record { on } => Said::Record { on },
             Self::Agree {} => Said::Agree,
             Self::Leave {} => Said::Leave,
@@ -231,10 +236,12 @@ pub(crate) enum ToPage {
     Slots {
         slots: Vec<Slot>,
     },
-    /// Tracks for which the page's line has no room now: sent smaller than they are shown, and not at all.
+    /// Tracks for which the page's line has no room now: sent smaller than they are shown, and not at all. And those that are not sent because
+    /// the page agreed to no codec that they have.
     Held {
         reduced: Vec<String>,
         paused: Vec<String>,
+        undecodable: Vec<String>,
     },
     /// The largest layer of what this page publishes that anybody shows; without one nobody does. What is above need not be sent.
     Needed {
@@ -247,6 +254,10 @@ pub(crate) enum ToPage {
     },
     Asked {
         source: Source,
+        by: String,
+    },
+    /// Somebody took the page's raised hand down.
+    HandLowered {
         by: String,
     },
     Refused {
@@ -337,9 +348,10 @@ impl ToPage {
             }
             Heard::Muted { source, by } => Self::Muted { source: source.into(), by: name(by) },
             Heard::Asked { source, by } => Self::Asked { source: source.into(), by: name(by) },
-            Heard::Held { reduced, paused } => {
+            Heard::HandLowered { by } => Self::HandLowered { by: name(by) },
+            Heard::Held { reduced, paused, undecodable } => {
                 let names = |tracks: Vec<TrackId>| tracks.iter().map(ToString::to_string).collect();
-                Self::Held { reduced: names(reduced), paused: names(paused) }
+                Self::Held { reduced: names(reduced), paused: names(paused), undecodable: names(undecodable) }
             }
             Heard::Needed { source, layer } => Self::Needed { source: source.into(), layer: layer.map(Into::into) },
             Heard::Refused(refusal) => Self::Refused { message: refusal.to_string() },

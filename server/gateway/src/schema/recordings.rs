@@ -1,5 +1,6 @@
 //! Recordings of terminals, as REST shows them.
 
+use buildspaces_media::recordings as calls;
 use buildspaces_plans::recording::{self, Setting};
 use buildspaces_plans::recordings::{Kept, MAX_RECORDED, MAX_RECORDINGS};
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,8 @@ pub(crate) struct TerminalSettings {
     pub kept: KeptRecordings,
 }
 
-/// What the room has of recordings of terminals. Once that is as much as it may be, no further one begins, and no terminal that is to be recorded is
-/// opened; nothing is deleted.
+/// What the room has of recordings, of terminals or of calls. Once that is as much as it may be, no further one begins, and no terminal that is to be
+/// recorded is opened; nothing is deleted.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeptRecordings {
     pub recordings: u64,
@@ -31,6 +32,13 @@ impl From<Kept> for KeptRecordings {
     fn from(kept: Kept) -> Self {
         let Kept { recordings, bytes } = kept;
         Self { recordings, most_recordings: MAX_RECORDINGS, bytes, most_bytes: MAX_RECORDED }
+    }
+}
+
+impl From<calls::Kept> for KeptRecordings {
+    fn from(kept: calls::Kept) -> Self {
+        let calls::Kept { recordings, bytes, most_bytes } = kept;
+        Self { recordings, most_recordings: calls::MAX_RECORDINGS, bytes, most_bytes }
     }
 }
 

@@ -75,6 +75,9 @@ async fn players_ask_for_parts_of_a_file() {
     std::fs::write(folder.join("recording.toml"), note).expect("written");
     std::fs::write(folder.join("1-camera.webm"), b"0123456789").expect("written");
 
+    let settings = format!("/api/v1/rooms/{}/media/settings", w.room);
+    let kept = json!({ "recordings": 1, "most_recordings": 200, "bytes": 10, "most_bytes": 16_u64 << 30 });
+    assert_eq!(w.f.call("GET", &settings, Some(&w.ada), None).await.1["kept"], kept);
     let path = format!("/api/v1/rooms/{}/media/recordings/{id}/files/1", w.room);
     let ask = async |range: Option<&str>| {
         let request = Request::get(&path).header("host", "localhost:8080");

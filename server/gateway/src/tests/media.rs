@@ -68,6 +68,21 @@ async fn everybody_in_the_room_sees_who_takes_part_and_what_they_publish() {
 }
 
 #[tokio::test]
+async fn a_host_takes_a_hand_down_at_its_own_page() {
+    let w = World::new().await;
+    let bob = w.f.session("Bob").await;
+    let (mut ada, mut bob) = (w.attach(&w.ada).await, w.attach(&bob).await);
+    say(&mut ada, json!({"type": "join"})).await;
+    let host = text(&mut ada, "joined").await["participant"].clone();
+    say(&mut bob, json!({"type": "join"})).await;
+    let editor = text(&mut bob, "joined").await["participant"].clone();
+    say(&mut bob, json!({"type": "lower_hand", "participant": host})).await;
+    text(&mut bob, "refused").await;
+    say(&mut ada, json!({"type": "lower_hand", "participant": editor})).await;
+    assert_eq!(text(&mut bob, "hand_lowered").await["by"], "Ada");
+}
+
+#[tokio::test]
 async fn a_call_is_shown_so_often_only() {
     let w = World::new().await;
     let bob = w.f.session("Bob").await;
@@ -116,6 +131,7 @@ async fn what_no_call_understands_ends_its_own_connection() {
         (Frame::text(r#"{"type":"shout"}"#), 1002),
         (Frame::text(r#"{"type":"want","track":"../x","layer":"low"}"#), 1002),
         (Frame::text(r#"{"type":"join","name":"somebody else"}"#), 1002),
+        (Frame::text(r#"{"type":"lower_hand","participant":"../x"}"#), 1002),
         (binary(Bytes::from_static(b"\0\0")), 1002),
         (Frame::text(offer_of(&"1".repeat(33))), 1002),
         (Frame::text(long.repeat(2)), 1009),

@@ -55,9 +55,20 @@ impl Call {
         if self.keeps_recordings { Ok(()) } else { Err(Refused::NotRecorded) }
     }
 
-    pub(super) fn record(&mut self, by: &ParticipantId, on: bool, effects: &mut Effects) -> Result<(), Refused> {
+    /// May this one have the call recorded? Whether there is room for it is not known here.
+    pub fn may_record(&self, by: &ParticipantId) -> Result<(), Refused> {
+        self.recorder(by)?;
+        self.recordable()
+    }
+
+    fn recorder(&self, by: &ParticipantId) -> Result<Principal, Refused> {
         let who = &self.participants.get(by).ok_or(Refused::Gone)?.who;
         who.check(Capability::Record)?;
+        Ok(who.principal.clone())
+    }
+
+    pub(super) fn record(&mut self, by: &ParticipantId, on: bool, effects: &mut Effects) -> Result<(), Refused> {
+        let by = self.recorder(by)?;
         if on == self.recording.is_some() {
             return Ok(());
         }
@@ -66,7 +77,6 @@ impl Call {
             return Ok(());
         }
         self.recordable()?;
-        let by = who.principal.clone();
         effects.recording = Some(Turn::Begins(by.clone()));
         (effects.changed, effects.subscriptions) = (true, true);
         self.recording = Some(Recorded { agreed: BTreeSet::from([by.id.clone()]), by });

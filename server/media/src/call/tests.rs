@@ -129,6 +129,17 @@ fn muting_closes_a_track_and_only_its_owner_opens_it_again() {
 }
 
 #[test]
+fn a_moderator_takes_hands_down_and_nobody_else_does() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    let lower = |by: &str, of: &str| Input::LowerHand { by: id(by), of: id(of) };
+    assert!(matches!(bench.tell(lower("bob", "ada")), Err(Refused::Denied(_))), "an editor is no moderator");
+    assert_eq!(bench.tell(lower("ada", "eve")), Err(Refused::Gone));
+    let by = who("ada", Role::Host).principal;
+    let lowered = Effects { told: vec![(id("bob"), Told::HandLowered { by })], ..Effects::default() };
+    assert_eq!(bench.tell(lower("ada", "bob")), Ok(lowered));
+}
+
+#[test]
 fn who_loses_the_connection_is_kept_for_a_while() {
     let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
     assert!(bench.tell(Input::Lost(id("bob"))).expect("here").changed);

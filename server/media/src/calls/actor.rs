@@ -21,6 +21,7 @@ use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
 use crate::encryption::Encryption;
 use crate::ports::Transport;
 use crate::recording::State;
+use crate::recordings::Kept;
 use crate::router::{Kind, Layer};
 use crate::viewer::{Choice, Viewer};
 use crate::{Error, meters};
@@ -73,6 +74,11 @@ pub(super) enum Command {
         id: RecordingId,
         state: State,
     },
+    /// Whether there is room for a recording that somebody asked for.
+    Looked {
+        by: ParticipantId,
+        full: Option<Kept>,
+    },
 }
 
 /// A page.
@@ -99,6 +105,8 @@ pub(super) struct Actor {
     is_stale: bool,
     qualities: meters::Qualities,
     recorder: Option<Recorder>,
+    /// Somebody asked for a recording, and whether there is room for it is looked for.
+    is_looking: bool,
     /// Why the last recording ended, if nobody wanted that.
     recording_failed: Option<&'static str>,
 }
@@ -132,6 +140,7 @@ impl Actor {
             is_stale,
             qualities,
             recorder: None,
+            is_looking: false,
             recording_failed: None,
         }
     }
@@ -253,6 +262,16 @@ impl Actor {
                     let _ = self.input(Input::RecordingEnded(state));
                 }
             }
+            Command::Looked { by, full } => {
+                self.is_looking = false;
+                let begun = match full {
+                    Some(kept) => Err(Refusal::RecordingsFull(kept)),
+                    None => self.input(Input::Record { by: by.clone(), on: true }).map_err(Into::into),
+                };
+                if let Err(refusal) = begun {
+                    self.tell(&by, Heard::Refused(refusal));
+                }
+            }
         }
     }
 
@@ -292,7 +311,9 @@ impl Actor {
             Said::Want { track, layer } => Input::Want { id, track, layer },
             Said::Mute { track } => Input::Mute { by: id, track },
             Said::Ask { track } => Input::Ask { by: id, track },
-            Said::Record { on } => Input::Record { by: id, on },
+            Said::LowerHand { of } => Input::LowerHand { by: id, of },
+            Said::Record { on: true } => return Ok(self.look_for_room(id)?),
+            Said::Record { on: false } => Input::Record { by: id, on: false },
             Said::Agree => Input::Agrees(id),
             Said::Leave => {
                 self.end(id);
@@ -449,12 +470,17 @@ impl Actor {
             let heard = match told {
                 Told::Muted { source, by } => Heard::Muted { source, by },
                 Told::Asked { source, by } => Heard::Asked { source, by },
+                Told::HandLowered { by } => Heard::HandLowered { by },
             };
             self.tell(&to, heard);
         }
         for id in gone {
             meters::participants(-1.0);
             self.gone(&id);
+            if self.call.is_empty() {
+                // Whoever calls next has nothing to do with it.
+                self.recording_failed = None;
+            }
         }
         if let Some(turn) = recording {
             self.turn(turn);
@@ -464,6 +490,24 @@ impl Actor {
         if changed || speakers {
             self.show();
         }
+        Ok(())
+    }
+
+    /// Before a recording begins, so that nobody is asked to agree to one that cannot.
+    fn look_for_room(&mut self, by: ParticipantId) -> Result<(), Refused> {
+        self.call.may_record(&by)?;
+        if self.is_looking {
+            return Ok(());
+        }
+        self.is_looking = true;
+        let (recordings, room, call) = (self.shared.recordings.clone(), self.room.clone(), self.own.clone());
+        self.shared.tasks.spawn("look for room for a recording", async move {
+            // What cannot be looked at the recorder finds, too, and says.
+            let full = recordings.kept(&room).await.ok().filter(Kept::is_full);
+            if let Some(call) = call.upgrade() {
+                let _ = call.send(Command::Looked { by, full }).await;
+            }
+        });
         Ok(())
     }
 

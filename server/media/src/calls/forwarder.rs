@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::actor;
 use crate::allocator::Rates;
+use crate::codec::Codec;
 use crate::meters;
 use crate::ports::{Incoming, Line, Received};
 use crate::rewrite::Rewriter;
-use crate::router::{Effects, Input, Kind, Layer, Packet, Router, SubscriberId};
+use crate::router::{Effects, Input, Layer, Packet, Router, SubscriberId};
 use crate::speaker::Loudness;
 
 /// How often it is told at most what comes in.
@@ -54,6 +55,7 @@ pub(super) fn subscriber_id() -> SubscriberId {
 #[derive(Clone)]
 pub(super) struct Forwarder {
     pub(super) changes: mpsc::Sender<Change>,
+    pub(super) codec: Codec,
     pub(super) open: Arc<watch::Sender<bool>>,
     /// What comes in, as of a moment ago.
     pub(super) rates: watch::Receiver<Rates>,
@@ -74,16 +76,16 @@ impl Forwarder {
 /// The task's handle and the task, which ends when the track does.
 pub(super) fn forwarder(
     of: ParticipantId,
-    kind: Kind,
+    codec: Codec,
     incoming: Box<dyn Incoming>,
     levels: mpsc::WeakSender<actor::Command>,
 ) -> (Forwarder, impl Future<Output = ()> + Send + 'static) {
     let (changes, mailbox) = mpsc::channel(CHANGES);
     let (open, opened) = watch::channel(false);
     let (told, rates) = watch::channel(Rates::default());
-    let (router, out, effects) = (Router::new(kind), HashMap::new(), Effects::default());
+    let (router, out, effects) = (Router::new(codec.kind()), HashMap::new(), Effects::default());
     let forwarding = Forwarding { of, router, out, effects, incoming, rates: told, rates_at: now() };
-    (Forwarder { changes, open: Arc::new(open), rates }, forwarding.run(mailbox, opened, levels))
+    (Forwarder { changes, codec, open: Arc::new(open), rates }, forwarding.run(mailbox, opened, levels))
 }
 
 /// Where a subscriber's packets go. A line's numbering is used by one task at a time.

@@ -79,12 +79,13 @@ impl Publishing {
                     return None;
                 }
                 event = events.recv() => match event? {
-                    PublisherEvent::Track { mid, kind, track } => {
-                        let Some(source) = sections.get(&mid).copied().filter(|source| source.kind() == kind) else {
+                    PublisherEvent::Track { mid, codec, track } => {
+                        let is_it = |source: &Source| source.kind() == codec.kind();
+                        let Some(source) = sections.get(&mid).copied().filter(is_it) else {
                             tracing::debug!(mid, "a section that the page did not say the use of is ignored");
                             continue;
                         };
-                        let (forwarder, run) = forwarder(self.participant.clone(), kind, track, self.call.clone());
+                        let (forwarder, run) = forwarder(self.participant.clone(), codec, track, self.call.clone());
                         self.tasks.spawn("media track", run);
                         self.send(Command::Arrived { of: self.participant.clone(), source, forwarder }).await;
                     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::actor::Command;
 use super::forwarder::{Change, Forwarder, subscriber_id};
 use crate::call::TrackId;
+use crate::codec::Codec;
 use crate::meters::Open;
 use crate::ports::{Line, Received};
 use crate::recording::track::{Packet, Track};
@@ -117,6 +118,11 @@ struct Tap {
 impl Line for Tap {
     fn ssrc(&self) -> u32 {
         0
+    }
+
+    /// Nothing is decoded.
+    fn decodes(&self, _: Codec) -> bool {
+        true
     }
 
     fn send(&self, received: &Received, sequence: u16, timestamp: u32) -> bool {
@@ -307,7 +313,7 @@ impl Task {
         tracing::error!(%room, recording = %id, %error, "a recording of a call ends, because it cannot be written");
         match error {
             Error::Disk(error) if is_full(error) => State::DiskFull,
-            Error::RoomFull => State::RoomFull,
+            Error::RoomFull(_) => State::RoomFull,
             _ => State::Failed,
         }
     }

@@ -39,7 +39,8 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::Call(refused) => Self::Refused(refused),
             Refusal::Offer(error) => Self::Description(error),
-            Refusal::Busy => Self::Broken,
+            // Streams ask for no recording.
+            Refusal::Busy | Refusal::RecordingsFull(_) => Self::Broken,
         }
     }
 }

@@ -115,11 +115,13 @@ struct Connection {
     held: Held,
 }
 
-/// What is sent smaller than it is wanted, and what not at all.
+/// What is sent smaller than it is wanted, and what not at all, and why.
 #[derive(Clone, PartialEq, Eq, Default)]
 struct Held {
     reduced: Vec<TrackId>,
     paused: Vec<TrackId>,
+    /// Of a codec that the receiver does not have. Nothing is sent of it, and no keyframe asked for.
+    undecodable: Vec<TrackId>,
 }
 
 impl Subscribing {
@@ -237,7 +239,8 @@ impl Subscribing {
         let held = connection.subscribe(&wanted).await;
         if held != connection.held {
             connection.held = held.clone();
-            self.tell(Heard::Held { reduced: held.reduced, paused: held.paused }).await;
+            let Held { reduced, paused, undecodable } = held;
+            self.tell(Heard::Held { reduced, paused, undecodable }).await;
         }
     }
 
@@ -318,21 +321,27 @@ impl Connection {
 
     /// Sees to it that each line is subscribed to what it carries, in the layer that is wanted and fits through the line.
     async fn subscribe(&mut self, wanted: &AllWanted) -> Held {
-        let carried = self.slots.iter().filter_map(|slot| Some(&slot.carries.as_ref()?.track));
-        let demand = |track: &TrackId| {
+        let demand = |slot: &Slot| {
+            let track = &slot.carries.as_ref()?.track;
             let wanted = wanted.get(track)?;
-            let rates = *wanted.forwarder.as_ref()?.rates.borrow();
+            let forwarder = wanted.forwarder.as_ref().filter(|forwarder| slot.line.decodes(forwarder.codec))?;
+            let rates = *forwarder.rates.borrow();
             let rates = if track.source == Source::Camera { rates.expected() } else { rates };
             let kind = track.source.kind();
             Some((track.clone(), Demand { kind, layer: wanted.layer, importance: wanted.importance, rates }))
         };
-        let demands: BTreeMap<_, _> = carried.filter_map(demand).collect();
+        let demands: BTreeMap<_, _> = self.slots.iter().filter_map(demand).collect();
         let capacity = *self.capacity.borrow_and_update();
         let shares = self.allocator.allocate(now(), capacity, &demands);
         let mut held = Held::default();
         for slot in &mut self.slots {
             let Some(carried) = &mut slot.carries else { continue };
             let Some(Wanted { forwarder: Some(forwarder), .. }) = wanted.get(&carried.track) else { continue };
+            if !slot.line.decodes(forwarder.codec) {
+                held.undecodable.push(carried.track.clone());
+                unsubscribe(carried.subscription.take()).await;
+                continue;
+            }
             let Some((demand, &layer)) = demands.get(&carried.track).zip(shares.get(&carried.track)) else { continue };
             match layer {
                 None => held.paused.push(carried.track.clone()),
@@ -360,9 +369,7 @@ impl Connection {
     }
 
     async fn detach(&mut self, at: usize) {
-        if let Some(subscription) = self.slots[at].carries.take().and_then(|carried| carried.subscription) {
-            let _ = subscription.forwarder.changes.send(Change::Unsubscribe(subscription.id)).await;
-        }
+        unsubscribe(self.slots[at].carries.take().and_then(|carried| carried.subscription)).await;
     }
 
     async fn let_go(&mut self) {
@@ -384,6 +391,12 @@ impl Connection {
         let tracks: HashMap<SlotId, &TrackId> = self.assigned.iter().collect();
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(at, slot)| Some((slot.mid.clone(), (*tracks.get(&SlotId(at))?).clone()))).collect()
+    }
+}
+
+async fn unsubscribe(subscription: Option<Subscription>) {
+    if let Some(Subscription { id, forwarder, .. }) = subscription {
+        let _ = forwarder.changes.send(Change::Unsubscribe(id)).await;
     }
 }
 

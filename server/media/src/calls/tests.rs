@@ -8,8 +8,9 @@ use super::*;
 
 mod recording;
 
+use crate::codec::Codec;
 use crate::memory::{MemoryCalls, MemoryTransport, picture, sound};
-use crate::ports::StoreError;
+use crate::ports::{Received, StoreError};
 use crate::router::{Kind, Layer};
 
 /// A server with calls, and its network.
@@ -394,13 +395,40 @@ async fn a_thin_line_carries_the_voice_and_no_picture_until_it_is_wider() {
     let paused = vec![TrackId { of: id, source: Source::Camera }];
     a_second().await;
     assert_eq!(a_second().await, [20, 0]);
-    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused });
+    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused, undecodable: Vec::new() });
     bench.transport.takes(0, 1_000_000);
     for _ in 0..4 {
         a_second().await;
     }
     assert_eq!(a_second().await, [20, 20]);
-    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused: Vec::new() });
+    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused: Vec::new(), undecodable: Vec::new() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_receiver_cannot_decode_is_not_sent_and_they_know() {
+    let bench = Bench::new();
+    let (mut ada, id, _) = bench.joined("ada", Role::Host).await;
+    ada.offers().await;
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    ada.publishes(Source::Camera, Publishing::On).await;
+    bench.transport.lacks(Codec::H264);
+    let (mut bob, _, _) = bench.joined("bob", Role::Editor).await;
+    bob.accepts().await;
+    let voice = bench.transport.track(0, "0", Kind::Audio);
+    let camera = bench.transport.track_of(0, "1", Codec::H264);
+    let undecodable = vec![TrackId { of: id, source: Source::Camera }];
+    assert_eq!(bob.hears().await, Heard::Held { reduced: Vec::new(), paused: Vec::new(), undecodable });
+    for sequence in 0..10 {
+        voice.send(sound(sequence, 60)).await.expect("it is read");
+        let packet = Received { codec: Codec::H264, ..picture(sequence, 100) };
+        camera.send(packet).await.expect("it is read");
+    }
+    settle().await;
+    let sent: Vec<usize> = bench.transport.lines().iter().map(|line| line.taken().len()).collect();
+    assert_eq!(sent, [10, 0]);
+    assert_eq!(bench.transport.keyframes(), 0, "none is made for somebody who cannot use it");
+    ada.publishes(Source::Camera, Publishing::Off).await;
+    assert!(matches!(bob.hears().await, Heard::Held { undecodable, .. } if undecodable.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,27 +71,37 @@ async fn what_a_killed_server_left_is_listed_as_interrupted_with_the_bytes_that_
 }
 
 #[tokio::test]
-async fn the_oldest_make_place_and_a_full_room_or_disk_begins_nothing() {
+async fn a_full_room_or_disk_begins_nothing_and_deletes_nothing() {
     let root = tempfile::tempdir().expect("a folder");
-    let room = RoomId::random();
+    let (room, by) = (RoomId::random(), Principal::system());
     let all = recordings(root.path(), NO_RESERVE);
-    for at in 0..KEPT + 2 {
+    for at in 0..MAX_RECORDINGS {
         let ended = recording(&room, at as i64, State::Complete);
-        let (folder, _) = all.begin(&ended).await.expect("begun");
-        write(&folder, b"12345");
-        all.ended(&ended.id);
+        let folder = all.folder(&room, &ended.id).expect("they are kept");
+        folder.create(&ended, 0).expect("made");
+        write(&folder, b"1");
     }
+    let more = recording(&room, 999, State::Recording);
+    let Err(refused) = all.begin(&more).await else { panic!("one more than there may be") };
+    assert_eq!(
+        refused.to_string(),
+        "this room keeps 200 of at most 200 recordings of calls, 0 of at most 0 MiB, so no further one can begin; a host can delete some"
+    );
     let list = all.list(&room).await.expect("a list");
     let times: Vec<_> = list.iter().map(|recording| recording.started_at).collect();
-    assert_eq!(times, (2..KEPT as i64 + 2).rev().collect::<Vec<_>>());
+    assert_eq!(times, (0..MAX_RECORDINGS as i64).rev().collect::<Vec<_>>(), "all are still there");
+    all.delete(&room, &list[7].id, &by).await.expect("deleted");
+    all.begin(&more).await.expect("there is room again");
+    all.ended(&more.id);
+    all.delete(&room, &more.id, &by).await.expect("deleted");
 
-    let full = recordings(root.path(), Limits { room: 250, ..NO_RESERVE });
-    let more = recording(&room, 99, State::Recording);
-    assert!(matches!(full.begin(&more).await, Err(Error::RoomFull)));
+    let full = recordings(root.path(), Limits { room: 199, ..NO_RESERVE });
+    let kept = Kept { recordings: 199, bytes: 199, most_bytes: 199 };
+    assert!(matches!(full.begin(&more).await, Err(Error::RoomFull(found)) if found == kept));
     let no_space = recordings(root.path(), Limits { reserve: u64::MAX, ..NO_RESERVE });
     let Err(Error::Disk(error)) = no_space.begin(&more).await else { panic!("begun on a full disk") };
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(all.list(&room).await.expect("a list").len(), KEPT - 1);
+    assert_eq!(all.list(&room).await.expect("a list").len(), 199);
     assert!(!Recordings::off().is_on() && all.is_on());
     assert!(!recordings(root.path(), Limits { recording: 0, ..NO_RESERVE }).is_on());
 }

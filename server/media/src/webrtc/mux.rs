@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ring::hmac;
-use tokio::net::UdpSocket;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
 };
 
 use super::nomination::{NAP, Nomination};
+use super::port::{Beside, Port};
 use super::stun;
 use super::tcp::TcpConnection;
 use crate::meters;
@@ -38,17 +38,15 @@ pub(super) const LARGEST: usize = 2048;
 /// Packets that are sorted before the runtime may do something else.
 const AT_ONCE: usize = 256;
 
-/// What the system may hold for the port in each direction, in bytes: a keyframe to a hundred receivers is some thousand packets, and
-/// what does not fit is lost to them or to us.
-const BUFFER: usize = 4 << 20;
+/// Checks of which it is remembered at which of our addresses they came, until they are answered.
+const CHECKS: usize = 16;
 
 /// Bytes that are asked from the allocator at once, for many packets.
 const CHUNK: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Mux {
-    socket: UdpSocket,
-    is_v6: bool,
+    port: Port,
     addresses: Vec<SocketAddr>,
     /// Whether the same addresses take TCP connections.
     takes_tcp: bool,
@@ -88,6 +86,9 @@ struct Paths {
     is_doubtful: bool,
     /// Its connections by TCP, by the addresses at their other ends. What is sent to one that has gone is dropped: by UDP it would come to whoever is there.
     tcp: HashMap<SocketAddr, Weak<TcpConnection>>,
+    /// Of a port that has several addresses: at which of them the other side looks for us, by its own. Answers to checks go from where these came.
+    ours: HashMap<SocketAddr, IpAddr>,
+    checks: VecDeque<(stun::Transaction, IpAddr)>,
     /// The connection of the crate has gone.
     is_over: bool,
 }
@@ -101,17 +102,11 @@ struct Waiting {
 
 impl Mux {
     pub(super) fn bind(listen: SocketAddr, addresses: &[IpAddr], takes_tcp: bool) -> io::Result<Arc<Self>> {
-        let socket = std::net::UdpSocket::bind(listen)?;
-        socket.set_nonblocking(true)?;
-        // The system gives less where it is told to, and says nothing.
-        rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER)?;
-        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
-        let socket = UdpSocket::from_std(socket)?;
-        let own = socket.local_addr()?;
+        let port = Port::bind(listen)?;
+        let own = port.local();
         let addresses = if addresses.is_empty() { vec![own.ip()] } else { addresses.to_vec() };
         let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, own.port())).collect();
-        let is_v6 = own.is_ipv6();
-        Ok(Arc::new(Self { socket, is_v6, addresses, takes_tcp, table: Mutex::default() }))
+        Ok(Arc::new(Self { port, addresses, takes_tcp, table: Mutex::default() }))
     }
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
@@ -120,9 +115,9 @@ impl Mux {
 
     /// Sorts what arrives, until it is dropped.
     pub(super) async fn read(&self) {
-        let mut buffer = BytesMut::new();
+        let (mut buffer, mut beside) = (BytesMut::new(), Beside::default());
         loop {
-            if self.socket.readable().await.is_err() {
+            if self.port.readable().await.is_err() {
                 continue;
             }
             // Whatever is there, before the socket is waited for again.
@@ -134,8 +129,8 @@ impl Mux {
                 if buffer.capacity() < LARGEST {
                     buffer.reserve(CHUNK);
                 }
-                match self.socket.try_recv_buf_from(&mut buffer) {
-                    Ok((_, from)) => self.sort(buffer.split().freeze(), canonical(from)),
+                match self.port.try_recv(&mut buffer, &mut beside) {
+                    Ok((from, ours)) => self.sort(buffer.split().freeze(), from, ours),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // What somebody could not be sent before; nothing about this port.
                     Err(_) => {}
@@ -144,7 +139,8 @@ impl Mux {
         }
     }
 
-    fn sort(&self, packet: Bytes, from: SocketAddr) {
+    /// `ours`: at which of our addresses it came, if that is a question.
+    fn sort(&self, packet: Bytes, from: SocketAddr, ours: Option<IpAddr>) {
         meters::UDP_RECEIVED.increment(1);
         let mut table = self.table();
         let inbox = match stun::fragment(&packet) {
@@ -161,7 +157,12 @@ impl Mux {
         }
         drop(table);
         match inbox {
-            Some(inbox) => inbox.put(packet, from),
+            Some(inbox) => {
+                if let Some(ours) = ours {
+                    inbox.paths().came(&packet, from, ours);
+                }
+                inbox.put(packet, from);
+            }
             None => meters::UDP_STRANGE.increment(1),
         }
     }
@@ -173,12 +174,8 @@ impl Mux {
         stun::is_genuine(check, password).then(|| inbox.clone())
     }
 
-    fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let to = match to {
-            SocketAddr::V4(to) if self.is_v6 => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
-            to => to,
-        };
-        match self.socket.try_send_to(packet, to) {
+    fn send(&self, packet: &[u8], to: SocketAddr, ours: Option<IpAddr>) -> io::Result<usize> {
+        match self.port.try_send(packet, to, ours) {
             // A full socket drops, as the network would; waiting here would hold up everybody behind one port.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 meters::UDP_DROPPED.increment(1);
@@ -248,6 +245,28 @@ impl Drop for Place {
 }
 
 impl Paths {
+    /// This came from there, at this one of our addresses.
+    fn came(&mut self, packet: &[u8], from: SocketAddr, ours: IpAddr) {
+        if let Some(transaction) = stun::transaction(packet) {
+            self.checks.truncate(CHECKS - 1);
+            self.checks.push_front((transaction, ours));
+            // The other side tries all of our addresses, and uses one.
+            if self.ours.contains_key(&from) && !stun::nominates(packet) {
+                return;
+            }
+        }
+        if self.ours.insert(from, ours).is_none() && self.ours.len() > ADDRESSES {
+            self.ours.retain(|other, _| *other == from);
+        }
+    }
+
+    /// From which of our addresses this goes there.
+    fn ours(&self, packet: &[u8], to: SocketAddr) -> Option<IpAddr> {
+        let is_asked = |transaction| self.checks.iter().find(|(asked, _)| *asked == transaction);
+        let asked = stun::transaction(packet).and_then(is_asked).map(|(_, ours)| *ours);
+        asked.or_else(|| self.ours.get(&to).copied())
+    }
+
     /// The crate sends this there.
     fn used(&mut self, packet: &[u8], to: SocketAddr) {
         if stun::is_check(packet) {
@@ -284,8 +303,10 @@ impl Inbox {
     }
 
     pub(super) fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let tcp = self.paths().tcp.get(&to).map(Weak::upgrade);
-        let Some(connection) = tcp else { return self.mux.send(packet, to) };
+        let paths = self.paths();
+        let (tcp, ours) = (paths.tcp.get(&to).map(Weak::upgrade), paths.ours(packet, to));
+        drop(paths);
+        let Some(connection) = tcp else { return self.mux.send(packet, to, ours) };
         if let Some(connection) = connection {
             connection.send(packet);
         }
@@ -397,15 +418,10 @@ impl Runtime for MuxRuntime {
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 #[cfg(test)]
 impl Mux {
-    /// The runtime finds that out when it is waited for.
     pub(super) async fn can_send(&self) {
-        self.socket.writable().await.expect("a socket");
+        self.port.can_send().await;
     }
 }
 
@@ -445,21 +461,21 @@ mod tests {
         place.named("abcd", "secret");
         let from = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         for port in 1..10_000 {
-            mux.sort(check("else:x", "secret").into(), from(port));
-            mux.sort(check("abcd:x", "a guess").into(), from(port));
-            mux.sort(vec![0x80; 30].into(), from(port));
+            mux.sort(check("else:x", "secret").into(), from(port), None);
+            mux.sort(check("abcd:x", "a guess").into(), from(port), None);
+            mux.sort(vec![0x80; 30].into(), from(port), None);
         }
         assert_eq!((waiting(&place), mux.table().addresses.len()), (0, 0));
         // Who proves it is heard, from then on without proving it.
-        mux.sort(check("abcd:x", "secret").into(), from(9));
-        mux.sort(vec![0x80; 30].into(), from(9));
+        mux.sort(check("abcd:x", "secret").into(), from(9), None);
+        mux.sort(vec![0x80; 30].into(), from(9), None);
         assert_eq!(waiting(&place), 2);
         for port in 1..1000 {
-            mux.sort(check("abcd:x", "secret").into(), from(port));
+            mux.sort(check("abcd:x", "secret").into(), from(port), None);
         }
         assert_eq!(mux.table().addresses.len(), ADDRESSES);
         for _ in 0..2 * INBOX {
-            mux.sort(vec![0x80; 30].into(), from(9));
+            mux.sort(vec![0x80; 30].into(), from(9), None);
         }
         assert_eq!(waiting(&place), INBOX);
         // A connection that is begun anew has another name, and the one before is nobody's.
@@ -472,5 +488,36 @@ mod tests {
         drop(place);
         let table = mux.table();
         assert_eq!((table.addresses.len(), table.fragments.len()), (0, 0));
+    }
+    #[test]
+    fn a_packet_goes_from_where_the_other_side_looks_for_us() {
+        let page = SocketAddr::from(([192, 0, 2, 9], 1));
+        let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let check = |id: u8, nominates: bool| {
+            let mut check = vec![0, 1, 0, if nominates { 4 } else { 0 }, 0x21, 0x12, 0xa4, 0x42];
+            check.extend([id; 12]);
+            check.extend(if nominates { &[0, 0x25, 0, 0][..] } else { &[] });
+            check
+        };
+        let answer = |id: u8| [&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[id; 12]].concat();
+        let media = [0x80; 40];
+        let mut paths = Paths::default();
+        assert_eq!(paths.ours(&media, page), None, "the port has one address, or nothing came");
+        // It tries both before any is answered.
+        paths.came(&check(1, false), page, one);
+        paths.came(&check(2, false), page, other);
+        assert_eq!((paths.ours(&answer(2), page), paths.ours(&answer(1), page)), (Some(other), Some(one)));
+        assert_eq!(paths.ours(&media, page), Some(one));
+        // A check of ours, whose answer would be the page's.
+        assert_eq!(paths.ours(&check(3, false), page), Some(one));
+        paths.came(&check(4, true), page, other);
+        assert_eq!(paths.ours(&media, page), Some(other));
+        paths.came(&media, page, one);
+        paths.came(&check(5, false), page, other);
+        assert_eq!(paths.ours(&media, page), Some(one), "it looks at the other now and then, and uses this");
+        for port in 2..100 {
+            paths.came(&check(6, false), SocketAddr::from(([192, 0, 2, 9], port)), other);
+        }
+        assert!(paths.ours.len() <= ADDRESSES && paths.checks.len() <= CHECKS);
     }
 }

@@ -261,11 +261,10 @@ impl PublisherPeer {
                     let Some((name, kind)) = remote.track_id().now_or_never().zip(remote.kind().now_or_never()) else {
                         return;
                     };
-                    let kind = if kind == RtpCodecKind::Audio { Kind::Audio } else { Kind::Video };
-                    let codec = if kind == Kind::Audio { Codec::Opus } else { picture };
+                    let codec = if kind == RtpCodecKind::Audio { Codec::Opus } else { picture };
                     let level = *level.lock().expect("a number is only read and written");
                     let track = Box::new(Section { remote, codec, level, layers: HashMap::new() });
-                    let _ = opened.try_send(PublisherEvent::Track { mid: name, kind, track });
+                    let _ = opened.try_send(PublisherEvent::Track { mid: name, codec, track });
                 }),
             }
         };
@@ -414,7 +413,7 @@ impl Subscriber for SubscriberPeer {
         // Otherwise it would be for what the track names alone.
         let codecs = Codec::of(kind).iter().copied().map(described).collect();
         transceiver.set_codec_preferences(codecs).await.map_err(failed)?;
-        let numbers = Numbers::new(kind, |codec| Some(described(codec).payload_type));
+        let numbers = Numbers::new(kind);
         let (lane, number) = (self.lane.clone(), self.lane.add(ssrc, kind.clock()));
         let line = Arc::new(TrackLine { ssrc, numbers, track, lane, number });
         self.lines.push((transceiver, line.clone()));
@@ -460,8 +459,9 @@ impl Numbers {
     /// None has this one, which is G.711's.
     const NONE: u8 = 0;
 
-    fn new(kind: Kind, of: impl Fn(Codec) -> Option<u8>) -> Self {
-        let number = |codec: &Codec| (*codec, AtomicU8::new(of(*codec).unwrap_or(Self::NONE)));
+    /// As we offer them.
+    fn new(kind: Kind) -> Self {
+        let number = |codec: &Codec| (*codec, AtomicU8::new(described(*codec).payload_type));
         Self(Codec::of(kind).iter().map(number).collect())
     }
 
@@ -490,6 +490,10 @@ struct TrackLine {
 impl Line for TrackLine {
     fn ssrc(&self) -> u32 {
         self.ssrc
+    }
+
+    fn decodes(&self, codec: Codec) -> bool {
+        self.numbers.of(codec).is_some()
     }
 
     fn send(&self, packet: &Received, sequence: u16, timestamp: u32) -> bool {

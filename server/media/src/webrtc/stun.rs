@@ -14,6 +14,14 @@ pub(super) fn is_check(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| *first < 4)
 }
 
+/// By what an answer is known to be the answer to a check (RFC 8489, section 5).
+pub(super) type Transaction = [u8; 12];
+
+/// `None`: no check and no answer to one.
+pub(super) fn transaction(packet: &[u8]) -> Option<Transaction> {
+    is_check(packet).then(|| packet.get(8..HEADER)?.try_into().ok()).flatten()
+}
+
 /// The key that a description's password is.
 pub(super) fn key(password: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes())

@@ -173,6 +173,7 @@ export class Api {
     await this.call('DELETE', `/rooms/${room}/terminals/${terminal}`);
   };
 
+  callSettings = (room: string) => this.json<CallSettings>('GET', `/rooms/${room}/media/settings`);
   encryptCalls = (room: string, encrypted: boolean) =>
     this.json<CallSettings>('PUT', `/rooms/${room}/media/settings`, { encrypted });
 

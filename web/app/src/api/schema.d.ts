@@ -493,7 +493,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The recordings of the room's calls, newest first. The oldest go when there are more than 50. */
+        /** The recordings of the room's calls, newest first. They stay until a host deletes them; how many there may be is told with the settings of calls. */
         get: operations["list_call_recordings"];
         put?: never;
         post?: never;
@@ -544,7 +544,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the room's calls are encrypted. */
+        /** Whether the room's calls are encrypted, and what it has of recordings of them. */
         get: operations["call_settings"];
         /** Has the room's calls encrypted from the next on, or no more. The key is made and kept by pages. */
         put: operations["set_call_settings"];
@@ -1129,6 +1129,7 @@ export interface components {
         CallSettings: {
             /** @description Pages encrypt what they send with a key that the server never has. */
             encrypted: boolean;
+            kept: components["schemas"]["KeptRecordings"];
             /** Format: int64 */
             set_at?: number | null;
             /** @description Who turned that on, and when. */
@@ -1329,8 +1330,8 @@ export interface components {
             to: number;
         };
         /**
-         * @description What the room has of recordings of terminals. Once that is as much as it may be, no further one begins, and no terminal that is to be recorded is
-         *     opened; nothing is deleted.
+         * @description What the room has of recordings, of terminals or of calls. Once that is as much as it may be, no further one begins, and no terminal that is to be
+         *     recorded is opened; nothing is deleted.
          */
         KeptRecordings: {
             /** Format: int64 */

@@ -41,8 +41,10 @@ export type RunState = Schemas['RunState'];
 export type Terminal = Filled<Schemas['Terminal']>;
 /** Whether the room's terminals are recorded, and who turned that on. */
 export type TerminalSettings = Filled<Schemas['TerminalSettings']>;
-/** Whether the room's calls are encrypted, and who turned that on. */
+/** Whether the room's calls are encrypted, who turned that on, and what is kept of calls. */
 export type CallSettings = Filled<Schemas['CallSettings']>;
+/** What the room has of recordings, and what it may have. */
+export type Kept = TerminalSettings['kept'];
 /** What a terminal showed, kept. */
 export type Recording = Filled<Schemas['Recording']>;
 export type CallRecording = Filled<Schemas['CallRecording']>;

@@ -64,6 +64,7 @@ export function ConfirmDialog(props: {
   const [problem, setProblem] = useState<string | null>(null);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
+    if (busy) return;
     setBusy(true);
     const failure = await props.onConfirm();
     setBusy(false);
@@ -88,7 +89,8 @@ export function ConfirmDialog(props: {
             className="button"
             data-kind={props.kind ?? 'danger'}
             data-testid="dialog-confirm"
-            disabled={busy}
+            // Not `disabled`, which would take the focus away, and the dialog's keys with it.
+            aria-disabled={busy}
             // The person has just chosen this action from a menu: Enter confirms, Escape leaves.
             // biome-ignore lint/a11y/noAutofocus: focus must move into a modal dialog, and this is its answer.
             autoFocus

@@ -1,7 +1,6 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::ports::Received;
 use crate::recording::{Limits as Kept, Recording, State};
 use crate::recordings::Recordings;
 
@@ -157,4 +156,18 @@ async fn a_server_without_recordings_says_so() {
     let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
     ada.0.say(Said::Record { on: true }).await;
     assert_eq!(ada.hears().await, Heard::Refused(Refused::NotRecorded.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_keeps_all_it_may_says_so_to_who_asks_and_nobody_is_asked_to_agree() {
+    let (bench, _root) = keeping(Kept { room: 0, ..KEPT });
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    for _ in 0..2 {
+        ada.0.say(Said::Record { on: true }).await;
+        let Heard::Refused(Refusal::RecordingsFull(kept)) = ada.hears().await else { panic!("not refused") };
+        assert_eq!((kept.recordings, kept.bytes, kept.most_bytes), (0, 0, 0));
+    }
+    let view = ada.0.view.borrow().clone();
+    assert_eq!((view.recording.as_ref(), view.recording_failed), (None, None));
+    assert_eq!(bench.recordings().await, []);
 }

@@ -16,7 +16,7 @@ export function useUnreadable({ participant, source }: Tile): boolean {
 
 export function UnreadableNote() {
   return (
-    <span className="tile-unreadable" role="status" data-testid="unreadable">
+    <span className="tile-note" role="status" data-testid="unreadable">
       <LockKeyhole size={14} aria-hidden />
       Cannot be decrypted: another key
     </span>

@@ -344,10 +344,21 @@ it('sends no more of its pictures than others show, also after it joined anew', 
   expect(active()).toEqual([[true], [true, true, false], [false]]);
   await hears({ type: 'needed', source: 'camera', layer: 'high' });
   expect(active()?.[1]).toEqual([true, true, true]);
-  await hears({ type: 'held', reduced: [], paused: ['b/camera'] });
+  await hears({ type: 'held', reduced: [], paused: ['b/camera'], undecodable: ['c/camera'] });
   expect(call.held.get().paused).toEqual(new Set(['b/camera']));
+  expect(call.held.get().undecodable).toEqual(new Set(['c/camera']));
   await hears({ type: 'ended', again: true });
   expect(call.held.get().paused.size).toBe(0);
+});
+
+it('takes its hand down when a moderator says so, and says who did', async () => {
+  start();
+  await joined();
+  await hears({ type: 'hand_lowered', by: 'Ada' });
+  expect(call.state.get().problem, 'it was down already').toBeNull();
+  call.onHandLowered = () => true;
+  await hears({ type: 'hand_lowered', by: 'Ada' });
+  expect(call.state.get().problem).toBe('Ada lowered your hand.');
 });
 
 it('goes on with another device, muted as it was', async () => {

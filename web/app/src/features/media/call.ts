@@ -97,6 +97,8 @@ export class Call {
   readonly held = new Store<Held>(NOTHING_HELD);
   /** What cannot be decrypted: its senders have another key. */
   readonly unreadable = new Unreadable(() => this.sayWanted());
+  /** A moderator has this page take its hand down. False if it was down. */
+  onHandLowered: () => boolean = () => false;
   /** What this page shows of itself. */
   readonly local = new Store<Local>(NOTHING_LOCAL);
   private devices: Devices = { microphone: null, camera: null };
@@ -263,6 +265,10 @@ export class Call {
     this.link.say({ type: 'ask', track });
   }
 
+  lowerHand(participant: string): void {
+    this.link.say({ type: 'lower_hand', participant });
+  }
+
   dismiss(): void {
     this.patch({ problem: null, asked: null });
   }
@@ -338,7 +344,11 @@ export class Call {
         this.sealing?.setLines(new Map(message.slots.map(({ mid, track }) => [mid, track])));
         return this.assign();
       case 'held':
-        this.held.set({ reduced: new Set(message.reduced), paused: new Set(message.paused) });
+        this.held.set({
+          reduced: new Set(message.reduced),
+          paused: new Set(message.paused),
+          undecodable: new Set(message.undecodable),
+        });
         return;
       case 'needed':
         this.needed.set(message.source, message.layer);
@@ -358,6 +368,9 @@ export class Call {
         return;
       case 'asked':
         this.patch({ asked: { source: message.source, by: message.by } });
+        return;
+      case 'hand_lowered':
+        if (this.onHandLowered()) this.patch({ problem: `${message.by} lowered your hand.` });
         return;
       case 'refused':
         if (this.state.get().phase === 'joining') this.end();

@@ -3,7 +3,7 @@
  * anybody is recorded before they agreed; the server sees to that.
  */
 import { TriangleAlert, X } from 'lucide-react';
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { ConfirmDialog } from '../../ui/dialog';
 import { useStore } from '../../ui/store';
 import { useMay } from '../access/useAccess';
@@ -130,13 +130,26 @@ function Start() {
   );
 }
 
-/** Why the last recording ended, until it is read. */
+/** How long it is said to who can do nothing about it that a recording has ended. */
+const SAID_MS = 30_000;
+
+/** Why the last recording ended: until it is read by who can begin another, or for a while. The list of recordings goes on saying it. */
 function Failed() {
   const { failed } = useStore(useRoom().session.media.recording);
+  const mayRecord = useMay('record');
   const [read, setRead] = useState<string | null>(null);
+  const message = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (failed === null || mayRecord) return;
+    const timer = setTimeout(() => {
+      // Whoever is at its button has read it, and keeps the keyboard.
+      if (!message.current?.contains(document.activeElement)) setRead(failed);
+    }, SAID_MS);
+    return () => clearTimeout(timer);
+  }, [failed, mayRecord]);
   if (failed === null || failed === read) return null;
   return (
-    <div className="call-message" data-tone="warn" role="alert" data-testid="recording-failed">
+    <div ref={message} className="call-message" data-tone="warn" role="alert" data-testid="recording-failed">
       <TriangleAlert size={13} aria-hidden />
       <p>The recording has ended. {failed}</p>
       <button

@@ -85,10 +85,13 @@ describe('a call', () => {
 
   it('says what a slow connection does to the pictures', () => {
     expect(heldWords(NOTHING_HELD)).toBeNull();
-    expect(heldWords({ reduced: new Set(['a']), paused: new Set() })).toContain('One picture is less sharp');
-    expect(heldWords({ reduced: new Set(['a']), paused: new Set(['b', 'c']) })).toContain(
+    const reduced = new Set(['a']);
+    expect(heldWords({ ...NOTHING_HELD, reduced })).toContain('One picture is less sharp');
+    expect(heldWords({ ...NOTHING_HELD, reduced, paused: new Set(['b', 'c']) })).toContain(
       '2 pictures are paused',
     );
+    // Of which no line is to blame.
+    expect(heldWords({ ...NOTHING_HELD, undecodable: new Set(['a']) })).toBeNull();
   });
 
   it('reads what it knows and ignores the rest', () => {

@@ -51,10 +51,11 @@ export type ToPage =
   | { type: 'offer'; neg: number; sdp: string }
   | { type: 'answer'; neg: number; sdp: string }
   | { type: 'slots'; slots: { mid: string; track: string }[] }
-  | { type: 'held'; reduced: string[]; paused: string[] }
+  | { type: 'held'; reduced: string[]; paused: string[]; undecodable: string[] }
   | { type: 'needed'; source: Source; layer: Layer | null }
   | { type: 'muted'; source: Source; by: string }
   | { type: 'asked'; source: Source; by: string }
+  | { type: 'hand_lowered'; by: string }
   | { type: 'refused'; message: string }
   | { type: 'ended'; again: boolean };
 
@@ -68,6 +69,7 @@ export type FromPage =
   | ({ type: 'report' } & Report)
   | { type: 'mute'; track: string }
   | { type: 'ask'; track: string }
+  | { type: 'lower_hand'; participant: string }
   | { type: 'record'; on: boolean }
   | { type: 'agree' }
   | { type: 'leave' };
@@ -95,6 +97,7 @@ export function readMessage(text: string): ToPage | null {
     case 'needed':
     case 'muted':
     case 'asked':
+    case 'hand_lowered':
     case 'refused':
     case 'ended':
       return message;
@@ -117,14 +120,17 @@ export function activeEncodings(count: number, needed: Layer | null): boolean[] 
   return Array.from({ length: count }, (_, at) => (count === 1 ? needed !== null : at <= most));
 }
 
-/** What of the others this page's line has no room for. */
+/** What of the others does not come to this page as it would like. */
 export interface Held {
-  /** Sent smaller than they are shown. */
+  /** Sent smaller than they are shown: its line has no room for more. */
   reduced: ReadonlySet<string>;
+  /** Its line has no room for them. */
   paused: ReadonlySet<string>;
+  /** This browser has no decoder for them. */
+  undecodable: ReadonlySet<string>;
 }
 
-export const NOTHING_HELD: Held = { reduced: new Set(), paused: new Set() };
+export const NOTHING_HELD: Held = { reduced: new Set(), paused: new Set(), undecodable: new Set() };
 
 /** A sentence about a line that is too thin, or `null`. */
 export function heldWords({ reduced, paused }: Held): string | null {

@@ -1,5 +1,15 @@
 /** One person or one shared screen in a call. A click makes it large; hosts can mute and ask. */
-import { Hand, Maximize2, MicOff, Minimize2, MonitorUp, Signal, SignalMedium, WifiOff } from 'lucide-react';
+import {
+  Hand,
+  Maximize2,
+  MicOff,
+  Minimize2,
+  MonitorUp,
+  Signal,
+  SignalMedium,
+  VideoOff,
+  WifiOff,
+} from 'lucide-react';
 import { initials } from '../../ui/color';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
@@ -15,13 +25,12 @@ export function usePicture(tile: Tile): MediaStreamTrack | null {
   const { call } = useRoom().session;
   const remote = useStore(call.remote);
   const local = useStore(call.local);
-  const { paused } = useStore(call.held);
+  const { paused, undecodable } = useStore(call.held);
   const unreadable = useStore(call.unreadable);
   if (tile.self) return local[tile.source];
   const track = trackOf(tile.participant, tile.source);
-  return track && !track.muted && !paused.has(track.id) && !unreadable.has(track.id)
-    ? (remote.get(track.id) ?? null)
-    : null;
+  const isHeld = (id: string) => paused.has(id) || undecodable.has(id) || unreadable.has(id);
+  return track && !track.muted && !isHeld(track.id) ? (remote.get(track.id) ?? null) : null;
 }
 
 export function TileView(props: { tile: Tile; staged: boolean; onStage: () => void }) {
@@ -31,9 +40,10 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const moderator = useMay('moderate');
   const speaking = useStore(media.speakers).includes(participant.id);
   const picture = usePicture(tile);
-  const { paused } = useStore(call.held);
+  const { paused, undecodable } = useStore(call.held);
   const own = trackOf(participant, source);
   const isPaused = own !== null && paused.has(own.id);
+  const isUndecodable = own !== null && !own.muted && undecodable.has(own.id);
   const microphone = trackOf(participant, 'microphone');
   const muted = microphone === null || microphone.muted;
   const { name, color } = participant.person;
@@ -56,6 +66,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       data-staged={staged || undefined}
       data-paused={isPaused || undefined}
       data-unreadable={unreadable || undefined}
+      data-undecodable={isUndecodable || undefined}
     >
       {picture ? (
         <VideoView track={picture} mirrored={self && source === 'camera'} whole={source === 'screen'} />
@@ -65,6 +76,12 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         </span>
       )}
       {unreadable && <UnreadableNote />}
+      {isUndecodable && (
+        <span className="tile-note" role="status" data-testid="undecodable">
+          <VideoOff size={14} aria-hidden />
+          This device cannot show this picture
+        </span>
+      )}
       <span className="tile-name">
         {participant.away && !quality ? (
           <WifiOff size={12} aria-label="lost the connection" />
@@ -82,7 +99,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
       )}
       {source === 'camera' && (
         <>
-          <HandOnTile participant={participant} />
+          <HandOnTile participant={participant} self={self} />
           <ReactionOnTile participant={participant} />
         </>
       )}

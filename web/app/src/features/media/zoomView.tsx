@@ -73,11 +73,13 @@ export function Viewport(props: {
 /** Why there is no picture. */
 function useWords(tile: Tile): string {
   const { call } = useRoom().session;
-  const { paused } = useStore(call.held);
+  const { paused, undecodable } = useStore(call.held);
   const unreadable = useStore(call.unreadable);
   const track = trackOf(tile.participant, tile.source)?.id ?? '';
   if (unreadable.has(track))
     return 'This picture cannot be decrypted here: whoever sends it has another key. Compare the keys behind the lock.';
+  if (undecodable.has(track))
+    return 'This device cannot show this picture: its browser has no decoder for it.';
   return paused.has(track) ? 'Paused, because your connection is slow.' : COMING;
 }
 

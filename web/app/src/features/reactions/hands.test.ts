@@ -48,8 +48,9 @@ test('a hand stays up until it is taken down or its page leaves, also when that 
   part.set({ phase: 'in', me: 'p7' });
   expect(up()).toEqual(['p7']);
   expect(hands.up.get()[0]?.since).toBe(since);
-  hands.lower();
+  expect(hands.lower()).toBe(true);
   expect(up()).toEqual([]);
+  expect(hands.lower()).toBe(false);
   hands.raise();
   part.set({ phase: 'out', me: null });
   expect(up()).toEqual([]);

@@ -33,8 +33,11 @@ export class Hands {
     if (me !== null) this.say({ participant: me, since: Date.now() });
   }
 
-  lower(): void {
-    if (this.own()) this.say(null);
+  /** False if it was down. */
+  lower(): boolean {
+    const isUp = this.own() !== null;
+    if (isUp) this.say(null);
+    return isUp;
   }
 
   /** Whoever leaves wants nothing more; whoever joins anew, after a connection was lost, is somebody else to the call. */

@@ -2,8 +2,11 @@
 import { Hand } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
+import { Tip } from '../../ui/tip';
+import { useMay } from '../access/useAccess';
 import type { Participant } from '../media/mediaModel';
 import { useRoom } from '../room/roomContext';
+import { possessive } from '../runs/format';
 import { queue, queueWords } from './handsModel';
 import { reactionWords, shownAt } from './reactionModel';
 import './reactions.css';
@@ -55,17 +58,39 @@ export function SpeakerQueue() {
   );
 }
 
-export function HandOnTile({ participant }: { participant: Participant }) {
-  const { hands, media } = useRoom().session;
+/** Whoever's hand it is takes it down by it; a moderator everybody's. */
+export function HandOnTile({ participant, self }: { participant: Participant; self: boolean }) {
+  const { call, hands, media } = useRoom().session;
+  const moderator = useMay('moderate');
   const waiting = queue(useStore(hands.up), useStore(media.participants));
   const at = waiting.indexOf(participant);
   if (at < 0) return null;
   const words = waiting.length > 1 ? `hand raised, number ${at + 1}` : 'hand raised';
-  return (
-    <span className="tile-hand" role="img" aria-label={words} title={words} data-testid="tile-hand">
+  const hand = (
+    <>
       <Hand size={12} aria-hidden />
       {waiting.length > 1 && at + 1}
-    </span>
+    </>
+  );
+  if (!self && !moderator)
+    return (
+      <span className="tile-hand" role="img" aria-label={words} title={words} data-testid="tile-hand">
+        {hand}
+      </span>
+    );
+  const action = `Lower ${self ? 'your' : possessive(participant.person.name)} hand`;
+  return (
+    <Tip text={action}>
+      <button
+        type="button"
+        className="tile-hand"
+        data-testid="tile-hand"
+        aria-label={`${action} (${words})`}
+        onClick={() => (self ? hands.lower() : call.lowerHand(participant.id))}
+      >
+        {hand}
+      </button>
+    </Tip>
   );
 }
 

@@ -13,8 +13,10 @@ export function ReactionsMenu() {
   const { me } = useStore(call.state);
   const isUp = useStore(hands.up).some(({ participant }) => participant === me);
   const act = (key: ReactionId | typeof HAND) => {
-    if (key === HAND) isUp ? hands.lower() : hands.raise();
-    else if (me !== null) reactions.react(me, key);
+    if (key === HAND) {
+      if (isUp) hands.lower();
+      else hands.raise();
+    } else if (me !== null) reactions.react(me, key);
   };
   return (
     <MenuTrigger>

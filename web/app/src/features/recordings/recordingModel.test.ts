@@ -1,6 +1,6 @@
 import { expect, describe as group, it } from 'vitest';
 import type { Recording } from '../../api/types';
-import { describe, fileName, keptWords, settingWords } from './recordingModel';
+import { describe, fileName, fullWords, keptWords, settingWords } from './recordingModel';
 
 const RECORDING: Recording = {
   id: 'r',
@@ -37,16 +37,19 @@ group('the setting', () => {
   });
 
   it('is said with how much is kept, and what follows once that is all there may be', () => {
-    const settings = { record: true, set_by: 'ada', set_by_name: 'Ada', set_at: 1, kept: KEPT };
-    expect(keptWords(settings)).toEqual({
+    expect(keptWords(KEPT, 'terminals', 'So.')).toEqual({
       words:
         'Kept until a host deletes them: 3 of at most 200 recordings of terminals, 2.0 KB of at most 800 MB.',
       full: false,
     });
-    const many = { ...settings, kept: { ...KEPT, recordings: 200 } };
-    expect(keptWords(many)).toMatchObject({ full: true });
-    expect(keptWords(many).words).toContain('No terminal can be opened');
-    const large = { ...settings, record: false, kept: { ...KEPT, bytes: 838_860_801 } };
-    expect(keptWords(large).words).toContain('Recording can be turned on again');
+    const many = keptWords({ ...KEPT, recordings: 200 }, 'calls', 'So.');
+    expect(many).toEqual({
+      words: 'This room keeps 200 of at most 200 recordings of calls, 2.0 KB of at most 800 MB. So.',
+      full: true,
+    });
+    expect(keptWords({ ...KEPT, bytes: 838_860_801 }, 'calls', 'So.').full).toBe(true);
+    const settings = { record: true, set_by: 'ada', set_by_name: 'Ada', set_at: 1, kept: KEPT };
+    expect(fullWords(settings)).toContain('No terminal can be opened');
+    expect(fullWords({ ...settings, record: false })).toContain('Recording can be turned on again');
   });
 });

@@ -1,5 +1,5 @@
 /** Recordings of terminals and calls in words. Pure. */
-import type { CallRecording, CallRecordingFile, Recording, TerminalSettings } from '../../api/types';
+import type { CallRecording, CallRecordingFile, Kept, Recording, TerminalSettings } from '../../api/types';
 import { ago, bytes, duration, possessive } from '../runs/format';
 
 /** Which terminal, when, how long, how large. */
@@ -26,16 +26,25 @@ export function settingWords(settings: TerminalSettings, me: string | undefined)
   return `Terminals of this room are recorded. ${who} turned that on.`;
 }
 
-/** How much the room keeps of what terminals showed, and, once nothing more fits, what that means. */
-export function keptWords(settings: TerminalSettings): { words: string; full: boolean } {
-  const { recordings, most_recordings, bytes: size, most_bytes } = settings.kept;
+/** How much the room keeps of something, and, once nothing more fits, what follows from that. */
+export function keptWords(
+  kept: Kept,
+  of: 'terminals' | 'calls',
+  soThat: string,
+): { words: string; full: boolean } {
+  const { recordings, most_recordings, bytes: size, most_bytes } = kept;
   const full = recordings >= most_recordings || size >= most_bytes;
-  const words = `${recordings} of at most ${most_recordings} recordings of terminals, ${bytes(size)} of at most ${bytes(most_bytes)}.`;
-  if (!full) return { words: `Kept until a host deletes them: ${words}`, full };
-  const so = settings.record
+  const words = `${recordings} of at most ${most_recordings} recordings of ${of}, ${bytes(size)} of at most ${bytes(most_bytes)}.`;
+  return full
+    ? { words: `This room keeps ${words} ${soThat}`, full }
+    : { words: `Kept until a host deletes them: ${words}`, full };
+}
+
+/** What follows from as many recordings of terminals as there may be. */
+export function fullWords(settings: TerminalSettings): string {
+  return settings.record
     ? 'No terminal can be opened before a host deletes some, or turns recording off.'
     : 'Recording can be turned on again once a host has deleted some.';
-  return { words: `This room keeps ${words} ${so}`, full };
 }
 
 /** All of a room, newest first. */

@@ -2,7 +2,7 @@
 import { Download, Film, Loader, Play, Trash2 } from 'lucide-react';
 import { useCallback, useEffect, useState } from 'react';
 import { sentence } from '../../api/client';
-import type { Recording, TerminalSettings } from '../../api/types';
+import type { Kept, Recording, TerminalSettings } from '../../api/types';
 import { ConfirmDialog, Dialog } from '../../ui/dialog';
 import { saveFile } from '../../ui/saveFile';
 import { useStore } from '../../ui/store';
@@ -13,6 +13,7 @@ import {
   describe,
   describeCall,
   fileName,
+  fullWords,
   keptWords,
   type Listed,
   listed,
@@ -24,7 +25,7 @@ import { WatchRecording } from './watchRecording';
 
 type Loaded =
   | { is: 'loading' }
-  | { is: 'here'; settings: TerminalSettings; list: Listed[] }
+  | { is: 'here'; settings: TerminalSettings; ofCalls: Kept; list: Listed[] }
   | { is: 'failed' };
 
 type View = { is: 'list' } | { is: 'watch' | 'delete'; one: Listed };
@@ -41,12 +42,13 @@ export function RecordingsDialog(props: { onClose: () => void }) {
 
   const load = useCallback(async () => {
     try {
-      const [settings, ofTerminals, ofCalls] = await Promise.all([
+      const [settings, calls, ofTerminals, ofCalls] = await Promise.all([
         api.terminalSettings(room.id),
+        api.callSettings(room.id),
         api.recordings(room.id),
         api.callRecordings(room.id),
       ]);
-      setLoaded({ is: 'here', settings, list: listed(ofTerminals, ofCalls) });
+      setLoaded({ is: 'here', settings, ofCalls: calls.kept, list: listed(ofTerminals, ofCalls) });
     } catch (error) {
       setLoaded({ is: 'failed' });
       setProblem(sentence(error));
@@ -104,7 +106,16 @@ export function RecordingsDialog(props: { onClose: () => void }) {
           programs print it. Everybody sees on a terminal's tab that it is recorded. Calls are recorded from
           within the call, and of each person only what they agreed to.
         </p>
-        {loaded.is === 'here' && <Kept settings={loaded.settings} />}
+        {loaded.is === 'here' && (
+          <>
+            <KeptNote of="terminals" kept={loaded.settings.kept} soThat={fullWords(loaded.settings)} />
+            <KeptNote
+              of="calls"
+              kept={loaded.ofCalls}
+              soThat="No call can be recorded before a host deletes some."
+            />
+          </>
+        )}
         {problem && (
           <p className="notice" data-tone="bad" role="alert" data-testid="recordings-problem">
             {problem}
@@ -141,14 +152,14 @@ export function RecordingsDialog(props: { onClose: () => void }) {
   );
 }
 
-function Kept(props: { settings: TerminalSettings }) {
-  const { words, full } = keptWords(props.settings);
+function KeptNote(props: { of: 'terminals' | 'calls'; kept: Kept; soThat: string }) {
+  const { words, full } = keptWords(props.kept, props.of, props.soThat);
   return full ? (
-    <p className="notice" data-tone="bad" role="status" data-testid="recordings-full">
+    <p className="notice" data-tone="bad" role="status" data-testid="recordings-full" data-of={props.of}>
       {words}
     </p>
   ) : (
-    <p className="recordings-note" data-testid="recordings-kept">
+    <p className="recordings-note" data-testid="recordings-kept" data-of={props.of}>
       {words}
     </p>
   );

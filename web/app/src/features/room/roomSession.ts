@@ -74,6 +74,7 @@ export class RoomSession {
     const me = () => sessions.current?.person.id ?? null;
     this.reactions = new Reactions(this.awareness, me);
     this.hands = new Hands(this.awareness, me, this.call.state);
+    this.call.onHandLowered = () => this.hands.lower();
 
     const nodes = this.treeDoc.doc.getMap('nodes');
     this.watch(nodes, () => this.tree.set(buildTree(readNodes(nodes.toJSON()))));
