@@ -1,6 +1,6 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
-import { arrived, joinCall, more, noMore, sees, talk, tile, twoInARoom } from './support/call.mjs';
+import { arrived, joinCall, more, noMore, sees, talk, talker, tile, twoInARoom } from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { stays, until } from './support/wait.mjs';
 
@@ -100,11 +100,45 @@ scenario('people react without a word, and everybody in the call sees and hears 
   await waits(ada, 'Bob, then you want to speak.');
   await waits(eve, 'Bob, then Ada want to speak.');
   assert.equal(await tile(eve, 'Ada').getByTestId('tile-hand').innerText(), '2');
+  // A host takes somebody's down, by mouse or by key; others only their own.
+  const button = (person, name) => tile(person, name).locator('button[data-testid="tile-hand"]');
+  assert.equal(await button(bob, 'Ada').count(), 0);
+  await button(ada, 'Bob').focus();
+  await ada.page.keyboard.press('Enter');
+  await bob.get('call-problem').getByText('Ada lowered your hand.').waitFor();
+  await waits(eve, 'Ada wants to speak.');
   await hand(bob);
+  await waits(eve, 'Ada, then Bob want to speak.');
+  await button(bob, 'Bob').click();
   await waits(eve, 'Ada wants to speak.');
   await ada.get('leave-call').click();
   await eve.get('speaker-queue').waitFor({ state: 'hidden' });
   assert.deepEqual([...ada.problems, ...bob.problems, ...eve.problems], []);
+});
+
+scenario('a room that may keep no more recordings says so before anybody is asked', async (stage) => {
+  const server = await stage.server({ BUILDSPACES_MEDIA_RECORDINGS_MIB: '0' });
+  const [ada, bob] = [await talker(stage, 'Ada'), await talker(stage, 'Bob')];
+  const room = await ada.createRoom(server, 'python');
+  await bob.join(server, room);
+  await joinCall(ada);
+  await joinCall(bob);
+  await bob.page.evaluate(() => {
+    window.testAsked = false;
+    new MutationObserver(() => {
+      window.testAsked ||= document.querySelector('[data-testid="recording-consent"]') !== null;
+    }).observe(document.body, { childList: true, subtree: true });
+  });
+  await ada.get('start-recording').click();
+  await ada.get('dialog-confirm').click();
+  await ada.get('call-problem').getByText('a host can delete some').waitFor();
+  assert.equal(await bob.page.evaluate(() => window.testAsked), false);
+  assert.equal(await bob.get('call-recorded').count(), 0);
+  // The list says it, too, beside what it says of terminals.
+  await ada.page.locator('[data-testid="call-strip"] [data-testid="recordings"]').click();
+  await ada.page.locator('[data-testid="recordings-full"][data-of="calls"]').waitFor();
+  await ada.page.locator('[data-testid="recordings-kept"][data-of="terminals"]').waitFor();
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
 
 scenario('a picture is sent as large as it is shown', async (stage) => {

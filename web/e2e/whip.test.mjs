@@ -161,6 +161,18 @@ scenario('layers of a stream, and the end of one that goes without a word', asyn
   assert.deepEqual(ada.problems, []);
 });
 
+/** As browsers of systems that ship no decoder of it. */
+const lacksH264 = () => {
+  const { createAnswer } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.createAnswer = function (...options) {
+    const { codecs } = RTCRtpReceiver.getCapabilities('video');
+    for (const section of this.getTransceivers())
+      if (section.receiver.track.kind === 'video')
+        section.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType !== 'video/H264'));
+    return createAnswer.apply(this, options);
+  };
+};
+
 scenario('a stream of H.264 is seen by pages and players and recorded as it is', async (stage, t) => {
   const { server, ada, room, bob } = await callAndPage(stage);
   const encodes = () =>
@@ -174,11 +186,29 @@ scenario('a stream of H.264 is seen by pages and players and recorded as it is',
   assert.doesNotMatch(begun.body, /VP8\/90000/);
   await tile(ada, 'Bob').locator('[data-testid="video"][data-shown]').waitFor();
   await more(ada, 'frames', 20);
+  // Whose browser has no decoder for it is told so, and sees everybody else.
+  const cleo = await talker(stage, 'Cleo');
+  await cleo.context.addInitScript(lacksH264);
+  await cleo.join(server, room);
+  await joinCall(cleo);
+  await tile(cleo, 'Bob')
+    .getByTestId('undecodable')
+    .getByText('This device cannot show this picture')
+    .waitFor();
+  assert.equal(await tile(cleo, 'Bob').getByTestId('video').count(), 0);
+  await more(cleo, 'packets', 50);
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assert.doesNotMatch(metrics, /packets_dropped_total\{reason="receiver"\} [1-9]/);
   assert.equal((await connect(player, `/media/${room}/whep`, eve.token, { way: 'out' })).status, 201);
   await more(player, 'frames', 20);
   // Another picture on the same line, of the other codec, and back.
   await ada.get('control-camera').click();
   await more(player, 'frames', 20);
+  await cleo.page
+    .locator('[data-testid="tile"][data-name="Ada"] [data-testid="video"][data-shown]')
+    .waitFor();
+  assert.deepEqual(cleo.problems, []);
+  await cleo.get('leave-call').click();
   await ada.get('control-camera').click();
   await more(player, 'frames', 20);
   assert.equal((await ask(server, begun.location, bob.token, 'DELETE')).status, 200);

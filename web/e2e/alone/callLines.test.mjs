@@ -69,10 +69,10 @@ scenario(
 );
 
 /** A call of two who hear and see each other: Ada on this machine, Bob at the end of the line. */
-async function bothOver(stage, line) {
+async function bothOver(stage, line, addresses = [line.here]) {
   const server = await stage.server({
     BUILDSPACES_MEDIA_LISTEN: '0.0.0.0:0',
-    BUILDSPACES_MEDIA_ADDRESSES: `["${line.here}"]`,
+    BUILDSPACES_MEDIA_ADDRESSES: JSON.stringify(addresses),
   });
   await line.passOn(server.port);
   const ada = await talker(stage, 'Ada');
@@ -97,6 +97,22 @@ scenario(
     assert.deepEqual([...ada.problems, ...bob.problems], []);
   },
   { skip: whyNoThinLine('iptables') },
+);
+
+scenario(
+  'a server with several addresses answers from the one at which it was asked',
+  async (stage) => {
+    for (const both of [false, true]) {
+      const line = stage.own(new ThinLine());
+      // Of its own accord the system would answer from the first.
+      const other = line.another();
+      const { ada, bob } = await bothOver(stage, line, both ? [line.here, other] : [other]);
+      await talk(ada, bob);
+      assert.deepEqual(await protocols(bob), ['udp', 'udp']);
+      assert.deepEqual([...ada.problems, ...bob.problems], []);
+    }
+  },
+  { skip: whyNoThinLine() },
 );
 
 scenario(
@@ -142,13 +158,15 @@ scenario(
   { skip: whyNoThinLine() },
 );
 
-for (const transport of ['udp', 'tcp'])
+for (const transport of ['udp', 'tcp', 'tls'])
   scenario(
     `who reaches nothing but a TURN server talks through it, by ${transport.toUpperCase()}`,
     async (stage) => {
       const line = stage.own(new ThinLine());
       const turn = await stage.own(new Turn(line.here, line.beyond)).ready();
-      if (transport === 'tcp') line.letsNoUdpPass();
+      if (transport !== 'udp') line.letsNoUdpPass();
+      // The relay's certificate is its own word.
+      if (transport === 'tls') line.flags = ['--ignore-certificate-errors'];
       const server = await stage.server({
         BUILDSPACES_MEDIA_LISTEN: `${line.beyond}:0`,
         BUILDSPACES_MEDIA_ICE_SERVERS: JSON.stringify([turn.url(transport)]),

@@ -24,7 +24,9 @@ const FLAGS = [
 export function launch(line) {
   const executablePath = line?.chromium ?? process.env.CHROMIUM ?? '/usr/bin/chromium';
   // Its address is no secure one, and its page needs what only those may.
-  const args = line ? [...FLAGS, `--unsafely-treat-insecure-origin-as-secure=${line.url}`] : FLAGS;
+  const args = line
+    ? [...FLAGS, ...line.flags, `--unsafely-treat-insecure-origin-as-secure=${line.url}`]
+    : FLAGS;
   return chromium.launch({ executablePath, args });
 }
 

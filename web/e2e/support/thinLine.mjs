@@ -31,6 +31,8 @@ export class ThinLine {
   here = '';
   /** Where the page finds the server. */
   url = '';
+  /** More of them for a browser at the other end. */
+  flags = [];
   #name = `bs${process.pid}-${++lines}`;
   #folder = mkdtempSync(join(tmpdir(), 'buildspaces-line-'));
   #there = '';
@@ -66,6 +68,13 @@ export class ThinLine {
     const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
     writeFileSync(path, `#!/bin/sh\nexec ip netns exec ${this.#name} ${chromium} "$@"\n`, { mode: 0o755 });
     return path;
+  }
+
+  /** Another address of this machine at its end of the line, at which the page reaches it as well. */
+  another() {
+    const other = this.here.replace(/1$/, '4');
+    run('ip', 'addr', 'add', `${other}/24`, 'dev', `${this.#name}a`);
+    return other;
   }
 
   /** Another address of this machine, to which there is no way from the page. */

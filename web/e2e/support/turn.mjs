@@ -7,14 +7,16 @@ import { temporaryFolder } from './server.mjs';
 import { until } from './wait.mjs';
 
 const PORT = 3478;
+const TLS_PORT = 5349;
 
 /** Why there can be none here, or `null`. */
 export function whyNoTurn() {
   try {
     execFileSync('turnserver', ['--version'], { stdio: 'ignore' });
+    execFileSync('openssl', ['version'], { stdio: 'ignore' });
     return null;
   } catch (error) {
-    return `a TURN server needs coturn: ${error.message}`;
+    return `a TURN server needs coturn and openssl: ${error.message}`;
   }
 }
 
@@ -33,9 +35,16 @@ export class Turn {
   /** At this address, and relaying to that one alone. */
   constructor(address, peer) {
     this.#address = address;
+    const [cert, pkey] = ['cert.pem', 'key.pem'].map((name) => join(this.#folder, name));
+    const made = ['-newkey', 'rsa:2048', '-nodes', '-keyout', pkey, '-out', cert];
+    const names = ['-subj', '/CN=turn', '-addext', `subjectAltName=IP:${address}`];
+    execFileSync('openssl', ['req', '-x509', '-days', '2', ...made, ...names], { stdio: 'ignore' });
     const options = {
       'listening-ip': address,
       'listening-port': PORT,
+      'tls-listening-port': TLS_PORT,
+      cert,
+      pkey,
       'relay-ip': address,
       'static-auth-secret': this.secret,
       realm: 'buildspaces',
@@ -45,7 +54,7 @@ export class Turn {
       pidfile: join(this.#folder, 'pid'),
       userdb: join(this.#folder, 'users'),
     };
-    const flags = ['-n', '--use-auth-secret', '--no-tls', '--no-dtls', '--no-cli'];
+    const flags = ['-n', '--use-auth-secret', '--no-dtls', '--no-cli'];
     const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
     this.#child = spawn('turnserver', [...flags, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     children.add(this.#child);
@@ -59,7 +68,7 @@ export class Turn {
     await until('coturn to listen', async () => {
       if (this.#child.exitCode !== null) throw new Error(`it ended: ${this.#said.slice(-500)}`);
       await new Promise((done, fail) => {
-        const socket = connect(PORT, this.#address, () => done(socket.destroy()));
+        const socket = connect(TLS_PORT, this.#address, () => done(socket.destroy()));
         socket.once('error', fail);
       });
       return true;
@@ -69,6 +78,7 @@ export class Turn {
 
   /** As `media.ice_servers` names it. */
   url(transport) {
+    if (transport === 'tls') return `turns:${this.#address}:${TLS_PORT}?transport=tcp`;
     return `turn:${this.#address}:${PORT}?transport=${transport}`;
   }
 
