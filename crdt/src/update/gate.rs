@@ -48,6 +48,8 @@ pub(super) enum Undo {
     /// Elements of a client from a clock on were noted to have come deleted.
     Deleted(Id),
     Type(Id),
+    /// A key's value of several elements begins here.
+    Value(Id),
     List(u64),
 }
 
@@ -297,6 +299,9 @@ impl Gate {
         }
         let deletes_known = || update.deletes.iter().all(|range| range.clock + range.len <= self.clock(range.client));
         let ready = order.is_finished() && deletes_known();
+        if source != Source::Own {
+            self.lists.check_deletes(&update.deletes)?;
+        }
         self.ranges += update.deletes.len() as u64;
         self.blocks += CUTS * update.deletes.len() as u64;
         Ok(if ready { Verdict::Ready } else { Verdict::Missing })

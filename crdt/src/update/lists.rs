@@ -8,13 +8,17 @@
 //! Elements of the list that was named first take no memory; in a plain text that is all of them, but for eight bytes for a range
 //! that came deleted: what came so may have been a type. Other deletions are not known here; a deleted type counts
 //! as long as the document is loaded, and anything else that is deleted later never was a type.
+//!
+//! A key has one value, the last of its list; when its type is deleted, yrs deletes that one and frees the type. A value of several
+//! elements, as a text that yrs wrote as an XML attribute, must therefore never be cut: its first part would stay, and point to what was
+//! freed. So these are known here too.
 
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use super::gate::{Source, Undo};
-use super::{DELETED, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use super::{ANY, DELETED, Deletion, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
 use crate::Malformed;
 
 /// Of elements that were collected, and of what was placed beside or into them: yrs collects it too.
@@ -36,7 +40,11 @@ struct List {
     depth: u32,
     /// Structs that were placed in it.
     structs: u32,
+    /// Its elements are values of a key.
+    is_of_key: bool,
 }
+
+const CUT_VALUE: Malformed = Malformed("a change that leaves a part of a key's value");
 
 #[derive(Debug)]
 pub(crate) struct Lists {
@@ -52,6 +60,8 @@ pub(crate) struct Lists {
     types: HashSet<Id>,
     /// By client, the ranges of clocks of elements that came deleted, in order.
     deleted: HashMap<u64, Vec<(u32, u32)>>,
+    /// Values of keys that have several elements: client and first clock, and where they end.
+    values: BTreeMap<(u64, u32), u32>,
 }
 
 impl Default for Lists {
@@ -65,6 +75,7 @@ impl Default for Lists {
             placed_first: 0,
             types: HashSet::new(),
             deleted: HashMap::new(),
+            values: BTreeMap::new(),
         }
     }
 }
@@ -87,7 +98,7 @@ impl Lists {
         source: Source,
         journal: &mut Vec<Undo>,
     ) -> Result<u32, Malformed> {
-        if self.runs.is_empty() && item.parent.is_none() && !matches!(item.kind, GC | TYPE) {
+        if self.runs.is_empty() && item.parent.is_none() && !matches!(item.kind, GC | TYPE) && !self.first_is_of_key() {
             // It is beside something, and everything lies in the first list.
             if item.kind == DELETED {
                 self.note_deleted(client, from, item.end(), journal);
@@ -126,6 +137,16 @@ impl Lists {
             if source != Source::Own && lists.any(is_odd) {
                 return Err(Malformed("a struct that belongs to two lists"));
             }
+            let cuts = [item.left.map(|id| (id.client, id.clock + 1)), item.right.map(|id| (id.client, id.clock))];
+            if source != Source::Own
+                && cuts.into_iter().flatten().any(|(client, clock)| self.cuts_a_value(client, clock))
+            {
+                return Err(CUT_VALUE);
+            }
+            if matches!(item.kind, STRING | ANY) && item.end() - from > 1 && self.is_of_key(list) {
+                self.values.insert((client, from), item.end());
+                journal.push(Undo::Value(Id { client, clock: from }));
+            }
         }
         self.append(client, from, list, journal);
         match list {
@@ -143,6 +164,28 @@ impl Lists {
         self.types.insert(id);
         journal.push(Undo::Type(id));
         Ok(self.lists[list as usize].depth + 1)
+    }
+
+    /// Looks whether a deletion leaves a part of a key's value, once all structs of the update are placed.
+    pub(super) fn check_deletes(&self, deletes: &[Deletion]) -> Result<(), Malformed> {
+        let cuts = |range: &Deletion| {
+            self.cuts_a_value(range.client, range.clock) || self.cuts_a_value(range.client, range.clock + range.len)
+        };
+        if !self.values.is_empty() && deletes.iter().any(cuts) { Err(CUT_VALUE) } else { Ok(()) }
+    }
+
+    /// True if one part of a key's value is before this clock, and another is not.
+    fn cuts_a_value(&self, client: u64, clock: u32) -> bool {
+        let before = self.values.range((client, 0)..(client, clock)).next_back();
+        before.is_some_and(|(_, end)| clock < *end)
+    }
+
+    fn is_of_key(&self, list: u32) -> bool {
+        self.lists.get(list as usize).is_some_and(|list| list.is_of_key)
+    }
+
+    fn first_is_of_key(&self) -> bool {
+        self.is_of_key(FIRST)
     }
 
     /// Begins an update: what was placed from here on is its own.
@@ -228,7 +271,7 @@ impl Lists {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 entry.insert(next);
-                self.lists.push(List { depth, structs: 0 });
+                self.lists.push(List { depth, structs: 0, is_of_key: parent.key.is_some() });
                 journal.push(Undo::List(hash));
                 next
             }
@@ -293,6 +336,9 @@ impl Lists {
             }
             Undo::Type(id) => {
                 self.types.remove(&id);
+            }
+            Undo::Value(id) => {
+                self.values.remove(&(id.client, id.clock));
             }
             Undo::List(hash) => {
                 self.numbers.remove(&hash);

@@ -349,6 +349,50 @@ fn ranges_that_are_deleted_many_times_are_refused_to_clients_and_deleted_once_fr
     assert_eq!(replica.text("t").len(), 2);
 }
 
+#[test]
+fn a_value_of_a_key_is_never_left_in_part() {
+    // A text as the value of a key, as older yrs writes attributes; "abc" at (4, 0) in a type at (2, 0).
+    let value: &[u8] = &[2, 1, 2, 0, 7, 1, 1, b'a', 2, 1, 4, 0, 0x24, 0, 2, 0, 1, b'k', 3, b'a', b'b', b'c', 0];
+    let after = |at: u8| [1, 1, 1, 0, 0x88, 4, at, 1, 126, 0];
+    let before = |at: u8| [1, 1, 1, 0, 0x48, 4, at, 1, 126, 0];
+    let deletion = |from: u8, len: u8| [0, 1, 4, 1, from, len];
+    let with = |update: &[u8]| {
+        let mut replica = Replica::new();
+        assert_eq!(replica.apply_foreign(value), Ok(Applied::Changed));
+        let state = replica.state();
+        let applied = replica.apply_foreign(update);
+        assert!(applied == Ok(Applied::Changed) || replica.state() == state);
+        applied
+    };
+    let refused = || Err(Malformed("a change that leaves a part of a key's value").into());
+    for at in [0, 1] {
+        assert_eq!(with(&after(at)), refused());
+        assert_eq!(with(&before(at + 1)), refused());
+    }
+    for (from, len) in [(0, 1), (1, 1), (1, 2), (0, 2), (2, 1)] {
+        assert_eq!(with(&deletion(from, len)), refused());
+    }
+    for whole in [&after(2)[..], &before(0), &deletion(0, 3), &[0, 1, 2, 1, 0, 1]] {
+        assert_eq!(with(whole), Ok(Applied::Changed), "{whole:?}");
+    }
+    // The same where the key's list is the only one.
+    let mut replica = Replica::new();
+    let first = [1, 1, 4, 0, 0x24, 1, 1, b'm', 1, b'k', 3, b'a', b'b', b'c', 0];
+    assert_eq!(replica.apply_foreign(&first), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(&after(0)), refused());
+    assert_eq!(replica.apply_foreign(&after(2)), Ok(Applied::Changed));
+    // Found by fuzzing: in one update with the type's deletion, after which yrs read what it had freed.
+    let found: [&[u8]; 2] = [
+        b"\x02\x02\x02\0\x07\x01\x01a\x02a\x04\0\x01\x03\x04\0$\0\x02\0\x01k\x03abc\x01\x01\x01x\x01\0\x02\x01\x02\x01\0\x01",
+        b"\x01\x01\x01\0\x81\x04\0\x01\0",
+    ];
+    let mut replica = Replica::new();
+    assert_eq!(replica.apply_foreign(found[0]), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(found[1]), refused());
+    let both = merge(&found.map(bytes::Bytes::from_static)).expect("well-formed");
+    assert_eq!(Replica::new().apply_foreign(&both), refused());
+}
+
 /// A map in a map in a map: `depth` of them, of one client from `clock` on, inside `outer`.
 fn maps(depth: u64, clock: u64, outer: Option<u64>) -> Vec<u8> {
     let mut update = vec![1];
