@@ -90,7 +90,7 @@ pub(crate) fn run(config: &Config, work: impl AsyncFnOnce(&Rooms, &Tasks) -> Res
         let _lock = lock_data_folder(&config.data_dir)?;
         let database = Database::open(&config.data_dir.join("buildspaces.db"), config.durability.into()).await?;
         let (tasks, log_tasks) = (Tasks::new(), Tasks::new());
-        let rooms = Rooms::new(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone());
+        let rooms = Rooms::with_config(Arc::new(Documents::new(&database, &log_tasks)), tasks.clone(), &config.rooms);
         let result = work(&rooms, &tasks).await;
         tasks.shutdown(config.stop_grace).await;
         log_tasks.shutdown(config.stop_grace).await;
