@@ -102,7 +102,7 @@ impl From<rooms::Error> for ApiError {
             E::BadVersionName => Self::bad_request("bad_name", message),
             E::NotRestorable => Self::new(StatusCode::CONFLICT, "not_restorable", message),
             E::TooManyVersions => Self::new(StatusCode::CONFLICT, "too_many_versions", message),
-            E::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message),
+            E::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).later(),
             E::Changed => Self::new(StatusCode::PRECONDITION_FAILED, "changed", message),
             E::Tree(error) => error.into(),
         }

@@ -152,5 +152,5 @@ impl Bodies {
 
 fn too_many() -> ApiError {
     let message = "too many large requests arrive at the same time; send it again in a moment";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).later()
 }

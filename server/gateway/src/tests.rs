@@ -415,4 +415,16 @@ async fn y_sweet_apps_create_documents_and_learn_where_clients_connect() {
         let (status, answer) = f.call(method, path, None, body).await;
         assert_eq!(status, expected, "{method} {path}: {answer}");
     }
+    // A deleted document's name stays taken, as over REST.
+    let ada = f.session("Ada").await;
+    let (status, _) = f.call("DELETE", "/api/v1/documents/my-doc_1", Some(&ada), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    for (method, path, body) in [
+        ("POST", "/doc/new", Some(json!({ "docId": "my-doc_1" }))),
+        ("POST", "/doc/my-doc_1/auth", None),
+        ("GET", "/d/my-doc_1/as-update", None),
+    ] {
+        let (status, answer) = f.call(method, path, None, body).await;
+        assert_eq!((status, &answer["error"]["code"]), (StatusCode::GONE, &json!("deleted")), "{method} {path}");
+    }
 }

@@ -17,6 +17,8 @@ use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::random_id;
 use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Capability, Role};
+use buildspaces_rooms as rooms;
+use buildspaces_rooms::ports::About;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -201,10 +203,9 @@ async fn as_update(
 ) -> Result<Response, ApiError> {
     let name = document_name(&doc_id)?;
     caller.admit(&gateway, &name).await?;
-    const EMPTY_STATE_VECTOR: &[u8] = &[0];
-    let read = || async { gateway.rooms.document(&name).await?.diff(EMPTY_STATE_VECTOR.to_vec()).await };
-    let update = gateway.rooms.again(read).await?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], update).into_response())
+    let read = || async { gateway.rooms.document(&name).await?.present().await };
+    let present = gateway.rooms.again(read).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], present.state).into_response())
 }
 
 /// `POST /d/<document>/update`: applies an update. The answer follows its durable append.
@@ -230,10 +231,12 @@ fn document_name(doc_id: &str) -> Result<DocumentName, ApiError> {
     if is_valid { DocumentName::parse(doc_id).map_err(|_| wrong()) } else { Err(wrong()) }
 }
 
-/// Does the document's log have anything?
+/// Was anything written to the document? If it was deleted its name stays taken, which is an error.
 async fn exists(gateway: &Gateway, name: &DocumentName) -> Result<bool, ApiError> {
-    let stored = gateway.rooms.store().load(name).await?;
-    Ok(stored.seq > 0)
+    match gateway.rooms.store().about(name).await? {
+        Some(About { deleted: Some(_), .. }) => Err(rooms::Error::Deleted.into()),
+        about => Ok(about.is_some_and(|about| about.seq > about.begins)),
+    }
 }
 
 /// Where clients reach this server: as configured, or else as this request did.

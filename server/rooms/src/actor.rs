@@ -25,6 +25,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::budget::{Place, Share};
+use crate::copies;
 use crate::document::{Access, Dialect, Document, Effect, Input, Recipients, Refused, Ticket};
 use crate::listener::Ear;
 use crate::outbox::{CloseReason, Full, Lane};
@@ -102,6 +103,8 @@ pub(crate) struct Proposal {
 pub(crate) struct Reader {
     /// All of it, and not only where it stands.
     pub(crate) with_state: bool,
+    /// Where a copy of it may be held, if the reader waited for that.
+    pub(crate) place: Option<copies::Place>,
     pub(crate) reply: oneshot::Sender<Result<(Position, Bytes), Error>>,
 }
 
@@ -563,6 +566,7 @@ impl Actor {
             }
             Effect::Edited { by } => {
                 if let Some((node, events)) = &self.setup.events {
+                    let _step = tracing::trace_span!(target: "keystroke", "RoomEvent").entered();
                     // Nobody listening is fine: consumers look at everything when they begin.
                     let _ = events.send(RoomEvent::Edited { node: node.clone(), by });
                 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
 
+use crate::copies::Copies;
 use crate::meters;
 
 /// What a document takes besides its contents: its task, queues and maps.
@@ -33,11 +34,18 @@ pub(crate) struct Budget {
     /// Counts uses; the order is all that matters.
     uses: AtomicU64,
     exceeded: Notify,
+    copies: Copies,
 }
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, used: AtomicUsize::new(0), uses: AtomicU64::new(0), exceeded: Notify::new() })
+        let (used, uses) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Arc::new(Self { max, used, uses, exceeded: Notify::new(), copies: Copies::default() })
+    }
+
+    /// Copies of whole documents that somebody reads.
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// A new document's share.
@@ -140,6 +148,16 @@ impl Share {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of updates that bring all of the document, about.
+    pub(crate) fn updates(&self) -> usize {
+        self.bytes().saturating_sub(BASE) / FACTOR
+    }
+
+    /// See [`Budget::copies`].
+    pub(crate) fn copies(&self) -> &Copies {
+        self.budget.copies()
     }
 
     /// True if reading all of the document keeps the processor for milliseconds.

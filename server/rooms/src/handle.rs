@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use crate::actor::{Command, Newcomer, Projection, Proposal, Reader, Removal};
 use crate::budget::Share;
+use crate::copies::Place;
 use crate::document::Dialect;
 use crate::outbox::{CloseReason, Lane};
 use crate::ports::Deletion;
@@ -67,19 +68,26 @@ impl DocumentHandle {
     }
 
     /// The whole document as it is now. Returns once that is durable, so that nobody acts on what a crash could take back; while the
-    /// log takes no more, it is the document as it is in the log.
+    /// log takes no more, it is the document as it is in the log. [`Error::Busy`]: others hold too much of such, see [`crate::copies`].
     pub async fn present(&self) -> Result<Present, Error> {
-        let (Position { seq, state_vector }, state) = self.read(true).await?;
+        let read = match self.read(true, None).await {
+            Err(Error::Busy) => {
+                let place = self.share.copies().place(self.share.updates()).await?;
+                self.read(true, Some(place)).await
+            }
+            read => read,
+        };
+        let (Position { seq, state_vector }, state) = read?;
         Ok(Present { seq, state, state_vector })
     }
 
     /// Where the document stands, under the same conditions and without writing out all of it.
     pub async fn position(&self) -> Result<Position, Error> {
-        Ok(self.read(false).await?.0)
+        Ok(self.read(false, None).await?.0)
     }
 
-    async fn read(&self, with_state: bool) -> Result<(Position, Bytes), Error> {
-        self.ask(|reply| Command::Read(Reader { with_state, reply })).await?
+    async fn read(&self, with_state: bool, place: Option<Place>) -> Result<(Position, Bytes), Error> {
+        self.ask(|reply| Command::Read(Reader { with_state, place, reply })).await?
     }
 
     /// Deletes the document as it is then; with [`Error::Changed`] if the last update is another than `expected`.

@@ -20,13 +20,14 @@ use buildspaces_crdt::replica::LoadError;
 use buildspaces_crdt::revert::Revert;
 use buildspaces_crdt::{DocumentName, Replica};
 use buildspaces_kernel::UnixMillis;
-use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::clock::{CautiousClock, unix_millis};
 use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::{Principal, PrincipalKind};
 use bytes::Bytes;
 
 use crate::actor::{is_worth_a_state, weight};
+use crate::copies::Copies;
 use crate::ports::{About, NamedVersion, Store};
 use crate::{DocumentHandle, Error};
 pub use reader::Author;
@@ -50,13 +51,14 @@ const NAMING_ATTEMPTS: usize = 3;
 const ENTRIES: usize = 10_000;
 
 /// A pause after which the same author's neighbouring words count as written at another time.
-const SAME_TIME: UnixMillis = 5 * 60_000;
+const SAME_TIME: u64 = 5 * 60_000;
 
 /// See the module. Clones are cheap and share the limits.
 #[derive(Clone)]
 pub struct History {
     store: Arc<dyn Store>,
     turns: Arc<Turns>,
+    copies: Copies,
 }
 
 /// What happened to a document, by number: versions that somebody named, and the sessions between them.
@@ -109,8 +111,8 @@ impl std::fmt::Debug for History {
 }
 
 impl History {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, turns: Arc::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, copies: Copies) -> Self {
+        Self { store, turns: Arc::default(), copies }
     }
 
     /// What is known of a document that has a past and was not deleted.
@@ -146,30 +148,34 @@ impl History {
         Ok(Versions { about, named, sessions: sessions.end(before), authors: authors.known() })
     }
 
-    /// The document as it was after update `seq`.
+    /// The document as it was after update `seq`. It counts among [`crate::copies`] for as long as anybody holds it.
     pub async fn state(&self, document: &DocumentName, seq: u64) -> Result<Bytes, Error> {
-        self.replica(document, seq, |replica| Bytes::from(replica.state())).await
+        let (turn, state) = self.replica(document, seq, |replica| replica.state()).await?;
+        // It keeps its turn until it has a place. Otherwise any number of states would wait for one.
+        let place = self.copies.place(state.len()).await?;
+        drop(turn);
+        Ok(place.hold(state))
     }
 
     /// The text at `root` as it was after update `seq`.
     pub async fn text(&self, document: &DocumentName, seq: u64, root: &str) -> Result<String, Error> {
         let root = root.to_owned();
-        self.replica(document, seq, move |replica| replica.text(&root)).await
+        Ok(self.replica(document, seq, move |replica| replica.text(&root)).await?.1)
     }
 
+    /// What is made of the document as it was after update `seq`, and the turn that was taken for it.
     async fn replica<T: Send + 'static>(
         &self,
         document: &DocumentName,
         seq: u64,
         then: impl FnOnce(Replica) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Result<(Turn, T), Error> {
         let about = self.about(document).await?;
         let turn = self.turn().await?;
-        let mut reader = Reader::begin(&*self.store, about, turn);
+        let mut reader = Reader::begin(&*self.store, about, turn.clone());
         reader.start_from_kept(seq).await?;
-        let (reader, result) = reader.read_to(seq, |read| then(std::mem::take(&mut read.replica))).await?;
-        drop(reader);
-        Ok(result)
+        let (_, result) = reader.read_to(seq, |read| then(std::mem::take(&mut read.replica))).await?;
+        Ok((turn, result))
     }
 
     /// Names the present version. Naming it again renames it.
@@ -187,8 +193,12 @@ impl History {
             if present.len() >= MAX_NAMED_VERSIONS && present.iter().all(|version| version.seq != seq) {
                 return Err(Error::TooManyVersions);
             }
-            let state =
-                if self.is_worth_a_state(&about).await? { Some(self.state(document, seq).await?) } else { None };
+            let state = if self.is_worth_a_state(&about).await? {
+                let (_turn, state) = self.replica(document, seq, |replica| replica.state()).await?;
+                Some(Bytes::from(state))
+            } else {
+                None
+            };
             let version = NamedVersion { seq, name: name.to_owned(), by: by.id.clone(), at: unix_millis() };
             if self.store.name_version(document, &version, state).await? {
                 return Ok(version);
@@ -402,7 +412,7 @@ impl History {
     }
 
     /// Compacts every document once. Ends early when the process stops.
-    pub(crate) async fn compact_all(&self, policy: Policy, tasks: &Tasks) {
+    pub(crate) async fn compact_all(&self, policy: Policy, clock: CautiousClock, tasks: &Tasks) {
         const AT_ONCE: usize = 100;
         let mut after = String::new();
         loop {
@@ -416,7 +426,7 @@ impl History {
                 if tasks.is_cancelled() {
                     return;
                 }
-                match self.compact(&about.document, policy, unix_millis()).await {
+                match self.compact(&about.document, policy, clock.now()).await {
                     Ok(0) => {}
                     Ok(records) => tracing::debug!(document = %about.document, records, "old updates were merged"),
                     Err(error) => tracing::warn!(document = %about.document, %error, "old updates were not merged"),
@@ -481,7 +491,7 @@ fn join(pieces: Vec<Blame>) -> Vec<Blame> {
             continue;
         };
         let together = match (&last.by, &piece.by) {
-            (Some(a), Some(b)) => a.by == b.by && (a.at - b.at).abs() < SAME_TIME,
+            (Some(a), Some(b)) => a.by == b.by && a.at.abs_diff(b.at) < SAME_TIME,
             (None, None) => true,
             _ => false,
         };

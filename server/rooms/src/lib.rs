@@ -9,6 +9,7 @@ pub mod archive;
 mod budget;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod copies;
 pub mod document;
 mod documents;
 mod handle;
@@ -83,8 +84,8 @@ pub enum Error {
     BadVersionName,
     #[error("a document has at most {} named versions", history::MAX_NAMED_VERSIONS)]
     TooManyVersions,
-    /// Too many wait for an answer about the past.
-    #[error("too many ask for the history of documents right now; try again in a moment")]
+    /// Too many wait for an answer about the past, or read whole documents.
+    #[error("too many ask for whole documents or their history right now; try again in a moment")]
     Busy,
     /// The document is not at the version that the caller named.
     #[error("the document was changed by somebody else first; read it again and repeat what you want")]

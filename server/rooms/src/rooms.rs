@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use buildspaces_crdt::names::Kind;
 use buildspaces_crdt::{DocumentName, Replica};
-use buildspaces_kernel::clock::unix_millis;
+use buildspaces_kernel::clock::{CautiousClock, unix_millis};
 use buildspaces_kernel::ids::{NodeId, OrganisationId, PrincipalId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::Principal;
@@ -103,7 +103,7 @@ impl Rooms {
 
     pub fn with_config(store: Arc<dyn Store>, tasks: Tasks, config: &Config) -> Self {
         let budget = Budget::new(config.memory_bytes);
-        let history = History::new(store.clone());
+        let history = History::new(store.clone(), budget.copies().clone());
         let inner = Arc::new(Inner {
             store,
             tasks,
@@ -287,11 +287,13 @@ impl Rooms {
     /// Merges old updates from now on, once in a while and document by document.
     pub fn merge_old_updates(&self, policy: Policy) {
         let (history, tasks) = (self.inner.history.clone(), self.inner.tasks.clone());
+        // What is merged stays merged, whatever the clock says later.
+        let clock = CautiousClock::start();
         self.inner.tasks.spawn("merging old updates", async move {
             loop {
                 tokio::select! {
                     () = tasks.cancelled() => return,
-                    () = tokio::time::sleep(MERGE_EVERY) => history.compact_all(policy, &tasks).await,
+                    () = tokio::time::sleep(MERGE_EVERY) => history.compact_all(policy, clock, &tasks).await,
                 }
             }
         });

@@ -246,7 +246,7 @@ pub(crate) struct GetParams {
     responses((status = 200, content_type = "application/octet-stream", description = "with an `ETag`"),
         (status = 304, description = "`If-None-Match` names this state"), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 406, body = ErrorBody), (status = 410, body = ErrorBody),
-        (status = 422, body = ErrorBody, description = "`unreadable`"), (status = 503, body = ErrorBody, description = "`export_too_slow`")))]
+        (status = 422, body = ErrorBody, description = "`unreadable`"), (status = 503, body = ErrorBody, description = "`export_too_slow`, `busy`")))]
 pub(crate) async fn read(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -272,26 +272,27 @@ pub(crate) async fn read(
     let etag = etag(&found.tag(wanted))?;
     let root = params.root;
     let (content_type, body) = match wanted {
-        As::Update | As::StateVector => (UPDATE, Body::from(present.state)),
+        As::Update | As::StateVector => (UPDATE, present.state),
         As::Text => {
             let root = root.unwrap_or_else(|| buildspaces_crdt::text::ROOT.to_owned());
-            let text = gateway.exports.run(present, move |replica| replica.text(&root)).await?;
-            ("text/plain; charset=utf-8", Body::from(text))
+            let (text, place) = gateway.exports.run(present, move |replica| replica.text(&root)).await?;
+            ("text/plain; charset=utf-8", place.hold(text))
         }
         As::Json => {
             let kind = params.r#type.map(Kind::from);
             let json = move |replica: &Replica| json(replica, root.as_deref(), kind);
-            let value = gateway.exports.run(present, json).await?.map_err(|_| exports::unreadable())?;
-            ("application/json", Body::from(value.to_string()))
+            let (value, place) = gateway.exports.run(present, json).await?;
+            let value = value.map_err(|_| exports::unreadable())?;
+            ("application/json", place.hold(value.to_string()))
         }
         As::Markdown => {
             let markdown = move |replica: &Replica| buildspaces_crdt::markdown::markdown(replica, root.as_deref());
-            let text = gateway.exports.run(present, markdown).await?;
-            ("text/markdown; charset=utf-8", Body::from(text.unwrap_or_default()))
+            let (text, place) = gateway.exports.run(present, markdown).await?;
+            ("text/markdown; charset=utf-8", place.hold(text.unwrap_or_default()))
         }
     };
     let content_type = HeaderValue::from_static(content_type);
-    Ok(([(header::CONTENT_TYPE, content_type), (header::ETAG, etag), vary()], body).into_response())
+    Ok(([(header::CONTENT_TYPE, content_type), (header::ETAG, etag), vary()], Body::from(body)).into_response())
 }
 
 /// Applies a Yjs update. It is durable when this returns. With `If-Match` only if nobody changed the document since.
@@ -363,7 +364,10 @@ pub(crate) async fn copy(
     let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
     let (target, by) = permitted(&gateway, &caller, &to, Capability::EditDocuments).await?;
     let mut found = found(&gateway, &document, &HeaderMap::new()).await?;
-    let Present { state, .. } = whole(&gateway, &document, &mut found).await?;
+    let present = whole(&gateway, &document, &mut found).await?;
+    // Bytes of its own: the new document may keep them for long, and what is read is counted as long as anybody holds it.
+    let state = Bytes::copy_from_slice(&present.state);
+    drop(present);
     let create = || async { gateway.rooms.create_document(&by, &target, state.clone(), false).await };
     if !gateway.rooms.again(create).await? {
         let message = format!("there is already a document {target}; choose another name");

@@ -92,7 +92,7 @@ pub(crate) async fn checkpoint(
 #[utoipa::path(get, path = "/api/v1/documents/{name}/versions/{seq}", tag = "history",
     params(("name" = String, Path), ("seq" = u64, Path)),
     responses((status = 200, content_type = "application/octet-stream"), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody, description = "`no_such_version`")))]
+        (status = 404, body = ErrorBody, description = "`no_such_version`"), (status = 503, body = ErrorBody, description = "`busy`")))]
 pub(crate) async fn version(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -107,15 +107,16 @@ pub(crate) async fn version(
 #[utoipa::path(get, path = "/api/v1/documents/{name}/versions/{seq}/text", tag = "history",
     params(("name" = String, Path), ("seq" = u64, Path), RootParams),
     responses((status = 200, body = String, content_type = "text/plain"), (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody, description = "`no_such_version`")))]
+        (status = 404, body = ErrorBody, description = "`no_such_version`"), (status = 503, body = ErrorBody, description = "`busy`")))]
 pub(crate) async fn version_text(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path((name, seq)): Path<(String, u64)>,
     Query(params): Query<RootParams>,
-) -> Result<String, ApiError> {
+) -> Result<([(HeaderName, &'static str); 1], axum::body::Bytes), ApiError> {
     let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
-    Ok(gateway.rooms.history().text(&document, seq, root(params.root.as_ref())).await?)
+    let text = gateway.rooms.history().text(&document, seq, root(params.root.as_ref())).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], gateway.exports.hold(text).await?))
 }
 
 /// In what the text of version `to` differs from that of version `from`, and who did it.

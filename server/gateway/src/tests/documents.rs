@@ -360,3 +360,10 @@ async fn what_somebody_changes_meanwhile_is_not_deleted() {
         assert!([(204, 410), (412, 204)].contains(&outcome), "after {turns}: {outcome:?} {}", changed.json());
     }
 }
+
+#[test]
+fn whoever_must_wait_is_told_for_how_long() {
+    let answer = error::ApiError::from(buildspaces_rooms::Error::Busy).into_response();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key(header::RETRY_AFTER));
+}

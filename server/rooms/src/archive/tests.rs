@@ -412,6 +412,28 @@ async fn a_document_that_is_larger_than_one_may_be_is_refused() {
 }
 
 #[tokio::test]
+async fn whatever_times_an_archive_has_its_history_can_be_read() {
+    let mut records = text_in_pieces(40, 4);
+    for (record, at) in records.iter_mut().zip([i64::MIN, i64::MAX, 0, i64::MIN]) {
+        record.at = at;
+    }
+    let there = server();
+    let room = imported(&there, &archive_with(&records, &[2]).await, 4096).await.expect("imported");
+    let listed = there.store().list(room.as_str(), "", false, 9).await.expect("list");
+    let document = listed.into_iter().find(|about| about.seq == 4).expect("it is there").document;
+    let history = there.history();
+    let (_, blame, _) = history.blame(&document, None, ROOT).await.expect("blame");
+    assert_eq!(blame.iter().map(|piece| piece.text.len()).collect::<Vec<_>>(), [10; 4]);
+    assert_eq!(history.versions(&document, u64::MAX, 9).await.expect("versions").about.seq, 4);
+    assert_eq!(history.editors(&document, i64::MIN, ROOT).await.expect("editors").len(), 1);
+    let policy = Policy { keep_days: u32::MAX, then: Grain::Hour };
+    for now in [i64::MIN, i64::MAX] {
+        history.compact(&document, policy, now).await.expect("merged, or left");
+    }
+    assert_eq!(history.text(&document, 4, ROOT).await.expect("text").len(), 40);
+}
+
+#[tokio::test]
 async fn what_is_merged_waits_for_an_export() {
     let here = server();
     let (room, document) = room_with_a_past(&here).await;

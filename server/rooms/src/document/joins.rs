@@ -39,6 +39,16 @@ impl Document {
         }
     }
 
+    /// All of the document, if newcomers are sent it as one update.
+    pub(crate) fn state_of_newcomers(&self) -> Option<Bytes> {
+        let FullState { frames, since, .. } = self.full_state.as_ref()?;
+        let [frame] = &frames[..] else { return None };
+        match protocol::decode(frame).as_deref() {
+            Ok([Message::SyncStep2(state)]) if since.is_empty() => Some(state.clone()),
+            _ => None,
+        }
+    }
+
     /// The answer to a SyncStep1.
     fn answer(&mut self, state_vector: &[u8]) -> Result<Arc<[Bytes]>, buildspaces_crdt::Malformed> {
         if state_vector != NOTHING {

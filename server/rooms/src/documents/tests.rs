@@ -7,6 +7,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::{Authority, Role};
 
 use super::*;
+use crate::copies;
 use crate::listener::{Interest, Listener};
 use crate::memory::faults::FaultStore;
 use crate::memory::{MemoryStore, wire};
@@ -233,4 +234,68 @@ async fn a_document_that_cannot_be_read_can_be_deleted() {
     assert!(matches!(text, Err(Error::Storage(_))), "{text:?}");
     rooms.delete_document(&by, &notes).await.expect("deleted");
     assert!(rooms.create_document(&by, &notes, content("new"), true).await.expect("created"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_documents_are_held_once_in_each_state_and_no_more_than_there_is_room_for() {
+    let rooms = fixture();
+    let (by, notes) = (Principal::system(), name("notes"));
+    let large = content(&"x".repeat(copies::MOST / 10 * 6));
+    rooms.create_document(&by, &notes, large, false).await.expect("created");
+    let live = rooms.document(&notes).await.expect("open");
+    let (first, second) = (live.present().await.expect("read"), live.present().await.expect("read"));
+    assert_eq!(first.state.as_ptr(), second.state.as_ptr(), "they share it");
+    live.propose(&by, content("y"), None).await.expect("written");
+    let began = tokio::time::Instant::now();
+    let refused = live.present().await;
+    assert!(matches!(refused, Err(Error::Busy)), "{:?}", refused.map(|present| present.seq));
+    assert_eq!(began.elapsed(), copies::PATIENCE);
+    assert_eq!(live.position().await.expect("takes no room").seq, 2);
+    drop(first);
+    let reads_on = async {
+        tokio::time::sleep(copies::PATIENCE / 2).await;
+        drop(second);
+    };
+    let (third, ()) = tokio::join!(live.present(), reads_on);
+    let third = third.expect("there is room now");
+    // The past counts with it.
+    let refused = rooms.history().state(&notes, 1).await;
+    assert!(matches!(refused, Err(Error::Busy)), "{:?}", refused.map(|state| state.len()));
+    drop(third);
+    rooms.history().state(&notes, 1).await.expect("there is room now");
+}
+
+#[test]
+fn who_reads_is_given_what_newcomers_are_sent_as_long_as_that_is_all() {
+    use crate::document::{Access, Document, Input};
+    use crate::ports::StoredDocument;
+    let state = content("a");
+    let stored = StoredDocument { snapshot: Some((1, state.clone())), seq: 1, ..StoredDocument::default() };
+    let mut document = Document::load(Access::Shared, &stored).expect("well-formed");
+    assert_eq!(document.state_of_newcomers(), Some(state));
+    let by = Principal::system();
+    let now = std::time::Instant::now();
+    document.handle(now, Input::Proposed { by, update: content("b"), ticket: 1 }, &mut Vec::new());
+    document.end_turn(now, &mut Vec::new());
+    assert_eq!(document.state_of_newcomers(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_read_while_the_disk_is_full_have_the_log_read_once() {
+    let store = Arc::new(FaultStore::without_faults(Arc::new(MemoryStore::default())));
+    let rooms = Rooms::new(store.clone(), Tasks::new());
+    let (by, notes) = (Principal::system(), name("notes"));
+    rooms.create_document(&by, &notes, content(&"x".repeat(copies::SMALL)), false).await.expect("created");
+    let live = rooms.document(&notes).await.expect("open");
+    store.set_full(true);
+    let mut lost = std::pin::pin!(live.apply_own(&by, content("not saved").to_vec()));
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut lost).await;
+    assert!(early.is_err(), "{early:?}");
+    let (a, position, b) = tokio::join!(live.present(), live.position(), live.present());
+    let (a, b) = (a.expect("read"), b.expect("read"));
+    assert_eq!((a.seq, position.expect("read").seq), (1, 1));
+    assert_eq!(a.state.as_ptr(), b.state.as_ptr(), "they share it");
+    store.set_full(false);
+    lost.await.expect("saved at last");
+    assert_eq!(live.present().await.expect("read").seq, 2, "it is the document again");
 }

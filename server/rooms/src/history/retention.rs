@@ -62,7 +62,7 @@ struct Open {
 impl Plan {
     /// `named` are the versions with names.
     pub fn new(named: HashSet<u64>, now: UnixMillis, policy: Policy) -> Self {
-        let until = now - DAY * i64::from(policy.keep_days);
+        let until = now.saturating_sub(DAY * i64::from(policy.keep_days));
         let grain = if policy.then == Grain::Hour { HOUR } else { DAY };
         Self { named, until, grain, groups: Vec::new(), open: None, latest: UnixMillis::MIN }
     }
