@@ -116,7 +116,10 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         webhooks,
         calls,
         tasks: tasks.clone(),
-        metrics: Arc::new(move || metrics.render()),
+        metrics: Arc::new(move || {
+            documents.measure();
+            metrics.render()
+        }),
         ready: Arc::new(move || {
             let database = ready_database.clone();
             Box::pin(async move { database.is_ready().await })

@@ -133,6 +133,9 @@ fn describe() {
     );
     describe_gauge!("buildspaces_documents_bytes", Unit::Bytes, "Memory of open documents, about");
     describe_gauge!("buildspaces_store_full", "1 while the log cannot be written for want of space");
+    describe_gauge!("buildspaces_outbox_bytes", Unit::Bytes, "What sockets did not take yet");
+    describe_gauge!("buildspaces_log_queue", "Requests that wait for the log");
+    describe_gauge!("buildspaces_journal_bytes", Unit::Bytes, "Updates in the journal that are not settled yet");
     describe_histogram!("buildspaces_append_group_size", "Documents that shared one flush");
     describe_counter!("buildspaces_webhook_attempts_total", "Attempts to deliver to a webhook, by result");
     describe_counter!("buildspaces_webhook_dropped_total", "Deliveries dropped because too many waited for a webhook");

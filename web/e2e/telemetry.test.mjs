@@ -9,6 +9,8 @@ const STEPS = [
   'next',
   'decode',
   'receive',
+  'check',
+  'admit',
   'apply',
   'edited',
   'end_updates',

@@ -125,6 +125,8 @@ impl Gate {
     ) -> Result<Verdict, Malformed> {
         let (blocks, ranges, longest) = (self.blocks, self.ranges, self.longest);
         let mut journal = Vec::new();
+        #[cfg(feature = "trace")]
+        let _step = tracing::trace_span!(target: "keystroke", "admit").entered();
         self.lists.begin();
         let mut verdict = self.play(update, source, &mut journal);
         if cfg!(feature = "budget") && verdict == Ok(Verdict::Ready) && !may_work(self.most_steps(update, &journal)) {

@@ -98,6 +98,8 @@ pub(crate) struct Model {
 impl Model {
     /// Takes in an update that can take effect entirely, in at most so many steps.
     pub(crate) fn integrate(&mut self, update: &Parsed<'_>, budget: u64) -> Result<(), TooMuch> {
+        #[cfg(feature = "trace")]
+        let _step = tracing::trace_span!(target: "keystroke", "integrate", budget).entered();
         self.budget = budget;
         let mut picker = Picker::new(update);
         while let Some((section, index)) = picker.next() {

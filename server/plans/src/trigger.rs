@@ -25,6 +25,7 @@ pub enum TriggerKey {
 impl TriggerKey {
     /// The key of a rule whose matched files have these contents.
     pub fn text<'a>(files: impl IntoIterator<Item = (&'a str, [u8; 32])>) -> Self {
+        let _step = tracing::trace_span!(target: "keystroke", "text").entered();
         Self::Text(content_hash(files))
     }
 

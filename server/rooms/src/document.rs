@@ -553,7 +553,7 @@ impl Document {
 
     /// An update from a connected client.
     fn edited(&mut self, now: Instant, from: ConnectionId, update: Bytes, is_answer: bool, effects: &mut Vec<Effect>) {
-        if !self.may_write(from) {
+        if !tracing::trace_span!(target: "keystroke", "check").in_scope(|| self.may_write(from)) {
             self.refuse(now, from, &update, is_answer, effects);
             return;
         }

@@ -36,6 +36,8 @@ pub(crate) static APPEND_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogr
 
 pub(crate) static SENT_BYTES: LazyLock<Counter> = LazyLock::new(|| counter!("buildspaces_sent_bytes_total"));
 
+pub(crate) static OUTBOX_BYTES: LazyLock<Gauge> = LazyLock::new(|| gauge!("buildspaces_outbox_bytes"));
+
 pub(crate) static SLOW_READERS_CLOSED: LazyLock<Counter> =
     LazyLock::new(|| counter!("buildspaces_slow_readers_closed_total"));
 

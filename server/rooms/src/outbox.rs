@@ -222,6 +222,8 @@ struct State {
     closed: Vec<(ConnectionId, CloseReason)>,
     /// Bytes that the socket has taken so far.
     sent: u64,
+    /// What waited when that was measured last.
+    measured: usize,
 }
 
 /// See the module.
@@ -314,6 +316,7 @@ impl Outbox {
             *(if frame.is_state { &mut state_bytes } else { &mut bytes }) += weight(&frame.body);
         }
         (state.bytes, state.state_bytes, state.presence_bytes) = (bytes, state_bytes, 0);
+        state.measure();
     }
 
     /// Writes about `budget` bytes of what waits. Called by the connection's task once the socket takes more.
@@ -323,7 +326,13 @@ impl Outbox {
         self.write(&mut state, budget)
     }
 
-    fn write(&self, state: &mut State, mut budget: usize) -> Drained {
+    fn write(&self, state: &mut State, budget: usize) -> Drained {
+        let drained = self.write_all(state, budget);
+        state.measure();
+        drained
+    }
+
+    fn write_all(&self, state: &mut State, mut budget: usize) -> Drained {
         loop {
             if state.broken {
                 return Drained::Broken;
@@ -463,6 +472,15 @@ impl State {
         self.queue.is_empty() && self.leaving.is_empty() && self.presence.is_empty()
     }
 
+    /// Tells how much waits. That is nothing after nearly every write, and nothing new to tell then.
+    fn measure(&mut self) {
+        let waits = if self.broken { 0 } else { self.bytes + self.state_bytes + self.presence_bytes };
+        if waits != self.measured {
+            meters::OUTBOX_BYTES.increment(waits as f64 - self.measured as f64);
+            self.measured = waits;
+        }
+    }
+
     /// The socket took `bytes` of what is leaving.
     fn took(&mut self, bytes: usize) {
         self.sent += bytes as u64;
@@ -592,6 +610,14 @@ impl Lane {
         state.state_bytes += state_weight;
         queue(&mut state);
         Ok(())
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if self.measured > 0 {
+            meters::OUTBOX_BYTES.decrement(self.measured as f64);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_sandbox_agent::protocol::{Key, Line};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot, watch};
+use tracing::Instrument as _;
 
 use crate::files::Files;
 use crate::link::{Connection, Link};
@@ -724,7 +725,8 @@ async fn start_in(
     timeout: Duration,
 ) -> Result<Connection, NotStarted> {
     let mut connection = sandbox.connect(Line::Steps, patience).await.map_err(NotStarted::Unasked)?;
-    steps::start(&mut connection, key, step, timeout, sandbox.env()).await?;
+    let span = tracing::trace_span!(target: "keystroke", "start");
+    steps::start(&mut connection, key, step, timeout, sandbox.env()).instrument(span).await?;
     Ok(connection)
 }
 

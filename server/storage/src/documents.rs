@@ -30,6 +30,11 @@ impl Documents {
         Self { database: database.clone(), log: Log::start(database, tasks) }
     }
 
+    /// Sets the gauges of what waits for the log. To be called before metrics are read.
+    pub fn measure(&self) {
+        self.log.measure();
+    }
+
     /// Over a log that runs already.
     #[cfg(test)]
     pub(crate) fn over(database: &Database, log: Log) -> Self {

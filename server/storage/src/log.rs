@@ -21,8 +21,8 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_rooms::ports::{Record, StoreError, StoredDocument};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Database;
 use crate::database::{Durability, store_error};
+use crate::{Database, meters};
 pub(crate) use journal::Entry as Update;
 use journal::{Chunk, chunks};
 
@@ -82,6 +82,15 @@ impl Log {
         writer::start(shared.clone(), requests.downgrade(), waiting, tasks);
         let loads = loader::start(shared.clone());
         Self { requests, loads, shared, durability: database.durability() }
+    }
+
+    /// Tells how much waits for the log. Whoever reads metrics asks for that, so that nobody who writes has to.
+    pub(crate) fn measure(&self) {
+        meters::QUEUE.set((self.requests.max_capacity() - self.requests.capacity()) as f64);
+        // While a former process' journal is read, nothing can be said.
+        if let Ok(state) = self.shared.state.try_lock() {
+            meters::JOURNAL_BYTES.set(state.bytes as f64);
+        }
     }
 
     /// Appends and returns once it is as durable as the settings ask. If the caller goes away the append still happens.

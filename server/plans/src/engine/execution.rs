@@ -12,6 +12,7 @@ use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::RoomId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tracing::Instrument as _;
 
 use super::Shared;
 use super::output::{OUTPUT_EVERY, Output};
@@ -107,7 +108,8 @@ impl Execution {
         let Some(globs) = self.globs.take() else {
             return self.end(&run, Transition::Fail("The rule of this run is gone.".to_owned())).await;
         };
-        let frozen = match self.shared.sandboxes.freeze(&self.room).await {
+        let step = tracing::trace_span!(target: "keystroke", "start");
+        let frozen = match self.shared.sandboxes.freeze(&self.room).instrument(step).await {
             Ok(frozen) => frozen,
             Err(error) => return self.end(&run, Transition::Fail(in_words(&error))).await,
         };

@@ -10,6 +10,7 @@ use buildspaces_kernel::ids::RunId;
 use buildspaces_rooms::RunsMap;
 use serde::Serialize;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::ports::{Availability, Done, Made, RoomView, Start};
 use crate::run::Run;
@@ -144,8 +145,9 @@ impl Projection {
             [(RunsMap::Logs, &mut self.logs), (RunsMap::Runs, &mut self.runs), (RunsMap::Sandbox, &mut self.sandbox)];
         for (map, entries) in maps {
             if !entries.is_empty() {
-                room.project_runs(map, entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
-                    .await?;
+                let step = tracing::trace_span!(target: "keystroke", "RunsMap");
+                let wanted = entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+                room.project_runs(map, wanted).instrument(step).await?;
                 entries.clear();
             }
         }

@@ -78,6 +78,7 @@ impl Debounce {
     }
 
     pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Effect> {
+        let _step = tracing::trace_span!(target: "keystroke", "handle").entered();
         let mut effects = Vec::new();
         match input {
             Input::Edited => {

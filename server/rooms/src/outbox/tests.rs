@@ -211,3 +211,25 @@ async fn an_actor_that_is_gone_ends_its_connections() {
     assert_eq!(outbox.take_closed(), []);
     drop(inbox);
 }
+
+#[test]
+fn what_waits_is_measured_until_it_has_left_or_is_abandoned() {
+    let (lane, inbox) = lane();
+    let measured = |lane: &Lane| lane.outbox.lock().measured;
+    lane.message(frame("a")).expect("room");
+    lane.flush();
+    assert_eq!(measured(&lane), 0, "it left at once");
+    inbox.set_room(Some(0));
+    lane.message(frame("abc")).expect("room");
+    lane.state([frame("state")].into_iter()).expect("room");
+    lane.flush();
+    assert_eq!(measured(&lane), 3 + 5 + 2 * FRAME_OVERHEAD);
+    inbox.set_room(None);
+    inbox.drain();
+    assert_eq!(measured(&lane), 0);
+    inbox.set_room(Some(0));
+    lane.message(frame("abc")).expect("room");
+    lane.flush();
+    lane.outbox.abandon();
+    assert_eq!(measured(&lane), 0);
+}

@@ -51,6 +51,7 @@ impl Core {
             .into_iter()
             .filter(|id| self.known.get(id).is_some_and(|known| known.text.is_some()))
             .collect();
+        let _step = tracing::trace_span!(target: "keystroke", "flush", texts = dirty.len()).entered();
         for (done, batch) in dirty.chunks(BATCH).enumerate() {
             if let Err(e) = self.flush_batch(batch) {
                 self.dirty.extend(dirty[done * BATCH..].iter().cloned());
