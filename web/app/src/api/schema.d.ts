@@ -2765,6 +2765,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description `disk_full`: done, but forgotten when the server starts again */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     create_room: {
@@ -5891,6 +5900,15 @@ export interface operations {
             };
             /** @description `bad_name` */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `disk_full` */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
