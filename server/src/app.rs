@@ -25,6 +25,7 @@ use buildspaces_plans::Engine;
 use buildspaces_plans::ports::{Availability, RunStore, Sandboxes};
 use buildspaces_plans::secrets::Secrets;
 use buildspaces_rooms::Rooms;
+use buildspaces_rooms::ports::BlobStore as _;
 use buildspaces_sandbox::mirror::{self, Mirrors};
 use buildspaces_sandbox::{Containers, DockerSandboxes, Egress, workspace_owner};
 use buildspaces_storage::{Database, Documents, Runs, Webhooks};
@@ -70,6 +71,7 @@ async fn run(mut config: Config) -> Result<ExitCode> {
     // The log must outlive the documents, which save what they hold when they are told to stop.
     let log_tasks = Tasks::new();
     let documents = Documents::new(&database, &log_tasks);
+    documents.sweep_blobs().await.context("cannot remove bytes of files that nobody has any more")?;
     let rooms = Rooms::with_config(Arc::new(documents.clone()), tasks.clone(), &config.rooms);
     let webhooks = webhooks::Engine::new(
         Arc::new(Webhooks::new(&database, &documents)),

@@ -123,6 +123,7 @@ struct File {
     durability: Durability,
     max_document_memory_mib: Option<usize>,
     max_document_mib: Option<usize>,
+    max_kept_mib: Option<u64>,
     auth: access::AuthFile,
     limits: access::LimitsFile,
     history_keep_days: Option<u32>,
@@ -291,6 +292,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
     let max_document_memory = within("max_document_memory_mib", file.max_document_memory_mib, 16, 1 << 24)?
         .unwrap_or_else(default_document_memory_mib);
     let max_document = within("max_document_mib", file.max_document_mib, 1, 4096)?.unwrap_or(64);
+    let max_kept = within("max_kept_mib", file.max_kept_mib, 0, 1 << 20)?.unwrap_or(256);
     let then = match file.history_then {
         HistoryThen::Hour => Grain::Hour,
         HistoryThen::Day => Grain::Day,
@@ -312,6 +314,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         rooms: buildspaces_rooms::Config {
             memory_bytes: max_document_memory << 20,
             max_document_bytes: max_document << 20,
+            max_kept_bytes: max_kept << 20,
         },
         webhooks: webhooks::check(file.webhooks)?,
         media,

@@ -5,6 +5,7 @@ mod archive;
 mod call_recordings;
 mod calls;
 mod documents;
+mod files;
 mod git;
 mod history;
 mod nodes;
@@ -59,6 +60,7 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
         .routes(routes!(nodes::create_node))
         .routes(routes!(nodes::change_node, nodes::delete_node))
         .routes(routes!(nodes::content))
+        .routes(routes!(files::unshared))
         .routes(routes!(archive::export))
         .routes(routes!(webhooks::create, webhooks::list))
         .routes(routes!(webhooks::change, webhooks::delete))
@@ -102,7 +104,11 @@ pub(crate) fn routes() -> (Router<Gateway>, OpenApi) {
 
 /// Routes whose bodies may be of any size; they bound what they read by themselves.
 pub(crate) fn large_routes() -> (Router<Gateway>, OpenApi) {
-    OpenApiRouter::new().routes(routes!(archive::import)).routes(routes!(uploads::upload)).split_for_parts()
+    OpenApiRouter::new()
+        .routes(routes!(archive::import))
+        .routes(routes!(uploads::upload))
+        .routes(routes!(files::send))
+        .split_for_parts()
 }
 
 /// What describes all routes.

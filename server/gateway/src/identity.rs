@@ -63,6 +63,10 @@ pub(crate) struct Grant {
 pub(crate) const NO_TERMINALS: &str =
     "your token is for single documents, and a terminal shows all of the room's files";
 
+/// What somebody is told whose token does not lead to what the workspace holds besides documents.
+pub(crate) const NO_WORKSPACE: &str =
+    "your token is for single documents, and this shows what else is in the room's workspace";
+
 /// What somebody is told whose token leads to no git.
 pub(crate) const NO_GIT: &str = "your token is for single documents, and git shows all of the room's files";
 

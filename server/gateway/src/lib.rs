@@ -145,6 +145,8 @@ pub(crate) struct Inner {
     bodies: extract::Bodies,
     /// One upload at a time is taken apart: each may take much memory.
     upload: tokio::sync::Semaphore,
+    /// So many files arrive at once, each of which is in memory until it is there.
+    files: tokio::sync::Semaphore,
     previews: preview::Previews,
     streams: whip::Sessions,
 }
@@ -188,9 +190,10 @@ pub fn routers(parts: Parts) -> Routers {
     let identity = identity::Identity::new(&parts.config.auth, parts.rooms.store(), &parts.tasks);
     let previews = preview::Previews::new(&parts.config.preview, parts.sandboxes.clone());
     let (exports, bodies) = (exports::Exports::default(), extract::Bodies::default());
-    let upload = tokio::sync::Semaphore::new(1);
+    let (upload, files) = (tokio::sync::Semaphore::new(1), tokio::sync::Semaphore::new(8));
     let streams = whip::Sessions::default();
-    let gateway = Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, upload, previews, streams }));
+    let gateway =
+        Gateway(Arc::new(Inner { parts, connections, identity, exports, bodies, upload, files, previews, streams }));
     let (api, _) = api::routes();
     let (large, _) = api::large_routes();
     let openapi = api::openapi().to_json().expect("the API's description has only string keys");

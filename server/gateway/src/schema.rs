@@ -377,9 +377,9 @@ pub(crate) enum NodeKind {
     Folder,
     /// UTF-8 text of at most 1 MiB, edited through its document `<room>/file:<id>`.
     Text,
-    /// Not UTF-8. Download only.
+    /// Not UTF-8. It can be downloaded.
     Binary,
-    /// Larger than 1 MiB. Download only.
+    /// Larger than 1 MiB. It can be downloaded.
     Large,
 }
 
@@ -395,6 +395,13 @@ pub(crate) struct Node {
     pub size: u64,
     /// Rises with each change; name it in a command to learn of a conflict instead of overwriting.
     pub rev: u64,
+    /// For `binary` and `large`: the SHA-256 of the bytes that the room keeps beside the workspace, in hexadecimal; absent until the file was
+    /// left alone for some seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blob: Option<String>,
+    /// For `binary` and `large`: the room has no space to keep it, so it is in the workspace alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unkept: bool,
 }
 
 impl From<tree::Node> for Node {
@@ -411,7 +418,33 @@ impl From<tree::Node> for Node {
             },
             size: node.size,
             rev: node.rev,
+            blob: node.blob.map(|hash| hash.to_string()),
+            unkept: node.unkept,
         }
+    }
+}
+
+/// What of a workspace is in the sandbox alone.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Unshared {
+    pub files: Vec<UnsharedFile>,
+    /// How many there are besides.
+    pub more: u64,
+}
+
+/// A file or folder of a workspace that is no node.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UnsharedFile {
+    /// From the workspace's root.
+    pub path: String,
+    pub folder: bool,
+    /// Bytes; 0 of a folder.
+    pub size: u64,
+}
+
+impl From<ports::Unshared> for UnsharedFile {
+    fn from(file: ports::Unshared) -> Self {
+        Self { path: file.path, folder: file.is_folder, size: file.size }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod call_recordings;
 mod documents;
+mod files;
 mod git;
 mod limits;
 mod media;

@@ -408,14 +408,32 @@ pub trait Sandboxes: Send + Sync + 'static {
     /// Ends the room's sandbox and whatever runs in it; false if there is none. The next step or terminal gets a new one, on the same
     /// workspace. `reason` is what its step and its terminals say then.
     async fn dispose(&self, room: &RoomId, reason: &str) -> bool;
-    /// Puts files into the room's workspace, where there is nothing of their names, and returns when documents and tree show them. It
-    /// needs no container.
-    async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError>;
+    /// Puts files into the room's workspace, where there is nothing of their names, and returns when documents and tree show them; the paths
+    /// of those whose names were taken. It needs no container.
+    async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<Vec<String>, SandboxError>;
     /// Whether `more` bytes of files fit into a room that is or will be of that tenancy, with what all of its organisation's take now; a sentence
     /// that names the ceiling if not.
     fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError>;
+    /// What is in a folder of the room's workspace and is no node, or, of `None`, in all folders that are nodes: the first `most`, folders
+    /// first, and how many there are besides. It needs no container.
+    async fn unshared(
+        &self,
+        room: &RoomId,
+        folder: Option<&str>,
+        most: usize,
+    ) -> Result<(Vec<Unshared>, u64), SandboxError>;
     /// Opens a file of the room's workspace for reading (never through a symbolic link).
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError>;
+}
+
+/// A file or folder of a workspace that is no node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unshared {
+    /// From the workspace's root.
+    pub path: String,
+    pub is_folder: bool,
+    /// Bytes; 0 of a folder.
+    pub size: u64,
 }
 
 /// A file to put into a workspace.

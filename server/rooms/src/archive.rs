@@ -1,8 +1,9 @@
-//! A room as one file: its tree, its documents with every update, their named versions, and who everybody is.
+//! A room as one file: its tree, its documents with every update, their named versions, who everybody is, and what is kept of files that are
+//! no documents.
 //!
 //! The file is a tar (`ustar`) of plain files in a fixed order, without anything of the moment or the machine, so exporting a
 //! room, importing it elsewhere and exporting it again gives the same bytes. No more than one file of it is held in memory.
-//! Runs, and files that are no texts, are not in it: they live in the sandbox's workspace and in the run store.
+//! Runs are not in it, nor what is in a sandbox's workspace alone.
 //!
 //! [`format`] says how each file looks, [`export`] writes, [`Import`] reads. Who imports trusts nothing: paths must be the next
 //! expected ones, sizes and counts are bounded, each file has its hash in the manifest, and each update passes the same gate as

@@ -1,5 +1,6 @@
 //! What every [`Store`] must do. Each implementation runs this suite on an empty store.
 
+mod blobs;
 mod history;
 
 use buildspaces_crdt::DocumentName;
@@ -21,6 +22,7 @@ pub async fn run(store: &dyn Store) {
     a_room_appears_with_its_tree_and_documents(store).await;
     a_session_leads_to_its_person(store).await;
     what_is_revoked_stays_so_until_it_is_over(store).await;
+    blobs::run(store).await;
     history::run(store).await;
 }
 
@@ -109,6 +111,8 @@ async fn a_room_appears_with_its_tree_and_documents(store: &dyn Store) {
         kind,
         size: if kind == NodeKind::Large { 100_000_000 } else { 0 },
         rev: 1,
+        blob: None,
+        unkept: kind == NodeKind::Large,
     };
     let folder = node("src", None, NodeKind::Folder);
     let file = node("a.py", Some(&folder), NodeKind::Text);

@@ -6,6 +6,7 @@
 
 mod actor;
 pub mod archive;
+mod blob;
 mod budget;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use buildspaces_kernel::ids::RoomId;
 
+pub use blob::BlobHash;
 pub use document::Dialect;
 pub use documents::{Position, Present};
 pub use handle::{Connection, DocumentHandle};

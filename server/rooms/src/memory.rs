@@ -5,6 +5,7 @@
 pub mod faults;
 pub mod wire;
 
+mod blobs;
 mod history;
 
 use std::collections::{BTreeMap, HashMap};
@@ -38,6 +39,7 @@ struct Inner {
     sessions: HashMap<[u8; 32], PrincipalId>,
     people: HashMap<PrincipalId, Principal>,
     revocations: Vec<Revocation>,
+    blobs: blobs::Blobs,
     failing: bool,
     full: bool,
 }
@@ -76,9 +78,13 @@ impl Inner {
         at: UnixMillis,
         change: TreeChange,
     ) -> Result<(), StoreError> {
+        let named = change.changed.iter().filter_map(|node| node.blob);
+        self.blobs.check(named)?;
+        let once_named = self.named_blobs();
         let (_, nodes) = self.rooms.get_mut(room).ok_or_else(|| StoreError::failed("no such room"))?;
         nodes.extend(change.changed.into_iter().map(|node| (node.id.clone(), node)));
         nodes.retain(|id, _| !change.deleted.contains(id));
+        self.release_blobs(&once_named);
         for (name, update) in change.documents {
             let log = self.logs.entry(name).or_default();
             if log.is_empty() {

@@ -1,6 +1,7 @@
 //! What rooms need from a disk. Two implementations exist, [`crate::memory::MemoryStore`] and the one in
 //! `storage`; [`crate::contract`] is the suite that both run.
 
+mod blobs;
 mod history;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use buildspaces_policy::tenancy::Tenancy;
 use bytes::Bytes;
 
 use crate::tree::Node;
+pub use blobs::{BlobStore, Draft, MAX_PIECE};
 pub use history::{About, Deletion, Entry, HistoryStore, LogRecord, NamedVersion, Range, Share};
 
 /// Why the store did not do what it was asked. The texts are for the log. Cheap to clone, because many may wait for one
@@ -114,7 +116,7 @@ pub struct TreeChange {
 /// Rooms, trees, documents, and the people who were given sessions. Every method is one
 /// transaction, and what it wrote is durable when it returns.
 #[async_trait]
-pub trait Store: HistoryStore {
+pub trait Store: HistoryStore + BlobStore {
     async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError>;
 
     /// Appends to a document's log. Appends of all documents that wait at the same moment are
@@ -140,7 +142,7 @@ pub trait Store: HistoryStore {
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError>;
 
-    /// Journals one change of the tree by `by`.
+    /// Journals one change of the tree by `by`. An error if a node names a blob that is not there; one that no node names any more goes.
     async fn change_tree(
         &self,
         room: &RoomId,

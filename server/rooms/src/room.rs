@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::outbox::CloseReason;
-use crate::ports::{KindChange, RoomRecord, Store, TreeChange};
+use crate::ports::{BlobStore, KindChange, RoomRecord, Store, TreeChange};
 use crate::rooms::Rooms;
 use crate::tree::{Node, NodeKind, Outcome, Tree, TreeCommand, TreeView};
 use crate::{DocumentHandle, Error, document_of};
@@ -196,6 +196,16 @@ impl RoomHandle {
     /// The text of a text file, now.
     pub async fn text(&self, node: &NodeId) -> Result<String, Error> {
         self.inner.rooms.again(|| async { self.file(node).await?.text().await }).await
+    }
+
+    /// Where the bytes are kept of its files that are no documents.
+    pub fn blobs(&self) -> Arc<dyn BlobStore> {
+        self.inner.rooms.store().clone()
+    }
+
+    /// How many of them may be kept.
+    pub fn max_kept_bytes(&self) -> u64 {
+        self.inner.rooms.max_kept_bytes()
     }
 
     /// The people and agents whose edits make the difference between a file's text as it was at `since` and as it is now.

@@ -57,11 +57,13 @@ pub struct Config {
     pub memory_bytes: usize,
     /// What one document may have, as an update that brings all of it.
     pub max_document_bytes: usize,
+    /// What the store keeps of one room's files that are no documents, in bytes.
+    pub max_kept_bytes: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30, max_document_bytes: 64 << 20 }
+        Self { memory_bytes: 1 << 30, max_document_bytes: 64 << 20, max_kept_bytes: 256 << 20 }
     }
 }
 
@@ -78,6 +80,7 @@ struct Inner {
     documents: DashMap<DocumentName, Open>,
     budget: Arc<Budget>,
     max_document_bytes: usize,
+    max_kept_bytes: u64,
     history: History,
     listener: OnceLock<Arc<dyn Listener>>,
     /// Whose name and kind the store has.
@@ -111,6 +114,7 @@ impl Rooms {
             documents: DashMap::new(),
             budget,
             max_document_bytes: config.max_document_bytes,
+            max_kept_bytes: config.max_kept_bytes,
             history,
             listener: OnceLock::new(),
             remembered: DashMap::new(),
@@ -343,6 +347,10 @@ impl Rooms {
 
     pub(crate) fn max_document_bytes(&self) -> usize {
         self.inner.max_document_bytes
+    }
+
+    pub(crate) fn max_kept_bytes(&self) -> u64 {
+        self.inner.max_kept_bytes
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use buildspaces_kernel::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::BlobHash;
+
 /// Largest text that is a document, in UTF-8 bytes. A larger file is [`NodeKind::Large`].
 pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 
@@ -29,9 +31,9 @@ pub enum NodeKind {
     Folder,
     /// UTF-8 text of at most [`MAX_TEXT_BYTES`]: a shared document `<room>/file:<node>` holds it.
     Text,
-    /// Not UTF-8, or with a NUL byte. Lives in the workspace only.
+    /// Not UTF-8, or with a NUL byte. Lives in the workspace; the store keeps a copy ([`Node::blob`]).
     Binary,
-    /// Larger than [`MAX_TEXT_BYTES`]. Lives in the workspace only.
+    /// Larger than [`MAX_TEXT_BYTES`]. The same.
     Large,
 }
 
@@ -45,8 +47,14 @@ pub struct Node {
     pub kind: NodeKind,
     /// Bytes in the workspace; only kept for `Binary` and `Large` (0 otherwise).
     pub size: u64,
-    /// Rises by one with each change of this node; a command that names an older one is refused.
+    /// Rises by one with each change of this node but [`TreeCommand::Keep`]; a command that names an older one is refused.
     pub rev: u64,
+    /// Of a `Binary` or `Large` file the bytes that the store keeps: those it had when it was left alone last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobHash>,
+    /// The store keeps nothing of a `Binary` or `Large` file, because it is more than the room may have kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unkept: bool,
 }
 
 /// A change somebody asks for.
@@ -61,6 +69,9 @@ pub enum TreeCommand {
     /// The file's content changed its nature (text became binary, ...). Comes from the workspace only.
     /// When the new kind is `Text`, `text` is the content.
     Retype { id: NodeId, kind: NodeKind, size: u64, text: Option<String> },
+    /// The store has these bytes of a `Binary` or `Large` file, and so many they are; `None`: there is no space for them. Comes from the
+    /// workspace only.
+    Keep { id: NodeId, kept: Option<(BlobHash, u64)> },
 }
 
 /// What a command did.
@@ -151,6 +162,7 @@ impl Tree {
             TreeCommand::Update { id, parent, name, rev } => self.update(&id, parent, name, rev)?,
             TreeCommand::Delete { id, rev } => self.delete(&id, rev)?,
             TreeCommand::Retype { id, kind, size, text } => self.retype(&id, kind, size, text)?,
+            TreeCommand::Keep { id, kept } => self.keep(&id, kept)?,
         };
         for node in &outcome.changed {
             self.changed_by.insert(node.id.clone(), by.clone());
@@ -178,7 +190,7 @@ impl Tree {
         }
         self.check_place(parent.as_ref(), &name, None)?;
         let text = initial_text(&id, kind, text)?;
-        let node = Node { id, parent, name, kind, size: stored_size(kind, size), rev: 1 };
+        let node = Node { id, parent, name, kind, size: stored_size(kind, size), rev: 1, blob: None, unkept: false };
         Ok(Outcome { changed: vec![node], deleted: Vec::new(), text })
     }
 
@@ -226,8 +238,23 @@ impl Tree {
             return Err(Error::NotAFolder(old.name.clone()));
         }
         let text = initial_text(id, kind, text)?;
-        let node = Node { kind, size: stored_size(kind, size), rev: old.rev + 1, ..old.clone() };
+        // What is kept of another moment's bytes is better than nothing, until there is more of them.
+        let (blob, unkept) = if has_bytes(kind) { (old.blob, old.unkept) } else { (None, false) };
+        let size = stored_size(kind, size);
+        let node = Node { kind, size, rev: old.rev + 1, blob, unkept, ..old.clone() };
         Ok(Outcome { changed: vec![node], deleted: Vec::new(), text })
+    }
+
+    fn keep(&self, id: &NodeId, kept: Option<(BlobHash, u64)>) -> Result<Outcome, Error> {
+        let old = self.at_revision(id, None)?;
+        if !has_bytes(old.kind) {
+            return Err(Error::NoSuchNode);
+        }
+        let node = match kept {
+            Some((blob, size)) => Node { blob: Some(blob), size, unkept: false, ..old.clone() },
+            None => Node { blob: None, unkept: true, ..old.clone() },
+        };
+        Ok(Outcome { changed: vec![node], ..Outcome::default() })
     }
 
     fn at_revision(&self, id: &NodeId, rev: Option<u64>) -> Result<&Node, Error> {
@@ -273,11 +300,13 @@ fn initial_text(id: &NodeId, kind: NodeKind, text: Option<String>) -> Result<Opt
     Ok(Some((id.clone(), text)))
 }
 
+/// True for files that are no documents.
+fn has_bytes(kind: NodeKind) -> bool {
+    matches!(kind, NodeKind::Binary | NodeKind::Large)
+}
+
 fn stored_size(kind: NodeKind, size: u64) -> u64 {
-    match kind {
-        NodeKind::Binary | NodeKind::Large => size,
-        NodeKind::Folder | NodeKind::Text => 0,
-    }
+    if has_bytes(kind) { size } else { 0 }
 }
 
 /// A picture of the tree at one moment.

@@ -6,7 +6,9 @@
 //!    changed file becomes a minimal diff against its *replica*, a document that holds exactly what
 //!    was last written to or read from disk.
 //! 3. What people do is carried into the workspace by `arrange` (folders and names) and `flush` (texts).
-//! 4. `disk` is the only code that touches the workspace, which is hostile; `state` is what survives a
+//! 4. Files that are no documents stay in the workspace; `keep` copies their bytes into the store, and `arrange` makes a file from them
+//!    that is not there.
+//! 5. `disk` is the only code that touches the workspace, which is hostile; `state` is what survives a
 //!    kill at any moment.
 //!
 //! Three rules decide when both sides changed the same thing:
@@ -29,10 +31,13 @@ mod arrange;
 mod core;
 mod disk;
 mod flush;
+mod gitignore;
 pub(crate) mod ignore;
+mod keep;
 mod ports;
 mod scan;
 mod state;
+mod unshared;
 mod watch;
 
 #[cfg(test)]
@@ -51,9 +56,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use buildspaces_kernel::ids::{OrganisationId, RoomId};
 use buildspaces_kernel::tasks::Tasks;
-use buildspaces_plans::ports::NewFile;
+use buildspaces_plans::ports::{NewFile, Unshared};
 use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_rooms::{self as rooms, Rooms};
+use futures_util::future::BoxFuture;
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as watch_channel};
 
@@ -61,6 +67,7 @@ use self::actor::{Actor, Frost, MAX_REQUESTS, Request};
 use self::core::Core;
 pub use self::core::LeftOut;
 use self::disk::{Disk, Placed};
+use self::keep::Keeper;
 use self::ports::{Live, LiveRoom};
 use self::watch::Watcher;
 use crate::files::Files;
@@ -137,6 +144,20 @@ impl Mirrors {
         opened.clone().unwrap_or(Err(Error::Closed))
     }
 
+    /// What of the room's workspace the tree does not show: see [`unshared`]. Loads the workspace if need be.
+    pub(crate) async fn unshared(
+        &self,
+        room: &RoomId,
+        folder: Option<&str>,
+        most: usize,
+    ) -> Result<(Vec<Unshared>, u64), Error> {
+        let workspace = self.workspace(room).await?;
+        let tree = self.shared.rooms.room(room).await?.tree();
+        let folder = folder.map(str::to_owned);
+        let list = move || unshared::unshared(&workspace.disk, &tree, folder.as_deref(), most);
+        tokio::task::spawn_blocking(list).await.map_err(|_| Error::Closed)?
+    }
+
     /// Whether the room's workspace is loaded, so that nobody waits for it.
     pub(crate) fn is_open(&self, room: &RoomId) -> bool {
         let open = self.shared.open.lock().expect("nothing panics while it is held");
@@ -174,7 +195,8 @@ impl Mirrors {
                 Err(e) => Err(e.into()),
             };
             match loaded {
-                Ok((workspace, actor)) => {
+                Ok((workspace, actor, keeping)) => {
+                    shared.tasks.spawn("kept files", keeping);
                     sender.send_replace(Some(Ok(workspace)));
                     actor.run(shared.tasks.clone()).await;
                 }
@@ -195,13 +217,13 @@ impl std::fmt::Debug for Mirrors {
     }
 }
 
-async fn open_workspace(
-    shared: &Shared,
-    id: &RoomId,
-    room: Arc<dyn LiveRoom>,
-) -> Result<(Arc<Workspace>, Actor), Error> {
+/// A workspace and what works for it from now on.
+type Started = (Arc<Workspace>, Actor, BoxFuture<'static, ()>);
+
+async fn open_workspace(shared: &Shared, id: &RoomId, room: Arc<dyn LiveRoom>) -> Result<Started, Error> {
     let folder = shared.config.data_dir.join("rooms").join(id.as_str());
-    start(folder, shared.config.owner, shared.boot.clone(), room, shared.watcher.as_ref()).await
+    let watcher = shared.watcher.as_ref();
+    start(folder, shared.config.owner, shared.boot.clone(), room, watcher, &shared.tasks).await
 }
 
 async fn start(
@@ -210,19 +232,22 @@ async fn start(
     boot: String,
     room: Arc<dyn LiveRoom>,
     watcher: Option<&Watcher>,
-) -> Result<(Arc<Workspace>, Actor), Error> {
+    tasks: &Tasks,
+) -> Result<Started, Error> {
     let host_dir = folder.join("workspace");
-    let tenancy = room.tenancy();
+    let (tenancy, kept_room) = (room.tenancy(), room.clone());
     let core = tokio::task::spawn_blocking(move || Core::open(&folder, owner, &boot, room).map(Box::new))
         .await
         .map_err(|_| Error::Closed)??;
     let (requests, receiver) = mpsc::channel(MAX_REQUESTS);
     let (left_out_sender, left_out) = watch_channel::channel(LeftOut::default());
     let disk = core.disk.clone();
-    let mut actor = Actor::new(core, receiver, watcher.map(Watcher::subscribe), left_out_sender);
+    let (holdings_sender, holdings) = watch_channel::channel(Vec::new());
+    let mut actor = Actor::new(core, receiver, watcher.map(Watcher::subscribe), left_out_sender, holdings_sender);
     actor.begin().await?;
+    let keeping = keep::run(Keeper::new(kept_room, disk.clone()), holdings, tasks.clone());
     let freezing = Arc::new(Semaphore::new(1));
-    Ok((Arc::new(Workspace { host_dir, tenancy, disk, requests, freezing, left_out }), actor))
+    Ok((Arc::new(Workspace { host_dir, tenancy, disk, requests, freezing, left_out }), actor, Box::pin(keeping)))
 }
 
 /// One room's workspace.
@@ -311,15 +336,22 @@ impl Workspace {
     }
 
     /// Puts files where nothing of their names is, then looks at the whole workspace as [`Workspace::absorb`] does. A name that is taken
-    /// keeps what it has. Cancel-safe: what was begun is carried out.
-    pub async fn fill(&self, files: Vec<NewFile>) -> Result<(), Error> {
+    /// keeps what it has; those paths are returned. Cancel-safe: what was begun is carried out.
+    pub async fn fill(&self, files: Vec<NewFile>) -> Result<Vec<String>, Error> {
         let disk = self.disk.clone();
-        let put_all = move || {
+        let put_all = move || -> Result<Vec<String>, Errno> {
             let _stay = disk.stay();
-            files.iter().try_for_each(|file| put(&disk, file))
+            let mut taken = Vec::new();
+            for file in files {
+                if !put(&disk, &file)? {
+                    taken.push(file.path);
+                }
+            }
+            Ok(taken)
         };
-        tokio::task::spawn_blocking(put_all).await.map_err(|_| Error::Closed)??;
-        self.absorb().await
+        let taken = tokio::task::spawn_blocking(put_all).await.map_err(|_| Error::Closed)??;
+        self.absorb().await?;
+        Ok(taken)
     }
 
     /// Opens a regular file of the workspace for reading. Never follows a link, never waits for a writer.
@@ -328,17 +360,23 @@ impl Workspace {
         let _stay = self.disk.stay();
         match self.disk.open_file(path) {
             Ok(Some((file, _))) => Ok(file),
-            Ok(None)
-            | Err(
-                Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL | Errno::NXIO | Errno::ISDIR,
-            ) => Err(Error::NoSuchFile),
+            Ok(None) => Err(Error::NoSuchFile),
+            Err(e) if is_none(e) => Err(Error::NoSuchFile),
             Err(e) => Err(e.into()),
         }
     }
 }
 
-/// Writes a file and the folders above it.
-fn put(disk: &Disk, file: &NewFile) -> Result<(), Errno> {
+/// True for what the system says of a path at which nothing is that can be opened here.
+fn is_none(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::INVAL | Errno::NXIO | Errno::ISDIR
+    )
+}
+
+/// Writes a file and the folders above it; false if its name is taken.
+fn put(disk: &Disk, file: &NewFile) -> Result<bool, Errno> {
     for (end, _) in file.path.match_indices('/') {
         match disk.make_dir(&file.path[..end]) {
             Ok(_) | Err(Errno::EXIST) => {}
@@ -347,10 +385,10 @@ fn put(disk: &Disk, file: &NewFile) -> Result<(), Errno> {
     }
     let prepared = disk.prepare_new(&file.bytes, file.executable)?;
     match disk.place(&prepared, &file.path, None) {
-        Ok(Placed::Done(_)) => Ok(()),
+        Ok(Placed::Done(_)) => Ok(true),
         other => {
             disk.remove_leftover(&prepared.name);
-            other.map(|_| ())
+            other.map(|_| false)
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use buildspaces_kernel::ids::RoomId;
 use buildspaces_plans::ports::{
     Availability, CommandOutput, CommandSpec, Frozen, Made, NewFile, NotConnected, Phase, Progress, SandboxError,
-    Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel,
+    Sandboxes, Step, StepSpec, TerminalLine, TerminalSpec, Tunnel, Unshared,
 };
 use buildspaces_plans::secret::StepSecrets;
 use buildspaces_policy::tenancy::Tenancy;
@@ -134,7 +134,7 @@ impl Sandboxes for DockerSandboxes {
         self.containers.dispose(room, reason).await
     }
 
-    async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError> {
+    async fn fill(&self, room: &RoomId, files: Vec<NewFile>) -> Result<Vec<String>, SandboxError> {
         let workspace = self.mirrors.workspace(room).await.map_err(failed)?;
         let filled = workspace.fill(files).await.map_err(failed);
         // Also if it ended half-way.
@@ -144,6 +144,15 @@ impl Sandboxes for DockerSandboxes {
 
     fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError> {
         self.containers.check_disk(tenancy, more)
+    }
+
+    async fn unshared(
+        &self,
+        room: &RoomId,
+        folder: Option<&str>,
+        most: usize,
+    ) -> Result<(Vec<Unshared>, u64), SandboxError> {
+        self.mirrors.unshared(room, folder, most).await.map_err(failed)
     }
 
     async fn open(&self, room: &RoomId, path: &str) -> Result<std::fs::File, SandboxError> {

@@ -8,6 +8,7 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::revocation::Revocation;
 use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
+use buildspaces_rooms::BlobHash;
 use buildspaces_rooms::ports::{KindChange, Record, RoomRecord, Store, StoreError, StoredDocument, TreeChange};
 use buildspaces_rooms::tree::{Node, NodeKind};
 use sqlx::sqlite::SqliteRow;
@@ -15,7 +16,7 @@ use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 
 use crate::database::{Writing, failed};
 use crate::log::Log;
-use crate::{Database, revocations};
+use crate::{Database, blobs, revocations};
 
 /// The port of `rooms`. Clones are cheap.
 #[derive(Clone)]
@@ -186,7 +187,7 @@ impl Store for Documents {
     }
 
     async fn nodes(&self, room: &RoomId) -> Result<Vec<Node>, StoreError> {
-        let rows = sqlx::query("SELECT id, parent, name, kind, size, rev FROM node WHERE room = ?")
+        let rows = sqlx::query("SELECT id, parent, name, kind, size, rev, blob, unkept FROM node WHERE room = ?")
             .bind(room.as_str())
             .fetch_all(self.database.reader())
             .await
@@ -271,11 +272,22 @@ async fn apply(
     at: UnixMillis,
     change: &TreeChange,
 ) -> Result<(), sqlx::Error> {
+    let mut blobs_before: Vec<Vec<u8>> = Vec::new();
     for node in &change.changed {
+        // What has just been created named none before.
+        if node.rev > 1 || node.blob.is_some() || node.unkept {
+            let before: Option<Option<Vec<u8>>> = sqlx::query_scalar("SELECT blob FROM node WHERE room = ? AND id = ?")
+                .bind(room.as_str())
+                .bind(node.id.as_str())
+                .fetch_optional(&mut *connection)
+                .await?;
+            blobs_before.extend(before.flatten());
+        }
         sqlx::query(
-            "INSERT INTO node (room, id, parent, name, kind, size, rev) VALUES (?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO node (room, id, parent, name, kind, size, rev, blob, unkept) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (room, id) DO UPDATE SET
-                 parent = excluded.parent, name = excluded.name, kind = excluded.kind, size = excluded.size, rev = excluded.rev",
+                 parent = excluded.parent, name = excluded.name, kind = excluded.kind, size = excluded.size, rev = excluded.rev,
+                 blob = excluded.blob, unkept = excluded.unkept",
         )
         .bind(room.as_str())
         .bind(node.id.as_str())
@@ -284,15 +296,22 @@ async fn apply(
         .bind(kind_name(node.kind))
         .bind(node.size as i64)
         .bind(node.rev as i64)
+        .bind(node.blob.as_ref().map(|hash| hash.as_bytes().as_slice()))
+        .bind(node.unkept)
         .execute(&mut *connection)
         .await?;
     }
     for id in &change.deleted {
-        sqlx::query("DELETE FROM node WHERE room = ? AND id = ?")
-            .bind(room.as_str())
-            .bind(id.as_str())
-            .execute(&mut *connection)
-            .await?;
+        let before: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("DELETE FROM node WHERE room = ? AND id = ? RETURNING blob")
+                .bind(room.as_str())
+                .bind(id.as_str())
+                .fetch_optional(&mut *connection)
+                .await?;
+        blobs_before.extend(before.flatten());
+    }
+    for hash in blobs_before {
+        blobs::release(connection, &hash).await?;
     }
     let journal = serde_json::json!({ "changed": change.changed, "deleted": change.deleted }).to_string();
     sqlx::query(
@@ -353,6 +372,11 @@ fn node(row: &SqliteRow) -> Option<Node> {
         kind,
         size: row.get::<i64, _>("size") as u64,
         rev: row.get::<i64, _>("rev") as u64,
+        blob: match row.get::<Option<&[u8]>, _>("blob") {
+            Some(hash) => Some(BlobHash::from(<[u8; 32]>::try_from(hash).ok()?)),
+            None => None,
+        },
+        unkept: row.get("unkept"),
     })
 }
 

@@ -4,6 +4,7 @@
 //! durability is had, [`log`](self) for how many documents share a flush, [`Documents`] for rooms, [`Runs`] for runs, [`Secrets`] for secrets, [`Recordings`]
 //! for recordings of terminals, [`Calls`] for what is kept of calls.
 
+mod blobs;
 mod calls;
 mod database;
 mod documents;

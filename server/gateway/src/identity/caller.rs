@@ -53,6 +53,12 @@ impl Caller {
         if grant.limited { Err(ApiError::forbidden("denied", super::NO_TERMINALS)) } else { Ok(room) }
     }
 
+    /// And for what the workspace holds besides.
+    pub(crate) async fn may_see_workspace(&self, gateway: &Gateway, room: &str) -> Result<RoomHandle, ApiError> {
+        let (room, grant) = self.granted(gateway, room, Capability::Read).await?;
+        if grant.limited { Err(ApiError::forbidden("denied", super::NO_WORKSPACE)) } else { Ok(room) }
+    }
+
     /// And for what was recorded of calls, which are the whole room's.
     pub(crate) async fn may_watch_calls(&self, gateway: &Gateway, room: &str) -> Result<RoomHandle, ApiError> {
         let (room, grant) = self.granted(gateway, room, Capability::Read).await?;

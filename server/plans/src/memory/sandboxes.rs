@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::ports::{
     Availability, CommandEnd, CommandOutput, CommandSpec, Exit, Frozen, Made, NewFile, NotConnected, Phase, Progress,
     RoomViews, SANDBOX_ENDED, SandboxError, Sandboxes, Step, StepEvent, StepSpec, TerminalCommand, TerminalEnd,
-    TerminalEvent, TerminalLine, TerminalSpec, TimeLimit, Tunnel,
+    TerminalEvent, TerminalLine, TerminalSpec, TimeLimit, Tunnel, Unshared,
 };
 use crate::secret::StepSecrets;
 use crate::trigger::text_hash;
@@ -362,9 +362,23 @@ impl Sandboxes for FakeSandboxes {
         state.alive.remove(room)
     }
 
-    async fn fill(&self, _room: &RoomId, files: Vec<NewFile>) -> Result<(), SandboxError> {
+    async fn fill(&self, _room: &RoomId, files: Vec<NewFile>) -> Result<Vec<String>, SandboxError> {
         let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-        self.note(format!("fill {}", names.join(" ")))
+        self.note(format!("fill {}", names.join(" ")))?;
+        Ok(Vec::new())
+    }
+
+    async fn unshared(
+        &self,
+        _room: &RoomId,
+        folder: Option<&str>,
+        most: usize,
+    ) -> Result<(Vec<Unshared>, u64), SandboxError> {
+        self.note(format!("list {folder:?}"))?;
+        let file = |name: &str| format!("{}{name}", folder.map(|folder| format!("{folder}/")).unwrap_or_default());
+        let all = [("made", true, 0), ("log", false, 7)];
+        let all = all.map(|(name, is_folder, size)| Unshared { path: file(name), is_folder, size });
+        Ok((all.into_iter().take(most).collect(), 2_u64.saturating_sub(most as u64)))
     }
 
     fn check_disk(&self, tenancy: &Tenancy, more: u64) -> Result<(), SandboxError> {

@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
-use super::format::{self, DocumentHead, FORMAT, File, Head, Manifest, Version};
+use super::format::{self, DocumentHead, FORMAT, FORMAT_WITHOUT_BLOBS, File, Head, Manifest, Version};
 use super::{Error, broken};
-use crate::Rooms;
 use crate::ports::About;
+use crate::{BlobHash, Rooms};
 
 /// Bytes after which a part of a log is full. Its last record may go past it.
 pub(super) const PART: usize = 4 << 20;
@@ -22,8 +22,7 @@ const LIST: usize = 500;
 
 /// Sends a room's archive to `out`. What is typed meanwhile may or may not be in it; each document is whole.
 pub async fn export(rooms: &Rooms, room: &RoomId, out: mpsc::Sender<Result<Bytes, Error>>) {
-    let (manifest, max_file) =
-        (Manifest { format: FORMAT, ..Manifest::default() }, super::max_file(rooms.max_document_bytes()));
+    let (manifest, max_file) = (Manifest::default(), super::max_file(rooms.max_document_bytes()));
     let mut writer = Writer { out: &out, max_file, manifest };
     let _turn = tokio::select! {
         () = out.closed() => return,
@@ -43,9 +42,11 @@ async fn write(rooms: &Rooms, room: &RoomId, writer: &mut Writer<'_>) -> Result<
     let documents = documents(rooms, room).await?;
     let mut nodes = store.nodes(room).await?;
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
+    let blobs: BTreeSet<BlobHash> = nodes.iter().filter_map(|node| node.blob).collect();
+    writer.manifest.format = if blobs.is_empty() { FORMAT_WITHOUT_BLOBS } else { FORMAT };
     let principals = principals(rooms, &record.created_by, &documents).await?;
     let head = Head {
-        format: FORMAT,
+        format: writer.manifest.format,
         room: room.clone(),
         title: record.title,
         template: record.template,
@@ -67,6 +68,9 @@ async fn write(rooms: &Rooms, room: &RoomId, writer: &mut Writer<'_>) -> Result<
         let head = DocumentHead { name: about.document.to_string(), seq: about.seq, versions };
         writer.json(&format!("{folder}/document.json"), &head).await?;
         log(rooms, &about, &folder, writer).await?;
+    }
+    for hash in &blobs {
+        blob(rooms, hash, writer).await?;
     }
     let manifest = std::mem::take(&mut writer.manifest);
     writer.json("manifest.json", &manifest).await?;
@@ -155,6 +159,27 @@ async fn log(rooms: &Rooms, about: &About, folder: &str, writer: &mut Writer<'_>
         writer.file(&format!("{folder}/{}.log", parts + 1), part.into()).await?;
     }
     Ok(())
+}
+
+/// A file's bytes, in parts.
+async fn blob(rooms: &Rooms, hash: &BlobHash, writer: &mut Writer<'_>) -> Result<(), Error> {
+    let (mut part, mut parts, mut at) = (Vec::new(), 0, 0);
+    loop {
+        let piece = rooms.store().blob_piece(hash, at).await?;
+        if part.len() >= PART || (piece.is_empty() && !part.is_empty()) {
+            parts += 1;
+            writer.file(&format!("blobs/{hash}/{parts}.part"), std::mem::take(&mut part).into()).await?;
+        }
+        if piece.is_empty() {
+            break;
+        }
+        at += piece.len() as u64;
+        part.extend_from_slice(&piece);
+    }
+    if rooms.store().has_blob(hash).await? {
+        return Ok(());
+    }
+    Err(broken("a file changed while it was written; export the room once more"))
 }
 
 struct Writer<'o> {

@@ -7,6 +7,7 @@
 //! | `tree.json` | a list of nodes, by id |
 //! | `documents/<n>/document.json` | [`DocumentHead`]; `n` counts from 1 |
 //! | `documents/<n>/<m>.log` | records, in order; `m` counts from 1 |
+//! | `blobs/<hash>/<m>.part` | bytes of a file that nodes name, by hash; `m` counts from 1. Only in archives of format 2 |
 //! | `manifest.json` | [`Manifest`] |
 //!
 //! A record is: number of its last and of its first update, time (8 bytes each), and three times a length (4 bytes) with so many
@@ -19,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::LogRecord;
 
-/// The format's version.
-pub const FORMAT: u32 = 1;
+/// The format's version, of an archive with blobs and of one without.
+pub const FORMAT: u32 = 2;
+pub const FORMAT_WITHOUT_BLOBS: u32 = 1;
 
 /// A tar is made of blocks of this size.
 pub(super) const BLOCK: usize = 512;

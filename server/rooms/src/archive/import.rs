@@ -1,5 +1,7 @@
 //! Reads a room's archive, piece by piece, and trusts nothing in it.
 
+mod blobs;
+
 use std::collections::{BTreeMap, HashSet};
 
 use buildspaces_crdt::names::Kind;
@@ -13,14 +15,15 @@ use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use self::blobs::Blobs;
 use super::export::{hex, is_of};
-use super::format::{self, BLOCK, DocumentHead, FORMAT, File, Head, Manifest};
+use super::format::{self, BLOCK, DocumentHead, FORMAT, FORMAT_WITHOUT_BLOBS, File, Head, Manifest};
 use super::{Error, MAX_ARCHIVE, broken, max_file};
-use crate::Rooms;
 use crate::actor::{is_worth_a_state, weight};
 use crate::history::{MAX_NAMED_VERSIONS, MAX_VERSION_NAME_CHARS};
 use crate::ports::{LogRecord, MAX_SEQ, NamedVersion, Range, RoomRecord, TreeChange};
 use crate::tree::{self, MAX_NODES, Node, NodeKind, TreeView};
+use crate::{BlobHash, Rooms};
 
 /// Most principals that an archive may introduce.
 const MAX_PRINCIPALS: usize = 100_000;
@@ -54,6 +57,7 @@ pub struct Import {
     document: Option<Document>,
     documents: u64,
     records: u64,
+    blobs: Blobs,
 }
 
 /// What may come next.
@@ -62,8 +66,10 @@ enum Next {
     Room,
     Principals,
     Tree,
-    /// Another document, more of the present one, or the manifest.
+    /// Another document, more of the present one, a blob, or the manifest.
     Documents,
+    /// Another blob, more of the present one, or the manifest.
+    Blobs,
     /// Nothing but empty blocks.
     End,
 }
@@ -112,6 +118,7 @@ impl Import {
             document: None,
             documents: 0,
             records: 0,
+            blobs: Blobs::default(),
         })
     }
 
@@ -175,7 +182,12 @@ impl Import {
         for principal in &self.principals {
             self.rooms.store().remember(principal, unix_millis()).await?;
         }
-        let tree = TreeChange { changed: self.nodes.values().cloned().collect(), ..TreeChange::default() };
+        // Of a file that was in a workspace alone there is nothing in an archive.
+        let changed = self.nodes.values().cloned().map(|mut node| {
+            node.blob = node.blob.filter(|hash| self.blobs.whole.contains(hash));
+            node
+        });
+        let tree = TreeChange { changed: changed.collect(), ..TreeChange::default() };
         self.rooms.store().create_room(&room, tree).await?;
         if let Some(listener) = self.rooms.listener() {
             listener.room_created(&room, &Principal::system()).await;
@@ -189,6 +201,8 @@ impl Import {
         for document in std::mem::take(&mut self.seen) {
             discard(&self.rooms, &document).await;
         }
+        let rooms = self.rooms.clone();
+        self.blobs.abandon(rooms.store().as_ref()).await;
     }
 
     async fn take(&mut self, path: &str, content: Bytes) -> Result<(), Error> {
@@ -209,14 +223,22 @@ impl Import {
                 self.nodes = nodes(json(&content, path)?)?;
                 self.next = Next::Documents;
             }
-            (Next::Documents, "manifest.json") => {
+            (Next::Documents | Next::Blobs, "manifest.json") => {
                 self.end_document().await?;
+                let rooms = self.rooms.clone();
+                self.blobs.end(rooms.store().as_ref()).await?;
+                let format = self.head.as_ref().map_or(FORMAT, |head| head.format);
                 let files = std::mem::take(&mut self.files);
                 let (documents, records) = (self.documents, self.records);
-                if json::<Manifest>(&content, path)? != (Manifest { format: FORMAT, documents, records, files }) {
+                if json::<Manifest>(&content, path)? != (Manifest { format, documents, records, files }) {
                     return Err(broken("its manifest names other contents"));
                 }
                 self.next = Next::End;
+            }
+            (Next::Documents | Next::Blobs, _) if path.starts_with("blobs/") => {
+                self.end_document().await?;
+                self.next = Next::Blobs;
+                self.blob(path, content).await?;
             }
             (Next::Documents, _) if path == format!("documents/{}/document.json", self.documents + 1) => {
                 self.end_document().await?;
@@ -237,10 +259,19 @@ impl Import {
         Ok(())
     }
 
+    async fn blob(&mut self, path: &str, content: Bytes) -> Result<(), Error> {
+        if self.head.as_ref().is_none_or(|head| head.format == FORMAT_WITHOUT_BLOBS) {
+            return Err(broken(format!("{path:?} does not belong here")));
+        }
+        let (rooms, nodes) = (self.rooms.clone(), &self.nodes);
+        let is_named = |hash: &BlobHash| nodes.values().any(|node| node.blob.as_ref() == Some(hash));
+        self.blobs.take(rooms.store().as_ref(), path, content, is_named, rooms.max_kept_bytes()).await
+    }
+
     async fn room(&self, content: &Bytes) -> Result<Head, Error> {
         let head: Head = json(content, "room.json")?;
-        if head.format != FORMAT {
-            let message = format!("it has format {}, and this version reads {FORMAT}", head.format);
+        if !(FORMAT_WITHOUT_BLOBS..=FORMAT).contains(&head.format) {
+            let message = format!("it has format {}, and this version reads up to {FORMAT}", head.format);
             return Err(broken(message));
         }
         if crate::rooms::check_title(&head.title).ok().as_deref() != Some(head.title.as_str())
@@ -449,7 +480,12 @@ fn nodes(nodes: Vec<Node>) -> Result<BTreeMap<NodeId, Node>, Error> {
         return Err(broken("it has too many files"));
     }
     let count = nodes.len();
-    let all: BTreeMap<NodeId, Node> = nodes.into_iter().map(|node| (node.id.clone(), node)).collect();
+    // How much a room may keep is said here and not there.
+    let taken = |node: Node| {
+        let blob = node.blob.filter(|_| matches!(node.kind, NodeKind::Binary | NodeKind::Large));
+        Node { blob, unkept: false, ..node }
+    };
+    let all: BTreeMap<NodeId, Node> = nodes.into_iter().map(|node| (node.id.clone(), taken(node))).collect();
     let view = tree::Tree::restore(all.values().cloned());
     let view: &TreeView = view.view();
     let mut places = HashSet::new();

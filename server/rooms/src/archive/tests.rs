@@ -13,8 +13,9 @@ use super::format::{BLOCK, header, padding, put_record, take_record};
 use super::*;
 use crate::history::retention::{Grain, Policy};
 use crate::memory::MemoryStore;
-use crate::ports::{HistoryStore, LogRecord, Range, Share};
-use crate::{NewRoom, Rooms};
+use crate::ports::{HistoryStore, LogRecord, MAX_PIECE, Range, Share};
+use crate::tree::{NodeKind, TreeCommand};
+use crate::{BlobHash, Config, NewRoom, Rooms};
 
 fn server() -> Rooms {
     Rooms::new(Arc::new(MemoryStore::default()), Tasks::new())
@@ -99,6 +100,82 @@ async fn a_room_is_the_same_after_an_export_an_import_and_an_export() {
         assert!(matches!(again, Err(Error::RoomExists(_))), "{again:?}");
         assert_eq!(live.text().await.expect("text"), "the end\n", "the room that was there is not harmed");
     }
+}
+
+/// What is in an archive, by path.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// A room with a file that is no document and has these bytes.
+async fn room_with_a_file(rooms: &Rooms, bytes: &[u8]) -> RoomId {
+    let ada = person("ada", "Ada");
+    let room = rooms.create(&ada, NewRoom { title: "Room".to_owned(), ..NewRoom::default() }).await.expect("created");
+    let (kind, size) = (NodeKind::Binary, bytes.len() as u64);
+    let create = TreeCommand::Create { parent: None, name: "a.bin".to_owned(), kind, size, text: None };
+    let id = room.command(&ada, create).await.expect("made")[0].id.clone();
+    let (blobs, hash) = (room.blobs(), BlobHash::of(bytes));
+    let draft = blobs.begin_blob().await.expect("begins");
+    for (number, piece) in bytes.chunks(MAX_PIECE).enumerate() {
+        let at = (number * MAX_PIECE) as u64;
+        blobs.append_blob(draft, at, Bytes::copy_from_slice(piece)).await.expect("appends");
+    }
+    blobs.finish_blob(draft, &hash).await.expect("finishes");
+    room.command(&ada, TreeCommand::Keep { id, kept: Some((hash, size)) }).await.expect("kept");
+    room.id().clone()
+}
+
+#[tokio::test]
+async fn files_that_are_no_documents_go_and_come() {
+    let here = server();
+    let bytes: Vec<u8> = (0..4_500_000_u32).map(|number| (number % 251) as u8).collect();
+    let room = room_with_a_file(&here, &bytes).await;
+    let archive = exported(&here, &room).await;
+    let parts = files(&archive).into_iter().filter(|(path, _)| path.starts_with("blobs/")).count();
+    assert_eq!(parts, 2);
+    let there = server();
+    imported(&there, &archive, 1 << 20).await.expect("imported");
+    assert!(exported(&there, &room).await == archive);
+    let opened = there.room(&room).await.expect("open");
+    assert_eq!(opened.tree().at_path("a.bin").and_then(|node| node.blob), Some(BlobHash::of(&bytes)));
+    assert_eq!(opened.blobs().blob_piece(&BlobHash::of(&bytes), 0).await.expect("reads"), bytes[..MAX_PIECE]);
+    let config = Config { max_kept_bytes: bytes.len() as u64 - 1, ..Config::default() };
+    let small = Rooms::with_config(Arc::new(MemoryStore::default()), Tasks::new(), &config);
+    let refused = imported(&small, &archive, 1 << 20).await.expect_err("it keeps too much");
+    assert!(refused.to_string().contains("raise max_kept_mib"), "{refused}");
+}
+
+#[tokio::test]
+async fn bytes_that_are_others_or_nobodys_are_refused_and_leave_nothing() {
+    let here = server();
+    let room = room_with_a_file(&here, b"bytes").await;
+    let all = files(&exported(&here, &room).await);
+    let hash = BlobHash::of(b"bytes");
+    let path = format!("blobs/{hash}/1.part");
+    let with = |change: &dyn Fn(&mut Files)| {
+        let mut all = all.clone();
+        change(&mut all);
+        packed(&all)
+    };
+    let at = all.iter().position(|(name, _)| *name == path).expect("it is in it");
+    let others = with(&|all| all[at].1 = b"other".to_vec());
+    let nobodys = with(&|all| all[at].0 = format!("blobs/{}/1.part", BlobHash::of(b"x")));
+    let second = with(&|all| all[at].0 = format!("blobs/{hash}/2.part"));
+    let twice = with(&|all| all.insert(at, all[at].clone()));
+    let old = packed(&replaced(&all, "room.json", "\"format\": 2", "\"format\": 1"));
+    for (what, archive) in
+        [("others", others), ("nobody's", nobodys), ("second", second), ("twice", twice), ("old", old)]
+    {
+        let there = server();
+        assert!(matches!(imported(&there, &archive, 500).await, Err(Error::Archive(_))), "{what}");
+        assert!(!there.store().has_blob(&hash).await.expect("asks"), "{what}");
+    }
+    // Without them the file is one without bytes.
+    let there = server();
+    let none = with(&|all| {
+        all.remove(at);
+    });
+    imported(&there, &none, 500).await.expect("imported");
+    let opened = there.room(&room).await.expect("open");
+    assert_eq!(opened.tree().at_path("a.bin").map(|node| node.blob), Some(None));
 }
 
 #[tokio::test]
@@ -234,8 +311,7 @@ async fn what_an_export_would_not_write_is_refused_and_leaves_nothing() {
     let mut flipped = archive.clone();
     let middle = archive.len() / 2;
     flipped[middle] ^= 1;
-    let mut huge =
-        header("room.json", max_file(crate::Config::default().max_document_bytes) + 1).expect("short").to_vec();
+    let mut huge = header("room.json", max_file(Config::default().max_document_bytes) + 1).expect("short").to_vec();
     huge.extend(vec![0; 4096]);
     let link = {
         let mut link = tar::Header::new_ustar();
@@ -404,7 +480,7 @@ async fn versions_of_a_large_document_do_not_keep_its_state_each() {
 async fn a_document_that_is_larger_than_one_may_be_is_refused() {
     let archive = archive_with(&text_in_pieces(3 << 20, 30), &[]).await;
     for (max_document_bytes, fits) in [(4 << 20, true), (2 << 20, false), (50_000, false)] {
-        let config = crate::Config { max_document_bytes, ..crate::Config::default() };
+        let config = Config { max_document_bytes, ..Config::default() };
         let there = Rooms::with_config(Arc::new(MemoryStore::default()), Tasks::new(), &config);
         let result = imported(&there, &archive, 1 << 20).await;
         assert_eq!(result.is_ok(), fits, "{max_document_bytes}: {result:?}");

@@ -16,9 +16,10 @@ use buildspaces_policy::revocation::Revocation;
 use bytes::Bytes;
 
 use super::MemoryStore;
+use crate::BlobHash;
 use crate::ports::{
-    About, Deletion, Entry, HistoryStore, KindChange, LogRecord, NamedVersion, Record, RoomRecord, Store, StoreError,
-    StoredDocument, TreeChange,
+    About, BlobStore, Deletion, Draft, Entry, HistoryStore, KindChange, LogRecord, NamedVersion, Record, RoomRecord,
+    Store, StoreError, StoredDocument, TreeChange,
 };
 use crate::tree::Node;
 
@@ -256,5 +257,46 @@ impl HistoryStore for FaultStore {
     async fn begin_again(&self, document: &DocumentName) -> Result<bool, StoreError> {
         self.writable()?;
         self.disk.begin_again(document).await
+    }
+}
+
+#[async_trait]
+impl BlobStore for FaultStore {
+    async fn begin_blob(&self) -> Result<Draft, StoreError> {
+        self.writable()?;
+        self.disk.begin_blob().await
+    }
+
+    async fn append_blob(&self, draft: Draft, at: u64, bytes: Bytes) -> Result<(), StoreError> {
+        self.writable()?;
+        self.disk.append_blob(draft, at, bytes).await
+    }
+
+    async fn finish_blob(&self, draft: Draft, hash: &BlobHash) -> Result<(), StoreError> {
+        self.writable()?;
+        self.disk.finish_blob(draft, hash).await
+    }
+
+    async fn discard_draft(&self, draft: Draft) -> Result<(), StoreError> {
+        self.writable()?;
+        self.disk.discard_draft(draft).await
+    }
+
+    async fn has_blob(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        self.disk.has_blob(hash).await
+    }
+
+    async fn blob_piece(&self, hash: &BlobHash, from: u64) -> Result<Bytes, StoreError> {
+        self.disk.blob_piece(hash, from).await
+    }
+
+    async fn release_blob(&self, hash: &BlobHash) -> Result<(), StoreError> {
+        self.writable()?;
+        self.disk.release_blob(hash).await
+    }
+
+    async fn sweep_blobs(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        self.disk.sweep_blobs().await
     }
 }

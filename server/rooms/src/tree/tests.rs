@@ -130,6 +130,25 @@ fn a_file_that_became_binary_keeps_its_id_and_shows_its_size() {
 }
 
 #[test]
+fn what_is_kept_of_a_file_goes_when_it_becomes_a_text_and_is_no_new_revision() {
+    let mut f = Fixture::new();
+    let file = f.create(None, "data", NodeKind::Binary).expect("file");
+    let hash = BlobHash::of(b"bytes");
+    let keep = |kept| TreeCommand::Keep { id: file.clone(), kept };
+    let retype = |kind| TreeCommand::Retype { id: file.clone(), kind, size: 9, text: None };
+    let node = f.run("fs", keep(Some((hash, 5)))).expect("keep").changed.remove(0);
+    assert_eq!((node.blob, node.size, node.unkept, node.rev), (Some(hash), 5, false, 1));
+    // Until there is more of it the old bytes stay.
+    let node = f.run("fs", retype(NodeKind::Large)).expect("retype").changed.remove(0);
+    assert_eq!((node.blob, node.size, node.unkept), (Some(hash), 9, false));
+    let node = f.run("fs", keep(None)).expect("keep").changed.remove(0);
+    assert_eq!((node.blob, node.size, node.unkept), (None, 9, true));
+    let node = f.run("fs", retype(NodeKind::Text)).expect("retype").changed.remove(0);
+    assert_eq!((node.blob, node.size, node.unkept), (None, 0, false));
+    assert_eq!(f.run("fs", keep(Some((hash, 5)))), Err(Error::NoSuchNode));
+}
+
+#[test]
 fn paths_lead_to_nodes_and_back() {
     let mut f = Fixture::new();
     let src = f.folder(None, "src");

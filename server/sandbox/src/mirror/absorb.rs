@@ -80,6 +80,9 @@ impl Core {
             self.refused.clear();
         }
         self.take_changes(&found)?;
+        if found.other_rules {
+            self.rescan = Scope::Everything;
+        }
         self.send()?;
         if *scope == Scope::Everything {
             self.trust_what_is_there()?;
@@ -265,14 +268,16 @@ impl Core {
         let tree = self.room.tree();
         let mut may_go: HashSet<NodeId> = HashSet::new();
         for id in &gone {
-            // A text or a folder can be made again; the bytes of anything else are gone in any case.
+            // What has its bytes in the room can be made again; those of anything else are gone in any case.
             let known = &self.known[id];
+            let is_gone = matches!(known.kind, NodeKind::Binary | NodeKind::Large)
+                && tree.get(id).is_none_or(|node| node.blob.is_none());
             let is_text = tree.get(id).is_some_and(|node| node.kind == NodeKind::Text);
             if is_text && known.text.is_none() {
                 // It became a text just before a crash, and people may have typed in it since.
                 self.forget(id);
                 self.tree_dirty = true;
-            } else if known.trusted || matches!(known.kind, NodeKind::Binary | NodeKind::Large) {
+            } else if known.trusted || is_gone {
                 may_go.insert(id.clone());
             } else {
                 self.write_again(id);

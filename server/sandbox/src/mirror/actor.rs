@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::core::{Core, LeftOut, Scope};
 use super::disk::Identity;
+use super::keep::Holding;
 use super::state::Hash;
 use super::watch::Subscription;
 use super::{Error, Guard};
@@ -92,6 +93,7 @@ pub(super) struct Actor {
     watched: HashMap<Option<NodeId>, Identity>,
     frost: Arc<Frost>,
     left_out: watch::Sender<LeftOut>,
+    holdings: watch::Sender<Vec<Holding>>,
     first_edit: Option<Instant>,
     first_change: Option<Instant>,
     last_change: Option<Instant>,
@@ -106,6 +108,7 @@ impl Actor {
         requests: mpsc::Receiver<Request>,
         watch: Option<Subscription>,
         left_out: watch::Sender<LeftOut>,
+        holdings: watch::Sender<Vec<Holding>>,
     ) -> Self {
         let events = core.room.events();
         let now = Instant::now();
@@ -117,6 +120,7 @@ impl Actor {
             watched: HashMap::new(),
             frost: Arc::default(),
             left_out,
+            holdings,
             first_edit: None,
             first_change: None,
             last_change: None,
@@ -197,8 +201,7 @@ impl Actor {
         let result = self
             .work(move |core| {
                 if retry {
-                    let failing = std::mem::take(&mut core.failing);
-                    core.dirty.extend(failing);
+                    core.try_again();
                 }
                 if frozen {
                     core.rescan.join(scope);
@@ -236,8 +239,7 @@ impl Actor {
                 let mut result = Ok(Vec::new());
                 let settled = self
                     .work(|core| {
-                        let failing = std::mem::take(&mut core.failing);
-                        core.dirty.extend(failing);
+                        core.try_again();
                         core.settle(Scope::Everything)
                     })
                     .await;
@@ -313,6 +315,12 @@ impl Actor {
             }
             let left_out = LeftOut { failing: core.failing.len() as u64, ..core.left_out };
             self.left_out.send_if_modified(|old| std::mem::replace(old, left_out) != left_out);
+            let holdings = core.holdings();
+            self.holdings.send_if_modified(|old| {
+                let is_new = *old != holdings;
+                *old = holdings;
+                is_new
+            });
         }
         let now = Instant::now();
         self.not_before = now + (now - started).saturating_mul(4).min(MAX_PAUSE);

@@ -1,21 +1,25 @@
 //! From the room's tree into the workspace: folders made, files and folders moved and removed.
 //!
 //! What the tree does not know is never removed: it is set aside where its name is wanted, and it
-//! keeps its folder. It writes no file's content (that is `flush`).
+//! keeps its folder. It writes no text (that is `flush`), but files that are no documents, from what the store keeps of them.
 //!
 //! Start with [`Core::arrange`].
 
 use std::collections::BTreeSet;
 
 use buildspaces_kernel::ids::NodeId;
+use buildspaces_rooms::BlobHash;
 use buildspaces_rooms::tree::{MAX_TEXT_BYTES, Node, NodeKind, TreeCommand};
+use bytes::Bytes;
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 
 use super::Error;
 use super::absorb::is_refusal;
 use super::core::{Core, Known, KnownText, Scope, Seen, hash};
-use super::disk::Content;
+use super::disk::{Content, Placed, Prepared};
 use super::ignore::PARKED;
+use super::keep;
 use super::ports::Tree;
 
 /// How an attempt to bring a folder or file to its place ended.
@@ -296,10 +300,15 @@ impl Core {
         Ok(false)
     }
 
-    /// Takes note of files that the tree has and the mirror does not know; `flush` writes the texts.
+    /// Takes note of files that the tree has and the mirror does not know; `flush` writes the texts. Makes those again that are no texts.
     fn expect_new_files(&mut self, tree: &Tree) -> Result<(), Error> {
-        let new: Vec<&Node> =
-            tree.values().filter(|node| node.kind != NodeKind::Folder && !self.known.contains_key(&node.id)).collect();
+        let is_missing = |node: &&Node| match (node.kind, self.known.get(&node.id)) {
+            (NodeKind::Folder, _) => false,
+            (_, None) => true,
+            (NodeKind::Text, Some(_)) => false,
+            (_, Some(known)) => known.seen.is_none(),
+        };
+        let new: Vec<&Node> = tree.values().filter(is_missing).collect();
         for node in new {
             let (parent, name) = (node.parent.clone(), node.name.clone());
             if node.kind == NodeKind::Text {
@@ -310,11 +319,17 @@ impl Core {
             }
             let Some(path) = self.path_in(parent.as_ref(), &name) else { continue };
             match self.disk.stat(&path)?.filter(|stamp| !stamp.is_dir) {
-                Some(stamp) if self.node_in(parent.as_ref(), &name).is_none() => {
+                Some(stamp) if self.node_in(parent.as_ref(), &name).is_none() && self.is_of(node, &path)? => {
                     let seen = Some(Seen { stamp, settled: false });
                     let known = Known { parent, name, kind: node.kind, seen, trusted: true, text: None };
                     self.insert(node.id.clone(), known);
                     self.save(&node.id)?;
+                }
+                _ if node.blob.is_some() => {
+                    if let Err(error) = self.make_file(node, &path) {
+                        tracing::warn!(path, %error, "a file of the workspace cannot be made again");
+                        self.failing.insert(node.id.clone());
+                    }
                 }
                 // Its bytes were in the workspace alone, and they are gone.
                 _ => {
@@ -327,5 +342,74 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file at `path` can be that of a node: the store keeps no other bytes of it.
+    fn is_of(&self, node: &Node, path: &str) -> Result<bool, Error> {
+        let Some(blob) = node.blob else { return Ok(true) };
+        match self.disk.open_file(path) {
+            Ok(Some((mut file, stamp))) => Ok(stamp.size == node.size && keep::hash_of(&mut file, stamp.size)? == blob),
+            Ok(None) | Err(_) => Ok(false),
+        }
+    }
+
+    /// Makes the file of a node from the bytes that the store keeps. A file of its name that somebody made meanwhile is set aside.
+    fn make_file(&mut self, node: &Node, path: &str) -> Result<(), Error> {
+        let Some(blob) = node.blob else { return Ok(()) };
+        let folder = node.parent.as_ref().map(|above| self.known.get(above).is_some_and(|above| above.seen.is_some()));
+        let is_taken = self.node_in(node.parent.as_ref(), &node.name).is_some_and(|there| *there != node.id);
+        if folder == Some(false) || is_taken {
+            self.tree_dirty = true;
+            return Ok(());
+        }
+        let prepared = self.fetch(&blob)?;
+        let placed = self.place_new(node, path, &prepared);
+        if !matches!(placed, Ok(true)) {
+            self.disk.remove_leftover(&prepared.name);
+        }
+        if !placed? {
+            self.rescan = Scope::Everything;
+            self.tree_dirty = true;
+        }
+        Ok(())
+    }
+
+    /// A file, not yet in the workspace, with the bytes of a blob.
+    fn fetch(&self, blob: &BlobHash) -> Result<Prepared, Error> {
+        let mut hasher = Sha256::new();
+        let prepared = self.disk.prepare_pieces(|at| -> Result<Bytes, Error> {
+            let piece = self.room.blob_piece(blob, at)?;
+            hasher.update(&piece);
+            Ok(piece)
+        })?;
+        let hash: [u8; 32] = hasher.finalize().into();
+        if hash == *blob.as_bytes() {
+            return Ok(prepared);
+        }
+        self.disk.remove_leftover(&prepared.name);
+        tracing::error!(%blob, "the store has other bytes than were kept");
+        Err(Errno::IO.into())
+    }
+
+    /// False if the folder for it went.
+    fn place_new(&mut self, node: &Node, path: &str, prepared: &Prepared) -> Result<bool, Error> {
+        let stamp = loop {
+            match self.disk.place(prepared, path, None) {
+                Ok(Placed::Done(stamp)) => break stamp,
+                // No node's file.
+                Ok(Placed::Changed) => self.set_aside(path)?,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+                Err(e) => return Err(e.into()),
+            }
+        };
+        let seen = Some(Seen { stamp, settled: false });
+        if self.known.contains_key(&node.id) {
+            self.set_seen(&node.id, seen);
+        } else {
+            let (parent, name) = (node.parent.clone(), node.name.clone());
+            self.insert(node.id.clone(), Known { parent, name, kind: node.kind, seen, trusted: true, text: None });
+        }
+        self.save(&node.id)?;
+        Ok(true)
     }
 }

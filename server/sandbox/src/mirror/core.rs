@@ -23,6 +23,8 @@ use tokio::sync::broadcast::error::TryRecvError;
 
 use super::Error;
 use super::disk::{Disk, Stamp};
+use super::gitignore::Gitignores;
+use super::keep::Holding;
 use super::ports::LiveRoom;
 use super::state::{Hash, State, States, TextState};
 
@@ -148,9 +150,10 @@ pub(super) struct Core {
     pub(super) rescan: Scope,
     /// Paths that the tree refused; asked again when the tree has changed.
     pub(super) refused: HashSet<String>,
-    /// Texts that could not be written; tried again when somebody says so.
+    /// Files that could not be written; tried again when somebody says so.
     pub(super) failing: BTreeSet<NodeId>,
     pub(super) left_out: LeftOut,
+    pub(super) gitignores: Gitignores,
 }
 
 impl Core {
@@ -179,6 +182,7 @@ impl Core {
             refused: HashSet::new(),
             failing: BTreeSet::new(),
             left_out: LeftOut::default(),
+            gitignores: Gitignores::default(),
         };
         let leftovers: HashMap<String, _> = core.disk.leftovers()?.into_iter().collect();
         for (id, state) in core.states.load()? {
@@ -267,6 +271,22 @@ impl Core {
     /// As [`Core::texts`], or an error if a text could not be written.
     pub(super) fn texts_if_complete(&self) -> Result<Vec<(String, Hash)>, Error> {
         if self.failing.is_empty() { Ok(self.texts()) } else { Err(Error::Incomplete(self.failing.len())) }
+    }
+
+    /// What could not be written is to be tried again.
+    pub(super) fn try_again(&mut self) {
+        let failing = std::mem::take(&mut self.failing);
+        self.tree_dirty |= failing.iter().any(|id| self.known.get(id).is_none_or(|known| known.text.is_none()));
+        self.dirty.extend(failing);
+    }
+
+    /// The files that are no documents.
+    pub(super) fn holdings(&self) -> Vec<Holding> {
+        self.known
+            .iter()
+            .filter(|(_, known)| matches!(known.kind, NodeKind::Binary | NodeKind::Large))
+            .filter_map(|(id, known)| Some(Holding { id: id.clone(), path: self.path(id)?, stamp: known.seen?.stamp }))
+            .collect()
     }
 
     /// The node's path in the workspace; `None` if a folder above it is not known.

@@ -16,8 +16,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, Uid, fchmod, fchown,
     mkdirat, openat, openat2, renameat_with, statx, unlinkat,
@@ -63,6 +64,14 @@ impl Stamp {
     /// True if an equal stamp at a later look means equal bytes.
     pub(super) fn settled(&self, now: i128) -> bool {
         i128::from(self.changed.max(self.modified)) + SETTLED_AFTER_NS < now
+    }
+
+    /// How long from `now` on the file must go on being left alone, so that it was for `quiet`.
+    pub(super) fn rests_in(&self, quiet: Duration, now: i128) -> Duration {
+        let rested =
+            i128::from(self.changed.max(self.modified)) + i128::try_from(quiet.as_nanos()).unwrap_or(i128::MAX);
+        // A clock that was set back keeps no file waiting for longer.
+        u64::try_from(rested - now).map_or(Duration::ZERO, Duration::from_nanos).min(quiet)
     }
 
     /// As [`PartialEq`], but true also if the file was only renamed in between.
@@ -256,25 +265,47 @@ impl Disk {
 
     /// Writes a file aside. It becomes visible by [`Disk::place`]. `like` lends its mode.
     pub(super) fn prepare(&self, bytes: &[u8], like: Option<&Stamp>) -> Result<Prepared, Errno> {
-        self.write_aside(bytes, like.map_or(FILE_MODE, |stamp| stamp.mode & KEPT_MODE_BITS))
+        self.write_aside(like.map_or(FILE_MODE, |stamp| stamp.mode & KEPT_MODE_BITS), |file| write(file, bytes))
     }
 
     /// The same for a file that nothing lends a mode.
     pub(super) fn prepare_new(&self, bytes: &[u8], executable: bool) -> Result<Prepared, Errno> {
-        self.write_aside(bytes, if executable { DIR_MODE } else { FILE_MODE })
+        self.write_aside(if executable { DIR_MODE } else { FILE_MODE }, |file| write(file, bytes))
     }
 
-    fn write_aside(&self, bytes: &[u8], mode: u32) -> Result<Prepared, Errno> {
+    /// The same for bytes that come in pieces: `piece` is asked for those from a byte on, until it has none.
+    pub(super) fn prepare_pieces<E: From<Errno>>(
+        &self,
+        mut piece: impl FnMut(u64) -> Result<Bytes, E>,
+    ) -> Result<Prepared, E> {
+        self.write_aside(FILE_MODE, |file| {
+            let mut at = 0;
+            loop {
+                let bytes = piece(at)?;
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                write(file, &bytes)?;
+                at += bytes.len() as u64;
+            }
+        })
+    }
+
+    fn write_aside<E: From<Errno>>(
+        &self,
+        mode: u32,
+        fill: impl FnOnce(&mut File) -> Result<(), E>,
+    ) -> Result<Prepared, E> {
         self.crash_point()?;
         let number = self.next_tmp.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.tmp, &name, flags, Mode::from_raw_mode(0o600))?);
-        let written = (|| {
-            file.write_all(bytes).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        let written = (|| -> Result<Stamp, E> {
+            fill(&mut file)?;
             fchmod(&file, Mode::from_raw_mode(mode))?;
             self.own(&file)?;
-            stat_fd(&file)
+            Ok(stat_fd(&file)?)
         })();
         match written {
             Ok(stamp) => Ok(Prepared { name, stamp }),
@@ -394,6 +425,15 @@ impl Disk {
             _ => new.stamp,
         }
     }
+}
+
+/// A later look at an open file.
+pub(super) fn look_again(file: &File) -> Result<Stamp, Errno> {
+    stat_fd(file)
+}
+
+fn write(file: &mut File, bytes: &[u8]) -> Result<(), Errno> {
+    file.write_all(bytes).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
 }
 
 /// Opens a folder of the server's own, and makes it if need be.

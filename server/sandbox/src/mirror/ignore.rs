@@ -1,4 +1,5 @@
-//! Which names of a workspace never become nodes, and the bounds on how much of it does.
+//! Which names of a workspace never become nodes, besides those that its `.gitignore`s name ([`super::gitignore`]), and the bounds on how much of it
+//! does.
 //!
 //! Ignored files stay in the workspace, where programs use them, and are neither shown, watched nor
 //! deleted. Pure.

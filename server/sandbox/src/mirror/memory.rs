@@ -13,14 +13,17 @@ use buildspaces_crdt::{Replica, text};
 use buildspaces_kernel::ids::NodeId;
 use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Principal, PrincipalKind};
+use buildspaces_rooms::ports::{Draft, MAX_PIECE};
 use buildspaces_rooms::tree::{self, Node, NodeKind, TreeCommand};
-use buildspaces_rooms::{Error, RoomEvent};
+use buildspaces_rooms::{BlobHash, Error, RoomEvent};
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::{broadcast, watch};
 
 use super::disk::Fuse;
+use super::gitignore;
 use super::ignore::is_ignored;
 use super::ports::{LiveRoom, Tree};
 
@@ -30,6 +33,9 @@ const FIRST: u32 = 0x2_0000;
 /// A small pool, so that names meet. Two differ only in case.
 const FILES: [&str; 7] = ["a.txt", "b.py", "c.md", "A.txt", "d", "e.txt.from-disk", "x"];
 const FOLDERS: [&str; 4] = ["src", "lib", "x", "SRC"];
+
+/// What programs say is to be ignored.
+const IGNORED: [&str; 6] = ["a.txt", "*.py", "src/", "/lib", "!b.py", "*"];
 
 pub(super) struct MemoryRoom {
     /// Of the process that mirrors this room now.
@@ -42,6 +48,11 @@ pub(super) struct World {
     pub(super) rng: StdRng,
     pub(super) tree: tree::Tree,
     pub(super) documents: HashMap<NodeId, Replica>,
+    pub(super) blobs: HashMap<BlobHash, Vec<u8>>,
+    drafts: HashMap<Draft, Vec<u8>>,
+    pub(super) max_kept: u64,
+    /// Somebody wrote which files are to be ignored, so not every file is in the tree.
+    pub(super) is_ignoring: bool,
     /// A person's own copies, and what of them has not reached the room.
     person: HashMap<NodeId, Replica>,
     outbox: Vec<Typed>,
@@ -65,6 +76,10 @@ impl MemoryRoom {
             rng: StdRng::seed_from_u64(seed),
             tree: tree::Tree::default(),
             documents: HashMap::new(),
+            blobs: HashMap::new(),
+            drafts: HashMap::new(),
+            max_kept: 1 << 30,
+            is_ignoring: false,
             person: HashMap::new(),
             outbox: Vec::new(),
             workspace,
@@ -98,6 +113,10 @@ impl MemoryRoom {
 
     fn is_dead(&self) -> bool {
         self.fuse.lock().expect("never poisoned").is_blown()
+    }
+
+    fn alive(&self) -> Result<MutexGuard<'_, World>, Error> {
+        if self.is_dead() { Err(Error::Closed) } else { Ok(self.world()) }
     }
 
     fn enter(&self) -> Result<MutexGuard<'_, World>, Error> {
@@ -177,6 +196,56 @@ impl LiveRoom for MemoryRoom {
         self.tell(&mut world);
         results
     }
+
+    fn max_kept(&self) -> u64 {
+        self.world().max_kept
+    }
+
+    fn begin_blob(&self) -> Result<Draft, Error> {
+        let mut world = self.alive()?;
+        world.next_node += 1;
+        let draft = Draft(world.next_node.into());
+        world.drafts.insert(draft, Vec::new());
+        Ok(draft)
+    }
+
+    fn append_blob(&self, draft: Draft, at: u64, bytes: Bytes) -> Result<(), Error> {
+        let mut world = self.alive()?;
+        let written = world.drafts.get_mut(&draft).expect("it was begun");
+        assert_eq!(written.len() as u64, at);
+        written.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn finish_blob(&self, draft: Draft, hash: &BlobHash) -> Result<(), Error> {
+        let mut world = self.alive()?;
+        let written = world.drafts.remove(&draft).expect("it was begun");
+        world.blobs.insert(*hash, written);
+        Ok(())
+    }
+
+    fn discard_draft(&self, draft: Draft) -> Result<(), Error> {
+        self.alive()?.drafts.remove(&draft);
+        Ok(())
+    }
+
+    fn has_blob(&self, hash: &BlobHash) -> Result<bool, Error> {
+        Ok(self.alive()?.blobs.contains_key(hash))
+    }
+
+    fn blob_piece(&self, hash: &BlobHash, from: u64) -> Result<Bytes, Error> {
+        let world = self.alive()?;
+        let rest = world.blobs.get(hash).map_or(&[][..], |bytes| &bytes[usize::try_from(from).expect("small")..]);
+        Ok(Bytes::copy_from_slice(&rest[..rest.len().min(MAX_PIECE)]))
+    }
+
+    fn release_blob(&self, hash: &BlobHash) -> Result<(), Error> {
+        let mut world = self.alive()?;
+        if !world.named_blobs().contains(hash) {
+            world.blobs.remove(hash);
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn somebody(kind: PrincipalKind) -> Principal {
@@ -186,6 +255,10 @@ pub(super) fn somebody(kind: PrincipalKind) -> Principal {
 impl World {
     fn is_text(&self, id: &NodeId) -> bool {
         self.tree.view().node(id).is_some_and(|node| node.kind == NodeKind::Text)
+    }
+
+    fn named_blobs(&self) -> BTreeSet<BlobHash> {
+        self.tree.view().nodes().filter_map(|node| node.blob).collect()
     }
 
     pub(super) fn document(&self, id: &NodeId) -> Option<&Replica> {
@@ -200,7 +273,15 @@ impl World {
         self.next_node += 1;
         let fresh = NodeId::parse(&format!("n{}", self.next_node)).expect("a valid id");
         let retyped = matches!(command, TreeCommand::Retype { .. });
+        if let TreeCommand::Keep { kept: Some((hash, _)), .. } = &command
+            && !self.blobs.contains_key(hash)
+        {
+            return Err(Error::Storage("there is no such blob".into()));
+        }
+        let named = self.named_blobs();
         let outcome = self.tree.handle(&"somebody".into(), fresh, command)?;
+        let named_now = self.named_blobs();
+        self.blobs.retain(|hash, _| named_now.contains(hash) || !named.contains(hash));
         if let Some((id, text)) = outcome.text {
             let document = self.documents.entry(id).or_default();
             let old = if retyped { document.text(text::ROOT) } else { String::new() };
@@ -357,6 +438,10 @@ impl World {
                 let texts: Vec<(NodeId, String)> = before.iter().map(|n| (n.id.clone(), self.text(&n.id))).collect();
                 let done = self.command(by, TreeCommand::Delete { id: node.id.clone(), rev: None });
                 self.story.push(format!("person deletes {} {}: {}", node.id, node.name, done.is_ok()));
+                let is_file = |node: &&Node| matches!(node.kind, NodeKind::Binary | NodeKind::Large);
+                if before.iter().filter(is_file).any(|node| self.tree.view().node(&node.id).is_none()) {
+                    self.forgets_files(|_, bytes| bytes.contains(&0));
+                }
                 for (id, text) in texts {
                     if self.tree.view().node(&id).is_none() {
                         text.chars().for_each(|c| {
@@ -391,8 +476,28 @@ impl World {
         folders
     }
 
+    /// Somebody takes away files of which this holds.
+    fn forgets_files(&mut self, mut which: impl FnMut(&Path, &[u8]) -> bool) {
+        for path in self.files() {
+            let bytes = fs::read(&path).unwrap_or_default();
+            if which(&path, &bytes) {
+                self.forgets(&bytes);
+            }
+        }
+    }
+
+    /// Of the workspace's folder nothing is left but what the room has.
+    pub(super) fn loses_workspace(&mut self) {
+        self.story.push("the workspace is lost".to_owned());
+        let (view, root) = (self.tree.view().clone(), self.workspace.clone());
+        self.forgets_files(|path, _| {
+            let path = path.strip_prefix(&root).expect("it is in the workspace");
+            view.at_path(path.to_str().expect("text")).is_none()
+        });
+    }
+
     fn forgets(&mut self, bytes: &[u8]) {
-        for c in String::from_utf8_lossy(bytes).chars() {
+        for c in shown(bytes).chars() {
             self.required.remove(&c);
         }
     }
@@ -400,9 +505,10 @@ impl World {
     /// A program rewrites a file that it has just read, or makes a new one.
     fn program_writes(&mut self) {
         let files = self.files();
-        let path = if files.is_empty() || self.rng.random_bool(0.25) {
+        let ignores = self.rng.random_bool(0.02);
+        let path = if files.is_empty() || ignores || self.rng.random_bool(0.25) {
             let folder = self.folders().choose(&mut self.rng).expect("the root").clone();
-            folder.join(FILES.choose(&mut self.rng).expect("not empty"))
+            folder.join(if ignores { gitignore::NAME } else { *FILES.choose(&mut self.rng).expect("not empty") })
         } else {
             files.choose(&mut self.rng).expect("not empty").clone()
         };
@@ -411,21 +517,29 @@ impl World {
             return;
         }
         let old = fs::read(&path).unwrap_or_default();
-        let seen = String::from_utf8_lossy(&old).into_owned();
+        let seen = shown(&old);
+        let old = if seen.contains('\u{fffd}') { old } else { seen.clone().into_bytes() };
         let fresh = self.fresh();
+        self.is_ignoring |= ignores;
         let new = match (String::from_utf8(old), self.rng.random_range(0..100)) {
+            (Ok(text), _) if ignores => {
+                let pattern = IGNORED.choose(&mut self.rng).expect("not empty");
+                format!("{text}{pattern}\n# {fresh}\n").into_bytes()
+            }
             (Ok(_), 0..4) => vec![0xff, 0, 1, 2],
+            (Ok(text), 4..6) => large(&rewritten(&text, 0, fresh, &mut self.rng)),
+            (Ok(text), 6..9) => [rewritten(&text, 0, fresh, &mut self.rng).into_bytes(), vec![0]].concat(),
             (Ok(text), how) => rewritten(&text, how, fresh, &mut self.rng).into_bytes(),
             (Err(_), _) => fresh.to_string().into_bytes(),
         };
-        let written = String::from_utf8_lossy(&new).into_owned();
+        let written = shown(&new);
         for c in seen.chars().filter(|c| !written.contains(*c)) {
             self.required.remove(&c);
         }
         if written.contains(fresh) {
             self.required.insert(fresh);
         }
-        self.story.push(format!("program writes {} : {:?}", path.display(), String::from_utf8_lossy(&new)));
+        self.story.push(format!("program writes {} : {written:?} ({} bytes)", path.display(), new.len()));
         if self.rng.random_bool(0.4) {
             let aside = path.with_extension("tmp~");
             fs::write(&aside, &new).expect("writes");
@@ -485,9 +599,7 @@ impl World {
                 walk(&path, &mut |file, is_dir| {
                     if !is_dir {
                         let bytes = fs::read(file).unwrap_or_default();
-                        for c in String::from_utf8_lossy(&bytes).chars() {
-                            self.required.remove(&c);
-                        }
+                        self.forgets(&bytes);
                     }
                 });
                 self.story.push(format!("program rm -r {}", path.display()));
@@ -495,6 +607,19 @@ impl World {
             }
         }
     }
+}
+
+/// What a file's bytes say, without what fills it up.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// A file that begins with this text and is too large to be one.
+fn large(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(usize::try_from(tree::MAX_TEXT_BYTES).expect("fits") + 1 + text.len(), 0);
+    bytes
 }
 
 /// What a program makes of a text: adds to it, takes from it, sorts or reformats it.

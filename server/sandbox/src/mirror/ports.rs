@@ -9,8 +9,10 @@ use std::time::Duration;
 use buildspaces_kernel::ids::NodeId;
 use buildspaces_policy::Principal;
 use buildspaces_policy::tenancy::Tenancy;
+use buildspaces_rooms::ports::Draft;
 use buildspaces_rooms::tree::{Node, TreeCommand};
-use buildspaces_rooms::{Error, RoomEvent, RoomHandle};
+use buildspaces_rooms::{BlobHash, Error, RoomEvent, RoomHandle};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::runtime::Handle;
@@ -40,6 +42,16 @@ pub(super) trait LiveRoom: Send + Sync + 'static {
     fn apply(&self, updates: Vec<(NodeId, Vec<u8>)>) -> Vec<Result<(), Error>>;
     /// Does commands of the file system, in any order; durable when it returns.
     fn command(&self, commands: Vec<TreeCommand>) -> Vec<Result<Vec<Node>, Error>>;
+    /// Most bytes that are kept of the room's files that are no documents.
+    fn max_kept(&self) -> u64;
+    // The rest is as in `rooms::ports::BlobStore`.
+    fn begin_blob(&self) -> Result<Draft, Error>;
+    fn append_blob(&self, draft: Draft, at: u64, bytes: Bytes) -> Result<(), Error>;
+    fn finish_blob(&self, draft: Draft, hash: &BlobHash) -> Result<(), Error>;
+    fn discard_draft(&self, draft: Draft) -> Result<(), Error>;
+    fn has_blob(&self, hash: &BlobHash) -> Result<bool, Error>;
+    fn blob_piece(&self, hash: &BlobHash, from: u64) -> Result<Bytes, Error>;
+    fn release_blob(&self, hash: &BlobHash) -> Result<(), Error>;
 }
 
 /// The room of this process.
@@ -100,6 +112,38 @@ impl LiveRoom for Live {
                 .buffered(CONCURRENCY)
                 .collect(),
         )
+    }
+
+    fn max_kept(&self) -> u64 {
+        self.room.max_kept_bytes()
+    }
+
+    fn begin_blob(&self) -> Result<Draft, Error> {
+        Ok(self.runtime.block_on(self.room.blobs().begin_blob())?)
+    }
+
+    fn append_blob(&self, draft: Draft, at: u64, bytes: Bytes) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.room.blobs().append_blob(draft, at, bytes))?)
+    }
+
+    fn finish_blob(&self, draft: Draft, hash: &BlobHash) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.room.blobs().finish_blob(draft, hash))?)
+    }
+
+    fn discard_draft(&self, draft: Draft) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.room.blobs().discard_draft(draft))?)
+    }
+
+    fn has_blob(&self, hash: &BlobHash) -> Result<bool, Error> {
+        Ok(self.runtime.block_on(self.room.blobs().has_blob(hash))?)
+    }
+
+    fn blob_piece(&self, hash: &BlobHash, from: u64) -> Result<Bytes, Error> {
+        Ok(self.runtime.block_on(self.room.blobs().blob_piece(hash, from))?)
+    }
+
+    fn release_blob(&self, hash: &BlobHash) -> Result<(), Error> {
+        Ok(self.runtime.block_on(self.room.blobs().release_blob(hash))?)
     }
 }
 

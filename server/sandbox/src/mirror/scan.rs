@@ -1,4 +1,4 @@
-//! Walks the workspace and notes what is there, without opening a file.
+//! Walks the workspace and notes what is there, without opening a file but for `.gitignore`s.
 //!
 //! It compares nothing with the room. Start with [`Core::scan`].
 
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Error;
 use super::core::{Core, Scope};
 use super::disk::Stamp;
+use super::gitignore::{self, Gitignores, above, path_in};
 use super::ignore::{MAX_DEPTH, MAX_SCAN_ENTRIES, is_ignored};
 
 /// What a scan found.
@@ -19,6 +20,8 @@ pub(super) struct Found {
     /// The folders whose entries are all in `entries`. What is known in them and not found is gone.
     pub(super) listed: HashSet<String>,
     pub(super) odd: u64,
+    /// Other files are left out than at the look before, so everything is to be looked at.
+    pub(super) other_rules: bool,
     truncated: bool,
 }
 
@@ -32,7 +35,14 @@ pub(super) struct FoundEntry {
 
 impl Core {
     /// Looks at the folders of `scope`, and at everything below folders that are not known.
-    pub(super) fn scan(&self, scope: &Scope) -> Result<Found, Error> {
+    pub(super) fn scan(&mut self, scope: &Scope) -> Result<Found, Error> {
+        let mut gitignores = std::mem::take(&mut self.gitignores);
+        let found = self.scan_with(scope, &mut gitignores);
+        self.gitignores = gitignores;
+        found
+    }
+
+    fn scan_with(&self, scope: &Scope, gitignores: &mut Gitignores) -> Result<Found, Error> {
         let mut found = Found::default();
         let mut totals = HashMap::new();
         let mut budget = MAX_SCAN_ENTRIES;
@@ -50,6 +60,17 @@ impl Core {
                 .filter_map(|folder| folder.as_ref().map_or(Some(String::new()), |id| self.path(id)))
                 .collect(),
         };
+        let mut looked_above = HashSet::new();
+        for path in &queue {
+            let mut path = path.as_str();
+            while !path.is_empty() {
+                path = above(path);
+                if looked_above.insert(path.to_owned()) {
+                    let stamp = self.disk.stat(&path_in(path, gitignore::NAME))?;
+                    found.other_rules |= gitignores.look(&self.disk, path, stamp);
+                }
+            }
+        }
         while let Some(path) = queue.pop() {
             if found.listed.contains(&path) {
                 continue;
@@ -74,10 +95,16 @@ impl Core {
             found.odd += listing.odd;
             found.truncated |= listing.truncated;
             totals.insert(path.clone(), listing.entries.len() as u64 + listing.odd);
+            let stamp = listing.entries.iter().find(|entry| entry.name == gitignore::NAME).map(|entry| entry.stamp);
+            found.other_rules |= gitignores.look(&self.disk, &path, stamp);
+            let is_left_out = gitignores.leaves_out_all_of(&path);
             for entry in listing.entries {
-                let below = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                let below = path_in(&path, &entry.name);
+                let stays = is_left_out
+                    || is_ignored(&entry.name)
+                    || gitignores.leaves_out(&path, &entry.name, entry.stamp.is_dir);
                 // What is a node already stays one, whatever its name.
-                if is_ignored(&entry.name) && !paths.contains_key(&below) {
+                if stays && !paths.contains_key(&below) {
                     continue;
                 }
                 let deep = below.bytes().filter(|byte| *byte == b'/').count() >= MAX_DEPTH;
@@ -87,6 +114,10 @@ impl Core {
                 found.entries.insert(below, FoundEntry { stamp: entry.stamp, hidden: false });
             }
             found.listed.insert(path);
+        }
+        if *scope == Scope::Everything {
+            gitignores.keep_only(&found.listed);
+            found.other_rules = false;
         }
         if found.truncated {
             tracing::warn!(limit = MAX_SCAN_ENTRIES, "the workspace has too many files to look at");

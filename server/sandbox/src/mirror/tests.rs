@@ -1,5 +1,8 @@
 //! Hostile workspaces, and whole mirrors with real rooms, real files and the real watcher.
 
+mod kept;
+mod left_out;
+
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,12 +17,12 @@ use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::Principal;
 use buildspaces_rooms::memory::MemoryStore;
 use buildspaces_rooms::tree::{MAX_TEXT_BYTES, Node, NodeKind, TreeCommand};
-use buildspaces_rooms::{NewRoom, RoomHandle, Rooms};
+use buildspaces_rooms::{BlobHash, NewRoom, RoomHandle, Rooms};
 use tempfile::TempDir;
 
 use super::core::{Core, Scope};
 use super::memory::MemoryRoom;
-use super::simulation::{folder, open};
+use super::simulation::{folder, keep, open};
 use super::{Config, Error, Mirrors, Workspace};
 use crate::files::Files as _;
 use buildspaces_policy::PrincipalKind;
@@ -58,6 +61,28 @@ impl Bench {
     fn text(&self, path: &str) -> String {
         let id = self.node(path).expect("it is in the tree").id;
         self.room.act(|world| world.text(&id))
+    }
+
+    fn blob(&self, path: &str) -> Option<BlobHash> {
+        self.node(path).expect("it is in the tree").blob
+    }
+
+    fn keep(&self) {
+        assert!(keep(&self.core, &self.room));
+    }
+
+    fn delete(&self, path: &str) {
+        let id = self.node(path).expect("known").id;
+        let command = TreeCommand::Delete { id, rev: None };
+        self.room.act(|world| world.command(PrincipalKind::Person, command)).expect("deletes");
+    }
+
+    /// The folder is gone with all that the mirror noted beside it.
+    fn lose_workspace(&mut self) {
+        for lost in ["workspace", "mirror", "tmp"] {
+            fs::remove_dir_all(self.folder.path().join(lost)).expect("it was there");
+        }
+        self.core = open(&self.folder, "boot", &self.room).expect("opens again");
     }
 
     fn names(&self) -> Vec<String> {
@@ -312,6 +337,29 @@ fn two_files_that_change_places_change_places() {
             world.command(PrincipalKind::Person, command).expect("renames");
         }
     });
+    bench.settle();
+    assert_eq!(fs::read_to_string(bench.path("a")).expect("reads"), "was b");
+    assert_eq!(fs::read_to_string(bench.path("b")).expect("reads"), "was a");
+}
+
+#[test]
+fn nodes_that_a_crash_left_at_one_place_are_parted() {
+    let mut bench = Bench::new();
+    let a = bench.create(None, "a", Some("was a"));
+    let b = bench.create(None, "b", Some("was b"));
+    bench.settle();
+    let note = bench.folder.path().join("mirror").join(b.as_str());
+    let before = fs::read(&note).expect("reads");
+    bench.room.act(|world| {
+        for (id, name) in [(&a, "c"), (&b, "a"), (&a, "b")] {
+            let command = TreeCommand::Update { id: id.clone(), parent: None, name: Some(name.to_owned()), rev: None };
+            world.command(PrincipalKind::Person, command).expect("renames");
+        }
+    });
+    bench.settle();
+    // The process ended between the notes of the two.
+    fs::write(&note, before).expect("writes");
+    bench.core = open(&bench.folder, "boot", &bench.room).expect("opens again");
     bench.settle();
     assert_eq!(fs::read_to_string(bench.path("a")).expect("reads"), "was b");
     assert_eq!(fs::read_to_string(bench.path("b")).expect("reads"), "was a");

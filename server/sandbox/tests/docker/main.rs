@@ -34,6 +34,7 @@ mod git;
 mod git_clone;
 mod git_credential;
 mod internet;
+mod kept;
 mod kinds;
 mod limits;
 mod pool;

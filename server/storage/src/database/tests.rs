@@ -150,7 +150,7 @@ async fn a_full_disk_is_told_from_other_errors_and_appends_go_on_once_there_is_s
     let dir = tempfile::tempdir().expect("temp dir");
     let database = Database::open(&dir.path().join("full.db"), Durability::Full).await.expect("opens");
     let store = Documents::new(&database, &Tasks::new());
-    database.max_pages.store(72, std::sync::atomic::Ordering::Relaxed);
+    database.max_pages.store(80, std::sync::atomic::Ordering::Relaxed);
     let mut saved = 0;
     let full = loop {
         match store.append(&name(), vec![record(saved + 1)]).await {

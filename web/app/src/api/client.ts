@@ -28,6 +28,7 @@ import type {
   Template,
   Terminal,
   TerminalSettings,
+  Unshared,
   Versions,
 } from './types';
 
@@ -156,6 +157,19 @@ export class Api {
   deleteNode = async (room: string, node: string, rev: number): Promise<void> => {
     await this.call('DELETE', `/rooms/${room}/nodes/${node}?rev=${rev}`);
   };
+  /** Puts a file into the workspace, whatever is in it; `parent` is a folder's node. */
+  sendFile = async (room: string, parent: string | null, name: string, file: Blob): Promise<Node> => {
+    const query = new URLSearchParams(parent === null ? { name } : { name, parent });
+    const token = this.sessions.current?.token;
+    const response = await send('POST', `/rooms/${room}/files?${query}`, { token, file });
+    return (await response.json()) as Node;
+  };
+  /** What is in a folder of the workspace and is no node; without one, in all folders that are nodes. */
+  unshared = (room: string, folder: string | null) =>
+    this.json<Unshared>(
+      'GET',
+      `/rooms/${room}/unshared${folder === null ? '' : `?${new URLSearchParams({ folder })}`}`,
+    );
   content = async (room: string, node: string): Promise<Blob> =>
     (await this.call('GET', `/rooms/${room}/nodes/${node}/content`)).blob();
   /** The run appears in the room's `runs` document. */

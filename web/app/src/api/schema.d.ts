@@ -326,6 +326,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rooms/{room}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Puts a file of at most 64 MiB into the workspace. What is text of at most 1 MiB becomes a document, anything else a `binary` or `large` node. */
+        post: operations["send"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rooms/{room}/git": {
         parameters: {
             query?: never;
@@ -865,6 +882,23 @@ export interface paths {
         post?: never;
         /** Ends everything in a terminal and forgets it. */
         delete: operations["close_terminal"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rooms/{room}/unshared": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Files and folders of the workspace that are no nodes, because they are ignored: at most 500, folders first. They are in the sandbox alone. */
+        get: operations["unshared"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1494,6 +1528,11 @@ export interface components {
         };
         /** @description A file or folder of a room. */
         Node: {
+            /**
+             * @description For `binary` and `large`: the SHA-256 of the bytes that the room keeps beside the workspace, in hexadecimal; absent until the file was
+             *     left alone for some seconds.
+             */
+            blob?: string | null;
             id: string;
             kind: components["schemas"]["NodeKind"];
             name: string;
@@ -1509,6 +1548,8 @@ export interface components {
              * @description Bytes, for `binary` and `large`; 0 otherwise.
              */
             size: number;
+            /** @description For `binary` and `large`: the room has no space to keep it, so it is in the workspace alone. */
+            unkept?: boolean;
         };
         NodeChange: {
             name?: string | null;
@@ -1763,6 +1804,26 @@ export interface components {
         TerminalState: "starting" | "running" | "ended";
         /** @enum {string} */
         Trigger: "text" | "intent" | "sandbox";
+        /** @description What of a workspace is in the sandbox alone. */
+        Unshared: {
+            files: components["schemas"]["UnsharedFile"][];
+            /**
+             * Format: int64
+             * @description How many there are besides.
+             */
+            more: number;
+        };
+        /** @description A file or folder of a workspace that is no node. */
+        UnsharedFile: {
+            folder: boolean;
+            /** @description From the workspace's root. */
+            path: string;
+            /**
+             * Format: int64
+             * @description Bytes; 0 of a folder.
+             */
+            size: number;
+        };
         /** @description The branch elsewhere that this one follows. */
         Upstream: {
             /**
@@ -3099,6 +3160,96 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    send: {
+        parameters: {
+            query: {
+                name: string;
+                /** @description The folder's node; without one the file comes to the top. */
+                parent?: string;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description `bad_name`, `not_a_folder`, `too_deep`, `bad_upload` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `name_taken`; `left_out`: it is in the workspace, where files of such a name are not shown */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `upload_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `busy`: too many files arrive at once */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `organisation_full` */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5490,6 +5641,55 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    unshared: {
+        parameters: {
+            query?: {
+                /** @description A folder's path from the workspace's root. Without one: what is in the folders that the tree shows. */
+                folder?: string;
+            };
+            header?: never;
+            path: {
+                room: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unshared"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `no_such_folder` */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -34,6 +34,8 @@ export type NewSecret = Schemas['NewSecret'];
 export type Given = Schemas['Given'];
 export type Node = Schemas['Node'];
 export type NodeKind = Schemas['NodeKind'];
+/** What of the workspace is no node. */
+export type Unshared = Schemas['Unshared'];
 /** A run as `readRuns` gives it: what the server left out is `null`. */
 export type Run = Filled<Schemas['Run']>;
 export type RunState = Schemas['RunState'];

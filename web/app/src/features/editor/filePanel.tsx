@@ -2,9 +2,8 @@
 import { Download, FileArchive, FileWarning } from 'lucide-react';
 import { useState } from 'react';
 import { useRoom } from '../room/roomContext';
-import { bytes } from '../runs/format';
 import { TreeActions } from '../tree/treeActions';
-import type { TreeNode } from '../tree/treeModel';
+import { factsOf, type TreeNode } from '../tree/treeModel';
 
 export function FilePanel(props: { node: TreeNode }) {
   const { session } = useRoom();
@@ -23,15 +22,18 @@ export function FilePanel(props: { node: TreeNode }) {
       <div>
         <Icon size={32} strokeWidth={1.4} aria-hidden />
         <h2>{node.name}</h2>
-        <p className="file-facts">
-          {large ? 'Large file' : 'Binary file'}
-          {node.size !== null && node.size > 0 && ` · ${bytes(node.size)}`}
-        </p>
+        <p className="file-facts">{factsOf(node)}</p>
         <p>
           {large
-            ? 'It is too large to edit together: text files of up to 1 MB open in the editor. It stays in the workspace, where programs can use it.'
-            : 'It does not hold text, so there is nothing to type in. It stays in the workspace, where programs can use it.'}
+            ? 'It is too large to edit together: text files of up to 1 MB open in the editor. Programs in the sandbox can use it.'
+            : 'It does not hold text, so there is nothing to type in. Programs in the sandbox can use it.'}
         </p>
+        {node.unkept && (
+          <p className="notice" data-tone="warn" data-testid="file-unkept">
+            The room has no space left to keep it, so it is in the sandbox’s workspace alone. Download what
+            must last, or delete large files that nobody needs.
+          </p>
+        )}
         <button
           type="button"
           className="button"

@@ -17,6 +17,16 @@ export class TreeActions {
     return this.attempt(async () => (await this.session.api.createNode(this.room, body)).id);
   }
 
+  /** Sends files one after the other, and ends with the first that is refused. */
+  send(parent: string | null, files: readonly File[]): Promise<Outcome> {
+    return this.attempt(async () => {
+      let last = '';
+      for (const file of files)
+        last = (await this.session.api.sendFile(this.room, parent, file.name, file)).id;
+      return last;
+    });
+  }
+
   rename(node: TreeNode, name: string): Promise<Outcome> {
     return this.attempt(async () => {
       await this.session.api.changeNode(this.room, node.id, { name, rev: node.rev });

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { Node } from '../../api/types';
-import { ancestors, buildTree, canMove, countInside, folderFor, readNodes, visibleNodes } from './treeModel';
+import {
+  ancestors,
+  buildTree,
+  canMove,
+  countInside,
+  factsOf,
+  folderFor,
+  readNodes,
+  visibleNodes,
+} from './treeModel';
 
 const node = (id: string, parent: string | null, kind: Node['kind'] = 'text', name = id): Node => ({
   id,
@@ -48,6 +57,14 @@ describe('buildTree', () => {
 describe('readNodes', () => {
   it('leaves out what is not a node', () => {
     expect(readNodes({ a: node('a', null), b: 7, c: { id: 'c' }, d: null })).toHaveLength(1);
+  });
+});
+
+describe('factsOf', () => {
+  it('says of files that are no texts what they are and how large', () => {
+    expect(factsOf({ kind: 'binary', size: 3000 })).toBe('Binary file · 2.9 KB');
+    expect(factsOf({ kind: 'large', size: 100 << 20 })).toBe('Large file · 100 MB');
+    expect(factsOf({ kind: 'text', size: 0 })).toBeNull();
   });
 });
 

@@ -3,6 +3,7 @@
  * an orphan; should one ever arrive, it is shown at the top level, because a file nobody can see is as bad as a lost one.
  */
 import type { Node, NodeKind } from '../../api/types';
+import { bytes } from '../runs/format';
 
 export interface TreeNode {
   id: string;
@@ -11,6 +12,8 @@ export interface TreeNode {
   kind: NodeKind;
   size: number | null;
   rev: number;
+  /** It is in the workspace alone, because the room has no space to keep it. */
+  unkept: boolean;
   /** Names from the top level, joined by `/`. */
   path: string;
   depth: number;
@@ -42,6 +45,7 @@ export function buildTree(nodes: readonly Node[]): Tree {
       ...node,
       parent: node.parent ?? null,
       size: node.size ?? null,
+      unkept: node.unkept ?? false,
       path: node.name,
       depth: 0,
       children: [],
@@ -90,6 +94,13 @@ export function visibleNodes(tree: Tree, expanded: ReadonlySet<string>): TreeNod
   };
   walk(tree.roots);
   return rows;
+}
+
+/** What a file is that is no text, and how large; `null` for texts and folders. */
+export function factsOf(node: Pick<TreeNode, 'kind' | 'size'>): string | null {
+  if (node.kind !== 'binary' && node.kind !== 'large') return null;
+  const what = node.kind === 'large' ? 'Large file' : 'Binary file';
+  return node.size === null ? what : `${what} · ${bytes(node.size)}`;
 }
 
 /** The folder a new entry goes into when `node` is selected. */

@@ -2,7 +2,7 @@
  * The room's files: an ARIA tree with one focus, arrow keys, inline names, drag and drop, and a menu. The tree shows what the server
  * projected; actions are commands (`treeActions.ts`), so nothing here guesses how they end.
  */
-import { FilePlus2, FolderPlus, TriangleAlert, X } from 'lucide-react';
+import { FilePlus2, FolderPlus, TriangleAlert, Upload, X } from 'lucide-react';
 import { type DragEvent, type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { copyText } from '../../ui/clipboard';
 import { ConfirmDialog } from '../../ui/dialog';
@@ -20,6 +20,7 @@ import { TreeActions } from './treeActions';
 import { isChange, menuEntries, type TreeIntent } from './treeMenu';
 import { ancestors, canMove, countInside, folderFor, type TreeNode, visibleNodes } from './treeModel';
 import { DRAG_TYPE, type RowEvents, TreeRow } from './treeRow';
+import { UnsharedPanel } from './unsharedPanel';
 import { useTreeKeys } from './useTreeKeys';
 
 type Draft = { kind: 'text' | 'folder'; parent: string | null } | { rename: string } | null;
@@ -40,7 +41,9 @@ export function TreePanel() {
   const [menu, setMenu] = useState<OpenMenu>(null);
   const [drop, setDrop] = useState<string | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
+  const [sending, setSending] = useState(0);
   const element = useRef<HTMLDivElement>(null);
+  const picker = useRef<HTMLInputElement>(null);
   const rows = useMemo(() => visibleNodes(tree, expanded), [tree, expanded]);
   const here = useMemo(() => peopleOnRows(rows, people, tree), [rows, people, tree]);
   const activeNode = active === null ? undefined : tree.byId.get(active);
@@ -97,6 +100,25 @@ export function TreePanel() {
     return outcome.problem;
   };
 
+  const send = async (files: readonly File[], folder: string | null) => {
+    if (files.length === 0) return;
+    setProblem(mayEdit ? null : readOnlyReason(role));
+    if (!mayEdit) return;
+    setSending(files.length);
+    const outcome = await actions.send(folder, files);
+    setSending(0);
+    setProblem(outcome.problem);
+    if (outcome.problem !== null) return;
+    if (folder !== null) setOpen(folder, true);
+    setActive(outcome.id);
+  };
+
+  /** A row of the tree, or files of the person's own machine. */
+  const dropped = (event: DragEvent, folder: string | null) => {
+    const files = [...event.dataTransfer.files];
+    return files.length > 0 ? send(files, folder) : move(event.dataTransfer.getData(DRAG_TYPE), folder);
+  };
+
   const handlers = {
     click: (node: TreeNode) => {
       setActive(node.id);
@@ -108,7 +130,7 @@ export function TreePanel() {
       setMenu({ node, at });
     },
     dragOver: (node: TreeNode, event: DragEvent) => {
-      if (!event.dataTransfer.types.includes(DRAG_TYPE)) return;
+      if (!takes(event)) return;
       event.preventDefault();
       event.stopPropagation();
       setDrop(folderFor(node) ?? '');
@@ -117,7 +139,7 @@ export function TreePanel() {
       event.preventDefault();
       event.stopPropagation();
       setDrop(null);
-      void move(event.dataTransfer.getData(DRAG_TYPE), folderFor(node));
+      void dropped(event, folderFor(node));
     },
   };
   const events = useLatest<RowEvents>(handlers);
@@ -203,6 +225,30 @@ export function TreePanel() {
                 <FolderPlus size={15} />
               </button>
             </Tip>
+            <Tip text="Upload files">
+              <button
+                type="button"
+                className="icon-button"
+                aria-label="Upload files"
+                data-testid="tree-upload"
+                disabled={sending > 0}
+                onClick={() => picker.current?.click()}
+              >
+                <Upload size={15} />
+              </button>
+            </Tip>
+            <input
+              ref={picker}
+              type="file"
+              multiple
+              hidden
+              data-testid="tree-picker"
+              onChange={(event) => {
+                const files = [...(event.target.files ?? [])];
+                event.target.value = '';
+                void send(files, folderFor(activeNode));
+              }}
+            />
           </span>
         )}
       </header>
@@ -221,6 +267,11 @@ export function TreePanel() {
           </button>
         </div>
       )}
+      {sending > 0 && (
+        <p className="tree-sending" role="status">
+          {sending === 1 ? 'Uploading a file…' : `Uploading ${sending} files…`}
+        </p>
+      )}
       <div
         ref={element}
         className="tree"
@@ -237,7 +288,7 @@ export function TreePanel() {
           setMenu({ node: null, at: { x: event.clientX, y: event.clientY } });
         }}
         onDragOver={(event) => {
-          if (!event.dataTransfer.types.includes(DRAG_TYPE)) return;
+          if (!takes(event)) return;
           event.preventDefault();
           setDrop('');
         }}
@@ -246,7 +297,7 @@ export function TreePanel() {
         onDrop={(event) => {
           event.preventDefault();
           setDrop(null);
-          void move(event.dataTransfer.getData(DRAG_TYPE), null);
+          void dropped(event, null);
         }}
       >
         {draftRow(null, 0)}
@@ -284,6 +335,7 @@ export function TreePanel() {
           </div>
         )}
       </div>
+      {loaded && <UnsharedPanel />}
       {menu && (mayEdit || menu.node) && (
         <ContextMenu
           label={menu.node ? `Actions for ${menu.node.name}` : 'Actions'}
@@ -312,6 +364,10 @@ export function TreePanel() {
       )}
     </section>
   );
+}
+
+function takes(event: DragEvent): boolean {
+  return event.dataTransfer.types.includes(DRAG_TYPE) || event.dataTransfer.types.includes('Files');
 }
 
 function rowId(node: string): string {

@@ -3,8 +3,9 @@ import { ChevronRight } from 'lucide-react';
 import { type DragEvent, type MouseEvent, memo, type ReactNode } from 'react';
 import { initials } from '../../ui/color';
 import type { PersonHere } from '../presence/people';
+import { bytes } from '../runs/format';
 import { FileIcon } from './fileIcon';
-import type { TreeNode } from './treeModel';
+import { factsOf, type TreeNode } from './treeModel';
 
 export const DRAG_TYPE = 'application/x-buildspaces-node';
 
@@ -31,6 +32,7 @@ export const TreeRow = memo(function TreeRow(props: {
   const { node, events } = props;
   const folder = node.kind === 'folder';
   const names = props.people?.map((person) => person.name).join(', ');
+  const facts = factsOf(node);
   return (
     // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus and names the active row.
     // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles the keys.
@@ -47,10 +49,10 @@ export const TreeRow = memo(function TreeRow(props: {
       aria-level={node.depth + 1}
       aria-expanded={folder ? props.expanded : undefined}
       aria-selected={props.selected}
-      aria-label={names ? `${node.name}, ${names} here` : node.name}
+      aria-label={[node.name, facts, names && `${names} here`].filter(Boolean).join(', ')}
       style={{ paddingLeft: 8 + node.depth * 14 }}
       draggable={props.movable && props.editing === null}
-      title={props.editing ? undefined : node.path}
+      title={props.editing ? undefined : facts ? `${node.path}\n${facts}` : node.path}
       onClick={() => events.click(node)}
       onContextMenu={(event: MouseEvent) => {
         event.preventDefault();
@@ -73,6 +75,11 @@ export const TreeRow = memo(function TreeRow(props: {
       />
       <FileIcon name={node.name} kind={node.kind} open={props.expanded} />
       {props.editing ?? <span className="tree-label">{node.name}</span>}
+      {facts && !props.editing && node.size !== null && (
+        <span className="tree-size" data-testid="tree-size">
+          {bytes(node.size)}
+        </span>
+      )}
       {props.people && (
         <span className="tree-people" title={`${names} here`}>
           {props.people.slice(0, 3).map((person) => (
