@@ -26,7 +26,7 @@ async fn what_a_program_made_that_is_no_text_is_there_again_in_a_new_workspace()
     let sum = "sha256sum large binary";
     let make = format!("head -c 3000000 /dev/urandom >large; printf 'a\\0b' >binary; {sum}");
     let mut sums = Vec::new();
-    for script in [make.as_str(), sum] {
+    for (key, script) in [("make", make.as_str()), ("look", sum)] {
         let tasks = Tasks::new();
         let rooms = Rooms::new(store.clone(), tasks.clone());
         let room = rooms.room(&id).await.expect("opens");
@@ -34,7 +34,7 @@ async fn what_a_program_made_that_is_no_text_is_there_again_in_a_new_workspace()
         let files: Arc<dyn Files> = workspace.clone();
         let containers = world.open().await;
         let step = StepSpec {
-            key: script.to_owned(),
+            key: key.to_owned(),
             argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
             timeout: Some(PATIENCE),
             secrets: StepSecrets::default(),
