@@ -81,17 +81,17 @@ export const TreeRow = memo(function TreeRow(props: {
         </span>
       )}
       {props.people && (
-        <span className="tree-people" title={`${names} here`}>
+        // The row's name has their names, and no text that is not in it.
+        <span className="tree-people" title={`${names} here`} aria-hidden>
           {props.people.slice(0, 3).map((person) => (
             <span
               key={person.id}
               className="tree-dot"
               data-testid="tree-presence"
               data-name={person.name}
+              data-initial={initials(person.name).slice(0, 1)}
               style={{ background: person.color }}
-            >
-              {initials(person.name).slice(0, 1)}
-            </span>
+            />
           ))}
         </span>
       )}
