@@ -52,6 +52,8 @@ pub enum Importance {
     /// Of somebody who speaks.
     Speaker,
     Screen,
+    /// What somebody looks at large.
+    Chosen,
 }
 
 /// Bits in a second of each layer as it comes in, the smallest first; 0: it does not.
@@ -222,6 +224,25 @@ mod tests {
             share(1_200_000),
             [("ada", Some(Layer::LOW)), ("bob", Some(Layer::MIDDLE)), ("screen", Some(Layer::HIGH)), sound]
         );
+    }
+
+    #[test]
+    fn what_is_looked_at_large_is_paused_last() {
+        let thumbnail = demand(Importance::Speaker, Layer::LOW, CAMERA);
+        let screen = demand(Importance::Screen, Layer::LOW, Rates([150_000, 0, 0]));
+        let demands = BTreeMap::from([
+            ("ada", demand(Importance::Chosen, Layer::HIGH, CAMERA)),
+            ("bob", thumbnail),
+            ("eve", thumbnail),
+            ("screen", screen),
+        ]);
+        let share = |capacity| shares(&mut Allocator::default(), Instant::now(), capacity, &demands);
+        let (low, middle) = (Some(Layer::LOW), Some(Layer::MIDDLE));
+        assert_eq!(share(200_000), [("ada", low), ("bob", None), ("eve", None), ("screen", None)]);
+        assert_eq!(share(500_000), [("ada", low), ("bob", low), ("eve", None), ("screen", low)]);
+        // Nobody is paused so that it is larger.
+        assert_eq!(share(700_000), [("ada", low), ("bob", low), ("eve", low), ("screen", low)]);
+        assert_eq!(share(1_100_000), [("ada", middle), ("bob", low), ("eve", low), ("screen", low)]);
     }
 
     #[test]

@@ -124,6 +124,9 @@ fn muting_closes_a_track_and_only_its_owner_opens_it_again() {
     assert_eq!(bench.tell(mute("ada", "bob")).expect("may"), Effects::default());
     let asked = bench.tell(Input::Ask { by: id("ada"), track: microphone.clone() }).expect("may");
     assert!(!bench.call.is_open(&microphone) && asked.told.len() == 1 && asked.open.is_empty());
+    // Also for what was never there.
+    let asked = bench.tell(Input::Ask { by: id("ada"), track: track("bob", Source::Camera) }).expect("may");
+    assert!(asked.told.len() == 1 && !asked.changed);
     bench.publishes("bob", Source::Microphone, Publishing::On).expect("may");
     assert!(bench.call.is_open(&microphone));
 }

@@ -556,16 +556,17 @@ impl Actor {
         (self.renewed, self.is_stale) = (now(), false);
         let (seen, speakers) = (self.call.seen(), self.call.speakers());
         let wanted = |(id, peer): (&ParticipantId, &mut Peer)| match &mut peer.role {
-            Role::Viewer(viewer) => (id.clone(), viewer.choose(&seen, &speakers)),
-            Role::Page | Role::Stream => (id.clone(), self.call.wanted(id)),
+            Role::Viewer(viewer) => (id.clone(), false, viewer.choose(&seen, &speakers)),
+            Role::Page | Role::Stream => (id.clone(), true, self.call.wanted(id)),
         };
         let wanted: Vec<_> = self.peers.iter_mut().map(wanted).collect();
         let mut needed: BTreeMap<TrackId, Layer> = BTreeMap::new();
-        for (id, tracks) in wanted {
+        for (id, says_how_large, tracks) in wanted {
             let mut all = BTreeMap::new();
             for (track, layer) in tracks {
                 let forwarder = self.peers.get(&track.of).and_then(|peer| peer.forwarders.get(&track.source)).cloned();
                 let importance = match track.source {
+                    _ if says_how_large && layer > Layer::LOW => Importance::Chosen,
                     Source::Screen => Importance::Screen,
                     _ if speakers.contains(&track.of) => Importance::Speaker,
                     _ => Importance::Camera,

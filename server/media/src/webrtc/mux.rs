@@ -455,6 +455,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_port_serves_both_families() {
+        if std::net::UdpSocket::bind("[::1]:0").is_err() {
+            // This machine has no IPv6.
+            return;
+        }
+        for (listen, pages) in [("[::1]:0", &["[::1]:0"][..]), ("[::]:0", &["127.0.0.1:0", "[::1]:0"])] {
+            let mux = Mux::bind(listen.parse().expect("valid"), &[], false).expect("a free port");
+            mux.can_send().await;
+            let place = Place::new(&mux);
+            place.named("abcd", "secret");
+            for page in pages {
+                let page = UdpSocket::bind(page).await.expect("a free port");
+                let own = page.local_addr().expect("bound");
+                let to = SocketAddr::new(own.ip(), mux.addresses()[0].port());
+                let first = check("abcd:x", "secret");
+                page.send_to(&first, to).await.expect("sent");
+                let came = async {
+                    while waiting(&place) == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    place.take()
+                };
+                let came = tokio::select! {
+                    came = came => came,
+                    () = mux.read() => unreachable!("it reads on and on"),
+                };
+                assert_eq!(came, [(Bytes::from(first), own)], "{listen}");
+                place.send(b"an answer", own);
+                let mut answer = [0; 20];
+                let (len, from) = page.recv_from(&mut answer).await.expect("received");
+                assert_eq!((&answer[..len], from), (&b"an answer"[..], to), "{listen}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn strangers_change_nothing() {
         let mux = Mux::bind("127.0.0.1:0".parse().expect("valid"), &[], false).expect("a free port");
         let place = Place::new(&mux);
