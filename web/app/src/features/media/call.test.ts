@@ -21,6 +21,7 @@ class FakeTrack extends EventTarget {
 class FakeConnection {
   static all: FakeConnection[] = [];
   connectionState = 'new';
+  signalingState = 'stable';
   onconnectionstatechange: (() => void) | null = null;
   localDescription: { sdp: string } | null = null;
   readonly replaced: unknown[] = [];
@@ -55,10 +56,14 @@ class FakeConnection {
     return this.receivers.map((receiver, mid) => ({ mid: String(mid), receiver }));
   }
   createOffer = (options?: RTCOfferOptions) =>
-    Promise.resolve({ sdp: options?.iceRestart ? 'another session' : 'an offer' });
-  createAnswer = () => Promise.resolve({ sdp: 'an answer' });
-  setRemoteDescription = () => Promise.resolve();
-  setLocalDescription(description: { sdp: string }): Promise<void> {
+    Promise.resolve({ type: 'offer', sdp: options?.iceRestart ? 'another session' : 'an offer' });
+  createAnswer = () => Promise.resolve({ type: 'answer', sdp: 'an answer' });
+  setRemoteDescription({ type }: { type: string }): Promise<void> {
+    this.signalingState = type === 'offer' ? 'have-remote-offer' : 'stable';
+    return Promise.resolve();
+  }
+  setLocalDescription(description: { type: string; sdp: string }): Promise<void> {
+    this.signalingState = description.type === 'offer' ? 'have-local-offer' : 'stable';
     this.localDescription = description;
     return Promise.resolve();
   }
@@ -180,6 +185,28 @@ describe('a call whose connection breaks', () => {
     expect(call.state.get()).toMatchObject({ phase: 'out', problem: 'at most 50' });
   });
 
+  it('offers again what it heard no answer to, and nothing else', async () => {
+    start({ microphone: new FakeTrack() });
+    await joined();
+    const offers = () => said('offer').map((message) => message.type === 'offer' && message.neg);
+    expect(offers()).toEqual([1]);
+    // The answer was lost with the link.
+    link.state.set('away');
+    link.state.set('online');
+    await joined(true);
+    expect(offers()).toEqual([1, 2]);
+    await hears({ type: 'answer', neg: 2, sdp: 'an answer' });
+    expect(FakeConnection.all.map(({ signalingState }) => signalingState)).toEqual(['stable']);
+    await joined(true);
+    expect(offers()).toEqual([1, 2]);
+    // Broken off as well, it is offered once, in another session.
+    FakeConnection.all[0]?.becomes('connected');
+    FakeConnection.all[0]?.becomes('disconnected');
+    await vi.advanceTimersByTimeAsync(0);
+    await joined(true);
+    expect(offers()).toEqual([1, 2, 3, 4]);
+  });
+
   it('says in its own words that it was not let in in time', async () => {
     start();
     await vi.advanceTimersByTimeAsync(10_000);
@@ -287,6 +314,24 @@ describe('devices', () => {
     expect(late.map((track) => track.isStopped)).toEqual([true, true]);
     expect(call.state.get()).toMatchObject({ microphone: 'muted', camera: false });
     expect(own).toMatchObject({ enabled: false, isStopped: false });
+  });
+
+  it('are had for as long as a key is held, and muted when it was let go of before', async () => {
+    for (const [held, state] of [
+      [false, 'muted'],
+      [true, 'on'],
+    ] as const) {
+      start();
+      await joined();
+      void call.talk(() => held);
+      const track = new FakeTrack();
+      prompts.at(-1)?.answer(track);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(call.state.get().microphone).toBe(state);
+      expect(track.enabled).toBe(held);
+      expect(said('set').at(-1)).toEqual({ type: 'set', source: 'microphone', state });
+      call.leave();
+    }
   });
 
   it('that are pulled out are off, also those from before joining', async () => {

@@ -197,16 +197,32 @@ export class Call {
   /** Turns the microphone on or mutes it. The first time it asks the browser for it. */
   async setMicrophone(on: boolean): Promise<void> {
     this.patch({ problem: null, asked: null });
-    if (on && !this.microphone) {
-      const audio = audioWish(this.devices.microphone);
-      const track = await this.request('microphone', () => navigator.mediaDevices.getUserMedia({ audio }));
-      if (!track) return;
-      this.keep({ microphone: track });
-      await this.send('microphone', track);
-    }
+    if (on && !(await this.takeMicrophone())) return;
+    this.muteOwn(!on);
+  }
+
+  /** Turns the microphone on, unless what is held down for that is let go of before the browser has given it. */
+  async talk(isHeld: () => boolean): Promise<void> {
+    this.patch({ problem: null, asked: null });
+    if (await this.takeMicrophone()) this.muteOwn(!isHeld());
+  }
+
+  /** Has a microphone, muted at first. False if there is none to be had. */
+  private async takeMicrophone(): Promise<boolean> {
+    if (this.microphone) return true;
+    const audio = audioWish(this.devices.microphone);
+    const track = await this.request('microphone', () => navigator.mediaDevices.getUserMedia({ audio }));
+    if (!track) return false;
+    track.enabled = false;
+    this.keep({ microphone: track });
+    await this.send('microphone', track);
+    return true;
+  }
+
+  private muteOwn(muted: boolean): void {
     if (!this.microphone) return;
-    this.microphone.enabled = on;
-    this.patch({ microphone: on ? 'on' : 'muted' });
+    this.microphone.enabled = !muted;
+    this.patch({ microphone: muted ? 'muted' : 'on' });
     this.tell('microphone');
   }
 
@@ -322,11 +338,15 @@ export class Call {
         this.iceServers = message.ice_servers;
         this.patch({ phase: 'in', me: message.participant });
         if (message.resumed && this.publisher) {
+          const { publisher } = this;
           this.tellAll();
           // What was wanted while the link was away was not heard.
           for (const [track, layer] of this.wanted) this.link.say({ type: 'want', track, layer });
           this.brokenSince = Date.now();
           for (const peer of this.broken) await this.restart(peer);
+          // Nor was the answer to what it offered last. What the server offered it says again by itself.
+          if (!this.broken.has(publisher) && publisher.signalingState === 'have-local-offer')
+            await this.offer(publisher);
           return;
         }
         this.disconnect();

@@ -44,7 +44,7 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
   const popped = useStore(dock.popped);
   const apart = popped !== null;
   const hidden = useHidden();
-  useKeys(call, popped?.kind === 'document' ? popped.window : null);
+  useKeys(call, popped?.kind === 'document' ? popped.window : null, useMay('publish_audio'));
   const all = tiles(participants, state.me);
   useChosen(dock, all, state.phase === 'in');
 

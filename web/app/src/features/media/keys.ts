@@ -10,9 +10,10 @@ const BUSY =
 const isBusy = ({ target }: KeyboardEvent) =>
   target !== null && 'closest' in target && (target as Element).closest(BUSY) !== null;
 
-/** `apart`: a window of its own that the large picture has. */
-export function useKeys(call: Call, apart: Window | null): void {
+/** `apart`: a window of its own that the large picture has. Whoever may not speak has no such keys. */
+export function useKeys(call: Call, apart: Window | null, maySpeak: boolean): void {
   useEffect(() => {
+    if (!maySpeak) return;
     const windows = apart ? [window, apart] : [window];
     let isTalking = false;
     const isOn = () => call.state.get().microphone === 'on';
@@ -26,11 +27,11 @@ export function useKeys(call: Call, apart: Window | null): void {
       if (isBusy(event)) return;
       const { microphone } = call.state.get();
       if (isTalking) event.preventDefault();
-      // The first time the browser asks for the microphone, which nobody answers with a key held down.
-      if (microphone !== 'muted' || event.repeat) return;
+      if (microphone === 'on' || event.repeat) return;
       event.preventDefault();
       isTalking = true;
-      void call.setMicrophone(true);
+      // Whoever has to let go of it to answer the browser is muted then, and talks the next time.
+      void call.talk(() => isTalking);
     };
     const stop = () => {
       if (!isTalking) return;
@@ -53,5 +54,5 @@ export function useKeys(call: Call, apart: Window | null): void {
         own.removeEventListener('blur', stop);
       }
     };
-  }, [call, apart]);
+  }, [call, apart, maySpeak]);
 }

@@ -1,9 +1,9 @@
-/** Whether a microphone hears anything, before anybody else does. */
+/** Whether a microphone hears anything, before anybody else does. `muted`: nobody else does. */
 import { useEffect, useRef } from 'react';
 
 const BARS = 24;
 
-export function LevelMeter(props: { track: MediaStreamTrack }) {
+export function LevelMeter(props: { track: MediaStreamTrack; muted?: boolean }) {
   const { track } = props;
   const element = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -27,5 +27,13 @@ export function LevelMeter(props: { track: MediaStreamTrack }) {
       void context.close();
     };
   }, [track]);
-  return <div className="level-meter" ref={element} role="img" aria-label="What the microphone hears" />;
+  return (
+    <div
+      className="level-meter"
+      data-muted={props.muted || undefined}
+      ref={element}
+      role="img"
+      aria-label="What the microphone hears"
+    />
+  );
 }

@@ -1,10 +1,11 @@
-/** One person or one shared screen in a call. A click makes it large; hosts can mute and ask. */
+/** One person or one shared screen in a call. A click makes it large; hosts can mute, stop and ask. */
 import {
   Hand,
   Maximize2,
   MicOff,
   Minimize2,
   MonitorUp,
+  MonitorX,
   Signal,
   SignalMedium,
   VideoOff,
@@ -17,6 +18,7 @@ import { useMay } from '../access/useAccess';
 import { UnreadableNote, useUnreadable } from '../e2ee/unreadableTile';
 import { HandOnTile, ReactionOnTile } from '../reactions/reactionView';
 import { useRoom } from '../room/roomContext';
+import { possessive } from '../runs/format';
 import { type Quality, qualityWords, type Tile, tileWords, trackOf } from './mediaModel';
 import { VideoView } from './videoView';
 
@@ -46,12 +48,15 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const isUndecodable = own !== null && !own.muted && undecodable.has(own.id);
   const microphone = trackOf(participant, 'microphone');
   const muted = microphone === null || microphone.muted;
+  const voice = `${participant.id}/microphone`;
   const { name, color } = participant.person;
   const quality = participant.quality && participant.away ? 'lost' : participant.quality;
   const isStream = participant.kind === 'stream';
   const words = tileWords(tile);
   const unreadable = useUnreadable(tile);
   const large = picture !== null && !(self && source === 'screen');
+  const whose = possessive(name);
+  const stop = source === 'screen' ? `Stop ${whose} shared screen` : `Turn ${whose} camera off`;
   return (
     <div
       className="tile"
@@ -104,16 +109,30 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         </>
       )}
       <span className="tile-actions">
-        {moderator && !self && source === 'camera' && microphone && !(isStream && muted) && (
+        {moderator && !self && source === 'camera' && !(isStream && muted) && (
           <Tip text={muted ? `Ask ${name} to unmute` : `Mute ${name}`}>
             <button
               type="button"
               className="tile-action"
               data-testid={muted ? 'ask-unmute' : 'mute-other'}
               aria-label={muted ? `Ask ${name} to unmute` : `Mute ${name}`}
-              onClick={() => (muted ? call.askFor(microphone.id) : call.mute(microphone.id))}
+              // Whoever joined muted may have none so far.
+              onClick={() => (muted ? call.askFor(voice) : call.mute(voice))}
             >
               {muted ? <Hand size={13} /> : <MicOff size={13} />}
+            </button>
+          </Tip>
+        )}
+        {moderator && !self && own !== null && !own.muted && (
+          <Tip text={stop}>
+            <button
+              type="button"
+              className="tile-action"
+              data-testid={`stop-${source}`}
+              aria-label={stop}
+              onClick={() => call.mute(own.id)}
+            >
+              {source === 'screen' ? <MonitorX size={13} /> : <VideoOff size={13} />}
             </button>
           </Tip>
         )}

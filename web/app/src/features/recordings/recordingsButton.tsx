@@ -4,7 +4,7 @@ import { useState } from 'react';
 import { Tip } from '../../ui/tip';
 import { RecordingsDialog } from './recordingsDialog';
 
-export function RecordingsButton() {
+export function RecordingsButton({ testId = 'recordings' }: { testId?: string }) {
   const [open, setOpen] = useState(false);
   return (
     <>
@@ -13,7 +13,7 @@ export function RecordingsButton() {
           type="button"
           className="icon-button"
           data-size="small"
-          data-testid="recordings"
+          data-testid={testId}
           aria-label="Recordings"
           onClick={() => setOpen(true)}
         >

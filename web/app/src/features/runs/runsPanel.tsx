@@ -5,6 +5,7 @@ import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { DevcontainerButton } from '../devcontainer/devcontainerButton';
+import { RecordingsButton } from '../recordings/recordingsButton';
 import { useRoom } from '../room/roomContext';
 import { readStart } from '../sandbox/startModel';
 import { StartPhases } from '../sandbox/startPhases';
@@ -56,6 +57,7 @@ export function RunsPanel(props: { tabs: ReactNode; visible: boolean }) {
         {props.tabs}
         {starting && waits && <StartPhases start={starting} testId="sandbox-phase" />}
         <span className="panel-tools">
+          <RecordingsButton testId="recordings-beside-runs" />
           <DevcontainerButton />
           {hidden > 0 && (
             <button
