@@ -4,6 +4,7 @@
  */
 import { launch, Person } from './support/browser.mjs';
 import { runEnded, textOf, write } from './support/clients.mjs';
+import { summary } from './support/quantiles.mjs';
 import { Server } from './support/server.mjs';
 import { pause, until } from './support/wait.mjs';
 
@@ -12,18 +13,6 @@ const RUNS = 8;
 const DEBOUNCE_MS = 1500;
 const FILE = 'basket.py';
 const TESTS = 'test_basket.py';
-
-const quantile = (values, q) => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const value = sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
-  return Math.round(value * 10) / 10;
-};
-const summary = (values) => ({
-  samples: values.length,
-  p50: quantile(values, 0.5),
-  p95: quantile(values, 0.95),
-  max: quantile(values, 1),
-});
 
 /** Notes when a key goes down here. */
 const watchKeys = (page) =>

@@ -1,6 +1,21 @@
 /** Calls: two people in two browsers with a camera that shows a clock and a microphone that beeps. */
 import assert from 'node:assert/strict';
-import { arrived, joinCall, more, noMore, sees, talk, talker, tile, twoInARoom } from './support/call.mjs';
+import {
+  arrived,
+  cut,
+  joinCall,
+  mend,
+  more,
+  noMore,
+  peers,
+  sees,
+  talk,
+  talker,
+  tile,
+  twoInARoom,
+  versions,
+  whyNoIpv6,
+} from './support/call.mjs';
 import { scenario } from './support/scenario.mjs';
 import { stays, until } from './support/wait.mjs';
 
@@ -21,6 +36,8 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   await talk(ada, bob);
   await more(bob, 'told', 4);
   await tile(bob, 'Ada').and(bob.page.locator('[data-speaking]')).waitFor();
+  const avatar = bob.page.locator('[data-testid="person"][data-name="Ada"]');
+  await avatar.and(bob.page.locator('[data-speaking]')).waitFor();
 
   for (const [person, name] of [
     [ada, 'Bob'],
@@ -32,6 +49,7 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
   // The server passes nothing on of who is muted, whatever the page sends.
   await ada.get('control-microphone').click();
   await tile(bob, 'Ada').and(bob.page.locator('[data-muted]')).waitFor();
+  await avatar.and(bob.page.locator(':not([data-speaking])')).waitFor();
   await noMore(bob, 'packets', 0, 1500);
   await more(ada, 'packets', 20);
   await ada.get('control-microphone').click();
@@ -157,10 +175,10 @@ scenario('a picture is sent as large as it is shown', async (stage) => {
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
 
-scenario('a host mutes and asks, and only oneself unmutes', async (stage) => {
+scenario('a host mutes, stops and asks, and only oneself unmutes', async (stage) => {
   const { ada, bob } = await twoInARoom(stage);
   await joinCall(ada);
-  await joinCall(bob, { microphone: true });
+  await joinCall(bob, { microphone: true, camera: true });
   await more(ada, 'packets', 20);
   await tile(ada, 'Bob').hover();
   await ada.get('mute-other').click();
@@ -173,8 +191,19 @@ scenario('a host mutes and asks, and only oneself unmutes', async (stage) => {
   await noMore(ada, 'packets', 0, 500);
   await bob.get('asked-yes').click();
   await more(ada, 'packets', 20);
+  await sees(ada, 'Bob');
+  await tile(ada, 'Bob').getByTestId('stop-camera').click();
+  await bob.get('call-problem').getByText('Ada turned your camera off.').waitFor();
+  assert.equal(await bob.get('control-camera').getAttribute('aria-pressed'), 'false');
+  await tile(ada, 'Bob').locator('video').waitFor({ state: 'detached' });
+  await bob.get('control-screen').click();
+  await tile(ada, 'Bob', 'screen').getByTestId('stop-screen').click();
+  await bob.get('call-problem').getByText('Ada stopped your shared screen.').waitFor();
+  await tile(ada, 'Bob', 'screen').waitFor({ state: 'detached' });
+  await bob.get('control-camera').click();
+  await sees(ada, 'Bob');
   // Who is no host has no such buttons.
-  assert.equal(await bob.get('mute-other').count(), 0);
+  for (const id of ['mute-other', 'ask-unmute', 'stop-camera']) assert.equal(await bob.get(id).count(), 0);
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
 
@@ -190,7 +219,10 @@ scenario('who has no camera and no microphone takes part all the same', async (s
   await more(bob, 'packets', 20);
   await bob.get('control-microphone').click();
   await bob.get('call-problem').waitFor();
-  await tile(ada, 'Bob').waitFor();
+  // Who joined without a microphone can be asked for one all the same.
+  await tile(ada, 'Bob').hover();
+  await tile(ada, 'Bob').getByTestId('ask-unmute').click();
+  await bob.get('asked').getByText('Ada asks you to unmute.').waitFor();
   assert.deepEqual([...ada.problems, ...bob.problems], []);
 });
 
@@ -213,8 +245,7 @@ scenario(
     await joinCall(ada);
     await joinCall(bob, { camera: true });
     await sees(ada, 'Bob');
-    const peers = () => bob.page.evaluate(() => window.testPeers.length);
-    const before = await peers();
+    const before = await peers(bob);
     await bob.page.evaluate(() => {
       window.testLost = window.testSocket;
       window.testLost.close();
@@ -225,12 +256,65 @@ scenario(
     await tile(ada, 'Bob').and(ada.page.locator(':not([data-away])')).waitFor();
     await more(ada, 'frames', 20);
     assert.equal(await tile(ada, 'Bob').count(), 1);
-    assert.equal(await peers(), before, 'he is the same participant');
+    assert.equal(await peers(bob), before, 'he is the same participant');
     await bob.page.reload();
     await bob.inRoom();
     await tile(ada, 'Bob').waitFor({ state: 'detached' });
     assert.deepEqual([...ada.problems, ...bob.problems], []);
   },
+);
+
+scenario(
+  'a call goes on without its socket for a while, and begins anew by itself after that',
+  async (stage) => {
+    const { ada, bob } = await twoInARoom(stage);
+    for (const person of [ada, bob]) await joinCall(person, { microphone: true, camera: true });
+    await sees(ada, 'Bob');
+    await sees(bob, 'Ada');
+    const before = await peers(bob);
+    await cut(bob);
+    const end = Date.now() + 12_000;
+    await tile(ada, 'Bob').and(ada.page.locator('[data-away]')).waitFor();
+    while (Date.now() < end) await talk(ada, bob);
+    await mend(bob);
+    await tile(ada, 'Bob').and(ada.page.locator(':not([data-away])')).waitFor();
+    await talk(ada, bob);
+    assert.equal(await peers(bob), before, 'he is the same participant, over the same connections');
+
+    await cut(bob);
+    await tile(ada, 'Bob').waitFor({ state: 'detached' });
+    await stays('Bob to be gone', 5000, async () => (await tile(ada, 'Bob').count()) === 0);
+    await mend(bob);
+    await sees(ada, 'Bob');
+    await sees(bob, 'Ada');
+    await talk(ada, bob);
+    assert.ok((await peers(bob)) > before, 'he joined anew');
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+);
+
+scenario(
+  'who reaches the server by IPv6 alone talks to who reaches it by IPv4 alone',
+  async (stage) => {
+    const [four, six] = ['127.0.0.1', '::1'];
+    const server = await stage.server({
+      BUILDSPACES_MEDIA_LISTEN: '[::]:0',
+      BUILDSPACES_MEDIA_ADDRESSES: JSON.stringify([four, six]),
+    });
+    const permissions = ['microphone', 'camera'];
+    const ada = await talker(stage, 'Ada', { permissions, only: six });
+    const bob = await talker(stage, 'Bob', { permissions, only: four });
+    const room = await ada.createRoom(server, 'python');
+    await bob.join(server, room);
+    for (const person of [ada, bob]) await joinCall(person, { microphone: true, camera: true });
+    await sees(ada, 'Bob');
+    await sees(bob, 'Ada');
+    await talk(ada, bob);
+    assert.deepEqual(await versions(ada), [6, 6]);
+    assert.deepEqual(await versions(bob), [4, 4]);
+    assert.deepEqual([...ada.problems, ...bob.problems], []);
+  },
+  { skip: whyNoIpv6() },
 );
 
 scenario('a restart of the server takes everybody back into the call', async (stage) => {
@@ -285,14 +369,42 @@ scenario('a camera that nobody looks at is not encoded', async (stage) => {
 
 scenario('keys mute and let one talk, and a device can be changed meanwhile', async (stage) => {
   const { ada, bob } = await twoInARoom(stage);
-  await joinCall(ada, { microphone: true });
-  await joinCall(bob);
   const speaks = (on) =>
     until(
       `her microphone to be ${on ? 'on' : 'off'}`,
       async () => (await ada.get('control-microphone').getAttribute('aria-pressed')) === String(on),
     );
   const { keyboard } = ada.page;
+  await joinCall(bob);
+  // Whoever joins muted can talk at once. What was on is on the next time.
+  await joinCall(ada);
+  await keyboard.down('Space');
+  await speaks(true);
+  await more(bob, 'packets', 20);
+  await keyboard.up('Space');
+  await speaks(false);
+  await ada.get('leave-call').click();
+  await ada.get('call').click();
+  const toggle = ada.get('preview-microphone');
+  const pressed = (on) => toggle.and(ada.page.locator(`[aria-pressed="${on}"]`)).waitFor();
+  await ada.page.locator('.level-meter[data-muted]').waitFor();
+  await until('the meter to show what the microphone hears', () =>
+    ada.page.locator('.level-meter').evaluate(({ style }) => Number(style.getPropertyValue('--level')) > 0),
+  );
+  await keyboard.press('Control+Shift+KeyM');
+  await pressed(true);
+  await ada.get('join-call').getByText('Join', { exact: true }).waitFor();
+  await keyboard.press('Control+Shift+KeyM');
+  await pressed(false);
+  await ada.get('join-call').getByText('Join muted').waitFor();
+  await keyboard.press('Control+Shift+KeyM');
+  await keyboard.press('Enter');
+  await speaks(true);
+  await ada.get('leave-call').click();
+  await ada.get('call').click();
+  await pressed(true);
+  await keyboard.press('Enter');
+  await speaks(true);
   await keyboard.press('Control+Shift+KeyM');
   await speaks(false);
   await ada.page.evaluate(() => document.activeElement?.blur());

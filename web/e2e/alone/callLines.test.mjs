@@ -9,7 +9,7 @@ import { ThinLine, whyNoThinLine } from '../support/thinLine.mjs';
 import { Turn, whyNoTurn } from '../support/turn.mjs';
 import { until } from '../support/wait.mjs';
 
-/** How many of the packets of a microphone and of the frames of a camera arrive here in so many seconds. */
+/** How many of the packets of a microphone and of the frames of a camera arrive here in so many seconds, and how much of the sound had to be made up. */
 async function rates(person, seconds) {
   const before = await arrived(person);
   await new Promise((done) => setTimeout(done, seconds * 1000));
@@ -17,6 +17,7 @@ async function rates(person, seconds) {
   return {
     packets: (after.packets - before.packets) / seconds,
     frames: (after.frames - before.frames) / seconds,
+    concealed: (after.concealed - before.concealed) / (after.samples - before.samples),
   };
 }
 
@@ -46,11 +47,15 @@ scenario(
     const keepsTalking = async (frames) => {
       const now = await rates(bob, 8);
       assert.ok(now.packets >= 0.95 * 50, `${now.packets} of 50 packets of sound in a second`);
+      assert.ok(now.concealed <= 0.05, `${now.concealed} of the sound was not there in time`);
       assert.ok(now.frames >= frames, `${now.frames} frames in a second`);
     };
+    const { frozen } = await arrived(bob);
     line.takes(500);
     await bob.get('call-line').getByText('less sharp').waitFor();
     await until('a smaller picture', isWide(640), 60_000);
+    const stood = (await arrived(bob)).frozen - frozen;
+    assert.ok(stood <= 2, `the picture stood still for ${stood} s before it was smaller`);
     await keepsTalking(10);
     line.takes(250);
     await until('the smallest picture', isWide(320), 60_000);
@@ -87,13 +92,13 @@ async function bothOver(stage, line, addresses = [line.here]) {
 }
 
 scenario(
-  'what a line loses comes again, and the picture moves on',
+  'what a line loses in both directions comes again, and the pictures move on',
   async (stage) => {
     const line = stage.own(new ThinLine());
     const { ada, bob } = await bothOver(stage, line);
     line.loses(0.05);
     await more(bob, 'again', 3);
-    await more(bob, 'frames', 100);
+    for (const person of [ada, bob]) await more(person, 'frames', 100);
     assert.deepEqual([...ada.problems, ...bob.problems], []);
   },
   { skip: whyNoThinLine('iptables') },

@@ -1,12 +1,13 @@
 /** People in a call, and what arrives at their pages. */
+import { networkInterfaces } from 'node:os';
 import { stays, until } from './wait.mjs';
 
 const WITH_DEVICES = { permissions: ['microphone', 'camera'] };
 
-/** Somebody whose page keeps its connections where the test can ask them. */
-export async function talker(stage, name, options = WITH_DEVICES) {
+/** Somebody whose page keeps its connections where the test can ask them. `only`: the one address of the server's that it can reach. */
+export async function talker(stage, name, { only = null, ...options } = WITH_DEVICES) {
   const person = await stage.person(name, options);
-  await person.context.addInitScript(() => {
+  await person.context.addInitScript((only) => {
     const Native = window.RTCPeerConnection;
     window.testPeers = [];
     window.RTCPeerConnection = class extends Native {
@@ -14,16 +15,47 @@ export async function talker(stage, name, options = WITH_DEVICES) {
         super(...args);
         window.testPeers.push(this);
       }
+      setRemoteDescription({ type, sdp }) {
+        const isReached = (line) => !only || !line.startsWith('a=candidate:') || line.includes(` ${only} `);
+        return super.setRemoteDescription({ type, sdp: sdp.split('\r\n').filter(isReached).join('\r\n') });
+      }
     };
     const NativeSocket = window.WebSocket;
     window.WebSocket = class extends NativeSocket {
-      constructor(...args) {
-        super(...args);
-        if (this.url.includes('/media?')) window.testSocket = this;
+      constructor(url, ...args) {
+        const isMedia = String(url).includes('/media?');
+        // Where there is nothing, while the test has cut the line.
+        super(isMedia && window.testCut ? String(url).replace('/media?', '/nothing?') : url, ...args);
+        if (isMedia) window.testSocket = this;
       }
     };
-  });
+  }, only);
   return person;
+}
+
+/** The page loses the socket of its call, and gets no other until it is mended. */
+export const cut = (person) =>
+  person.page.evaluate(() => {
+    window.testCut = true;
+    window.testSocket.close();
+  });
+
+export async function mend(person) {
+  await person.page.evaluate(() => {
+    window.testCut = false;
+  });
+  await until(`${person.name} to have a socket again`, () =>
+    person.page.evaluate(() => window.testSocket.readyState === 1),
+  );
+}
+
+/** How many connections this page has ever had. */
+export const peers = (person) => person.page.evaluate(() => window.testPeers.length);
+
+/** Why nothing goes by IPv6 here, or `null`. */
+export function whyNoIpv6() {
+  const addresses = Object.values(networkInterfaces()).flat();
+  return addresses.some(({ address }) => address === '::1') ? null : 'this machine has no IPv6';
 }
 
 /** The picture of somebody, or of their screen. */
@@ -36,9 +68,14 @@ export const sees = (person, name, source) =>
 /** Through the dialog, unless it is open already. */
 export async function joinCall(person, { microphone = false, camera = false } = {}) {
   if ((await person.get('join-call').count()) === 0) await person.get('call').click();
-  if (microphone) await person.get('preview-microphone').click();
+  const turnOn = async (id) => {
+    const toggle = person.get(`preview-${id}`);
+    // It may be on as it was the last time.
+    if ((await toggle.getAttribute('aria-pressed')) !== 'true') await toggle.click();
+  };
+  if (microphone) await turnOn('microphone');
   if (camera) {
-    await person.get('preview-camera').click();
+    await turnOn('camera');
     await person.page.locator('[data-testid="preview"] [data-testid="video"][data-shown]').waitFor();
   }
   await person.get('join-call').click();
@@ -54,10 +91,23 @@ export async function twoInARoom(stage, options) {
   return { server, ada, bob };
 }
 
-/** What has arrived at this page, by kind; `again`: packets that it had missed; `told`: reports of which time a timestamp is. */
+/**
+ * What has arrived at this page, by kind; `again`: packets that it had missed; `told`: reports of which time a timestamp is; `concealed`: of all `samples`
+ * of sound those that were made up, because they were not there in time; `frozen`: seconds in which a picture stood still.
+ */
 export const arrived = (person) =>
   person.page.evaluate(async () => {
-    const all = { frames: 0, packets: 0, energy: 0, again: 0, told: 0, widths: [] };
+    const all = {
+      frames: 0,
+      packets: 0,
+      energy: 0,
+      again: 0,
+      told: 0,
+      concealed: 0,
+      samples: 0,
+      frozen: 0,
+      widths: [],
+    };
     for (const peer of window.testPeers.filter((peer) => peer.connectionState === 'connected'))
       for (const report of (await peer.getStats()).values()) {
         if (report.type === 'remote-outbound-rtp') all.told += report.reportsSent;
@@ -65,10 +115,13 @@ export const arrived = (person) =>
         all.again += report.retransmittedPacketsReceived ?? 0;
         if (report.kind === 'video') {
           all.frames += report.framesDecoded ?? 0;
+          all.frozen += report.totalFreezesDuration ?? 0;
           if (report.frameWidth) all.widths.push(report.frameWidth);
         } else {
           all.packets += report.packetsReceived ?? 0;
           all.energy += report.totalAudioEnergy ?? 0;
+          all.concealed += report.concealedSamples ?? 0;
+          all.samples += report.totalSamplesReceived ?? 0;
         }
       }
     return all;
@@ -111,8 +164,8 @@ const near = (person) =>
       for (const report of reports.values()) {
         const pair = report.type === 'transport' && reports.get(report.selectedCandidatePairId);
         if (!pair) continue;
-        const { candidateType, protocol, relayProtocol } = reports.get(pair.localCandidateId);
-        found.push({ candidateType, protocol, relayProtocol });
+        const { candidateType, protocol, relayProtocol, address } = reports.get(pair.localCandidateId);
+        found.push({ candidateType, protocol, relayProtocol, address });
       }
     }
     return found;
@@ -120,6 +173,10 @@ const near = (person) =>
 
 /** By which protocol each goes. */
 export const protocols = async (person) => (await near(person)).map(({ protocol }) => protocol);
+
+/** By which version of IP. */
+export const versions = async (person) =>
+  (await near(person)).map(({ address }) => (address.includes(':') ? 6 : 4));
 
 /** Whether each goes by a relay, and by which protocol to that. */
 export const relays = async (person) =>

@@ -37,6 +37,8 @@ export class ThinLine {
   #folder = mkdtempSync(join(tmpdir(), 'buildspaces-line-'));
   #there = '';
   #server = null;
+  /** What this machine drops of what comes from it. */
+  #rule = null;
   #passed = new Set();
 
   constructor() {
@@ -88,11 +90,24 @@ export class ThinLine {
     run('tc', 'qdisc', 'replace', 'dev', `${this.#name}a`, 'root', 'tbf', ...shape);
   }
 
-  /** From now on this share of what comes by UDP does not come to the page. */
+  /** From now on this share of what comes by UDP does not come to the page, and as much of what the page sends not to the server. */
   loses(share) {
-    const chance = ['-m', 'statistic', '--mode', 'random', '--probability', `${share}`];
-    const rule = ['-A', 'INPUT', '-p', 'udp', ...chance, '-j', 'DROP'];
-    run('ip', 'netns', 'exec', this.#name, 'iptables', ...rule);
+    const lost = [
+      '-p',
+      'udp',
+      '-m',
+      'statistic',
+      '--mode',
+      'random',
+      '--probability',
+      `${share}`,
+      '-j',
+      'DROP',
+    ];
+    run('ip', 'netns', 'exec', this.#name, 'iptables', '-A', 'INPUT', ...lost);
+    // Where it arrives: what cannot be sent the page would know, and send again.
+    this.#rule = ['INPUT', '-i', `${this.#name}a`, ...lost];
+    run('iptables', '-A', ...this.#rule);
   }
 
   /** From now on nothing goes from the page to the server by UDP. */
@@ -129,6 +144,7 @@ export class ThinLine {
     this.#server?.close();
     // Of an address that is gone nobody ends them.
     for (const near of this.#passed) near.destroy();
+    if (this.#rule) run('iptables', '-D', ...this.#rule);
     for (const part of [
       ['link', 'delete', `${this.#name}a`],
       ['netns', 'delete', this.#name],

@@ -60,6 +60,8 @@ struct Departed {
     at: Instant,
     size: usize,
     arrival: Option<Arrival>,
+    /// Feedback said whether it arrived.
+    is_told_of: bool,
 }
 
 /// Arrived, and when by the receiver's clock, if it said that.
@@ -71,24 +73,27 @@ impl Awaited {
         while self.packets.front().is_some_and(|oldest| self.packets.len() >= AWAITED || oldest.at + AWAITED_FOR < at) {
             self.packets.pop_front();
         }
-        self.packets.push_back(Departed { at, size, arrival: None });
+        self.packets.push_back(Departed { at, size, arrival: None, is_told_of: false });
         self.count += 1;
         (self.count - 1) as u16
     }
 
-    /// What became of everything up to the last packet that arrived, in order and once. Those before it that did not arrive are lost.
+    /// What became of everything up to the last packet that arrived, in order and once. Those before it that feedback names otherwise are lost. Of what only
+    /// feedback told that was lost itself nothing is known: it would look as if the way there lost what the way back did.
     pub(super) fn heard(&mut self, feedback: &[Acknowledgement]) -> Vec<PacketReport> {
         let oldest = self.count - self.packets.len() as u64;
         let mut last = None;
-        for said in feedback.iter().filter(|said| said.arrived) {
+        for said in feedback {
             let at = usize::from(said.sequence_number.wrapping_sub(oldest as u16));
-            if let Some(packet) = self.packets.get_mut(at) {
+            let Some(packet) = self.packets.get_mut(at) else { continue };
+            packet.is_told_of = true;
+            if said.arrived {
                 packet.arrival = Some(said.arrival);
                 last = last.max(Some(at));
             }
         }
         let known = self.packets.drain(..last.map_or(0, |last| last + 1));
-        known.zip(oldest..).map(|(packet, id)| packet.report(id)).collect()
+        known.zip(oldest..).filter(|(packet, _)| packet.is_told_of).map(|(packet, id)| packet.report(id)).collect()
     }
 }
 
@@ -141,6 +146,18 @@ mod tests {
         // What did not arrive may still arrive, until something after it did.
         assert_eq!(fates(&awaited.heard(&feedback(1, 2, &[0, 1]))), []);
         assert_eq!(fates(&awaited.heard(&feedback(1, 2, &[0]))), [(65_537, false), (65_538, true)]);
+    }
+
+    #[test]
+    fn of_what_no_feedback_came_nothing_is_known() {
+        let (mut awaited, now) = (Awaited::default(), Instant::now());
+        for _ in 0..9 {
+            awaited.leaves(now, 100);
+        }
+        assert_eq!(fates(&awaited.heard(&feedback(0, 3, &[1]))), [(0, true), (1, false), (2, true)]);
+        // The one about 3 to 5 was lost.
+        assert_eq!(fates(&awaited.heard(&feedback(6, 3, &[0]))), [(6, false), (7, true), (8, true)]);
+        assert!(awaited.packets.is_empty());
     }
 
     #[test]
