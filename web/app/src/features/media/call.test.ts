@@ -376,6 +376,30 @@ it('says again how large it shows tracks if that was not heard', async () => {
   expect(said('want')).toEqual([{ type: 'want', track: 'b/screen', layer: 'high' }]);
 });
 
+it('stays muted by a host who muted it while its link was away', async () => {
+  const track = new FakeTrack();
+  start({ microphone: track });
+  await joined();
+  const seen = (muted: boolean) => {
+    const tracks = [{ id: 'me/microphone', source: 'microphone', muted }];
+    link.participants.set([{ id: 'me', tracks } as unknown as Participant]);
+  };
+  seen(false);
+  await joined(true);
+  expect(call.state.get().microphone).toBe('on');
+  seen(true);
+  await joined(true);
+  expect(call.state.get()).toMatchObject({ microphone: 'muted', problem: 'A host muted you.' });
+  expect(track.enabled).toBe(false);
+  const told = () => said('set').filter((set) => 'source' in set && set.source === 'microphone');
+  expect(told().at(-1)).toEqual({ type: 'set', source: 'microphone', state: 'muted' });
+  // Its own person unmutes.
+  await call.setMicrophone(true);
+  seen(false);
+  await joined(true);
+  expect(told().at(-1)).toEqual({ type: 'set', source: 'microphone', state: 'on' });
+});
+
 it('sends no more of its pictures than others show, also after it joined anew', async () => {
   start({ camera: new FakeTrack() });
   await joined();

@@ -115,6 +115,8 @@ export class Call {
   /** How large tracks are shown, and what was wanted of the server for that. */
   private shown = new Map<string, Layer | null>();
   private wanted = new Map<string, Layer | null>();
+  /** How the server last heard that this page has each on. */
+  private told = new Map<Source, 'off' | 'muted' | 'on'>();
   /** How large others show what this page sends. */
   private needed = new Map<Source, Layer | null>();
   private neg = 0;
@@ -339,6 +341,7 @@ export class Call {
         this.patch({ phase: 'in', me: message.participant });
         if (message.resumed && this.publisher) {
           const { publisher } = this;
+          await this.muteUnheard();
           this.tellAll();
           // What was wanted while the link was away was not heard.
           for (const [track, layer] of this.wanted) this.link.say({ type: 'want', track, layer });
@@ -400,6 +403,14 @@ export class Call {
       case 'ended':
         return message.again ? this.again() : this.end();
     }
+  }
+
+  /** Mutes what a moderator muted while the link was away: who is told on, and is seen muted, was muted by somebody else. */
+  private async muteUnheard(): Promise<void> {
+    const { me } = this.state.get();
+    const own = this.link.participants.get().find(({ id }) => id === me);
+    for (const { source, muted } of own?.tracks ?? [])
+      if (muted && this.told.get(source) === 'on') await this.hear({ type: 'muted', source, by: 'A host' });
   }
 
   /** Turns off what the server did not let on. */
@@ -699,6 +710,7 @@ export class Call {
     this.shown = new Map();
     this.wanted = new Map();
     this.needed = new Map();
+    this.told = new Map();
     this.remote.set(new Map());
     this.held.set(NOTHING_HELD);
     this.unreadable.clear();
@@ -726,7 +738,7 @@ export class Call {
     if (phase !== 'in') return;
     const on = { camera, screen };
     const state = source === 'microphone' ? microphone : on[source] ? 'on' : 'off';
-    this.link.say({ type: 'set', source, state });
+    if (this.link.say({ type: 'set', source, state })) this.told.set(source, state);
   }
 
   private get microphone(): MediaStreamTrack | null {
