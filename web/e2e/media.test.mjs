@@ -264,6 +264,21 @@ scenario(
   },
 );
 
+scenario('an answer that is lost with the socket is asked for again', async (stage) => {
+  const { ada, bob } = await twoInARoom(stage);
+  await joinCall(ada, { microphone: true });
+  await bob.page.evaluate(() => {
+    window.testLosesAnswer = true;
+  });
+  await joinCall(bob, { microphone: true, camera: true });
+  await sees(ada, 'Bob');
+  await more(ada, 'packets', 20);
+  await more(bob, 'packets', 20);
+  assert.equal(await bob.page.evaluate(() => window.testLosesAnswer), false);
+  assert.equal(await peers(bob), 2, 'he joined once');
+  assert.deepEqual([...ada.problems, ...bob.problems], []);
+});
+
 scenario(
   'a call goes on without its socket for a while, and begins anew by itself after that',
   async (stage) => {
