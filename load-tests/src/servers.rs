@@ -147,10 +147,11 @@ impl Programs {
 }
 
 /// Settings that lift limits on one address or on the whole, because all load comes from one machine.
-const LIFTED: [(&str, &str); 4] = [
+const LIFTED: [(&str, &str); 5] = [
     ("BUILDSPACES_MAX_CONNECTIONS", "1000000"),
     // All load is one user's, who writes faster than people do.
     ("BUILDSPACES_LIMITS_CONNECTIONS_PER_USER", "0"),
+    ("BUILDSPACES_MEDIA_MAX_PAGES_PER_USER", "500"),
     ("BUILDSPACES_LIMITS_MESSAGES_PER_SECOND", "0"),
     ("BUILDSPACES_LIMITS_BYTES_PER_SECOND", "0"),
 ];

@@ -245,7 +245,11 @@ async fn metrics(axum::extract::State(gateway): axum::extract::State<Gateway>, c
         let message = "metrics need the administrator's token (auth.admin_token)";
         return error::ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response();
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (gateway.metrics)()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        (gateway.metrics)() + &meters::of_calls(&gateway.calls.stats()),
+    )
+        .into_response()
 }
 
 /// True for an address that only this machine reaches.

@@ -84,7 +84,7 @@ async fn open(
     let watch = gateway.identity.watch(&grant, &document);
     let attached = gateway.calls.attach(&id, &grant.authority).await.map_err(|error| match error {
         media::Error::Off(_) => Close::new(4404, error.to_string()),
-        media::Error::TooManyPages => Close::new(4529, error.to_string()),
+        media::Error::TooManyPages | media::Error::TooManyOfOne(_) => Close::new(4529, error.to_string()),
         media::Error::Stopping => Close::new(1012, error.to_string()),
         // Nobody attaches to change encryption.
         media::Error::Store(_) | media::Error::InUse => {

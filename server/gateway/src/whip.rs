@@ -357,6 +357,7 @@ impl From<media::Error> for ApiError {
         match error {
             E::Off(_) => unavailable("calls_off"),
             E::TooManyPages => unavailable("call_full").later(),
+            E::TooManyOfOne(_) => unavailable("too_many_connections").later(),
             E::Stopping => unavailable("stopping").later(),
             E::InUse => Self::new(StatusCode::CONFLICT, "call_running", message),
             E::Store(StoreError::Full(_)) => buildspaces_rooms::Error::Full.into(),
@@ -382,7 +383,7 @@ impl From<Error> for ApiError {
                 let message = format!("at most {most} cameras are on in one call; try again when one is off");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "call_full", message).later()
             }
-            Error::Refused(Refused::TooManyScreens(_)) => unavailable("call_full").later(),
+            Error::Refused(Refused::TooManyScreens(_) | Refused::TooMuch(_)) => unavailable("call_full").later(),
             Error::Refused(Refused::Sealed | Refused::Encrypted | Refused::NotEncrypted) => {
                 Self::new(StatusCode::CONFLICT, "encrypted_call", message)
             }

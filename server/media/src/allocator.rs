@@ -64,6 +64,11 @@ pub struct Rates(pub [u32; Layer::COUNT]);
 const USUAL: Rates = Rates([150_000, 500_000, 1_700_000]);
 
 impl Rates {
+    /// Of all layers together.
+    pub fn total(self) -> u64 {
+        self.0.iter().copied().map(u64::from).sum()
+    }
+
     /// What to reckon with where there are layers for which there was no need so far.
     #[must_use]
     pub fn expected(self) -> Self {

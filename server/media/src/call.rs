@@ -98,14 +98,18 @@ pub enum Publishing {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub participants: usize,
+    /// Pages, streams and players of one person that look at it, whether they take part or not.
+    pub pages_per_user: usize,
     /// Cameras that are on at once, and screens.
     pub cameras: usize,
     pub screens: usize,
+    /// What all who take part send together, in bits in a second. When so much comes in, no further picture is turned on.
+    pub bits: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { participants: 50, cameras: 25, screens: 4 }
+        Self { participants: 50, pages_per_user: 20, cameras: 25, screens: 4, bits: 200_000_000 }
     }
 }
 
@@ -215,6 +219,10 @@ pub enum Refused {
     Full(usize),
     #[error("at most {0} cameras are on in one call; you are heard all the same")]
     TooManyCameras(usize),
+    #[error(
+        "at most {} Mbit/s are sent into one call, and so much is now; somebody has to turn off a camera or a screen first", .0 / 1_000_000
+    )]
+    TooMuch(u64),
     #[error("at most {0} screens are shared in one call; somebody has to stop first")]
     TooManyScreens(usize),
     /// The page is behind: what it names has gone meanwhile.
@@ -276,13 +284,15 @@ pub struct Call {
     speakers: Speakers<ParticipantId>,
     recording: Option<Recorded>,
     keeps_recordings: bool,
+    incoming: u64,
 }
 
 impl Call {
     /// `keeps_recordings`: whether calls may be recorded on this server.
     pub fn new(limits: Limits, keeps_recordings: bool) -> Self {
         let (participants, speakers) = (BTreeMap::new(), Speakers::default());
-        Self { limits, encrypted: false, participants, joined: 0, speakers, recording: None, keeps_recordings }
+        let (joined, incoming) = (0, 0);
+        Self { limits, encrypted: false, participants, joined, speakers, recording: None, keeps_recordings, incoming }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -296,6 +306,11 @@ impl Call {
     /// **Invariant:** it stays as it was while anybody is in the call. Whoever calls sees to that.
     pub fn set_encrypted(&mut self, encrypted: bool) {
         self.encrypted = encrypted;
+    }
+
+    /// What comes in of all that is passed on, in bits in a second. It sees no packet and has to be told.
+    pub fn set_incoming(&mut self, bits: u64) {
+        self.incoming = bits;
     }
 
     /// May something be begun that needs what frames contain: a stream, a viewer, a recording?
@@ -320,6 +335,17 @@ impl Call {
 
     pub fn speakers(&self) -> Vec<ParticipantId> {
         self.speakers.iter().cloned().collect()
+    }
+
+    /// Shares of packets that did not arrive, of what pages sent and of what they were sent, on average over those that report.
+    pub fn lost(&self) -> (f64, f64) {
+        let connections = self.participants.values().filter_map(|participant| participant.connection.as_ref());
+        let (mut sent, mut received, mut count) = (0.0, 0.0, 0.0_f64);
+        for connection in connections.filter(|connection| connection.quality() != Quality::Lost) {
+            let (of_sent, of_received) = connection.lost();
+            (sent, received, count) = (sent + f64::from(of_sent), received + f64::from(of_received), count + 1000.0);
+        }
+        (sent / count.max(1.0), received / count.max(1.0))
     }
 
     /// What somebody publishes.
@@ -498,6 +524,12 @@ impl Call {
                 }
                 Source::Screen if before.is_none() && all >= self.limits.screens => {
                     return Err(Refused::TooManyScreens(self.limits.screens));
+                }
+                // A voice is too little to be refused for it.
+                Source::Camera | Source::Screen
+                    if how == Publishing::On && before != Some(false) && self.incoming >= self.limits.bits =>
+                {
+                    return Err(Refused::TooMuch(self.limits.bits));
                 }
                 _ => {}
             }

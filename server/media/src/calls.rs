@@ -13,8 +13,9 @@ mod publisher;
 mod recorder;
 pub mod stream;
 mod subscriber;
+mod traffic;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use buildspaces_kernel::UnixMillis;
@@ -25,12 +26,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::call::{Limits, Publishing, Refused, Seen, Source, TrackId};
+use crate::offer::Unusable;
 use crate::ports::{CallStore, Transport, TransportError};
 use crate::quality::Report;
 use crate::recordings::{Kept, Recordings};
 use crate::router::{Kind, Layer};
 use crate::viewer::Choice;
 use actor::{Actor, Command};
+pub use traffic::Stats;
 
 /// Requests that may wait for a call's actor. When it is full, connections wait, and levels of microphones are dropped.
 #[cfg(not(test))]
@@ -160,6 +163,9 @@ pub enum Heard {
 pub enum Refusal {
     #[error(transparent)]
     Call(#[from] Refused),
+    /// An offer is too much for anybody.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// The transport cannot use an offer.
     #[error(transparent)]
     Offer(TransportError),
@@ -242,9 +248,15 @@ struct Shared {
     recordings: Recordings,
     tasks: Tasks,
     rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
+    /// Of calls in which somebody takes part.
+    stats: Mutex<BTreeMap<RoomId, Stats>>,
 }
 
 impl Shared {
+    fn stats(&self) -> MutexGuard<'_, BTreeMap<RoomId, Stats>> {
+        self.stats.lock().expect("numbers are only read and written")
+    }
+
     fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Command>>> {
         self.rooms.lock().expect("the map of calls is only read and written")
     }
@@ -267,8 +279,8 @@ impl Calls {
         limits: Limits,
         tasks: Tasks,
     ) -> Self {
-        let (recordings, rooms) = (Recordings::off(), Mutex::default());
-        Self(Arc::new(Shared { transport, store, limits, recordings, tasks, rooms }))
+        let (recordings, rooms, stats) = (Recordings::off(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { transport, store, limits, recordings, tasks, rooms, stats }))
     }
 
     /// The same, with recordings. To be said before anybody has it.
@@ -284,6 +296,11 @@ impl Calls {
     /// Why there are no calls.
     pub fn why_off(&self) -> Option<&str> {
         self.0.transport.as_ref().err().map(AsRef::as_ref)
+    }
+
+    /// How it goes with each call in which somebody takes part.
+    pub fn stats(&self) -> BTreeMap<RoomId, Stats> {
+        self.0.stats().clone()
     }
 
     /// Looks at the room's call, to take part or not.

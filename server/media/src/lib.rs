@@ -40,6 +40,9 @@ pub enum Error {
     Off(String),
     #[error("at most {} pages look at one call; close some", calls::MAX_PAGES)]
     TooManyPages,
+    /// Of one person, so that nobody keeps others out.
+    #[error("at most {0} pages, streams and players of one person are at one call; close some")]
+    TooManyOfOne(usize),
     #[error("the server is stopping; try again in a moment")]
     Stopping,
     /// Encryption is turned on or off while everybody is out of the call: nobody goes on under another promise than they joined under.

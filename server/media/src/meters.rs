@@ -15,6 +15,7 @@ pub(crate) static UDP_DROPPED: LazyLock<Counter> = LazyLock::new(|| dropped("soc
 pub(crate) static TCP_STRANGE: LazyLock<Counter> = LazyLock::new(|| counter!("buildspaces_media_tcp_strange_total"));
 pub(crate) static TCP_DROPPED: LazyLock<Counter> = LazyLock::new(|| dropped("tcp"));
 pub(crate) static FLOODED: LazyLock<Counter> = LazyLock::new(|| dropped("flood"));
+pub(crate) static REFUSED: LazyLock<Counter> = LazyLock::new(|| dropped("refused"));
 pub(crate) static RECEIVER_FULL: LazyLock<Counter> = LazyLock::new(|| dropped("receiver"));
 pub(crate) static PACKETS_RECEIVED: LazyLock<Counter> =
     LazyLock::new(|| counter!("buildspaces_media_packets_received_total"));

@@ -15,6 +15,9 @@ const MAX_LINES: usize = 2000;
 /// Sections of an offer to receive, of each kind.
 const MAX_SECTIONS: usize = 8;
 
+/// Sections of any offer. A page needs three, and what the transport does for them grows with the square of their number.
+const MAX_ALL: usize = 16;
+
 /// Characters of a section's name. Most count.
 const MAX_MID: usize = 32;
 
@@ -33,6 +36,10 @@ pub enum Unusable {
     NoDescription,
     #[error("the offer is longer than {} KiB or {MAX_LINES} lines; offer fewer codecs", MAX_BYTES >> 10)]
     TooLong,
+    #[error(
+        "the offer has more than {MAX_ALL} sections; offer one for each microphone, camera and screen that is sent"
+    )]
+    TooManySections,
     #[error("the offer has neither a name and password for ICE nor a section with them")]
     NoIce,
     #[error("each section of the offer needs a name of its own (a=mid) of 1 to {MAX_MID} characters")]
@@ -90,14 +97,26 @@ pub fn picture(offer: &str) -> Codec {
     codecs.iter().copied().find(|codec| has(*codec)).unwrap_or(codecs[0])
 }
 
-/// The names of an offer's sections and what they carry, in their order.
-pub fn sections(offer: &str, way: Way) -> Result<Vec<(String, Kind)>, Unusable> {
-    if !offer.starts_with("v=0") {
+/// What holds for a page's offer, too, of which the transport checks the rest.
+pub fn check_size(offer: &str) -> Result<(), Unusable> {
+    if !sdp::is_plain(offer) {
         return Err(Unusable::NoDescription);
     }
     if offer.len() > MAX_BYTES || offer.lines().nth(MAX_LINES).is_some() {
         return Err(Unusable::TooLong);
     }
+    if sdp::sections(offer).len() > MAX_ALL {
+        return Err(Unusable::TooManySections);
+    }
+    Ok(())
+}
+
+/// The names of an offer's sections and what they carry, in their order.
+pub fn sections(offer: &str, way: Way) -> Result<Vec<(String, Kind)>, Unusable> {
+    if !offer.starts_with("v=0") {
+        return Err(Unusable::NoDescription);
+    }
+    check_size(offer)?;
     if sdp::attribute(offer, "ice-ufrag").is_none() || sdp::attribute(offer, "ice-pwd").is_none() {
         return Err(Unusable::NoIce);
     }
@@ -205,6 +224,8 @@ mod tests {
             (offer(&[]), Way::In, U::Nothing),
             (format!("{}{}", offer(&[audio("0")]), "a=x\r\n".repeat(10_000)), Way::In, U::TooLong),
             (format!("{}a={}\r\n", offer(&[audio("0")]), "x".repeat(70_000)), Way::In, U::TooLong),
+            (offer(&vec![audio("0"); 17]), Way::Out, U::TooManySections),
+            (offer(&[audio("0"), format!("\r{}", video(""))]), Way::In, U::NoDescription),
             (offer(&[audio("0")]).replace("a=ice-pwd:secret\r\n", ""), Way::In, U::NoIce),
             (offer(&[audio("0")]).replace("a=mid:0\r\n", ""), Way::In, U::NoName),
             (offer(&[audio("0"), audio("0")]), Way::Out, U::NoName),

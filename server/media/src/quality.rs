@@ -50,21 +50,28 @@ pub enum Quality {
 pub struct Connection {
     quality: Quality,
     heard: Instant,
+    lost: (u16, u16),
     good_since: Option<Instant>,
 }
 
 impl Connection {
     pub fn new(now: Instant, report: &Report) -> Self {
         let quality = report.quality();
-        Self { quality, heard: now, good_since: (quality == Quality::Good).then_some(now) }
+        let lost = (report.sent_lost, report.received_lost);
+        Self { quality, heard: now, lost, good_since: (quality == Quality::Good).then_some(now) }
     }
 
     pub fn quality(&self) -> Quality {
         self.quality
     }
 
+    /// In a thousand packets, of what was sent and of what was received, by the last report.
+    pub fn lost(&self) -> (u16, u16) {
+        self.lost
+    }
+
     pub fn reported(&mut self, now: Instant, report: &Report) {
-        self.heard = now;
+        (self.heard, self.lost) = (now, (report.sent_lost, report.received_lost));
         match report.quality() {
             Quality::Good => {
                 let since = *self.good_since.get_or_insert(now);

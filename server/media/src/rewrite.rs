@@ -14,7 +14,8 @@ pub struct Source {
     pub epoch: u32,
 }
 
-/// Skipped packets that are remembered for packets that arrive late. Those before the oldest are numbered as it was.
+/// Runs of skipped packets that are remembered for packets that arrive late. What belongs before the oldest is not sent: how many were skipped
+/// before it is not known any more, and another packet may have its number.
 const SKIPS: usize = 32;
 
 /// The numbering of one outgoing stream.
@@ -50,7 +51,8 @@ impl Rewriter {
         Self { clock, current: None, last: None }
     }
 
-    /// The sequence number and timestamp under which a packet goes out; `None` if it belongs before the first of its source.
+    /// The sequence number and timestamp under which a packet goes out; `None` if it belongs before the first of its source, or is so late that its
+    /// number is not known any more.
     pub fn step(&mut self, now: Instant, source: Source, sequence: u16, timestamp: u32) -> Option<(u16, u32)> {
         let current = match &mut self.current {
             Some(current) if current.source == source => current,
@@ -60,8 +62,8 @@ impl Rewriter {
         if at < current.first {
             return None;
         }
+        let (_, offset) = *current.offsets.iter().rev().find(|(from, _)| *from <= at)?;
         current.newest = current.newest.max(at);
-        let offset = current.offsets.iter().rev().find(|(from, _)| *from <= at).map_or(0, |(_, offset)| *offset);
         let out = (sequence.wrapping_add(offset), timestamp.wrapping_add(current.timestamp_offset));
         if at == current.newest {
             self.last = Some(Last { sequence: out.0, timestamp: out.1, at: now });
@@ -78,8 +80,12 @@ impl Rewriter {
             return;
         }
         current.newest = at;
-        let offset = current.offsets.back().map_or(0, |(_, offset)| *offset).wrapping_sub(1);
-        current.offsets.push_back((at + 1, offset));
+        let (from, offset) = *current.offsets.back().expect("never empty");
+        if from == at {
+            // Nothing was sent since the last that was skipped.
+            current.offsets.pop_back();
+        }
+        current.offsets.push_back((at + 1, offset.wrapping_sub(1)));
         if current.offsets.len() > SKIPS {
             current.offsets.pop_front();
         }
@@ -164,6 +170,26 @@ mod tests {
         assert_eq!(rewriter.step(now, A, 16, 0).map(|out| out.0), Some(14));
         rewriter.skip(B, 17);
         assert_eq!(rewriter.step(now, A, 17, 0).map(|out| out.0), Some(15), "another source's padding is not ours");
+    }
+
+    #[test]
+    fn late_packets_keep_their_numbers_behind_much_padding_or_are_not_sent() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000);
+        rewriter.step(now, A, 10, 0);
+        rewriter.step(now, B, 50_000, 0);
+        rewriter.step(now, B, 50_002, 0);
+        (50_003..=50_040).for_each(|sequence| rewriter.skip(B, sequence));
+        assert_eq!(rewriter.step(now, B, 50_001, 0).map(|out| out.0), Some(12));
+        assert_eq!(rewriter.step(now, B, 50_041, 0).map(|out| out.0), Some(14));
+        // One that is skipped behind each that is sent: with none of 100 of them can be said which number was whose.
+        for sequence in (50_042..50_242).step_by(2) {
+            rewriter.skip(B, sequence);
+            rewriter.step(now, B, sequence + 1, 0);
+        }
+        assert_eq!(rewriter.step(now, B, 50_043, 0), None);
+        assert_eq!(rewriter.step(now, B, 50_241, 0).map(|out| out.0), Some(114), "it is sent again as it was");
+        assert_eq!(rewriter.step(now, B, 50_242, 0).map(|out| out.0), Some(115));
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub fn sections(sdp: &str) -> Vec<Section<'_>> {
     blocks(sdp).skip(1).map(|lines| Section { lines }).collect()
 }
 
+/// Does every reader see the same lines? Some skip what ends a line where one begins, and see a section where others see none.
+pub fn is_plain(sdp: &str) -> bool {
+    !sdp.lines().any(|line| line.starts_with('\r'))
+}
+
 /// The value of an attribute of the first section that has it, such as `ice-ufrag`.
 pub fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
@@ -219,6 +224,7 @@ mod tests {
         assert_eq!(extension(OFFER, "urn:x"), Some(4));
         assert_eq!(sections("nonsense"), []);
         assert_eq!(sections("m=")[0].media(), "");
+        assert!(is_plain(OFFER) && is_plain("v=0\n") && !is_plain("v=0\r\n\rm=audio 9 x 96\r\n"));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod estimate;
 mod feedback;
+mod gate;
 mod keys;
 mod lane;
 mod mux;

@@ -31,8 +31,10 @@ pub(super) struct MediaFile {
     listen: Option<String>,
     addresses: Vec<String>,
     max_participants: Option<usize>,
+    max_pages_per_user: Option<usize>,
     max_cameras: Option<usize>,
     max_screens: Option<usize>,
+    max_mbits: Option<u64>,
     recording_mib: Option<u64>,
     recordings_mib: Option<u64>,
     ice_servers: Vec<String>,
@@ -72,8 +74,12 @@ pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
         limits: Limits {
             participants: within("media.max_participants", file.max_participants, 1, 200)?
                 .unwrap_or(defaults.participants),
+            pages_per_user: within("media.max_pages_per_user", file.max_pages_per_user, 1, 500)?
+                .unwrap_or(defaults.pages_per_user),
             cameras: within("media.max_cameras", file.max_cameras, 0, 48)?.unwrap_or(defaults.cameras),
             screens: within("media.max_screens", file.max_screens, 0, 8)?.unwrap_or(defaults.screens),
+            bits: within("media.max_mbits", file.max_mbits, 1, 10_000)?
+                .map_or(defaults.bits, |mbits| mbits * 1_000_000),
         },
         recordings: recording::Limits {
             recording: mib("media.recording_mib", file.recording_mib)?.unwrap_or(kept.recording),
@@ -108,6 +114,10 @@ mod tests {
         assert!(refused(file).starts_with("media.turn_secret is empty"));
         let file = MediaFile { max_participants: Some(0), ..MediaFile::default() };
         assert!(refused(file).contains("media.max_participants = 0 must be from 1"));
+        let file = MediaFile { max_pages_per_user: Some(0), ..MediaFile::default() };
+        assert!(refused(file).contains("media.max_pages_per_user = 0 must be from 1"));
+        let file = MediaFile { max_mbits: Some(0), ..MediaFile::default() };
+        assert!(refused(file).contains("media.max_mbits = 0 must be from 1"));
         let file = MediaFile { recording_mib: Some(u64::MAX), ..MediaFile::default() };
         assert!(refused(file).contains("media.recording_mib = "));
     }

@@ -13,8 +13,13 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new() -> Self {
         let f = Fixture::new();
-        let url = f.serve().await.replace("/yjs", "/api/v1/rooms");
         let ada = f.session("Ada").await;
+        Self::of(f, ada).await
+    }
+
+    /// With a room of whoever has this token.
+    pub(super) async fn of(f: Fixture, ada: String) -> Self {
+        let url = f.serve().await.replace("/yjs", "/api/v1/rooms");
         let room = f.room(&ada).await;
         Self { f, url, ada, room }
     }
@@ -140,11 +145,42 @@ async fn what_no_call_understands_ends_its_own_connection() {
         socket.send(wrong.clone()).await.expect("send");
         assert_eq!(close_code(&mut socket).await, code, "{:.60}", wrong.to_string());
     }
+    // What is too much for anybody is refused in words, and the transport does not see it.
+    say(&mut other, json!({"type": "join"})).await;
+    text(&mut other, "joined").await;
+    let sections = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n".repeat(17);
+    say(&mut other, json!({"type": "offer", "neg": 1, "sdp": format!("v=0\r\n{sections}"), "sections": []})).await;
+    let refused = text(&mut other, "refused").await;
+    assert!(refused["message"].as_str().is_some_and(|text| text.contains("more than 16 sections")), "{refused}");
+    say(&mut other, json!({"type": "leave"})).await;
     let mut stranger = w.attach("nobody").await;
     assert_eq!(close_code(&mut stranger).await, 4401);
     // Before it takes part, what it says of its media is refused in words.
     say(&mut other, json!({"type": "set", "source": "camera", "state": "on"})).await;
     text(&mut other, "refused").await;
+}
+
+#[tokio::test]
+async fn one_person_keeps_nobody_out() {
+    let w = World::new().await;
+    let mut pages = Vec::new();
+    for _ in 0..20 {
+        let mut page = w.attach(&w.ada).await;
+        call(&mut page, <[Value]>::is_empty).await;
+        pages.push(page);
+    }
+    let mut more = w.attach(&w.ada).await;
+    assert_eq!(close_code(&mut more).await, 4529);
+    let bob = w.f.session("Bob").await;
+    call(&mut w.attach(&bob).await, <[Value]>::is_empty).await;
+    // There is room again when one is closed.
+    drop(pages.pop());
+    loop {
+        let mut again = w.attach(&w.ada).await;
+        if let Some(Ok(Frame::Text(_))) = again.next().await {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, Response, header};
 use super::media::{World, call, say};
 use super::terminals::text;
 use super::*;
+use crate::auth::{AuthConfig, NewToken, SigningKey};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -148,6 +149,44 @@ async fn what_is_wrong_with_an_offer_is_said_and_changes_nothing() {
     refused(nowhere, 404, "no_such_room").await;
     say(&mut page, json!({"type": "join"})).await;
     assert_eq!(call(&mut page, |call| !call.is_empty()).await.len(), 1, "nobody came meanwhile");
+}
+
+#[tokio::test]
+async fn a_token_of_another_room_or_of_single_documents_leads_to_no_call() {
+    let (signer, key) = SigningKey::secret(b"0123456789abcdef0123456789abcdef").expect("long enough");
+    let auth = AuthConfig { keys: vec![key], signer: Some(signer), ..AuthConfig::default() };
+    let token = |room: Option<&str>, documents: &[&str]| {
+        let new = NewToken {
+            subject: Some("ada".to_owned()),
+            name: "Ada".to_owned(),
+            role: buildspaces_policy::Role::Host,
+            room: room.map(str::to_owned),
+            documents: documents.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            lifetime: Some(Duration::from_secs(60)),
+            tenancy: buildspaces_policy::tenancy::Tenancy::default(),
+        };
+        auth.mint(&new, buildspaces_kernel::clock::unix_millis()).expect("made").token
+    };
+    let f = Fixture::with(Config { auth: auth.clone(), ..Config::default() });
+    let w = World::of(f, token(None, &[])).await;
+    let other = w.f.room(&w.ada).await;
+    let own = token(Some(&w.room), &[]);
+    let mut page = w.attach(&own).await;
+    call(&mut page, <[Value]>::is_empty).await;
+    let (location, _) = session(&w.post("whip", &own, offer("sendonly")).await);
+
+    for foreign in [token(Some(&other), &[]), token(Some(&w.room), &["tree:*"]), token(Some(&w.room), &["file:*"])] {
+        assert_eq!(close_code(&mut w.attach(&foreign).await).await, 4403);
+        refused(w.post("whip", &foreign, offer("sendonly")).await, 403, "denied").await;
+        refused(w.post("whep", &foreign, offer("recvonly")).await, 403, "denied").await;
+        // The same person began it.
+        refused(w.ask("DELETE", &location, &foreign, &[], String::new()).await, 403, "denied").await;
+        let fragment = "a=ice-ufrag:wxyz\r\na=ice-pwd:secret\r\n".to_owned();
+        let headers = [("content-type", FRAGMENT), ("if-match", "*")];
+        refused(w.ask("PATCH", &location, &foreign, &headers, fragment).await, 403, "denied").await;
+    }
+    let seen = call(&mut page, |call| call.len() == 1).await;
+    assert_eq!(seen[0]["kind"], "stream", "which goes on, and nobody else came");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ struct Bench {
 
 impl Bench {
     fn with(people: &[(&str, Role)]) -> Self {
-        let limits = Limits { participants: 4, cameras: 2, screens: 1 };
+        let limits = Limits { participants: 4, cameras: 2, screens: 1, bits: 3_000_000, ..Limits::default() };
         let mut bench = Self { call: Call::new(limits, true), now: Instant::now() };
         for (name, role) in people {
             bench.join(name, *role).expect("there is room");
@@ -104,6 +104,26 @@ fn only_the_first_find_room() {
     ] {
         assert_eq!(bench.publishes(name, source, Publishing::On).is_ok(), fits, "{name} {source:?}");
     }
+}
+
+#[test]
+fn when_much_is_sent_no_further_picture_is_turned_on_but_voices_are() {
+    let mut bench = Bench::with(&[("ada", Role::Host), ("bob", Role::Editor)]);
+    bench.publishes("ada", Source::Camera, Publishing::On).expect("there is room");
+    bench.call.set_incoming(3_000_000);
+    let refused = bench.publishes("bob", Source::Camera, Publishing::On).expect_err("there is none");
+    assert_eq!(
+        refused.to_string(),
+        "at most 3 Mbit/s are sent into one call, and so much is now; somebody has to turn off a camera or a screen first"
+    );
+    assert_eq!(bench.publishes("ada", Source::Screen, Publishing::On), Err(refused.clone()));
+    assert!(bench.publishes("bob", Source::Microphone, Publishing::On).is_ok());
+    // What is on stays so; what was muted meanwhile is one more.
+    assert!(bench.publishes("ada", Source::Camera, Publishing::On).is_ok());
+    bench.publishes("ada", Source::Camera, Publishing::Muted).expect("less is always allowed");
+    assert_eq!(bench.publishes("ada", Source::Camera, Publishing::On), Err(refused));
+    bench.call.set_incoming(2_999_999);
+    assert!(bench.publishes("bob", Source::Camera, Publishing::On).is_ok());
 }
 
 #[test]

@@ -14,11 +14,13 @@ use super::peer::{Around, Peer, Role};
 use super::publisher::Offer;
 use super::recorder::{Recorder, Taken};
 use super::subscriber::{ToSubscriber, Wanted};
+use super::traffic::{Meter, Stats, Traffic};
 use super::{Heard, MAX_PAGES, RecordingView, Refusal, Said, Shared, View};
 use crate::allocator::Importance;
 use crate::call::recorded::Turn;
 use crate::call::{Call, Effects, Input, Refused, Source, Told, TrackId};
 use crate::encryption::Encryption;
+use crate::offer;
 use crate::ports::Transport;
 use crate::recording::State;
 use crate::recordings::Kept;
@@ -86,6 +88,8 @@ struct Page {
     who: Authority,
     heard: mpsc::Sender<Heard>,
     participant: Option<ParticipantId>,
+    /// Its connection is gone; somebody stays who can say that its part is over.
+    is_lost: bool,
 }
 
 pub(super) struct Actor {
@@ -104,6 +108,8 @@ pub(super) struct Actor {
     renewed: Instant,
     is_stale: bool,
     qualities: meters::Qualities,
+    traffic: Arc<Traffic>,
+    meter: Meter,
     recorder: Option<Recorder>,
     /// Somebody asked for a recording, and whether there is room for it is looked for.
     is_looking: bool,
@@ -139,6 +145,8 @@ impl Actor {
             renewed,
             is_stale,
             qualities,
+            traffic: Arc::default(),
+            meter: Meter::new(now),
             recorder: None,
             is_looking: false,
             recording_failed: None,
@@ -176,6 +184,7 @@ impl Actor {
             }
         }
         meters::participants(-(self.call.seen().len() as f64));
+        self.shared.stats().remove(&self.room);
     }
 
     /// Answers whoever came already. Whoever comes next begins another.
@@ -211,6 +220,7 @@ impl Actor {
 
     fn elapsed(&mut self) {
         self.looked = now();
+        self.measure();
         let closed = |(connection, page): (&ConnectionId, &Page)| page.heard.is_closed().then_some(*connection);
         let closed: Vec<_> = self.pages.iter().filter_map(closed).collect();
         for connection in closed {
@@ -219,14 +229,31 @@ impl Actor {
         let _ = self.input(Input::Elapsed);
     }
 
+    fn measure(&mut self) {
+        let Some((received, sent)) = self.meter.rates(self.looked, &self.traffic) else { return };
+        let mut stats = self.shared.stats();
+        if self.call.is_empty() {
+            stats.remove(&self.room);
+            return;
+        }
+        let ((sent_lost, received_lost), participants) = (self.call.lost(), self.call.seen().len());
+        stats.insert(self.room.clone(), Stats { participants, received, sent, sent_lost, received_lost });
+    }
+
     fn handle(&mut self, command: Command) {
         match command {
             Command::Attach { connection, who, heard, reply } => {
-                if self.pages.len() >= MAX_PAGES {
-                    let _ = reply.send(Err(Error::TooManyPages));
+                let of_one = self.pages.values().filter(|page| page.who.principal.id == who.principal.id).count();
+                let most = self.shared.limits.pages_per_user;
+                let too_many = match self.pages.len() {
+                    MAX_PAGES.. => Some(Error::TooManyPages),
+                    _ => (of_one >= most).then_some(Error::TooManyOfOne(most)),
+                };
+                if let Some(error) = too_many {
+                    let _ = reply.send(Err(error));
                     return;
                 }
-                self.pages.insert(connection, Page { who, heard, participant: None });
+                self.pages.insert(connection, Page { who, heard, participant: None, is_lost: false });
                 let _ = reply.send(Ok(self.view.subscribe()));
             }
             Command::Said { connection, said } => {
@@ -293,6 +320,7 @@ impl Actor {
             Said::Join { .. } | Said::Stream | Said::Watch { .. } => return Ok(()),
             Said::Publish { neg, sdp, sections } => {
                 let Some(peer) = self.peers.get(&id) else { return Ok(()) };
+                offer::check_size(&sdp)?;
                 return peer.offers.try_send(Offer { neg, sdp, sections }).map_err(|_| Refusal::Busy);
             }
             Said::Answer { neg, sdp } => {
@@ -303,7 +331,10 @@ impl Actor {
                 let Some(peer) = self.peers.get(&id) else { return Ok(()) };
                 return peer.to_subscriber.try_send(ToSubscriber::Restart).map_err(|_| Refusal::Busy);
             }
-            Said::Set { source, how } => Input::Publishes { id, source, how },
+            Said::Set { source, how } => {
+                self.call.set_incoming(self.incoming());
+                Input::Publishes { id, source, how }
+            }
             Said::Report(report) => {
                 meters::reported(&report);
                 Input::Reported { id, report }
@@ -380,7 +411,8 @@ impl Actor {
     }
 
     fn add(&mut self, id: &ParticipantId, page: ConnectionId, role: Role, principal: Principal, secret: Vec<u8>) {
-        let around = Around { call: &self.own, tasks: &self.shared.tasks, transport: &self.transport };
+        let (tasks, traffic) = (&self.shared.tasks, &self.traffic);
+        let around = Around { call: &self.own, tasks, transport: &self.transport, traffic };
         self.peers.insert(id.clone(), Peer::start(id, page, role, principal, secret, &around));
         if let Some(page) = self.pages.get_mut(&page) {
             page.participant = Some(id.clone());
@@ -405,6 +437,7 @@ impl Actor {
         for page in self.pages.values_mut().filter(|page| page.participant.as_ref() == Some(id)) {
             page.participant = None;
         }
+        self.pages.retain(|_, page| !page.is_lost || page.participant.is_some());
         if let Some(page) = self.pages.get_mut(&connection) {
             page.participant = Some(id.clone());
         }
@@ -422,7 +455,8 @@ impl Actor {
 
     /// The page stays only so that it can be said that its part is over.
     fn lost(&mut self, connection: ConnectionId) {
-        let Some(page) = self.pages.get(&connection) else { return };
+        let Some(page) = self.pages.get_mut(&connection) else { return };
+        page.is_lost = true;
         let Some(id) = page.participant.clone() else {
             self.pages.remove(&connection);
             return;
@@ -454,6 +488,19 @@ impl Actor {
             page.participant = None;
             let _ = page.heard.try_send(Heard::Ended { again: false });
         }
+    }
+
+    /// What comes in of everything that is passed on, in bits in a second, as of a moment ago.
+    fn incoming(&self) -> u64 {
+        let mut bits = 0;
+        for (id, peer) in &self.peers {
+            for (source, forwarder) in &peer.forwarders {
+                if self.call.is_open(&TrackId { of: id.clone(), source: *source }) {
+                    bits += forwarder.rates.borrow().total();
+                }
+            }
+        }
+        bits
     }
 
     /// Brings something into the call, and does what follows.

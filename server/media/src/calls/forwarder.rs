@@ -12,12 +12,13 @@ use buildspaces_kernel::ids::ParticipantId;
 use tokio::sync::{mpsc, watch};
 
 use super::actor;
+use super::traffic::Traffic;
 use crate::allocator::Rates;
 use crate::codec::Codec;
 use crate::meters;
 use crate::ports::{Incoming, Line, Received};
 use crate::rewrite::Rewriter;
-use crate::router::{Effects, Input, Layer, Packet, Router, SubscriberId};
+use crate::router::{Effects, Input, Layer, OVERHEAD, Packet, Router, SubscriberId};
 use crate::speaker::Loudness;
 
 /// How often it is told at most what comes in.
@@ -79,12 +80,13 @@ pub(super) fn forwarder(
     codec: Codec,
     incoming: Box<dyn Incoming>,
     levels: mpsc::WeakSender<actor::Command>,
+    traffic: Arc<Traffic>,
 ) -> (Forwarder, impl Future<Output = ()> + Send + 'static) {
     let (changes, mailbox) = mpsc::channel(CHANGES);
     let (open, opened) = watch::channel(false);
     let (told, rates) = watch::channel(Rates::default());
     let (router, out, effects) = (Router::new(codec.kind()), HashMap::new(), Effects::default());
-    let forwarding = Forwarding { of, router, out, effects, incoming, rates: told, rates_at: now() };
+    let forwarding = Forwarding { of, router, out, effects, incoming, rates: told, rates_at: now(), traffic };
     (Forwarder { changes, codec, open: Arc::new(open), rates }, forwarding.run(mailbox, opened, levels))
 }
 
@@ -99,6 +101,7 @@ struct Forwarding {
     incoming: Box<dyn Incoming>,
     rates: watch::Sender<Rates>,
     rates_at: Instant,
+    traffic: Arc<Traffic>,
 }
 
 impl Forwarding {
@@ -188,6 +191,7 @@ impl Forwarding {
                 lock(rewriter).skip(*source, received.sequence);
             }
         }
+        self.traffic.passed(payload.len() + OVERHEAD, sent);
         meters::PACKETS_FORWARDED.increment(sent);
         meters::RECEIVER_FULL.increment(full);
         if now >= self.rates_at + RATES_EVERY {

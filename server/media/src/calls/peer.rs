@@ -13,6 +13,7 @@ use super::actor::Command;
 use super::forwarder::Forwarder;
 use super::publisher::{OFFERS, Offer, Publishing};
 use super::subscriber::{ANSWERS, AllWanted, Subscribing, ToSubscriber};
+use super::traffic::Traffic;
 use crate::call::Source;
 use crate::ports::Transport;
 use crate::router::Layer;
@@ -49,6 +50,7 @@ pub(super) struct Around<'a> {
     pub(super) call: &'a mpsc::WeakSender<Command>,
     pub(super) tasks: &'a Tasks,
     pub(super) transport: &'a Arc<dyn Transport>,
+    pub(super) traffic: &'a Arc<Traffic>,
 }
 
 impl Peer {
@@ -66,7 +68,9 @@ impl Peer {
         let tasks = around.tasks;
         let (call, participant) = (around.call.clone(), id.clone());
         let patience = matches!(role, Role::Stream).then_some(CONNECTED_WITHIN);
-        let publishing = Publishing { participant, offers: waiting_offers, call, tasks: tasks.clone(), patience };
+        let (tasks_of_tracks, traffic) = (tasks.clone(), around.traffic.clone());
+        let publishing =
+            Publishing { participant, offers: waiting_offers, call, tasks: tasks_of_tracks, patience, traffic };
         let (call, participant) = (around.call.clone(), id.clone());
         let lines = if let Role::Viewer(viewer) = &role { viewer.lines().to_vec() } else { Vec::new() };
         let subscribing = Subscribing { participant, wanted: wants, messages, call, lines };

@@ -2,6 +2,7 @@
 //! is gone, and the connection with it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use buildspaces_kernel::ids::ParticipantId;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::actor::Command;
 use super::forwarder::forwarder;
+use super::traffic::Traffic;
 use super::{Heard, Refusal};
 use crate::call::Source;
 use crate::offer;
@@ -34,6 +36,7 @@ pub(super) struct Publishing {
     pub(super) tasks: Tasks,
     /// How long it may take to connect, if there is no page that would say that it does not.
     pub(super) patience: Option<Duration>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Publishing {
@@ -85,7 +88,8 @@ impl Publishing {
                             tracing::debug!(mid, "a section that the page did not say the use of is ignored");
                             continue;
                         };
-                        let (forwarder, run) = forwarder(self.participant.clone(), codec, track, self.call.clone());
+                        let (of, levels, traffic) = (self.participant.clone(), self.call.clone(), self.traffic.clone());
+                        let (forwarder, run) = forwarder(of, codec, track, levels, traffic);
                         self.tasks.spawn("media track", run);
                         self.send(Command::Arrived { of: self.participant.clone(), source, forwarder }).await;
                     }

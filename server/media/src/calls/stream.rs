@@ -38,6 +38,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Call(refused) => Self::Refused(refused),
+            Refusal::Unusable(unusable) => Self::Offer(unusable),
             Refusal::Offer(error) => Self::Description(error),
             // Streams ask for no recording.
             Refusal::Busy | Refusal::RecordingsFull(_) => Self::Broken,

@@ -24,9 +24,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         let (transport, store, tasks) = (MemoryTransport::default(), MemoryCalls::default(), Tasks::new());
         let (to, kept) = (Arc::new(transport.clone()), Arc::new(store.clone()));
-        let calls = Calls::new(to, kept, Limits::default(), tasks.clone());
+        let calls = Calls::new(to, kept, limits, tasks.clone());
         Self { calls, transport, store, tasks, room: RoomId::random() }
     }
 
@@ -334,6 +338,76 @@ async fn another_camera_takes_the_line_of_one_that_is_off() {
     assert_eq!(first[0].0, second[0].0);
     assert_ne!(first[0].1, second[0].1);
     assert_eq!(bench.transport.keyframes(), 0, "nothing has arrived of which one could be asked for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_into_which_much_is_sent_takes_no_further_picture() {
+    let bench = Bench::with(Limits { bits: 100_000, ..Limits::default() });
+    let (mut ada, id, _) = bench.joined("ada", Role::Host).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Editor).await;
+    ada.offers().await;
+    ada.publishes(Source::Camera, Publishing::On).await;
+    let camera = bench.transport.track(0, "1", Kind::Video);
+    settle().await;
+    for sequence in 0..100 {
+        camera.send(picture(sequence, 1000)).await.expect("it is read");
+        sleep(Duration::from_millis(10)).await;
+    }
+    bob.accepts().await;
+    bob.publishes(Source::Screen, Publishing::On).await;
+    assert_eq!(bob.hears().await, Heard::Refused(Refused::TooMuch(100_000).into()));
+    // What is muted is not passed on.
+    ada.publishes(Source::Camera, Publishing::Muted).await;
+    bob.publishes(Source::Screen, Publishing::On).await;
+    ada.sees(|view| view.participants.iter().any(|seen| seen.id != id && !seen.tracks.is_empty())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_has_so_many_pages_and_a_line_that_comes_and_goes_costs_none() {
+    let bench = Bench::with(Limits { pages_per_user: 3, ..Limits::default() });
+    let (mut ada, _, mut secret) = bench.joined("ada", Role::Host).await;
+    let mut lost = Vec::new();
+    for _ in 0..10 {
+        ada.0.lost().await;
+        lost.push(ada);
+        ada = bench.page("ada", Role::Host).await;
+        ada.0.say(Said::Join { resume: Some(secret), encrypted: false }).await;
+        let Heard::Joined { resume, resumed: true, .. } = ada.hears().await else { panic!("not back") };
+        secret = resume;
+    }
+    let others = [bench.page("ada", Role::Host).await, bench.page("ada", Role::Host).await];
+    let principal = others[0].0.view.borrow().participants[0].principal.clone();
+    let who = Authority { principal, role: Role::Host };
+    let refused = bench.calls.attach(&bench.room, &who).await.map(|_| ()).expect_err("there are three");
+    assert_eq!(refused.to_string(), "at most 3 pages, streams and players of one person are at one call; close some");
+    bench.page("bob", Role::Viewer).await;
+    drop(others);
+    settle().await;
+    bench.page("ada", Role::Host).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_it_goes_with_a_call_is_known_while_somebody_is_in_it() {
+    let bench = Bench::new();
+    let (mut ada, _, _) = bench.joined("ada", Role::Host).await;
+    ada.offers().await;
+    ada.publishes(Source::Microphone, Publishing::On).await;
+    let (mut bob, _, _) = bench.joined("bob", Role::Viewer).await;
+    bob.accepts().await;
+    let report = Report { sent_lost: 0, received_lost: 20, round_trip: Duration::ZERO, sent: 0, received: 0 };
+    bob.0.say(Said::Report(report)).await;
+    let packets = bench.transport.track(0, "0", Kind::Audio);
+    for sequence in 0..250 {
+        packets.send(sound(sequence, 10)).await.expect("it is read");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let stats = bench.calls.stats()[&bench.room];
+    assert_eq!((stats.participants, stats.sent_lost, stats.received_lost), (2, 0.0, 0.02));
+    // Fifty packets of 5 bytes, each with 24 besides.
+    assert!((11_000.0..12_200.0).contains(&stats.received) && stats.sent > 11_000.0, "{stats:?}");
+    drop((ada, bob, packets));
+    bench.is_over().await;
+    assert!(bench.calls.stats().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -192,6 +192,20 @@ fn how_much_comes_in_is_known_for_each_layer() {
 }
 
 #[test]
+fn a_voice_that_is_not_sent_while_it_is_silent_goes_on_as_it_was() {
+    // Discontinuous transmission (DTX): a packet now and then, or none until somebody speaks.
+    let mut bench = Bench::new(Kind::Audio);
+    bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::LOW) });
+    assert_eq!(bench.sends(0, b"sound"), [ADA]);
+    let before = bench.effects.forward[0].1;
+    for pause in [400, 400, 60_000] {
+        assert!(bench.wait(pause).keyframes.is_empty());
+        assert_eq!(bench.sends(0, b"sound"), [ADA]);
+        assert_eq!(bench.effects.forward[0].1, before);
+    }
+}
+
+#[test]
 fn padding_is_not_passed_on() {
     let mut bench = Bench::new(Kind::Video);
     bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::HIGH) });
@@ -215,4 +229,18 @@ fn a_flood_is_cut_to_what_a_track_may_take() {
     let expected = 11 * AUDIO_BYTES as usize / 1012;
     assert!((expected - 20..=expected + 20).contains(&passed), "{passed} of {expected}");
     assert!(bench.effects.flooded);
+}
+
+#[test]
+fn tiny_packets_are_no_way_around_that() {
+    for (kind, most) in [(Kind::Audio, 640), (Kind::Video, 3000)] {
+        let mut bench = Bench::new(kind);
+        bench.tell(Input::Subscribed { id: ADA, want: Some(Layer::LOW) });
+        assert_eq!(bench.sends(0, KEY), [ADA]);
+        let passed: usize = (0..100_000).map(|_| bench.sends(0, DELTA).len()).sum();
+        assert_eq!(passed, most - 1, "at once");
+        bench.now += Duration::from_millis(500);
+        let passed: usize = (0..100_000).map(|_| bench.sends(0, &[]).len() + bench.effects.skip.len()).sum();
+        assert_eq!(passed, most / 2, "padding too");
+    }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::interceptor::{BandwidthEstimator, StreamInfo, convert_twcc};
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, TransportLayerCc};
 use rtc::shared::time::SystemInstant;
 use rtc::srtp::context::Context;
 
@@ -21,12 +21,16 @@ use super::estimate::Estimate;
 use super::keys::Keys;
 use super::mux::Inbox;
 use super::sent::{Awaited, Buffer, Kept};
+use crate::meters;
 
 /// How often receivers are told which time a timestamp is.
 const REPORTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Packets that a receiver may ask for again at once. Asking costs less than being answered, so it is no way to keep us busy.
 const REPEATS: usize = 1024;
+
+/// How often it may ask for each packet, whether it is still here or not. Browsers ask ten times for what does not come, and not everything is missed.
+const ASKED: usize = 8;
 
 const TRANSPORT_WIDE: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
@@ -42,6 +46,8 @@ struct State {
     awaited: Awaited,
     /// Packets that may be sent again: as many as were sent, up to [`REPEATS`].
     repeats: usize,
+    /// Packets that may be asked for: [`ASKED`] for each that was sent, up to as many for [`REPEATS`].
+    asks: usize,
     estimate: Estimate,
     reported: Option<Instant>,
     /// Room for a packet, in which each is written.
@@ -96,6 +102,7 @@ impl Lane {
             streams: Vec::new(),
             awaited: Awaited::default(),
             repeats: 0,
+            asks: 0,
             estimate,
             reported: None,
             plain: Vec::new(),
@@ -156,7 +163,14 @@ impl Lane {
     pub(super) fn again(&self, now: Instant, ssrc: u32, sequences: impl Iterator<Item = u16>) {
         for sequence in sequences {
             // Others have packets for this receiver, and must not wait until all of these are gone.
-            let again = self.state().again(now, ssrc, sequence);
+            let mut state = self.state();
+            let Some(asks) = state.asks.checked_sub(1) else {
+                meters::REFUSED.increment(1);
+                return;
+            };
+            state.asks = asks;
+            let again = state.again(now, ssrc, sequence);
+            drop(state);
             if let Some((protected, to)) = again.zip(self.inbox.route()) {
                 let _ = self.inbox.send(&protected, to);
             }
@@ -164,6 +178,10 @@ impl Lane {
     }
 
     pub(super) fn heard(&self, now: Instant, feedback: &TransportLayerCc) {
+        if !self.state().awaited.takes(told(feedback)) {
+            meters::REFUSED.increment(1);
+            return;
+        }
         let feedback = convert_twcc(feedback);
         let state = &mut *self.state();
         let reports = state.awaited.heard(&feedback);
@@ -188,6 +206,7 @@ impl State {
         let plain = Plain { ssrc: stream.ssrc, payload_type, transport_wide, repeats: None, packet: &packet };
         let protected = plain.protect(self.protection.as_mut()?, &mut self.plain)?;
         self.repeats = REPEATS.min(self.repeats + 1);
+        self.asks = (ASKED * REPEATS).min(self.asks + ASKED);
         stream.packets = stream.packets.wrapping_add(1);
         stream.octets = stream.octets.wrapping_add(packet.payload.len() as u32);
         if stream.begun.is_none_or(|(timestamp, _)| timestamp != packet.timestamp) {
@@ -241,6 +260,15 @@ impl State {
         };
         self.streams.iter().filter_map(report).collect()
     }
+}
+
+/// How many packets a report tells of, as the crate reads it: whatever it says that there are, each chunk counts as a whole.
+fn told(feedback: &TransportLayerCc) -> usize {
+    let of = |chunk: &PacketStatusChunk| match chunk {
+        PacketStatusChunk::RunLengthChunk(run) => usize::from(run.run_length),
+        PacketStatusChunk::StatusVectorChunk(vector) => vector.symbol_list.len(),
+    };
+    feedback.packet_chunks.iter().map(of).sum()
 }
 
 impl Plain<'_> {

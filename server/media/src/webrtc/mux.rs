@@ -20,6 +20,7 @@ use webrtc::runtime::{
     Transmit,
 };
 
+use super::gate::Gate;
 use super::nomination::{NAP, Nomination};
 use super::port::{Beside, Port};
 use super::stun;
@@ -29,7 +30,7 @@ use crate::meters;
 /// Packets that wait for one connection. When so many do, the next is dropped, as a full socket would do.
 const INBOX: usize = 1024;
 
-/// Addresses of one connection: a page has a handful, and what is above is somebody's play.
+/// Addresses of one connection: a page has a handful. Who comes from another then takes the place of those that are not in use.
 const ADDRESSES: usize = 16;
 
 /// Larger than what any path carries in one piece.
@@ -93,8 +94,9 @@ struct Paths {
     is_over: bool,
 }
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct Waiting {
+    gate: Gate,
     packets: VecDeque<(Bytes, SocketAddr)>,
     nomination: Nomination,
     reader: Option<Waker>,
@@ -143,18 +145,20 @@ impl Mux {
     fn sort(&self, packet: Bytes, from: SocketAddr, ours: Option<IpAddr>) {
         meters::UDP_RECEIVED.increment(1);
         let mut table = self.table();
+        let known = table.addresses.get(&from);
         let inbox = match stun::fragment(&packet) {
             // A check tells anew whose the address is: a page that joins again may come from the same one.
-            Some(fragment) => table.fragments.get(fragment).and_then(|(password, inbox)| {
-                let known = table.addresses.get(&from).is_some_and(|known| Arc::ptr_eq(known, inbox));
-                (known || (stun::is_genuine(&packet, password) && table.count(inbox) < ADDRESSES))
-                    .then(|| inbox.clone())
-            }),
-            None => table.addresses.get(&from).cloned(),
+            Some(fragment) => match table.fragments.get(fragment) {
+                Some((_, inbox)) if known.is_some_and(|known| Arc::ptr_eq(known, inbox)) => Some(inbox.clone()),
+                Some((password, inbox)) if stun::is_genuine(&packet, password) => {
+                    let inbox = inbox.clone();
+                    table.learn(from, &inbox);
+                    Some(inbox)
+                }
+                _ => None,
+            },
+            None => known.cloned(),
         };
-        if let Some(inbox) = &inbox {
-            table.addresses.insert(from, inbox.clone());
-        }
         drop(table);
         match inbox {
             Some(inbox) => {
@@ -194,18 +198,38 @@ impl Table {
     fn count(&self, inbox: &Arc<Inbox>) -> usize {
         self.addresses.values().filter(|other| Arc::ptr_eq(other, inbox)).count()
     }
+
+    fn learn(&mut self, address: SocketAddr, inbox: &Arc<Inbox>) {
+        if self.count(inbox) >= ADDRESSES {
+            self.forget_unused(inbox);
+        }
+        self.addresses.insert(address, inbox.clone());
+    }
+
+    /// Of a connection's addresses all but the one that it sends to. Whoever still comes from another proves it anew with the next check.
+    fn forget_unused(&mut self, inbox: &Arc<Inbox>) {
+        let route = inbox.route();
+        self.addresses.retain(|address, other| !Arc::ptr_eq(other, inbox) || Some(*address) == route);
+    }
 }
 
 impl Place {
-    pub(super) fn new(mux: &Arc<Mux>) -> Self {
-        let (local, waiting, paths) = (Mutex::default(), Mutex::default(), Mutex::default());
+    /// `takes_media`: the other side sends some.
+    pub(super) fn new(mux: &Arc<Mux>, takes_media: bool) -> Self {
+        let (packets, nomination, reader) = (VecDeque::new(), Nomination::default(), None);
+        let waiting = Mutex::new(Waiting { gate: Gate::new(takes_media), packets, nomination, reader });
+        let (local, paths) = (Mutex::default(), Mutex::default());
         Self { mux: mux.clone(), inbox: Arc::new(Inbox { mux: mux.clone(), local, waiting, paths }) }
     }
 
-    /// Whoever names this fragment in a check, and knows the password, is heard by this connection. What it was named before counts no more.
+    /// Whoever names this fragment in a check, and knows the password, is heard by this connection. What it was named before counts no more,
+    /// nor do the addresses of then, but for the one in use.
     pub(super) fn named(&self, fragment: &str, password: &str) {
         let password = stun::key(password);
         let mut table = self.mux.table();
+        if !table.fragments.contains_key(fragment) {
+            table.forget_unused(&self.inbox);
+        }
         table.fragments.retain(|_, (_, inbox)| !Arc::ptr_eq(inbox, &self.inbox));
         table.fragments.insert(fragment.to_owned(), (password, self.inbox.clone()));
     }
@@ -318,12 +342,17 @@ impl Inbox {
     }
 
     pub(super) fn put(&self, packet: Bytes, from: SocketAddr) {
+        let now = Instant::now();
         let mut waiting = self.waiting();
+        if !waiting.gate.admits(now, &packet) {
+            meters::REFUSED.increment(1);
+            return;
+        }
         if waiting.packets.len() >= INBOX {
             meters::UDP_DROPPED.increment(1);
             return;
         }
-        let again = waiting.nomination.after(&packet, from, Instant::now());
+        let again = waiting.nomination.after(&packet, from, now);
         waiting.packets.push_back((packet, from));
         waiting.packets.extend(again.map(|check| (check, from)));
         let reader = waiting.reader.take();
@@ -493,7 +522,7 @@ mod tests {
     #[tokio::test]
     async fn strangers_change_nothing() {
         let mux = Mux::bind("127.0.0.1:0".parse().expect("valid"), &[], false).expect("a free port");
-        let place = Place::new(&mux);
+        let place = Place::new(&mux, true);
         place.named("abcd", "secret");
         let from = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         for port in 1..10_000 {
@@ -506,18 +535,26 @@ mod tests {
         mux.sort(check("abcd:x", "secret").into(), from(9), None);
         mux.sort(vec![0x80; 30].into(), from(9), None);
         assert_eq!(waiting(&place), 2);
+        // However many places somebody comes from, the way that packets go stays.
+        place.used(&[22; 30], from(9));
         for port in 1..1000 {
             mux.sort(check("abcd:x", "secret").into(), from(port), None);
+            assert!(mux.table().addresses.len() <= ADDRESSES);
         }
-        assert_eq!(mux.table().addresses.len(), ADDRESSES);
+        mux.sort(vec![0x80; 30].into(), from(999));
+        assert_eq!(waiting(&place), 2 + 999 + 1, "the newest place is heard");
         for _ in 0..2 * INBOX {
             mux.sort(vec![0x80; 30].into(), from(9), None);
         }
         assert_eq!(waiting(&place), INBOX);
         // A connection that is begun anew has another name, and the one before is nobody's.
+        place.named("abcd", "secret");
+        assert!(mux.table().addresses.len() > 1, "it is not begun anew");
         place.named("abce", "another secret");
-        assert_eq!(mux.table().fragments.len(), 1);
-        let other = Place::new(&mux);
+        let table = mux.table();
+        assert_eq!((table.fragments.len(), table.addresses.keys().copied().collect::<Vec<_>>()), (1, vec![from(9)]));
+        drop(table);
+        let other = Place::new(&mux, true);
         other.named("else", "of another");
         assert_eq!(mux.table().fragments.len(), 2);
         drop(other);

@@ -269,7 +269,7 @@ impl PublisherPeer {
             }
         };
         Ok(Self {
-            peer: Peer::new(Place::new(mux), Side::Publisher(picture), None, handler).await?,
+            peer: Peer::new(Place::new(mux, true), Side::Publisher(picture), None, handler).await?,
             level,
             answered: None,
         })
@@ -360,7 +360,7 @@ pub(super) struct SubscriberPeer {
 impl SubscriberPeer {
     pub(super) async fn new(mux: &Arc<Mux>, events: mpsc::Sender<SubscriberEvent>) -> Result<Self, TransportError> {
         let (estimated, capacity) = watch::channel(None);
-        let (place, keys) = (Place::new(mux), Keys::new().map_err(failed)?);
+        let (place, keys) = (Place::new(mux, false), Keys::new().map_err(failed)?);
         let lane = Arc::new(Lane::new(place.inbox().clone(), keys.clone(), Estimate::new(estimated)));
         let heard = (Feedback::new(events.clone(), lane.clone()), keys);
         let handler = move |gathered| Handler {
@@ -432,6 +432,9 @@ impl Subscriber for SubscriberPeer {
     }
 
     async fn answered(&mut self, answer: &str) -> Result<(), TransportError> {
+        if !sdp::is_plain(answer) || sdp::sections(answer).len() > self.lines.len() {
+            return Err(unusable("it has other sections than the offer"));
+        }
         let description = RTCSessionDescription::answer(sdp::without_candidates(answer)).map_err(unusable)?;
         self.peer.connection.set_remote_description(description).await.map_err(unusable)?;
         self.agreed(answer).await

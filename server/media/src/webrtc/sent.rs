@@ -14,6 +14,9 @@ const KEPT: usize = 1024;
 const AWAITED: usize = 8192;
 const AWAITED_FOR: Duration = Duration::from_secs(2);
 
+/// How often reports may tell of each packet. Receivers tell of those of the last half second again whenever one of them was overtaken.
+const TOLD: usize = 16;
+
 /// A packet as it was sent, but for its encryption.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -53,6 +56,8 @@ pub(super) struct Awaited {
     count: u64,
     /// The newest, in order.
     packets: VecDeque<Departed>,
+    /// Packets that reports may tell of: [`TOLD`] for each that left, up to [`AWAITED`].
+    tellable: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -74,8 +79,17 @@ impl Awaited {
             self.packets.pop_front();
         }
         self.packets.push_back(Departed { at, size, arrival: None, is_told_of: false });
+        self.tellable = AWAITED.min(self.tellable + TOLD);
         self.count += 1;
         (self.count - 1) as u16
+    }
+
+    /// Is a report looked at that tells of so many packets? Two bytes of one can stand for 8,191, so it is asked before anything is made of
+    /// it. Nobody is told of more than was sent, and telling costs less than being sent to, so it is no way to keep us busy.
+    pub(super) fn takes(&mut self, told: usize) -> bool {
+        let left = self.tellable.checked_sub(told + 1);
+        self.tellable = left.unwrap_or(self.tellable);
+        left.is_some()
     }
 
     /// What became of everything up to the last packet that arrived, in order and once. Those before it that feedback names otherwise are lost. Of what only
@@ -167,6 +181,24 @@ mod tests {
         awaited.leaves(now, 100);
         assert_eq!(fates(&awaited.heard(&feedback(1, 3, &[]))), []);
         assert_eq!(fates(&awaited.heard(&feedback(0, 3, &[]))), [(0, true)]);
+    }
+
+    #[test]
+    fn reports_tell_of_what_was_sent_a_few_times_and_no_more() {
+        let (mut awaited, now) = (Awaited::default(), Instant::now());
+        assert!(!awaited.takes(1), "nothing was sent");
+        // The shortest of honest ones: what has room for 14 packets tells of one.
+        awaited.leaves(now, 100);
+        assert!(awaited.takes(14) && !awaited.takes(14));
+        for _ in 0..10 * AWAITED {
+            awaited.leaves(now, 100);
+        }
+        assert!(!awaited.takes(8 * 8191), "more than is ever waited for");
+        let mut told = 0;
+        for size in (0..100_000).map(|turn| turn % 700) {
+            told += if awaited.takes(size) { size } else { 0 };
+        }
+        assert!((AWAITED / 2..=AWAITED).contains(&told), "{told}");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::net::{SocketAddr, UdpSocket};
 use bytes::Bytes;
 use rtc::crypto::{RTCCryptoProvider, default_provider};
 use rtc::interceptor::{RTCPFeedback, RTPHeaderExtension};
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{RunLengthChunk, SymbolTypeTcc};
 use rtc::rtp::Packet;
 use rtc::shared::marshal::Unmarshal;
 use rtc::srtp::protection_profile::ProtectionProfile;
@@ -28,7 +29,7 @@ impl Receiver {
     async fn new() -> Self {
         let mux = Mux::bind("127.0.0.1:0".parse().expect("valid"), &[], false).expect("a free port");
         mux.can_send().await;
-        let place = Place::new(&mux);
+        let place = Place::new(&mux, false);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("supported");
         let keys = Keys::new().expect("there is cryptography");
@@ -134,6 +135,47 @@ async fn what_is_missed_comes_again_in_a_stream_of_its_own() {
     let first = receiver.packet().header.sequence_number;
     assert_eq!(receiver.packet().header.sequence_number, first.wrapping_add(1));
     assert!(!receiver.has_more());
+}
+
+/// That packets from 0 on arrived, in chunks of so many.
+fn report(chunks: &[u16]) -> TransportLayerCc {
+    let chunk = |run_length: &u16| {
+        let packet_status_symbol = SymbolTypeTcc::PacketReceivedWithoutDelta;
+        PacketStatusChunk::RunLengthChunk(RunLengthChunk {
+            packet_status_symbol,
+            run_length: *run_length,
+            ..RunLengthChunk::default()
+        })
+    };
+    let packet_chunks: Vec<_> = chunks.iter().map(chunk).collect();
+    let packet_status_count = chunks.iter().copied().fold(0, u16::saturating_add);
+    TransportLayerCc { packet_status_count, packet_chunks, ..TransportLayerCc::default() }
+}
+
+#[tokio::test]
+async fn what_a_receiver_reports_and_asks_for_costs_no_more_than_what_it_was_sent() {
+    let receiver = Receiver::connected().await;
+    let video = receiver.lane.add(VIDEO, 90_000);
+    receiver.agree(VIDEO, Some(VIDEO_AGAIN));
+    receiver.send(video, 1);
+    // 36 bytes that say the fate of everything there could ever be: the crate would make 65,528 entries of them.
+    let large = report(&[8191; 8]);
+    assert_eq!(told(&large), 65_528);
+    receiver.lane.heard(Instant::now(), &large);
+    let fates = |told| receiver.lane.state().awaited.heard(&convert_twcc(&report(told))).len();
+    assert_eq!(fates(&[1]), 1, "it was not looked at");
+    receiver.send(video, 2);
+    receiver.lane.heard(Instant::now(), &report(&[1, 1]));
+    assert_eq!(fates(&[1, 1]), 0, "that was");
+    // Whatever it asks for, it is looked for so often only.
+    let asked = std::cell::Cell::new(0);
+    for _ in 0..100 {
+        let missed = (9..1000).inspect(|_| asked.set(asked.get() + 1));
+        receiver.lane.again(Instant::now(), VIDEO, missed);
+    }
+    assert_eq!(asked.get(), 2 * ASKED + 100, "each time one is asked for in vain");
+    receiver.send(video, 3);
+    assert_eq!(receiver.lane.state().asks, ASKED);
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn connected(place: &Place) -> (TcpStream, JoinHandle<()>) {
 
 fn place() -> Place {
     let mux = Mux::bind("127.0.0.1:0".parse().expect("valid"), &[], true).expect("a free port");
-    let place = Place::new(&mux);
+    let place = Place::new(&mux, true);
     place.named("abcd", "secret");
     place
 }
