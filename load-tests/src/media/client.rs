@@ -56,6 +56,12 @@ impl Studio {
         Self { feedback, ..self.clone() }
     }
 
+    /// Of clients whose feedback tells of far more than there was.
+    #[must_use]
+    pub fn lying(&self) -> Self {
+        Self { crypto: super::crypto::lying_provider(), ..self.clone() }
+    }
+
     /// Begins a connection.
     pub fn connection(&self) -> anyhow::Result<Connection> {
         let socket = std::net::UdpSocket::bind((self.ip, 0)).context("a socket for media")?;
@@ -73,6 +79,7 @@ impl Studio {
         rtc.add_local_candidate(Candidate::host(local, "udp")?);
         // Without a first moment str0m never begins.
         rtc.handle_input(Input::Timeout(Instant::now()))?;
+        let sender = Rc::new(sender);
         Ok(Connection { studio: self.clone(), rtc, socket, sender, local, source: None, sections: Vec::new() })
     }
 }
@@ -85,7 +92,7 @@ pub struct Connection {
     rtc: Box<Rtc>,
     socket: UdpSocket,
     /// The same. The runtime's would refuse to send before it has heard that it can.
-    sender: std::net::UdpSocket,
+    sender: Rc<std::net::UdpSocket>,
     local: SocketAddr,
     source: Option<Source>,
     sections: Vec<(Mid, MediaKind)>,
@@ -149,6 +156,7 @@ impl Connection {
         let names = self.sections.iter().filter_map(|(mid, _)| Some(api.stream_tx_by_mid(*mid, None)?.ssrc()));
         shared.names.replace(names.collect());
         let (offers, waiting) = mpsc::channel(1);
+        let sender = self.sender.clone();
         let running = Running { connection: self, shared: shared.clone(), offers: waiting, connected: false };
         let own = shared.clone();
         let task = tokio::task::spawn_local(async move {
@@ -156,7 +164,7 @@ impl Connection {
             own.ended.replace(Some(ended.map_or_else(|error| format!("{error:#}"), |()| "closed".to_owned())));
             own.changed.notify_waiters();
         });
-        Client { shared, offers, task }
+        Client { shared, offers, sender, task }
     }
 }
 
@@ -190,6 +198,7 @@ type Offered = (String, oneshot::Sender<anyhow::Result<String>>);
 pub struct Client {
     shared: Rc<Shared>,
     offers: mpsc::Sender<Offered>,
+    sender: Rc<std::net::UdpSocket>,
     task: JoinHandle<()>,
 }
 
@@ -211,6 +220,11 @@ impl Client {
 
     pub fn heard(&self) -> std::cell::Ref<'_, Heard> {
         self.shared.heard.borrow()
+    }
+
+    /// Sends what no connection of its own would, from where it is.
+    pub fn stray(&self, packet: &[u8], to: SocketAddr) -> bool {
+        self.sender.send_to(packet, to).is_ok()
     }
 
     /// Nobody shows larger layers of its picture than this one.

@@ -19,8 +19,18 @@ use str0m::crypto::{
 
 /// All of it.
 pub fn provider() -> Arc<CryptoProvider> {
+    with(&Ring)
+}
+
+/// The same for somebody hostile: what they report of packets is as much as a report has room for ([`exaggerate`]). Reports are made by the
+/// clients' library, and this is where they pass before nobody can change them any more.
+pub fn lying_provider() -> Arc<CryptoProvider> {
+    with(&Liar)
+}
+
+fn with(srtp_provider: &'static dyn SrtpProvider) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
-        srtp_provider: &Ring,
+        srtp_provider,
         sha1_hmac_provider: &Ring,
         sha1_provider: &Ring,
         sha256_provider: &Ring,
@@ -77,6 +87,71 @@ impl SrtpProvider for Ring {
     }
 }
 
+#[derive(Debug)]
+struct Liar;
+
+impl SrtpProvider for Liar {
+    fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
+        &Ring
+    }
+
+    fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
+        &Self
+    }
+
+    fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
+        &Self
+    }
+
+    fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
+        Ring.srtp_aes_128_ecb_round(key, input, output);
+    }
+
+    fn srtp_aes_256_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
+        Ring.srtp_aes_256_ecb_round(key, input, output);
+    }
+}
+
+impl SupportedAeadAes128Gcm for Liar {
+    fn create_cipher(&self, key: [u8; 16], encrypt: bool) -> Box<dyn AeadAes128GcmCipher> {
+        Box::new(Gcm { lies: encrypt, ..Gcm::new(&aead::AES_128_GCM, &key) })
+    }
+}
+
+impl SupportedAeadAes256Gcm for Liar {
+    fn create_cipher(&self, key: [u8; 32], encrypt: bool) -> Box<dyn AeadAes256GcmCipher> {
+        Box::new(Gcm { lies: encrypt, ..Gcm::new(&aead::AES_256_GCM, &key) })
+    }
+}
+
+/// Makes of transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1) that it tells of as many packets as it has
+/// room for, none of which arrived. `clear` is how a compound of reports begins, eight bytes that are not encrypted; `text` is the rest.
+fn exaggerate(clear: &[u8], mut text: &mut [u8]) {
+    const LONGEST_RUN: u16 = 0x1fff;
+    let Some(mut head) = clear.first_chunk::<4>().copied() else { return };
+    // How much of a report lies before `text`.
+    let mut before = 8;
+    loop {
+        let len = (usize::from(u16::from_be_bytes([head[2], head[3]])) + 1) * 4;
+        if len < before {
+            return;
+        }
+        let Some((report, rest)) = text.split_at_mut_checked(len - before) else { return };
+        // Behind the SSRCs are first number, count, time and number of the report in 8 bytes, and then what became of packets.
+        if head[0] & 0x1f == 15
+            && head[1] == 205
+            && let Some((fields, chunks)) = report.get_mut(12 - before..).and_then(|all| all.split_at_mut_checked(8))
+        {
+            let runs = (chunks.len() / 2).saturating_sub(1);
+            chunks.chunks_exact_mut(2).for_each(|chunk| chunk.copy_from_slice(&LONGEST_RUN.to_be_bytes()));
+            let count = u16::try_from(runs * usize::from(LONGEST_RUN)).unwrap_or(u16::MAX);
+            fields[2..4].copy_from_slice(&count.to_be_bytes());
+        }
+        let Some((next, others)) = rest.split_first_chunk_mut::<4>() else { return };
+        (head, before, text) = (*next, 4, others);
+    }
+}
+
 /// One block, for the derivation of keys (RFC 3711, section 4.3).
 fn round(cipher: &impl BlockCipherEncrypt<BlockSize = aes::cipher::consts::U16>, input: &[u8], output: &mut [u8]) {
     let mut block = Block::try_from(&input[..16]).expect("a block has 16 bytes");
@@ -97,18 +172,25 @@ impl SupportedAeadAes256Gcm for Ring {
 }
 
 #[derive(Debug)]
-struct Gcm(LessSafeKey);
+struct Gcm {
+    key: LessSafeKey,
+    lies: bool,
+}
 
 impl Gcm {
     fn new(algorithm: &'static aead::Algorithm, key: &[u8]) -> Self {
-        Self(LessSafeKey::new(UnboundKey::new(algorithm, key).expect("the key has the algorithm's length")))
+        let key = UnboundKey::new(algorithm, key).expect("the key has the algorithm's length");
+        Self { key: LessSafeKey::new(key), lies: false }
     }
 
     fn seal(&self, iv: [u8; 12], aad: &[u8], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         let (text, tag) = output.split_at_mut(input.len());
         text.copy_from_slice(input);
+        if self.lies && aad.get(1).is_some_and(|kind| (192..=223).contains(kind)) {
+            exaggerate(aad, text);
+        }
         let nonce = Nonce::assume_unique_for_key(iv);
-        let made = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
+        let made = self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
         tag[..16].copy_from_slice(made.map_err(|_| failed("a packet could not be encrypted"))?.as_ref());
         Ok(())
     }
@@ -128,7 +210,7 @@ impl Gcm {
         let mut buffer = [0; LARGEST];
         let text = buffer.get_mut(..input.len()).ok_or_else(|| failed("a packet is longer than any path carries"))?;
         text.copy_from_slice(input);
-        self.0.open_in_place(nonce, Aad::from(aad), text).map_err(|_| failed("a packet is not what was sent"))?;
+        self.key.open_in_place(nonce, Aad::from(aad), text).map_err(|_| failed("a packet is not what was sent"))?;
         output[..len].copy_from_slice(&text[..len]);
         Ok(len)
     }
@@ -291,6 +373,30 @@ mod tests {
         let mut cipher = SupportedAes128CmSha1_80::create_cipher(&Ring, key, true);
         cipher.encrypt(&iv, &plain, &mut out).expect("it encrypts");
         assert_eq!(out, hex("874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff"));
+    }
+
+    #[test]
+    fn a_lying_report_tells_of_all_it_has_room_for() {
+        // A receiver report of nothing, and feedback of 28 bytes about one packet.
+        let empty = [0x80, 201, 0, 1, 0, 0, 0, 7];
+        let feedback =
+            [&[0x8f, 205, 0, 6, 0, 0, 0, 7][..], &[0, 0, 0, 9, 0, 1, 0, 1, 0, 0, 2, 3], &[0x20, 1, 8, 0, 0, 0, 0, 0]]
+                .concat();
+        let lie = [
+            &[0x8f, 205, 0, 6, 0, 0, 0, 7][..],
+            &[0, 0, 0, 9, 0, 1, 0x5f, 0xfd, 0, 0, 2, 3],
+            &[0x1f, 0xff, 0x1f, 0xff, 0x1f, 0xff, 0x1f, 0xff],
+        ]
+        .concat();
+        let told = |mut compound: Vec<u8>| {
+            let (clear, text) = compound.split_at_mut(8);
+            exaggerate(clear, text);
+            compound
+        };
+        assert_eq!(told(feedback.clone()), lie);
+        assert_eq!(told([&empty[..], &feedback, &empty].concat()), [&empty[..], &lie, &empty].concat());
+        assert_eq!(told(empty.to_vec()), empty);
+        assert_eq!(told(feedback[..20].to_vec()), feedback[..20], "cut off");
     }
 
     #[test]

@@ -86,6 +86,14 @@ impl Site {
         Ok(Self { address, room })
     }
 
+    /// The room, and a token for it, where there is one.
+    pub fn own(&self) -> Option<Own> {
+        match &self.room {
+            Room::Whip { room, token } if !token.is_empty() => Some(Own { room: room.clone(), token: token.clone() }),
+            Room::Whip { .. } | Room::Janus { .. } => None,
+        }
+    }
+
     /// Somebody who sends, once connected.
     pub async fn publish(&self, studio: &Studio, source: Source, layers: bool) -> anyhow::Result<Guest> {
         let mut connection = studio.connection()?;
