@@ -44,8 +44,8 @@ pub(crate) fn closed(code: u16) {
 /// How it goes with each room's call, as Prometheus reads it. Not through the facade, in which what was named once stays for ever: there are as many
 /// rooms as people make, and of these only who is in a call now.
 pub(crate) fn of_calls(calls: &BTreeMap<RoomId, Stats>) -> String {
-    type Of = fn(&Stats) -> f64;
-    let gauges: [(&str, &str, &[(&str, Of)]); 4] = [
+    type Lines<'a> = &'a [(&'a str, fn(&Stats) -> f64)];
+    let gauges: [(&str, &str, Lines<'_>); 4] = [
         ("participants", "People and agents in a room's call", &[("", |of| of.participants as f64)]),
         ("received_bits_per_second", "Media that comes from them", &[("", |of| of.received)]),
         ("sent_bits_per_second", "Media that goes to receivers of a room's call", &[("", |of| of.sent)]),

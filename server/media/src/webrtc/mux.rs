@@ -492,10 +492,10 @@ mod tests {
         for (listen, pages) in [("[::1]:0", &["[::1]:0"][..]), ("[::]:0", &["127.0.0.1:0", "[::1]:0"])] {
             let mux = Mux::bind(listen.parse().expect("valid"), &[], false).expect("a free port");
             mux.can_send().await;
-            let place = Place::new(&mux);
+            let place = Place::new(&mux, true);
             place.named("abcd", "secret");
             for page in pages {
-                let page = UdpSocket::bind(page).await.expect("a free port");
+                let page = tokio::net::UdpSocket::bind(page).await.expect("a free port");
                 let own = page.local_addr().expect("bound");
                 let to = SocketAddr::new(own.ip(), mux.addresses()[0].port());
                 let first = check("abcd:x", "secret");
@@ -541,7 +541,7 @@ mod tests {
             mux.sort(check("abcd:x", "secret").into(), from(port), None);
             assert!(mux.table().addresses.len() <= ADDRESSES);
         }
-        mux.sort(vec![0x80; 30].into(), from(999));
+        mux.sort(vec![0x80; 30].into(), from(999), None);
         assert_eq!(waiting(&place), 2 + 999 + 1, "the newest place is heard");
         for _ in 0..2 * INBOX {
             mux.sort(vec![0x80; 30].into(), from(9), None);

@@ -410,8 +410,9 @@ impl Subscriber for SubscriberPeer {
         };
         let adding = self.peer.connection.add_transceiver_from_track(track.clone(), Some(init));
         let transceiver = adding.await.map_err(failed)?;
-        // Otherwise it would be for what the track names alone.
-        let codecs = Codec::of(kind).iter().copied().map(described).collect();
+        // Otherwise it would be for what the track names alone. What an answer left out the crate offers no more.
+        let left_out = |codec: &Codec| self.lines.iter().any(|(_, line)| line.numbers.lacks(*codec));
+        let codecs = Codec::of(kind).iter().filter(|codec| !left_out(codec)).copied().map(described).collect();
         transceiver.set_codec_preferences(codecs).await.map_err(failed)?;
         let numbers = Numbers::new(kind);
         let (lane, number) = (self.lane.clone(), self.lane.add(ssrc, kind.clock()));
@@ -472,6 +473,11 @@ impl Numbers {
         for (codec, number) in &self.0 {
             number.store(of(*codec).unwrap_or(Self::NONE), Relaxed);
         }
+    }
+
+    /// It is of this kind, and the receiver said that it does not decode it.
+    fn lacks(&self, codec: Codec) -> bool {
+        self.0.iter().any(|(other, number)| *other == codec && number.load(Relaxed) == Self::NONE)
     }
 
     /// `None`: the receiver does not decode it.
