@@ -15,6 +15,7 @@ mod joins;
 mod reads;
 mod size;
 mod turn;
+mod waiting;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use joins::FullState;
 use reads::Reads;
 use size::Size;
 use turn::Turn;
+use waiting::Waiting;
 
 /// Presence messages may take this part of a core: a pause follows each that is as many times longer than it took.
 const PRESENCE_SHARE: u32 = 5;
@@ -252,29 +254,6 @@ enum Writes {
     None,
     /// What they wrote is not saved and never will be, so nothing says that it is.
     Refused,
-}
-
-#[derive(Debug)]
-enum Waiting {
-    Send {
-        to: ConnectionId,
-        frame: Bytes,
-    },
-    /// A save-status.
-    Saved {
-        to: ConnectionId,
-        frame: Bytes,
-    },
-    SendUpdate {
-        to: ConnectionId,
-        frame: Bytes,
-    },
-    SendState {
-        to: ConnectionId,
-        frames: Arc<[Bytes]>,
-    },
-    Broadcast(Bytes),
-    Done(Ticket),
 }
 
 /// The state machine.
@@ -756,40 +735,6 @@ impl Peer {
             self.behind = behind;
         }
         is_first
-    }
-}
-
-impl Waiting {
-    fn is_for(&self, peer: ConnectionId) -> bool {
-        match self {
-            Self::Send { to, .. }
-            | Self::Saved { to, .. }
-            | Self::SendUpdate { to, .. }
-            | Self::SendState { to, .. } => *to == peer,
-            Self::Broadcast(_) | Self::Done(_) => false,
-        }
-    }
-
-    /// What it holds that is its own.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Send { frame, .. }
-            | Self::Saved { frame, .. }
-            | Self::SendUpdate { frame, .. }
-            | Self::Broadcast(frame) => size_of::<Self>() + frame.len(),
-            // Its frames are everybody's.
-            Self::SendState { .. } | Self::Done(_) => size_of::<Self>(),
-        }
-    }
-
-    fn into_effect(self) -> Effect {
-        match self {
-            Self::Send { to, frame } | Self::Saved { to, frame } => Effect::Send { to, frame },
-            Self::SendUpdate { to, frame } => Effect::SendUpdate { to, frame },
-            Self::SendState { to, frames } => Effect::SendState { to, frames },
-            Self::Broadcast(frame) => Effect::Broadcast { to: Recipients::All, frame },
-            Self::Done(ticket) => Effect::Done { ticket, result: Ok(()) },
-        }
     }
 }
 
