@@ -253,6 +253,17 @@ describe('DocSession', () => {
     expect(FakeSocket.all).toHaveLength(1);
   });
 
+  it.each([
+    [1009, 'paste it in parts'],
+    [4413, 'another document'],
+    [4422, 'smaller steps'],
+  ])('says what to do about an edit that ends it with %i', (code, words) => {
+    const { session, socket } = open();
+    socket.open();
+    socket.drop(code);
+    expect(session.state.get()).toMatchObject({ link: 'away', refused: expect.stringContaining(words) });
+  });
+
   it('goes on trying when the server is away', async () => {
     const { session, socket } = open();
     socket.drop(1006);

@@ -167,7 +167,9 @@ export class DocSession {
     if (event?.code === CLOSE_TOO_LARGE) {
       this.refuse('an edit is larger than the server takes at once. Undo it and paste it in parts.');
     } else if (event?.code === CLOSE_DOCUMENT_FULL) {
-      this.refuse('the document would be larger than it may be. Undo the last edit, or go on in another document.');
+      this.refuse(
+        'the document would be larger than it may be. Undo the last edit, or go on in another document.',
+      );
     } else if (event?.code === CLOSE_TOO_MUCH) {
       this.refuse('an edit would keep the server busy for too long. Undo it and make it in smaller steps.');
     } else if (event?.code === CLOSE_UNKNOWN_SESSION) {
