@@ -58,7 +58,8 @@ pub(crate) fn serve(config: Config) -> Result<ExitCode> {
 async fn run(mut config: Config) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let metrics = telemetry::start_metrics()?;
+    let tasks = Tasks::new();
+    let metrics = telemetry::start_metrics(&tasks)?;
     let _lock = lock_data_folder(&config.data_dir)?;
     let listener = bind(config.listen)?;
     let address = listener.local_addr()?;
@@ -67,7 +68,6 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         preview_listener.as_ref().map(TcpListener::local_addr).transpose()?.map(|address| address.port());
     let database = Database::open(&config.data_dir.join("buildspaces.db"), config.durability.into()).await?;
 
-    let tasks = Tasks::new();
     // The log must outlive the documents, which save what they hold when they are told to stop.
     let log_tasks = Tasks::new();
     let documents = Documents::new(&database, &log_tasks);

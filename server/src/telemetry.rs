@@ -6,6 +6,9 @@
 #[cfg(feature = "otlp")]
 mod otlp;
 
+use std::time::Duration;
+
+use buildspaces_kernel::tasks::Tasks;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::layer::SubscriberExt;
@@ -67,8 +70,11 @@ pub(crate) fn start_logs(config: &Config, runtime: &tokio::runtime::Handle) -> a
     }
 }
 
+/// How often what histograms were told is counted. Until then each value is kept by itself, whether or not anybody ever reads metrics.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// Starts collecting metrics; the handle renders them.
-pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+pub(crate) fn start_metrics(tasks: &Tasks) -> anyhow::Result<PrometheusHandle> {
     const SECONDS: &[f64] =
         &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
     /// Of what people wait for: sandboxes and runs.
@@ -92,6 +98,15 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Full("buildspaces_turn_commands".to_owned()), COUNTS)?
         .install_recorder()?;
     describe();
+    let (upkept, stop) = (handle.clone(), tasks.clone());
+    tasks.spawn("upkeep of metrics", async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(UPKEEP) => upkept.run_upkeep(),
+            }
+        }
+    });
     Ok(handle)
 }
 
