@@ -144,7 +144,7 @@ impl Gate {
                 self.lists.undo(step);
             }
         } else {
-            self.lists.accept();
+            self.lists.accept(&update.deletes);
         }
         verdict
     }
@@ -302,7 +302,7 @@ impl Gate {
         let deletes_known = || update.deletes.iter().all(|range| range.clock + range.len <= self.clock(range.client));
         let ready = order.is_finished() && deletes_known();
         if source != Source::Own {
-            self.lists.check_deletes(&update.deletes)?;
+            self.lists.check_cuts(&update.deletes)?;
         }
         self.ranges += update.deletes.len() as u64;
         self.blocks += CUTS * update.deletes.len() as u64;

@@ -9,9 +9,10 @@
 //! that came deleted: what came so may have been a type. Other deletions are not known here; a deleted type counts
 //! as long as the document is loaded, and anything else that is deleted later never was a type.
 //!
-//! A key has one value, the last of its list; when its type is deleted, yrs deletes that one and frees the type. A value of several
-//! elements, as a text that yrs wrote as an XML attribute, must therefore never be cut: its first part would stay, and point to what was
-//! freed. So these are known here too.
+//! A key has one value, the last of its list; when its type is deleted, yrs deletes that one and frees the type. Where a value of several
+//! elements is cut, as a text that yrs wrote as an XML attribute, what is before the cut must be deleted: otherwise it would stay, and
+//! point to what was freed. So these are known here too. Values that one client set one after the other are such a value once they were
+//! merged; of them all but the last are deleted.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,8 +45,6 @@ struct List {
     is_of_key: bool,
 }
 
-const CUT_VALUE: Malformed = Malformed("a change that leaves a part of a key's value");
-
 #[derive(Debug)]
 pub(crate) struct Lists {
     /// By client, in the order of clocks, from 0 on. A client that is not here has elements in the first list only.
@@ -60,8 +59,10 @@ pub(crate) struct Lists {
     types: HashSet<Id>,
     /// By client, the ranges of clocks of elements that came deleted, in order.
     deleted: HashMap<u64, Vec<(u32, u32)>>,
-    /// Values of keys that have several elements: client and first clock, and where they end.
+    /// Values of keys that have several elements: client and first clock that may not be deleted, and where they end.
     values: BTreeMap<(u64, u32), u32>,
+    /// Where structs of the present update cut some of them: client and first clock behind the cut.
+    cuts: Vec<(u64, u32)>,
 }
 
 impl Default for Lists {
@@ -76,6 +77,7 @@ impl Default for Lists {
             types: HashSet::new(),
             deleted: HashMap::new(),
             values: BTreeMap::new(),
+            cuts: Vec::new(),
         }
     }
 }
@@ -137,11 +139,13 @@ impl Lists {
             if source != Source::Own && lists.any(is_odd) {
                 return Err(Malformed("a struct that belongs to two lists"));
             }
-            let cuts = [item.left.map(|id| (id.client, id.clock + 1)), item.right.map(|id| (id.client, id.clock))];
-            if source != Source::Own
-                && cuts.into_iter().flatten().any(|(client, clock)| self.cuts_a_value(client, clock))
-            {
-                return Err(CUT_VALUE);
+            if source != Source::Own && !self.values.is_empty() {
+                let cuts = [item.left.map(|id| (id.client, id.clock + 1)), item.right.map(|id| (id.client, id.clock))];
+                for (client, clock) in cuts.into_iter().flatten() {
+                    if self.value_before(client, clock).is_some() {
+                        self.cuts.push((client, clock));
+                    }
+                }
             }
             if matches!(item.kind, STRING | ANY) && item.end() - from > 1 && self.is_of_key(list) {
                 self.values.insert((client, from), item.end());
@@ -166,18 +170,62 @@ impl Lists {
         Ok(self.lists[list as usize].depth + 1)
     }
 
-    /// Looks whether a deletion leaves a part of a key's value, once all structs of the update are placed.
-    pub(super) fn check_deletes(&self, deletes: &[Deletion]) -> Result<(), Malformed> {
-        let cuts = |range: &Deletion| {
-            self.cuts_a_value(range.client, range.clock) || self.cuts_a_value(range.client, range.clock + range.len)
+    /// Looks whether a part of a key's value is cut off and stays, once all structs of the update are placed.
+    pub(super) fn check_cuts(&self, deletes: &[Deletion]) -> Result<(), Malformed> {
+        if self.values.is_empty() {
+            return Ok(());
+        }
+        let mut of_client = HashMap::new();
+        let mut from = 0;
+        for ranges in deletes.chunk_by(|a, b| a.client == b.client) {
+            of_client.insert(ranges[0].client, from..from + ranges.len());
+            from += ranges.len();
+        }
+        // The ranges of a client are in order and apart, so that one that begins at or before `first` is all that can reach to `clock`, but for
+        // those that touch it.
+        let is_deleted = |client: u64, mut first: u32, clock: u32| {
+            let ranges = of_client.get(&client).map_or(&[][..], |of| &deletes[of.clone()]);
+            let after = ranges.partition_point(|range| range.clock <= first);
+            for range in &ranges[after.saturating_sub(1)..] {
+                if first >= clock || range.clock > first {
+                    break;
+                }
+                first = first.max(range.clock + range.len);
+            }
+            first >= clock
         };
-        if !self.values.is_empty() && deletes.iter().any(cuts) { Err(CUT_VALUE) } else { Ok(()) }
+        let begins = deletes.iter().map(|range| (range.client, range.clock));
+        for (client, clock) in self.cuts.iter().copied().chain(begins) {
+            if self.value_before(client, clock).is_some_and(|first| !is_deleted(client, first, clock)) {
+                return Err(Malformed("a change that leaves a part of a key's value"));
+            }
+        }
+        Ok(())
     }
 
-    /// True if one part of a key's value is before this clock, and another is not.
-    fn cuts_a_value(&self, client: u64, clock: u32) -> bool {
-        let before = self.values.range((client, 0)..(client, clock)).next_back();
-        before.is_some_and(|(_, end)| clock < *end)
+    /// Forgets the beginnings of values that are deleted now.
+    fn shorten_values(&mut self, deletes: &[Deletion]) {
+        for range in deletes {
+            let end = range.clock + range.len;
+            let begun = self.value_before(range.client, range.clock).is_some();
+            // One whose beginning stays is left as it is.
+            let from = if begun { range.clock + 1 } else { range.clock };
+            while let Some((&(client, first), &last)) =
+                self.values.range((range.client, from)..(range.client, end)).next()
+            {
+                self.values.remove(&(client, first));
+                if last > end {
+                    self.values.insert((client, end), last);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Where a value begins that has elements before this clock and at it.
+    fn value_before(&self, client: u64, clock: u32) -> Option<u32> {
+        let ((_, first), end) = self.values.range((client, 0)..(client, clock)).next_back()?;
+        (clock < *end).then_some(*first)
     }
 
     fn is_of_key(&self, list: u32) -> bool {
@@ -190,6 +238,7 @@ impl Lists {
 
     /// Begins an update: what was placed from here on is its own.
     pub(super) fn begin(&mut self) {
+        self.cuts.clear();
         self.placed.clear();
         self.placed_first = 0;
     }
@@ -214,8 +263,11 @@ impl Lists {
         self.lists.iter().map(|list| of(u64::from(list.structs))).fold(0, u64::saturating_add)
     }
 
-    /// The present update is let in.
-    pub(super) fn accept(&mut self) {
+    /// The present update is let in, with what it deletes.
+    pub(super) fn accept(&mut self, deletes: &[Deletion]) {
+        if !self.values.is_empty() {
+            self.shorten_values(deletes);
+        }
         if let Some(first) = self.lists.get_mut(FIRST as usize) {
             first.structs = first.structs.saturating_add(self.placed_first);
         }

@@ -369,10 +369,20 @@ fn a_value_of_a_key_is_never_left_in_part() {
         assert_eq!(with(&after(at)), refused());
         assert_eq!(with(&before(at + 1)), refused());
     }
-    for (from, len) in [(0, 1), (1, 1), (1, 2), (0, 2), (2, 1)] {
+    for (from, len) in [(1, 1), (1, 2), (2, 1)] {
         assert_eq!(with(&deletion(from, len)), refused());
     }
-    for whole in [&after(2)[..], &before(0), &deletion(0, 3), &[0, 1, 2, 1, 0, 1]] {
+    // What is before a cut is deleted, by the same update or by one before.
+    let cut_and_deleted = [1, 1, 1, 0, 0x88, 4, 0, 1, 126, 1, 4, 2, 0, 1, 1, 1];
+    for whole in [
+        &after(2)[..],
+        &before(0),
+        &deletion(0, 3),
+        &[0, 1, 2, 1, 0, 1],
+        &deletion(0, 1),
+        &deletion(0, 2),
+        &cut_and_deleted,
+    ] {
         assert_eq!(with(whole), Ok(Applied::Changed), "{whole:?}");
     }
     // The same where the key's list is the only one.
@@ -380,7 +390,11 @@ fn a_value_of_a_key_is_never_left_in_part() {
     let first = [1, 1, 4, 0, 0x24, 1, 1, b'm', 1, b'k', 3, b'a', b'b', b'c', 0];
     assert_eq!(replica.apply_foreign(&first), Ok(Applied::Changed));
     assert_eq!(replica.apply_foreign(&after(0)), refused());
-    assert_eq!(replica.apply_foreign(&after(2)), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(&deletion(0, 1)), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(&deletion(2, 1)), refused());
+    assert_eq!(replica.apply_foreign(&after(1)), refused());
+    assert_eq!(replica.apply_foreign(&after(0)), Ok(Applied::Changed));
+    assert_eq!(replica.apply_foreign(&deletion(1, 2)), Ok(Applied::Changed));
     // Found by fuzzing: in one update with the type's deletion, after which yrs read what it had freed.
     let found: [&[u8]; 2] = [
         b"\x02\x02\x02\0\x07\x01\x01a\x02a\x04\0\x01\x03\x04\0$\0\x02\0\x01k\x03abc\x01\x01\x01x\x01\0\x02\x01\x02\x01\0\x01",
