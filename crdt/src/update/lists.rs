@@ -11,15 +11,15 @@
 //!
 //! A key has one value, the last of its list; when its type is deleted, yrs deletes that one and frees the type. Where a value of several
 //! elements is cut, as a text that yrs wrote as an XML attribute, what is before the cut must be deleted: otherwise it would stay, and
-//! point to what was freed. So these are known here too. Values that one client set one after the other are such a value once they were
-//! merged; of them all but the last are deleted.
+//! point to what was freed. So these texts are known here too. Other values that one client set one after the other are of several elements
+//! once they were merged; they are not, because what is before the last of them may be deleted without a word.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use super::gate::{Source, Undo};
-use super::{ANY, DELETED, Deletion, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use super::{DELETED, Deletion, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
 use crate::Malformed;
 
 /// Of elements that were collected, and of what was placed beside or into them: yrs collects it too.
@@ -147,7 +147,7 @@ impl Lists {
                     }
                 }
             }
-            if matches!(item.kind, STRING | ANY) && item.end() - from > 1 && self.is_of_key(list) {
+            if item.kind == STRING && item.end() - from > 1 && self.is_of_key(list) {
                 self.values.insert((client, from), item.end());
                 journal.push(Undo::Value(Id { client, clock: from }));
             }
