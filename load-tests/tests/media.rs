@@ -94,7 +94,8 @@ fn eight_see_each_other_on_the_real_server_and_nobody_spoils_that() {
         let hostile = play(Plan::Hostile(hostile)).await;
         assert_eq!(hostile.values.get("trouble"), None);
         assert_eq!(hostile.number("descriptions_refused"), Some(3.0));
-        assert!(hostile.number("dropped_by_server").is_some_and(|dropped| dropped > 1000.0), "{:?}", hostile.values);
+        // Of the strays all media at the receiver, and most at the sender.
+        assert!(hostile.number("dropped_by_server").is_some_and(|dropped| dropped > 500.0), "{:?}", hostile.values);
         // Not all of it, because other tests want the processor, too.
         let count = |name| hostile.number(name).expect("it is counted");
         assert!(count("expected") > 100.0 && count("lost") < count("expected") / 10.0, "{:?}", hostile.values);
