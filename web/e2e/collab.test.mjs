@@ -256,6 +256,8 @@ scenario('a frame that is no message ends its own connection and nothing else', 
     assert.equal(await until(`${what} to end the connection`, () => attacker.closeCode), 1002, what);
   }
   const huge = await raw(stage, server);
+  huge.send(token('market', ''));
+  await until('whoever sends much to be let in', () => huge.messages.length > 0);
   huge.send(new Uint8Array(17 << 20));
   assert.equal(await until('a frame too large to end the connection', () => huge.closeCode), 1009);
   bystander.text.insert(0, 'wares');

@@ -93,13 +93,16 @@ impl Gate {
         if source == Source::Foreign && update.sections.len() > MAX_CLIENTS_PER_UPDATE {
             return Err(Malformed("changes of too many clients in one update"));
         }
-        if update.has_tangled_deletes() {
+        if cfg!(feature = "budget") && update.has_tangled_deletes() {
             return Err(Malformed("a delete set whose ranges overlap or are out of order"));
         }
         if update.parents.iter().any(|parent| parent.key.is_some_and(|key| key.len() > MAX_KEY)) {
             return Err(Malformed("a key longer than 4096 bytes"));
         }
         self.check_clients(update)?;
+        if !cfg!(feature = "budget") {
+            return Ok(Verdict::Ready);
+        }
         let is_unknown = |client: u64| !self.clients.contains_key(&client);
         let mut deleted_of = update.deletes.chunk_by(|a, b| a.client == b.client).map(|ranges| ranges[0].client);
         if deleted_of.clone().any(is_unknown) {
@@ -243,6 +246,9 @@ impl Gate {
         }
         if self.clients.len() + new.len() > MAX_CLIENTS_PER_DOCUMENT {
             return Err(Malformed("too many clients have changed this document"));
+        }
+        if !cfg!(feature = "budget") {
+            return Ok(());
         }
         let mut alike = [0_u16; 1 << 11];
         let place = |client: u64| (client >> 4) as usize % (1 << 11);

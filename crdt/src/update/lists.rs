@@ -15,7 +15,7 @@
 //! once they were merged; they are not, because what is before the last of them may be deleted without a word.
 
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use super::gate::{Source, Undo};
@@ -59,8 +59,8 @@ pub(crate) struct Lists {
     types: HashSet<Id>,
     /// By client, the ranges of clocks of elements that came deleted, in order.
     deleted: HashMap<u64, Vec<(u32, u32)>>,
-    /// Values of keys that have several elements: client and first clock that may not be deleted, and where they end.
-    values: BTreeMap<(u64, u32), u32>,
+    /// By client, texts that are values of keys: the first clock that may not be deleted, and where they end, in order.
+    values: HashMap<u64, Vec<(u32, u32)>>,
     /// Where structs of the present update cut some of them: client and first clock behind the cut.
     cuts: Vec<(u64, u32)>,
 }
@@ -76,7 +76,7 @@ impl Default for Lists {
             placed_first: 0,
             types: HashSet::new(),
             deleted: HashMap::new(),
-            values: BTreeMap::new(),
+            values: HashMap::new(),
             cuts: Vec::new(),
         }
     }
@@ -100,7 +100,11 @@ impl Lists {
         source: Source,
         journal: &mut Vec<Undo>,
     ) -> Result<u32, Malformed> {
-        if self.runs.is_empty() && item.parent.is_none() && !matches!(item.kind, GC | TYPE) && !self.first_is_of_key() {
+        if self.runs.is_empty()
+            && item.parent.is_none()
+            && !matches!(item.kind, GC | TYPE)
+            && !(cfg!(feature = "budget") && self.first_is_of_key())
+        {
             // It is beside something, and everything lies in the first list.
             if item.kind == DELETED {
                 self.note_deleted(client, from, item.end(), journal);
@@ -139,7 +143,7 @@ impl Lists {
             if source != Source::Own && lists.any(is_odd) {
                 return Err(Malformed("a struct that belongs to two lists"));
             }
-            if source != Source::Own && !self.values.is_empty() {
+            if cfg!(feature = "budget") && source != Source::Own && !self.values.is_empty() {
                 let cuts = [item.left.map(|id| (id.client, id.clock + 1)), item.right.map(|id| (id.client, id.clock))];
                 for (client, clock) in cuts.into_iter().flatten() {
                     if self.value_before(client, clock).is_some() {
@@ -147,8 +151,8 @@ impl Lists {
                     }
                 }
             }
-            if item.kind == STRING && item.end() - from > 1 && self.is_of_key(list) {
-                self.values.insert((client, from), item.end());
+            if cfg!(feature = "budget") && item.kind == STRING && item.end() - from > 1 && self.is_of_key(list) {
+                self.values.entry(client).or_default().push((from, item.end()));
                 journal.push(Undo::Value(Id { client, clock: from }));
             }
         }
@@ -172,7 +176,7 @@ impl Lists {
 
     /// Looks whether a part of a key's value is cut off and stays, once all structs of the update are placed.
     pub(super) fn check_cuts(&self, deletes: &[Deletion]) -> Result<(), Malformed> {
-        if self.values.is_empty() {
+        if !cfg!(feature = "budget") || self.values.is_empty() {
             return Ok(());
         }
         let mut of_client = HashMap::new();
@@ -206,26 +210,25 @@ impl Lists {
     /// Forgets the beginnings of values that are deleted now.
     fn shorten_values(&mut self, deletes: &[Deletion]) {
         for range in deletes {
+            let Some(values) = self.values.get_mut(&range.client) else { continue };
             let end = range.clock + range.len;
-            let begun = self.value_before(range.client, range.clock).is_some();
             // One whose beginning stays is left as it is.
-            let from = if begun { range.clock + 1 } else { range.clock };
-            while let Some((&(client, first), &last)) =
-                self.values.range((range.client, from)..(range.client, end)).next()
-            {
-                self.values.remove(&(client, first));
-                if last > end {
-                    self.values.insert((client, end), last);
-                    break;
-                }
+            let from = values.partition_point(|(first, _)| *first < range.clock);
+            let mut to = values.partition_point(|(first, _)| *first < end);
+            if to > from && values[to - 1].1 > end {
+                to -= 1;
+                values[to].0 = end;
             }
+            values.drain(from..to);
         }
     }
 
     /// Where a value begins that has elements before this clock and at it.
     fn value_before(&self, client: u64, clock: u32) -> Option<u32> {
-        let ((_, first), end) = self.values.range((client, 0)..(client, clock)).next_back()?;
-        (clock < *end).then_some(*first)
+        let values = self.values.get(&client)?;
+        let after = values.partition_point(|(first, _)| *first < clock);
+        let (first, end) = values[after.checked_sub(1)?];
+        (clock < end).then_some(first)
     }
 
     fn is_of_key(&self, list: u32) -> bool {
@@ -265,7 +268,7 @@ impl Lists {
 
     /// The present update is let in, with what it deletes.
     pub(super) fn accept(&mut self, deletes: &[Deletion]) {
-        if !self.values.is_empty() {
+        if cfg!(feature = "budget") && !self.values.is_empty() {
             self.shorten_values(deletes);
         }
         if let Some(first) = self.lists.get_mut(FIRST as usize) {
@@ -390,7 +393,11 @@ impl Lists {
                 self.types.remove(&id);
             }
             Undo::Value(id) => {
-                self.values.remove(&(id.client, id.clock));
+                if cfg!(feature = "budget")
+                    && let Some(values) = self.values.get_mut(&id.client)
+                {
+                    values.pop_if(|(first, _)| *first == id.clock);
+                }
             }
             Undo::List(hash) => {
                 self.numbers.remove(&hash);
