@@ -14,6 +14,13 @@ use buildspaces_load_tests::scenario::media::{self, Media, Plan};
 use buildspaces_load_tests::servers::{Kind, Programs, Server};
 use buildspaces_load_tests::wire::Dialect;
 
+/// Nothing is started but `ours`.
+fn programs(ours: PathBuf) -> Programs {
+    let none = || "none".into();
+    let (relay, forwarder, peers, y_sweet) = (none(), none(), none(), none());
+    Programs { ours, relay, forwarder, peers, y_sweet, settings: Vec::new(), scratch: std::env::temp_dir() }
+}
+
 fn play(plan: Plan) -> Outcome {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a socket can be told not to block");
@@ -25,16 +32,7 @@ fn play(plan: Plan) -> Outcome {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let none = || "none".into();
-        let programs = Programs {
-            ours: none(),
-            relay: none(),
-            forwarder: none(),
-            peers: none(),
-            y_sweet: none(),
-            settings: Vec::new(),
-            scratch: std::env::temp_dir(),
-        };
+        let programs = programs("none".into());
         let target = Target { address, dialect: Dialect::YWebsocket };
         let mut server = Server::attach(target, 0, &programs).expect("nothing is started");
         server.kind = Kind::Forwarder;
@@ -69,16 +67,7 @@ fn program() -> PathBuf {
 
 #[test]
 fn eight_see_each_other_on_the_real_server_and_nobody_spoils_that() {
-    let none = || "none".into();
-    let programs = Programs {
-        ours: program(),
-        relay: none(),
-        forwarder: none(),
-        peers: none(),
-        y_sweet: none(),
-        settings: Vec::new(),
-        scratch: std::env::temp_dir(),
-    };
+    let programs = programs(program());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut server = Server::start(Kind::Ours, &programs).await.expect("it starts");
