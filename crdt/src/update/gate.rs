@@ -48,7 +48,7 @@ pub(super) enum Undo {
     /// Elements of a client from a clock on were noted to have come deleted.
     Deleted(Id),
     Type(Id),
-    /// A key's value of several elements begins here.
+    /// A text that is a key's value begins here.
     Value(Id),
     List(u64),
 }

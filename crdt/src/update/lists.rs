@@ -103,7 +103,7 @@ impl Lists {
         if self.runs.is_empty()
             && item.parent.is_none()
             && !matches!(item.kind, GC | TYPE)
-            && !(cfg!(feature = "budget") && self.first_is_of_key())
+            && !(cfg!(feature = "budget") && self.is_of_key(FIRST))
         {
             // It is beside something, and everything lies in the first list.
             if item.kind == DELETED {
@@ -233,10 +233,6 @@ impl Lists {
 
     fn is_of_key(&self, list: u32) -> bool {
         self.lists.get(list as usize).is_some_and(|list| list.is_of_key)
-    }
-
-    fn first_is_of_key(&self) -> bool {
-        self.is_of_key(FIRST)
     }
 
     /// Begins an update: what was placed from here on is its own.
