@@ -37,6 +37,7 @@ pub async fn run_store(store: &dyn RunStore) {
     runs_are_listed_newest_first_and_by_room(store).await;
     old_finished_runs_are_removed(store).await;
     logs_are_kept_up_to_a_bound(store).await;
+    a_new_run_takes_the_place_of_an_older_one(store).await;
     unfinished_runs_are_listed_oldest_first(store).await;
     what_is_fetched_is_remembered_until_it_is_there(store).await;
 }
@@ -100,7 +101,7 @@ async fn a_run_comes_back_as_it_was_at_every_transition(store: &dyn RunStore) {
     ];
     for exit in exits {
         let mut run = Run::queued(&rule, TriggerKey::intent(), &ann(), 1000);
-        assert!(store.insert(&run).await.expect("stored"));
+        assert!(store.insert(&run, None).await.expect("stored"));
         for transition in [start(run.id.clone().as_str()), Transition::Exited(exit)] {
             assert_eq!(store.run(&rule.room, &run.id).await.expect("answers").as_ref(), Some(&run));
             run = run.after(transition, 2000).expect("exists");
@@ -171,12 +172,34 @@ async fn an_update_to_a_taken_key_changes_nothing(store: &dyn RunStore) {
     update(store, &second, Transition::Supersede("the same".to_owned())).await;
 }
 
+async fn a_new_run_takes_the_place_of_an_older_one(store: &dyn RunStore) {
+    let rule = stored_rule(store).await;
+    let older = insert(store, &rule, "a").await.expect("free");
+    let superseded = older.after(Transition::Supersede("newer".to_owned()), 2000).expect("exists");
+    let queued = |key: &str| Run::queued(&rule, TriggerKey::Text(key.to_owned()), &ann(), 3000);
+    let found = async |run: &Run| store.run(&rule.room, &run.id).await.expect("answers");
+
+    assert!(!store.insert(&queued("a"), Some(&superseded)).await.expect("answers"), "the older one holds the key");
+    assert_eq!(found(&older).await, Some(older.clone()));
+
+    let newer = queued("b");
+    assert!(store.insert(&newer, Some(&superseded)).await.expect("stored"));
+    assert_eq!(found(&older).await, Some(superseded.clone()));
+    assert_eq!(found(&newer).await, Some(newer));
+
+    let started = insert(store, &rule, "c").await.expect("free");
+    let late = started.after(Transition::Supersede("newer".to_owned()), 2000).expect("exists");
+    let started = update(store, &started, start("c")).await;
+    assert!(store.insert(&queued("d"), Some(&late)).await.expect("stored"), "somebody was first with the older one");
+    assert_eq!(found(&started).await, Some(started.clone()));
+}
+
 async fn runs_are_listed_newest_first_and_by_room(store: &dyn RunStore) {
     let rule = stored_rule(store).await;
     let mut ids = Vec::new();
     for at in [10, 20, 20] {
         let run = Run::queued(&rule, TriggerKey::intent(), &ann(), at);
-        assert!(store.insert(&run).await.expect("stored"));
+        assert!(store.insert(&run, None).await.expect("stored"));
         ids.insert(0, run.id);
     }
     insert(store, &stored_rule(store).await, "elsewhere").await;
@@ -195,7 +218,7 @@ async fn old_finished_runs_are_removed(store: &dyn RunStore) {
     update(store, &oldest, Transition::Fail("no tests".to_owned())).await;
     for at in 0..i64::from(KEPT_RUNS) {
         let run = Run::queued(&rule, TriggerKey::intent(), &ann(), 10_000 + at);
-        assert!(store.insert(&run).await.expect("stored"));
+        assert!(store.insert(&run, None).await.expect("stored"));
     }
     assert_eq!(store.run(&rule.room, &oldest.id).await.expect("answers"), None);
     assert_eq!(store.log(&oldest.id).await.expect("answers"), b"");
@@ -230,7 +253,7 @@ async fn unfinished_runs_are_listed_oldest_first(store: &dyn RunStore) {
     let mut expected = Vec::new();
     for (at, key) in [(300, "c"), (100, "a"), (200, "b")] {
         let run = Run::queued(&rule, TriggerKey::Text(key.to_owned()), &ann(), at);
-        assert!(store.insert(&run).await.expect("stored"));
+        assert!(store.insert(&run, None).await.expect("stored"));
         expected.push(run);
     }
     expected.sort_by_key(|run| run.queued_at);
@@ -263,7 +286,7 @@ async fn stored_rule(store: &dyn RunStore) -> Rule {
 
 async fn insert(store: &dyn RunStore, rule: &Rule, key: &str) -> Option<Run> {
     let run = Run::queued(rule, TriggerKey::Text(key.to_owned()), &ann(), 1000);
-    store.insert(&run).await.expect("answers").then_some(run)
+    store.insert(&run, None).await.expect("answers").then_some(run)
 }
 
 async fn update(store: &dyn RunStore, run: &Run, transition: Transition) -> Run {

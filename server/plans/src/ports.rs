@@ -57,8 +57,9 @@ pub trait RunStore: Send + Sync + 'static {
     /// Rules with `dirty_since` set, over all rooms: what a restart must look at.
     async fn dirty(&self) -> Result<Vec<(RoomId, RuleId)>, StoreError>;
     /// Inserts a queued run; `false` if a run of the rule holds its trigger key
-    /// (see [`crate::run::RunState::holds_key`]). Finished runs beyond the newest [`KEPT_RUNS`] of the room are deleted.
-    async fn insert(&self, run: &Run) -> Result<bool, StoreError>;
+    /// (see [`crate::run::RunState::holds_key`]). Then `replaced`, the run that makes way for it, is left as it is; else it is
+    /// written as [`RunStore::update`] would. Finished runs beyond the newest [`KEPT_RUNS`] of the room are deleted.
+    async fn insert(&self, run: &Run, replaced: Option<&Run>) -> Result<bool, StoreError>;
     /// Writes `run` and its steps if the stored revision is `run.rev - 1`; `false` if it is not (somebody
     /// else was first) or if the new trigger key is held by another run of the rule.
     async fn update(&self, run: &Run) -> Result<bool, StoreError>;

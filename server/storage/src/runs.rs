@@ -121,7 +121,7 @@ impl RunStore for Runs {
         rows.iter().map(|row| Ok((parsed(row, "room", RoomId::parse)?, parsed(row, "id", RuleId::parse)?))).collect()
     }
 
-    async fn insert(&self, run: &Run) -> Result<bool, StoreError> {
+    async fn insert(&self, run: &Run, replaced: Option<&Run>) -> Result<bool, StoreError> {
         let mut writing = self.0.write().await.map_err(failed)?;
         let mut transaction = writing.begin().await.map_err(failed)?;
         let inserted = sqlx::query(
@@ -152,6 +152,9 @@ impl RunStore for Runs {
             return Ok(false);
         }
         write_steps(&mut transaction, run).await?;
+        if let Some(replaced) = replaced {
+            update(&mut transaction, replaced).await?;
+        }
         // Steps and logs go with their run.
         sqlx::query(
             "DELETE FROM run WHERE seq IN
@@ -170,34 +173,11 @@ impl RunStore for Runs {
     async fn update(&self, run: &Run) -> Result<bool, StoreError> {
         let mut writing = self.0.write().await.map_err(failed)?;
         let mut transaction = writing.begin().await.map_err(failed)?;
-        let updated = sqlx::query(
-            "UPDATE run SET trigger_key = ?, content_hash = ?, image = ?, state = ?, started_at = ?, finished_at = ?,
-                 message = ?, rev = ? WHERE room = ? AND id = ? AND rev = ?",
-        )
-        .bind(run.trigger_key.to_string())
-        .bind(&run.content_hash)
-        .bind(&run.image)
-        .bind(run.state.as_str())
-        .bind(run.started_at)
-        .bind(run.finished_at)
-        .bind(&run.message)
-        .bind(number(run.rev))
-        .bind(run.room.as_str())
-        .bind(run.id.as_str())
-        .bind(number(run.rev) - 1)
-        .execute(&mut *transaction)
-        .await;
-        match updated {
-            Ok(done) if done.rows_affected() == 1 => {}
-            Ok(_) => return Ok(false),
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
-                return Ok(false);
-            }
-            Err(error) => return Err(failed(error)),
+        let is_updated = update(&mut transaction, run).await?;
+        if is_updated {
+            transaction.commit().await.map_err(failed)?;
         }
-        write_steps(&mut transaction, run).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(true)
+        Ok(is_updated)
     }
 
     async fn run(&self, room: &RoomId, run: &RunId) -> Result<Option<Run>, StoreError> {
@@ -279,6 +259,37 @@ impl RunStore for Runs {
         };
         rows.iter().map(fetch).collect()
     }
+}
+
+/// See [`RunStore::update`].
+async fn update(connection: &mut SqliteConnection, run: &Run) -> Result<bool, StoreError> {
+    let updated = sqlx::query(
+        "UPDATE run SET trigger_key = ?, content_hash = ?, image = ?, state = ?, started_at = ?, finished_at = ?,
+             message = ?, rev = ? WHERE room = ? AND id = ? AND rev = ?",
+    )
+    .bind(run.trigger_key.to_string())
+    .bind(&run.content_hash)
+    .bind(&run.image)
+    .bind(run.state.as_str())
+    .bind(run.started_at)
+    .bind(run.finished_at)
+    .bind(&run.message)
+    .bind(number(run.rev))
+    .bind(run.room.as_str())
+    .bind(run.id.as_str())
+    .bind(number(run.rev) - 1)
+    .execute(&mut *connection)
+    .await;
+    match updated {
+        Ok(done) if done.rows_affected() == 1 => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    write_steps(connection, run).await?;
+    Ok(true)
 }
 
 async fn write_steps(connection: &mut SqliteConnection, run: &Run) -> Result<(), StoreError> {

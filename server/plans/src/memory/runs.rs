@@ -61,6 +61,20 @@ impl State {
             })
     }
 
+    /// See [`RunStore::update`].
+    fn update(&mut self, run: &Run) -> bool {
+        if self.is_taken(run) {
+            return false;
+        }
+        match self.runs.iter_mut().find(|stored| stored.id == run.id && stored.rev + 1 == run.rev) {
+            Some(stored) => {
+                *stored = run.clone();
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Runs of the room, newest first. Of runs of the same millisecond the one inserted later is newer.
     fn newest(&self, room: &RoomId) -> Vec<&Run> {
         let mut runs: Vec<&Run> = self.runs.iter().rev().filter(|run| run.room == *room).collect();
@@ -101,12 +115,15 @@ impl RunStore for MemoryRuns {
         Ok(dirty.map(|(rule, _)| (rule.room.clone(), rule.id.clone())).collect())
     }
 
-    async fn insert(&self, run: &Run) -> Result<bool, StoreError> {
+    async fn insert(&self, run: &Run, replaced: Option<&Run>) -> Result<bool, StoreError> {
         let mut state = self.call()?;
         if state.is_taken(run) {
             return Ok(false);
         }
         state.runs.push(run.clone());
+        if let Some(replaced) = replaced {
+            state.update(replaced);
+        }
         let old: Vec<RunId> = state
             .newest(&run.room)
             .into_iter()
@@ -120,17 +137,7 @@ impl RunStore for MemoryRuns {
     }
 
     async fn update(&self, run: &Run) -> Result<bool, StoreError> {
-        let mut state = self.call()?;
-        if state.is_taken(run) {
-            return Ok(false);
-        }
-        match state.runs.iter_mut().find(|stored| stored.id == run.id && stored.rev + 1 == run.rev) {
-            Some(stored) => {
-                *stored = run.clone();
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+        Ok(self.call()?.update(run))
     }
 
     async fn run(&self, room: &RoomId, run: &RunId) -> Result<Option<Run>, StoreError> {

@@ -25,7 +25,7 @@ async fn runs_survive_closing_and_opening() {
     let (rule, run) = a_run();
     runs.insert_rule(&rule).await.expect("stored");
     runs.set_dirty(&rule.room, &rule.id, Some(7)).await.expect("stored");
-    assert!(runs.insert(&run).await.expect("stored"));
+    assert!(runs.insert(&run, None).await.expect("stored"));
     runs.append_log(&run.id, b"out", 3).await.expect("stored");
     database.close().await;
 
@@ -46,7 +46,7 @@ async fn many_writers_of_one_key_insert_one_run() {
     let tries = (0..20).map(|_| {
         let runs = Runs::new(&database);
         let copy = Run::queued(&rule, run.trigger_key.clone(), &Principal::system(), 1);
-        async move { runs.insert(&copy).await.expect("answers") }
+        async move { runs.insert(&copy, None).await.expect("answers") }
     });
     let inserted = futures_util::future::join_all(tries).await;
     assert_eq!(inserted.into_iter().filter(|inserted| *inserted).count(), 1);
@@ -59,7 +59,7 @@ async fn what_a_newer_version_wrote_is_an_error_and_no_panic() {
     let database = Database::open(&folder.path().join("test.db"), Durability::Full).await.expect("opens");
     let runs = Runs::new(&database);
     let (_, run) = a_run();
-    assert!(runs.insert(&run).await.expect("stored"));
+    assert!(runs.insert(&run, None).await.expect("stored"));
     sqlx::query("UPDATE run SET trigger_key = 'moon:full'")
         .execute(&mut *database.write().await.expect("its turn"))
         .await
@@ -75,9 +75,9 @@ async fn a_transition_with_a_broken_step_changes_nothing() {
     let database = Database::open(&folder.path().join("test.db"), Durability::Full).await.expect("opens");
     let runs = Runs::new(&database);
     let (rule, run) = a_run();
-    assert!(runs.insert(&run).await.expect("stored"));
+    assert!(runs.insert(&run, None).await.expect("stored"));
     let other = Run::queued(&rule, TriggerKey::intent(), &Principal::system(), 1);
-    assert!(runs.insert(&other).await.expect("stored"));
+    assert!(runs.insert(&other, None).await.expect("stored"));
     let mut broken = run.after(Transition::Fail("no".to_owned()), 2).expect("exists");
     let mut second = broken.steps[0].clone();
     // The key of another run's step: the second row of the transaction is refused.

@@ -113,9 +113,7 @@ impl Actor {
             return Ok(());
         }
         let run = Run::queued(rule, key, &self.last_editor, unix_millis());
-        if self.shared.store.insert(&run).await? {
-            self.enqueue(run).await;
-        }
+        self.enqueue(run).await?;
         Ok(())
     }
 

@@ -16,6 +16,9 @@ use crate::rule::Input;
 use crate::run::{Run, RunState, Transition};
 use crate::trigger::TriggerKey;
 
+/// Why a queued run was not executed.
+pub(super) const A_NEWER_RUN: &str = "A newer run took its place.";
+
 impl Actor {
     /// A run that the last process left queued or running.
     pub(super) async fn take_up(&mut self, run: Run) -> Result<(), Error> {
@@ -25,7 +28,7 @@ impl Actor {
                 let reason = "The server went away while this ran. Run it again.".to_owned();
                 self.transition(run, Transition::Interrupt(reason)).await?;
             }
-            _ => self.enqueue(run).await,
+            _ => self.take_place(run),
         }
         Ok(())
     }
@@ -43,8 +46,7 @@ impl Actor {
             None => 0,
         };
         let run = Run::queued(&self.rules[at].rule, TriggerKey::intent(), by, unix_millis());
-        self.shared.store.insert(&run).await?;
-        self.enqueue(run.clone()).await;
+        self.enqueue(run.clone()).await?;
         // The run takes the text as it is when it starts, so what has been typed so far is covered.
         self.feed(at, Input::Fired).await;
         Ok(run)
@@ -67,18 +69,28 @@ impl Actor {
         self.shared.store.run(&self.id, id).await?.ok_or(Error::NoSuchRun)
     }
 
-    /// Puts a stored run into the queue: behind the others, but before all if it is to set up the sandbox. The newest queued run of a rule wins: an older one makes way.
-    pub(super) async fn enqueue(&mut self, run: Run) {
-        self.projection.run(&run);
-        if let Some(at) = self.queue.iter().position(|older| older.rule == run.rule)
-            && let Some(older) = self.queue.remove(at)
-        {
-            let reason = Transition::Supersede("A newer run took its place.".to_owned());
-            if let Err(error) = self.transition(older, reason).await {
-                // It stays queued in the store alone; the next start meets it here again.
-                tracing::error!(room = %self.id, %error, "a superseded run is not stored");
-            }
+    /// Stores a new run and puts it into the queue, unless its text has been run or will be: then false. The newest queued run of a
+    /// rule wins: an older one makes way for it, in the same moment for all who look.
+    pub(super) async fn enqueue(&mut self, run: Run) -> Result<bool, Error> {
+        let older = self.queue.iter().position(|older| older.rule == run.rule);
+        let reason = Transition::Supersede(A_NEWER_RUN.to_owned());
+        let replaced = older.and_then(|at| self.queue[at].after(reason, unix_millis()).ok());
+        if !self.shared.store.insert(&run, replaced.as_ref()).await? {
+            return Ok(false);
         }
+        if let Some(at) = older {
+            self.queue.remove(at);
+        }
+        if let Some(replaced) = replaced {
+            self.projection.run(&replaced);
+        }
+        self.take_place(run);
+        Ok(true)
+    }
+
+    /// Puts a stored run into the queue: behind the others, but before all if it is to set up the sandbox.
+    fn take_place(&mut self, run: Run) {
+        self.projection.run(&run);
         if run.is_set_up() {
             self.queue.push_front(run);
         } else {

@@ -9,6 +9,7 @@ use buildspaces_kernel::clock::unix_millis;
 use buildspaces_kernel::ids::RunId;
 
 use super::Actor;
+use super::queue::A_NEWER_RUN;
 use crate::ports::Made;
 use crate::run::{Run, Transition};
 use crate::trigger::TriggerKey;
@@ -50,7 +51,7 @@ impl Actor {
         let transition = match running.control.borrow().cancelled_by.clone() {
             Some(by) => Some(Transition::Cancel { by }),
             None if self.queue.iter().any(|newer| newer.rule == run.rule) => {
-                Some(Transition::Supersede("A newer run took its place.".to_owned()))
+                Some(Transition::Supersede(A_NEWER_RUN.to_owned()))
             }
             None => None,
         };
@@ -80,13 +81,9 @@ impl Actor {
             return;
         }
         let run = Run::set_up(&self.id, &made.sandbox, unix_millis());
-        match self.shared.store.insert(&run).await {
-            Ok(true) => self.enqueue(run).await,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::error!(room = %self.id, %error, "a sandbox is not set up");
-                return;
-            }
+        if let Err(error) = self.enqueue(run).await {
+            tracing::error!(room = %self.id, %error, "a sandbox is not set up");
+            return;
         }
         self.set_up.sandbox = Some(made.sandbox.clone());
     }
