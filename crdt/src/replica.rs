@@ -25,6 +25,7 @@ use yrs::{
 use crate::Malformed;
 use crate::text;
 use crate::update::gate::{Gate, Source, Verdict};
+use crate::update::lists::Lists;
 use crate::update::work::{self, Model};
 use crate::update::{self, Parsed, subdocuments};
 pub use snapshot::SnapshotError;
@@ -137,15 +138,16 @@ impl Replica {
         }
         let outcome = match (snapshot, parsed.as_slice()) {
             (_, []) => return Ok(replica),
-            (Some(snapshot), [one]) => {
+            (Some(snapshot), [one]) if replica.gate.values_of_last().is_none() => {
                 replica.may_integrate_all(one)?;
                 replica.count(one);
                 replica.doc = Lazy::from(snapshot.clone());
                 return Ok(replica);
             }
-            (None, [one]) => {
+            (_, [one]) => {
                 replica.may_integrate_all(one)?;
-                decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded))
+                let decoded = decode(one, replica.gate.values_of_last());
+                decoded.map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded))
             }
             (_, many) => replica.integrate_merged(many),
         };
@@ -158,10 +160,10 @@ impl Replica {
     }
 
     fn integrate_merged(&mut self, updates: &[Parsed<'_>]) -> Result<Applied, Error> {
-        let merged = update::merge_parsed(&updates.iter().collect::<Vec<_>>())?;
+        let merged = update::separate(&updates.iter().collect::<Vec<_>>(), self.gate.values())?;
         let merged = update::parse(&merged)?;
         self.may_integrate_all(&merged).map_err(|_| Error::TooMuch)?;
-        let decoded = decode(&merged)?;
+        let decoded = decode_pieces(&merged)?;
         self.integrate(&merged, decoded)
     }
 
@@ -217,19 +219,26 @@ impl Replica {
         if self.gate.check(&parsed, source)? != Verdict::Ready {
             return Ok(Applied::Missing);
         }
-        let decoded = decode(&parsed)?;
+        let mut decoded = decode(&parsed, None)?;
         let Self { doc, trial, is_pinned, is_disguised, .. } = self;
         let mut way = Way::Behind;
-        let verdict = self.gate.admit_if(&parsed, source, |steps| {
+        let verdict = self.gate.admit_if(&parsed, source, |steps, values| {
             if !*is_pinned {
-                way = trial.way(&parsed, source, steps, || doc.encode(&StateVector::default(), *is_disguised));
+                let state = || doc.encode(&StateVector::default(), *is_disguised);
+                way = trial.way(&parsed, source, steps, values, state);
             }
             way != Way::None
         })?;
         match verdict {
             Verdict::Ready => match way {
                 Way::Together(all) => self.put_together(&parsed, &all),
-                Way::Behind | Way::None => self.integrate(&parsed, decoded),
+                Way::Behind | Way::None => {
+                    if let Some(values) = self.gate.values_of_last() {
+                        let broken = |error: Malformed| Error::Broken(error.to_string());
+                        decoded = decode(&parsed, Some(values)).map_err(broken)?;
+                    }
+                    self.integrate(&parsed, decoded)
+                }
             },
             Verdict::Missing => Ok(Applied::Missing),
             Verdict::TooMuch => Err(Error::TooMuch),
@@ -240,7 +249,7 @@ impl Replica {
     fn put_together(&mut self, update: &Parsed<'_>, all: &[u8]) -> Result<Applied, Error> {
         let broken = |error: Malformed| Error::Broken(error.to_string());
         let all = update::parse(all).map_err(broken)?;
-        let decoded = decode(&all).map_err(broken)?;
+        let decoded = decode_pieces(&all).map_err(broken)?;
         self.doc = new_doc(self.doc.get().skip_gc()).into();
         self.integrate(&all, decoded)?;
         self.count(update);
@@ -437,7 +446,7 @@ impl Lazy {
         self.doc.get_or_init(|| {
             let doc = new_doc(false);
             if !self.state.is_empty() {
-                let decoded = update::parse(&self.state).and_then(|parsed| decode(&parsed));
+                let decoded = update::parse(&self.state).and_then(|parsed| decode(&parsed, None));
                 let integrated = decoded.map(|decoded| integrate(&doc, decoded));
                 assert!(matches!(integrated, Ok(Ok(_))), "yrs wrote this state and cannot read it: {integrated:?}");
             }
@@ -485,10 +494,11 @@ fn integrate(doc: &Doc, decoded: Update) -> Result<bool, Failure> {
 }
 
 /// Reads an update as yrs does. What is in it that must not reach yrs is disguised, and what was inserted at once is one struct: yrs would
-/// join the structs one by one, and copy with each what it has joined. What is deleted several times is deleted once.
-fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
-    if update.has_chains() || update.has_tangled_deletes() {
-        let joined = update::merge_parsed(&[update])?;
+/// join the structs one by one, and copy with each what it has joined. What is deleted several times is deleted once. Values that `values` knows
+/// as those of keys are apart.
+fn decode(update: &Parsed<'_>, values: Option<&Lists>) -> Result<Update, Malformed> {
+    if values.is_some() || update.has_chains() || update.has_tangled_deletes() {
+        let joined = update::separate(&[update], values)?;
         return decode_pieces(&update::parse(&joined)?);
     }
     decode_pieces(update)

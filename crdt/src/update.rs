@@ -12,7 +12,7 @@
 
 mod as_of;
 pub(crate) mod gate;
-mod lists;
+pub(crate) mod lists;
 mod merge;
 mod split;
 pub(crate) mod subdocuments;
@@ -29,7 +29,7 @@ use crate::history::Span;
 use crate::lib0::{Reader, write_var_uint};
 pub(crate) use as_of::{Snapshot, as_of};
 pub use merge::merge;
-pub(crate) use merge::merge_parsed;
+pub(crate) use merge::separate;
 pub use split::split;
 
 /// Deepest nesting of a JSON-like value. yrs decodes recursively and would overflow its stack.
@@ -286,7 +286,7 @@ impl<'a> Parsed<'a> {
         self.subdocuments > 0
     }
 
-    /// True if it brings in pieces what was inserted at once, which [`merge_parsed`] joins.
+    /// True if it brings in pieces what was inserted at once, which [`merge`] joins.
     pub(crate) fn has_chains(&self) -> bool {
         self.has_chains
     }

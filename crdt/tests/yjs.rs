@@ -103,11 +103,14 @@ impl Case {
         self.check(&live, "the live document");
         let state = Bytes::from(live.state());
         self.check(&self.applied(std::slice::from_ref(&state), "its state"), "the document after a restart");
-        self.check(&Replica::load(None, &accepted).expect("what was accepted"), "the document loaded from its log");
+        let loaded = Replica::load(None, &accepted).expect("what was accepted");
+        self.check(&loaded, "the document loaded from its log");
+        assert!(loaded.is_same(&live), "seed {}: what is deleted after loading its log", self.seed);
         let cut = random.below(accepted.len() + 1);
         let snapshot = self.applied(&accepted[..cut], "a part of the log").state().into();
         let loaded = Replica::load(Some(&snapshot), &accepted[cut..]).expect("what was accepted");
         self.check(&loaded, "the document loaded from a snapshot and a log");
+        assert!(loaded.is_same(&live), "seed {}: what is deleted after loading a snapshot and a log", self.seed);
         // A peer that is behind pulls the rest.
         let mut behind = self.applied(&accepted[..random.below(cut + 1)], "a part of the log");
         let rest = live.diff(&behind.state_vector()).expect("a state vector");

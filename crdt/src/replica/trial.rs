@@ -4,6 +4,7 @@
 //! when none came for a while.
 
 use super::Source;
+use crate::update::lists::Lists;
 use crate::update::work::{self, Model};
 use crate::update::{self, Parsed};
 
@@ -37,12 +38,14 @@ struct Kept {
 }
 
 impl Trial {
-    /// The way of an update that takes yrs up to `steps`. `state` gives the whole document, as it is before.
+    /// The way of an update that takes yrs up to `steps`. `state` gives the whole document, as it is before; `values`: see
+    /// [`update::separate`].
     pub(super) fn way(
         &mut self,
         update: &Parsed<'_>,
         source: Source,
         steps: u64,
+        values: Option<&Lists>,
         state: impl FnOnce() -> Vec<u8>,
     ) -> Way {
         if steps <= work::FEW_STEPS {
@@ -59,7 +62,7 @@ impl Trial {
         }
         // What was let in once may take longer.
         let budget = if source == Source::Own { work::BUDGET_OF_ALL } else { work::BUDGET };
-        let (way, model) = of_all(update, &state(), budget);
+        let (way, model) = of_all(update, &state(), values, budget);
         self.0 = model.map(|model| Box::new(Kept { loadable: model.blocks(), model, quick: 0, is_resting: false }));
         way
     }
@@ -89,9 +92,9 @@ impl Trial {
 }
 
 /// Tries the update together with the rest, and behind it. Returns the model of what comes of it, too.
-fn of_all(update: &Parsed<'_>, state: &[u8], budget: u64) -> (Way, Option<Model>) {
+fn of_all(update: &Parsed<'_>, state: &[u8], values: Option<&Lists>, budget: u64) -> (Way, Option<Model>) {
     let Ok(state) = update::parse(state) else { return (Way::None, None) };
-    let Ok(all) = update::merge_parsed(&[&state, update]) else { return (Way::None, None) };
+    let Ok(all) = update::separate(&[&state, update], values) else { return (Way::None, None) };
     let mut together = Model::default();
     if update::parse(&all).map(|all| together.integrate(&all, budget)) != Ok(Ok(())) {
         // It could not be loaded again.

@@ -116,15 +116,15 @@ impl Gate {
 
     /// Decides about `update`. If it is ready, it counts as applied from now on; otherwise nothing changed.
     pub(crate) fn admit(&mut self, update: &Parsed<'_>, source: Source) -> Result<Verdict, Malformed> {
-        self.admit_if(update, source, |_| true)
+        self.admit_if(update, source, |_, _| true)
     }
 
-    /// The same, if yrs may do `work` that is ready: it is told a bound of the steps that takes, see [`work`].
+    /// The same, if yrs may do what is ready: `may_work` is told a bound of the steps that takes, see [`work`], and [`Gate::values`].
     pub(crate) fn admit_if(
         &mut self,
         update: &Parsed<'_>,
         source: Source,
-        may_work: impl FnOnce(u64) -> bool,
+        may_work: impl FnOnce(u64, Option<&Lists>) -> bool,
     ) -> Result<Verdict, Malformed> {
         let (blocks, ranges, longest) = (self.blocks, self.ranges, self.longest);
         let mut journal = Vec::new();
@@ -132,7 +132,10 @@ impl Gate {
         let _step = tracing::trace_span!(target: "keystroke", "admit").entered();
         self.lists.begin();
         let mut verdict = self.play(update, source, &mut journal);
-        if cfg!(feature = "budget") && verdict == Ok(Verdict::Ready) && !may_work(self.most_steps(update, &journal)) {
+        if cfg!(feature = "budget")
+            && verdict == Ok(Verdict::Ready)
+            && !may_work(self.most_steps(update, &journal), self.values())
+        {
             verdict = Ok(Verdict::TooMuch);
         }
         if verdict != Ok(Verdict::Ready) {
@@ -161,6 +164,16 @@ impl Gate {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.clients.is_empty()
+    }
+
+    /// The lists, if a merge of updates of this document may join values of keys, which yrs must get apart: see [`separate`](super::separate).
+    pub(crate) fn values(&self) -> Option<&Lists> {
+        Some(&self.lists).filter(|lists| cfg!(feature = "budget") && lists.has_runs())
+    }
+
+    /// The lists, if that holds for the update that was let in last.
+    pub(crate) fn values_of_last(&self) -> Option<&Lists> {
+        Some(&self.lists).filter(|lists| cfg!(feature = "budget") && lists.is_to_separate())
     }
 
     /// How many elements of a client are known.

@@ -11,15 +11,15 @@
 //!
 //! A key has one value, the last of its list; when its type is deleted, yrs deletes that one and frees the type. Where a value of several
 //! elements is cut, as a text that yrs wrote as an XML attribute, what is before the cut must be deleted: otherwise it would stay, and
-//! point to what was freed. So these texts are known here too. Other values that one client set one after the other are of several elements
-//! once they were merged; they are not, because what is before the last of them may be deleted without a word.
+//! point to what was freed. So these texts are known here too. Other values are never of several elements for yrs: what one client set one after
+//! the other and a merge made one struct of, or what it sent so, comes apart before ([`separate`](super::merge::separate)).
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use super::gate::{Source, Undo};
-use super::{DELETED, Deletion, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use super::{ANY, DELETED, Deletion, GC, Id, Parent, ParentType, Parsed, STRING, Section, Struct, TYPE};
 use crate::Malformed;
 
 /// Of elements that were collected, and of what was placed beside or into them: yrs collects it too.
@@ -63,6 +63,10 @@ pub(crate) struct Lists {
     values: HashMap<u64, Vec<(u32, u32)>>,
     /// Where structs of the present update cut some of them: client and first clock behind the cut.
     cuts: Vec<(u64, u32)>,
+    /// A client set a key twice in a row, so that a merge could make one struct of both.
+    has_runs: bool,
+    /// The present update has values of a key that are to come apart, or stay so.
+    is_to_separate: bool,
 }
 
 impl Default for Lists {
@@ -78,6 +82,8 @@ impl Default for Lists {
             deleted: HashMap::new(),
             values: HashMap::new(),
             cuts: Vec::new(),
+            has_runs: false,
+            is_to_separate: false,
         }
     }
 }
@@ -151,9 +157,15 @@ impl Lists {
                     }
                 }
             }
-            if cfg!(feature = "budget") && item.kind == STRING && item.end() - from > 1 && self.is_of_key(list) {
-                self.values.entry(client).or_default().push((from, item.end()));
-                journal.push(Undo::Value(Id { client, clock: from }));
+            if cfg!(feature = "budget") && matches!(item.kind, STRING | ANY) && self.is_of_key(list) {
+                let is_long = item.end() - from > 1;
+                let goes_on = from.checked_sub(1).is_some_and(|clock| item.left == Some(Id { client, clock }));
+                self.has_runs |= goes_on || is_long;
+                self.is_to_separate |= (goes_on && update.has_chains()) || (is_long && item.kind == ANY);
+                if is_long && item.kind == STRING {
+                    self.values.entry(client).or_default().push((from, item.end()));
+                    journal.push(Undo::Value(Id { client, clock: from }));
+                }
             }
         }
         self.append(client, from, list, journal);
@@ -231,6 +243,21 @@ impl Lists {
         (clock < end).then_some(first)
     }
 
+    /// True if the element is a value of a key.
+    pub(super) fn is_value(&self, id: Id) -> bool {
+        self.is_of_key(self.list_of(id))
+    }
+
+    /// True if yrs must be given what a merge of updates brings as [`separate`](super::merge::separate) writes it.
+    pub(super) fn has_runs(&self) -> bool {
+        self.has_runs
+    }
+
+    /// True if yrs must be given the present update so.
+    pub(super) fn is_to_separate(&self) -> bool {
+        self.is_to_separate
+    }
+
     fn is_of_key(&self, list: u32) -> bool {
         self.lists.get(list as usize).is_some_and(|list| list.is_of_key)
     }
@@ -238,6 +265,7 @@ impl Lists {
     /// Begins an update: what was placed from here on is its own.
     pub(super) fn begin(&mut self) {
         self.cuts.clear();
+        self.is_to_separate = false;
         self.placed.clear();
         self.placed_first = 0;
     }

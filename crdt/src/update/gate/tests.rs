@@ -60,7 +60,7 @@ fn update(client: u64, clock: u32, texts: &[(usize, [Option<Id>; 2])], deletes: 
 fn bound(gate: &mut Gate, update: &Parsed<'_>) -> u64 {
     let clocks: HashMap<u64, u32> = gate.clients.iter().map(|(client, known)| (*client, known.clock)).collect();
     let most = std::cell::Cell::new(0);
-    let may_work = |steps| {
+    let may_work = |steps, _: Option<&Lists>| {
         most.set(steps);
         true
     };
@@ -139,7 +139,7 @@ fn a_large_document_goes_on_growing_by_large_updates() {
         }
         let parsed = parse(&bytes).expect("well-formed");
         let steps = std::cell::Cell::new(0);
-        let verdict = gate.admit_if(&parsed, Source::Foreign, |most| {
+        let verdict = gate.admit_if(&parsed, Source::Foreign, |most, _| {
             steps.set(most);
             true
         });
