@@ -231,8 +231,8 @@ impl Replica {
         })?;
         match verdict {
             Verdict::Ready => match way {
-                Way::Together(all) => self.put_together(&parsed, &all),
-                Way::Behind | Way::None => {
+                Way::Together(all) if cfg!(feature = "budget") => self.put_together(&parsed, &all),
+                _ => {
                     if let Some(values) = self.gate.values_of_last() {
                         let broken = |error: Malformed| Error::Broken(error.to_string());
                         decoded = decode(&parsed, Some(values)).map_err(broken)?;
