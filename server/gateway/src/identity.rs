@@ -238,13 +238,7 @@ impl Identity {
 
     /// What is revoked must be known before anybody comes in.
     async fn load(&self) -> Result<(), Refusal> {
-        let load = || async {
-            for revocation in self.store.revocations(self.directory.now()).await? {
-                self.directory.revoke(&revocation);
-            }
-            Ok::<(), StoreError>(())
-        };
-        self.loaded.get_or_try_init(load).await.copied().map_err(Refusal::unavailable)
+        self.loaded.get_or_try_init(|| self.directory.learn(&*self.store)).await.copied().map_err(Refusal::unavailable)
     }
 
     async fn verify(&self, token: &str) -> Result<Verified, Failure> {

@@ -17,6 +17,7 @@ use buildspaces_crdt::DocumentName;
 use buildspaces_kernel::UnixMillis;
 use buildspaces_kernel::tasks::Tasks;
 use buildspaces_policy::revocation::{Revocation, Subject};
+use buildspaces_rooms::ports::{Store, StoreError};
 use futures_util::task::AtomicWaker;
 use slab::Slab;
 use tokio::sync::Notify;
@@ -31,6 +32,9 @@ const MAX_REVOCATIONS: usize = 100_000;
 
 /// The same for those of one room.
 const MAX_OF_ROOM: usize = 2_000;
+
+/// What was over for so long when the server started is known all the same: its clock may stand in the future, and be set right later.
+const CLOCK_MAY_BE_AHEAD: UnixMillis = 7 * 24 * 3600 * 1000;
 
 /// Reads the wall clock.
 pub(crate) type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -174,6 +178,14 @@ impl Directory {
             }
         }
         Watch { slot, key, directory: self.clone() }
+    }
+
+    /// Learns what was taken back earlier.
+    pub(super) async fn learn(&self, store: &dyn Store) -> Result<(), StoreError> {
+        for revocation in store.revocations(self.now().saturating_sub(CLOCK_MAY_BE_AHEAD)).await? {
+            self.revoke(&revocation);
+        }
+        Ok(())
     }
 
     /// Takes access back, now and, unless it is about a document, until it expires.

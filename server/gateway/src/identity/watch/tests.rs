@@ -4,6 +4,7 @@ use buildspaces_kernel::ids::PrincipalId;
 use buildspaces_policy::revocation::TokenId;
 use buildspaces_policy::tenancy::Tenancy;
 use buildspaces_policy::{Authority, Principal, PrincipalKind, Role};
+use buildspaces_rooms::memory::MemoryStore;
 use tokio::time::Instant;
 
 use super::*;
@@ -33,14 +34,19 @@ impl Fixture {
     }
 
     fn revoke(&self, subject: Subject, room: Option<&str>) -> usize {
-        self.directory.revoke(&Revocation {
-            subject,
-            room: room.map(str::to_owned),
-            reason: "left the team".to_owned(),
-            by: Principal::system().id,
-            at: START,
-            expires: Some(START + 3_600_000),
-        })
+        self.directory.revoke(&revocation(subject, room))
+    }
+}
+
+/// It lasts an hour.
+fn revocation(subject: Subject, room: Option<&str>) -> Revocation {
+    Revocation {
+        subject,
+        room: room.map(str::to_owned),
+        reason: "left the team".to_owned(),
+        by: Principal::system().id,
+        at: START,
+        expires: Some(START + 3_600_000),
     }
 }
 
@@ -171,6 +177,18 @@ async fn who_waits_is_woken_and_what_is_dropped_is_forgotten() {
     tasks.shutdown(Duration::from_secs(1)).await;
     let state = f.directory.lock();
     assert_eq!((state.slots.len(), state.expiries.len(), state.reasons.len()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_back_is_known_though_the_clock_stood_in_the_future_at_the_start() {
+    let (f, store) = (Fixture::new(), MemoryStore::default());
+    store.revoke(&revocation(user("ada"), None)).await.expect("stored");
+    let days = |days: i64| days * 24 * 3_600_000;
+    f.jump.store(days(6), Ordering::Relaxed);
+    f.directory.learn(&store).await.expect("read");
+    assert_eq!(f.directory.refused(&grant("ada", None), Some("notes")), None, "it is over by this clock");
+    f.jump.store(0, Ordering::Relaxed);
+    assert_eq!(f.directory.refused(&grant("ada", None), Some("notes")), Some(revoked()));
 }
 
 #[test]
