@@ -40,6 +40,14 @@ for (const colorScheme of ['dark', 'light'])
     await bob.get('join-name').waitFor();
     await look(bob, 'the way into a room');
     await bob.join(server, room);
+    await ada.insert('README.md', 'A first line.\n', 'home');
+    await ada.get('open-history').click();
+    await ada.get('version').first().click();
+    await ada.get('version-diff').waitFor();
+    await look(ada, 'what a version changed');
+    await ada.get('mode-text').click();
+    await ada.get('version-text').waitFor();
+    await look(ada, 'an older version');
 
     await inDialog(ada, 'share', 'the dialog that shares');
     await inDialog(ada, 'secrets', 'the secrets');

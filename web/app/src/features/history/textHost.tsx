@@ -18,6 +18,9 @@ export interface Diff {
 /** Narrower than this, the two texts are shown as one. */
 const SIDE_BY_SIDE_PX = 720;
 
+/** What somebody who hears the page is told. */
+const OLDER = 'an older version';
+
 const LOOK = {
   ...EDITOR_LOOK,
   readOnly: true,
@@ -47,7 +50,7 @@ function Single(props: { text: string; name: string }) {
     const view = monaco.editor.create(host.current, {
       ...LOOK,
       model,
-      ariaLabel: `${name}, an older version`,
+      ariaLabel: `${name}, ${OLDER}`,
     });
     return () => {
       view.dispose();
@@ -101,6 +104,9 @@ function Compared(props: {
     const original = own(now ? text : before);
     // The live text's own model, so that what people type meanwhile is compared too.
     const modified = now ? boundModel(file, name).model : own(text);
+    const label = (what: string) => ({ ariaLabel: `${name}, ${what}` });
+    view.current?.getOriginalEditor().updateOptions(label(now ? OLDER : 'before this version'));
+    view.current?.getModifiedEditor().updateOptions(label(now ? 'the present text' : OLDER));
     view.current?.setModel({ original, modified });
     return () => {
       view.current?.setModel(null);
