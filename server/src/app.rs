@@ -302,6 +302,7 @@ pub(crate) fn sandbox_config(config: &Config, instance: String) -> buildspaces_s
         docker_host: config.sandbox.docker_host.clone(),
         image: config.sandbox.image.clone(),
         images: config.sandbox.images.clone(),
+        pull: config.sandbox.pull,
         runtime: config.sandbox.runtime.clone(),
         instance,
         data_dir: config.data_dir.clone(),

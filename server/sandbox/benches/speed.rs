@@ -53,6 +53,7 @@ impl Lab {
         let host = variable("DOCKER_HOST");
         let config = Config {
             images: Vec::new(),
+            pull: false,
             docker_host: Some(host.clone()),
             image: DEFAULT_IMAGE.to_owned(),
             runtime: None,

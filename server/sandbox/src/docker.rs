@@ -37,6 +37,7 @@ use accounts::{Accounts, Full, Seat};
 use engine::Engine;
 use made::Granted;
 use pool::Pool;
+use pulls::Pulls;
 use sandbox::{Place, Sandbox};
 
 mod accounts;
@@ -46,6 +47,7 @@ mod engine;
 mod leftovers;
 mod made;
 mod pool;
+mod pulls;
 mod sandbox;
 mod spec;
 mod watch_engine;
@@ -74,7 +76,8 @@ pub struct Containers {
 #[derive(Debug)]
 struct Shared {
     config: Config,
-    engine: Engine,
+    engine: Arc<Engine>,
+    pulls: Pulls,
     tasks: Tasks,
     /// `sandboxes/` in the data folder: for each sandbox the agent and its socket.
     folder: PathBuf,
@@ -118,7 +121,8 @@ impl Containers {
         let shared = Arc::new(Shared {
             accounts,
             config,
-            engine,
+            engine: Arc::new(engine),
+            pulls: Pulls::default(),
             tasks: tasks.clone(),
             folder,
             rooms: Mutex::default(),
@@ -509,7 +513,7 @@ impl Shared {
     ) -> Result<Arc<Sandbox>, SandboxError> {
         progress.enter(Phase::Files);
         let granted = self.granted(files)?;
-        let (devcontainer, image) = self.asked_for(files, &granted.limits).await;
+        let (devcontainer, image) = self.asked_for(files, &granted.limits, progress).await?;
         progress.enter(Phase::CreatingContainer);
         // Its organisation's ceilings first: who is refused there must not have taken another's place.
         let mut seat = self.seat(&granted).await?;

@@ -42,6 +42,8 @@ pub struct Config {
     pub image: String,
     /// Other images that a room may ask for by name.
     pub images: Vec<String>,
+    /// Whether those of them that the engine does not have are fetched when a room asks for one.
+    pub pull: bool,
     /// The engine's name of what runs containers, such as `runsc`; its usual one if `None`.
     pub runtime: Option<String>,
     /// Tells this server's containers from those of other servers on the same engine: the same after a restart.

@@ -18,6 +18,8 @@ pub(crate) struct Sandbox {
     pub(crate) image: String,
     /// What rooms may ask for besides.
     pub(crate) images: Vec<String>,
+    /// Whether those that the engine does not have are fetched.
+    pub(crate) pull: bool,
     pub(crate) runtime: Option<String>,
     pub(crate) agent: PathBuf,
     pub(crate) allowances: Allowances,
@@ -36,6 +38,7 @@ pub(super) struct SandboxFile {
     docker_host: Option<String>,
     image: Option<String>,
     images: Vec<String>,
+    pull: Option<bool>,
     runtime: Option<String>,
     agent: Option<PathBuf>,
     memory_mib: Option<u64>,
@@ -132,6 +135,7 @@ pub(super) fn check(
             .filter(|host| !host.is_empty()),
         image: file.image.unwrap_or_else(|| buildspaces_sandbox::DEFAULT_IMAGE.to_owned()),
         images: file.images,
+        pull: file.pull.unwrap_or(true),
         runtime: file.runtime.filter(|runtime| !runtime.is_empty()),
         agent: file.agent.unwrap_or_else(default_agent),
         allowances,

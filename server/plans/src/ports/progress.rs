@@ -17,6 +17,8 @@ pub enum Phase {
     Idle,
     /// The workspace is made to hold what the documents hold.
     Files,
+    /// The engine fetches the image that the room asks for.
+    PullingImage,
     /// The engine makes a container, or one that waited is given the files.
     CreatingContainer,
     /// The container runs; its agent has not dialled yet.
@@ -32,6 +34,7 @@ impl Phase {
         match self {
             Self::Idle => "idle",
             Self::Files => "files",
+            Self::PullingImage => "pulling_image",
             Self::CreatingContainer => "creating_container",
             Self::Connecting => "connecting",
             Self::Ready => "ready",

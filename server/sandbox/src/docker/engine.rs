@@ -10,10 +10,12 @@ use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use buildspaces_plans::ports::{Availability, SandboxError};
 use buildspaces_sandbox_agent::protocol::TOKEN_VARIABLE;
+use futures_util::TryStreamExt as _;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::sandbox::Place;
@@ -144,6 +146,16 @@ impl Engine {
         }
     }
 
+    /// Fetches an image from where its name says.
+    pub(crate) async fn pull(&self, name: &str) -> Result<(), Error> {
+        // Without a tag the engine would fetch every tag there is.
+        let is_exact = name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        let name = if is_exact { name.to_owned() } else { format!("{name}:latest") };
+        let options = CreateImageOptionsBuilder::new().from_image(&name).build();
+        let lines = self.client().await?.create_image(Some(options), None, None);
+        lines.try_for_each(|_| async { Ok(()) }).await.map_err(|error| self.error(error))
+    }
+
     /// Creates and starts a container. Returns its id.
     pub(crate) async fn run(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
         let _permit = self.changes.acquire().await.expect("never closed");
@@ -224,6 +236,7 @@ impl Engine {
     fn error(&self, error: DockerError) -> Error {
         match error {
             DockerError::DockerResponseServerError { message, .. } => Error::Refused(message),
+            DockerError::DockerStreamError { error } => Error::Refused(error),
             other => {
                 tracing::debug!(error = %other, "the engine does not answer");
                 Error::Unreachable { host: self.host.clone() }

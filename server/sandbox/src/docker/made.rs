@@ -88,20 +88,37 @@ impl Containers {
 impl Shared {
     /// What the workspace's `devcontainer.json` asks for as far as it is granted, and the name of the image to use, which is there unless it is
     /// the usual one.
-    pub(super) async fn asked_for(&self, files: &Arc<dyn Files>, limits: &Limits) -> (Option<Devcontainer>, String) {
+    ///
+    /// # Errors
+    /// Its image is still being pulled.
+    pub(super) async fn asked_for(
+        &self,
+        files: &Arc<dyn Files>,
+        limits: &Limits,
+        progress: &Progress,
+    ) -> Result<(Option<Devcontainer>, String), SandboxError> {
         let usual = self.config.image.clone();
-        let Some(mut asked) = self.asked(files, limits).await else { return (None, usual) };
-        let Some(image) = asked.image.clone() else { return (Some(asked), usual) };
+        let Some(mut asked) = self.asked(files, limits).await else { return Ok((None, usual)) };
+        let Some(image) = asked.image.clone() else { return Ok((Some(asked), usual)) };
         // Whatever else the engine says, it says again to whoever makes the container.
-        if let Ok(None) = self.engine.image(&image).await {
-            let message = format!(
-                "{image} is listed in sandbox.images and not on this server's engine, so the sandbox has {usual}. The operator can pull or build it."
-            );
-            asked.notice("image", message);
-            asked.image = None;
-            return (Some(asked), usual);
+        if self.engine.image(&image).await.is_ok_and(|found| found.is_none()) {
+            let why_not = if self.config.pull {
+                progress.enter(Phase::PullingImage);
+                self.pull(&image).await?
+            } else {
+                Some("sandbox.pull is false".to_owned())
+            };
+            if let Some(reason) = why_not {
+                let reason = reason.trim_end_matches('.');
+                let message = format!(
+                    "{image} is listed in sandbox.images, not on this server's engine, and was not pulled ({reason}). So the sandbox has {usual}. The operator can pull or build it."
+                );
+                asked.notice("image", message);
+                asked.image = None;
+                return Ok((Some(asked), usual));
+            }
         }
-        (Some(asked), image)
+        Ok((Some(asked), image))
     }
 
     /// `None` if there is no such file.

@@ -192,6 +192,7 @@ mod tests {
             docker_host: None,
             image: "buildspaces/workspace:1".to_owned(),
             images: Vec::new(),
+            pull: false,
             runtime: None,
             instance: "here".to_owned(),
             data_dir: "/data".into(),

@@ -39,6 +39,7 @@ mod kinds;
 mod limits;
 mod pool;
 mod ports;
+mod pull;
 mod secrets;
 mod terminals;
 mod world;

@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) image: Option<String>,
     /// What rooms may ask for.
     pub(crate) images: Vec<String>,
+    pub(crate) pull: bool,
     pub(crate) warm: usize,
     pub(crate) idle_stop: Duration,
     pub(crate) egress: Option<Egress>,
@@ -68,6 +69,7 @@ impl World {
             tenancies: HashMap::new(),
             image: None,
             images: Vec::new(),
+            pull: false,
             warm: 0,
             idle_stop: Duration::from_secs(600),
             egress: None,
@@ -101,6 +103,7 @@ impl World {
                 .or_else(|| variable("BUILDSPACES_TEST_IMAGE"))
                 .unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
             images: self.images.clone(),
+            pull: self.pull,
             runtime: variable("BUILDSPACES_TEST_RUNTIME"),
             instance: self.instance.clone(),
             data_dir: self.dir.path().join("data"),

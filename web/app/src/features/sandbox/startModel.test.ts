@@ -22,6 +22,7 @@ describe('a start', () => {
     const words = (phase: string, about = ABOUT) => phaseWords({ phase, since: null, done: [] }, about);
     expect(words('files')).toBe('Bringing 812 files up to date');
     expect(words('files', { files: 1, setup: [] })).toBe('Bringing 1 file up to date');
+    expect(words('pulling_image')).toBe('Pulling the image');
     expect(words('creating_container')).toBe('Creating the container');
     expect(words('connecting')).toBe('Container started, connecting');
     expect(words('setting_up')).toBe('Running onCreateCommand, postCreateCommand');

@@ -34,6 +34,7 @@ export function readStart(phase: unknown, value: unknown): Start | null {
 
 const NAMES: Record<string, string> = {
   files: 'Files',
+  pulling_image: 'Image',
   creating_container: 'Container',
   connecting: 'Connection',
   setting_up: 'Set-up',
@@ -50,6 +51,8 @@ export function phaseWords(start: Start, about: About): string {
     case 'files':
       if (about.files === null) return 'Bringing the files up to date';
       return `Bringing ${about.files} ${about.files === 1 ? 'file' : 'files'} up to date`;
+    case 'pulling_image':
+      return 'Pulling the image';
     case 'creating_container':
       return 'Creating the container';
     case 'connecting':
