@@ -146,13 +146,15 @@ impl Engine {
         }
     }
 
-    /// Fetches an image from where its name says.
-    pub(crate) async fn pull(&self, name: &str) -> Result<(), Error> {
+    /// Fetches an image from where its name says, for `limit` at most.
+    pub(crate) async fn pull(&self, name: &str, limit: Duration) -> Result<(), Error> {
         // Without a tag the engine would fetch every tag there is.
         let is_exact = name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let name = if is_exact { name.to_owned() } else { format!("{name}:latest") };
         let options = CreateImageOptionsBuilder::new().from_image(&name).build();
-        let lines = self.client().await?.create_image(Some(options), None, None);
+        // The engine says nothing before the registry does.
+        let client = self.client().await?.clone().with_timeout(limit);
+        let lines = client.create_image(Some(options), None, None);
         lines.try_for_each(|_| async { Ok(()) }).await.map_err(|error| self.error(error))
     }
 

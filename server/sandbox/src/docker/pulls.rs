@@ -96,7 +96,7 @@ impl Shared {
             let (engine, image) = (self.engine.clone(), image.to_owned());
             async move {
                 tracing::info!(%image, "pulling an image");
-                let pulled = engine.pull(&image).await.map_err(|error| error.to_string());
+                let pulled = engine.pull(&image, LIMIT).await.map_err(|error| error.to_string());
                 match &pulled {
                     Ok(()) => tracing::info!(%image, "an image was pulled"),
                     Err(reason) => tracing::warn!(%image, %reason, "an image could not be pulled"),
