@@ -25,9 +25,8 @@ use yrs::{
 use crate::Malformed;
 use crate::text;
 use crate::update::gate::{Gate, Source, Verdict};
-use crate::update::lists::Lists;
 use crate::update::work::{self, Model};
-use crate::update::{self, Parsed, subdocuments};
+use crate::update::{self, Deletion, Parsed, subdocuments};
 pub use snapshot::SnapshotError;
 use trial::{Trial, Way};
 
@@ -43,6 +42,8 @@ pub struct Replica {
     is_disguised: bool,
     has_subdocument: bool,
     has_formats: bool,
+    /// The update that was taken last, if it does not say all that it does: see [`Replica::completed`].
+    completed: Option<Vec<u8>>,
 }
 
 /// What became of an update.
@@ -106,6 +107,7 @@ impl Replica {
             is_disguised: false,
             has_subdocument: false,
             has_formats: false,
+            completed: None,
         }
     }
 
@@ -127,29 +129,32 @@ impl Replica {
     pub fn load(snapshot: Option<&Bytes>, updates: &[Bytes]) -> Result<Self, LoadError> {
         let mut replica = Self::new();
         let mut parsed = Vec::with_capacity(updates.len() + 1);
+        let mut implied = Vec::new();
         for (index, bytes) in snapshot.into_iter().chain(updates).enumerate() {
             let unreadable = |error: Malformed| LoadError::Unreadable { index, cause: error.to_string() };
             let update = update::parse(bytes).map_err(unreadable)?;
             match replica.gate.admit(&update, Source::Own).map_err(unreadable)? {
-                Verdict::Ready => parsed.push(update),
+                Verdict::Ready => {
+                    parsed.push(update);
+                    implied.extend_from_slice(replica.gate.implied());
+                }
                 Verdict::Missing => return Err(LoadError::Missing { index }),
                 Verdict::TooMuch => return Err(LoadError::TooMuch),
             }
         }
         let outcome = match (snapshot, parsed.as_slice()) {
             (_, []) => return Ok(replica),
-            (Some(snapshot), [one]) if replica.gate.values_of_last().is_none() => {
+            (Some(snapshot), [one]) if implied.is_empty() => {
                 replica.may_integrate_all(one)?;
                 replica.count(one);
                 replica.doc = Lazy::from(snapshot.clone());
                 return Ok(replica);
             }
-            (_, [one]) => {
+            (None, [one]) if implied.is_empty() => {
                 replica.may_integrate_all(one)?;
-                let decoded = decode(one, replica.gate.values_of_last());
-                decoded.map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded))
+                decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded))
             }
-            (_, many) => replica.integrate_merged(many),
+            (_, many) => replica.integrate_merged(many, &implied),
         };
         match outcome {
             Ok(_) => Ok(replica),
@@ -159,8 +164,8 @@ impl Replica {
         }
     }
 
-    fn integrate_merged(&mut self, updates: &[Parsed<'_>]) -> Result<Applied, Error> {
-        let merged = update::separate(&updates.iter().collect::<Vec<_>>(), self.gate.values())?;
+    fn integrate_merged(&mut self, updates: &[Parsed<'_>], implied: &[Deletion]) -> Result<Applied, Error> {
+        let merged = update::complete(&updates.iter().collect::<Vec<_>>(), implied)?;
         let merged = update::parse(&merged)?;
         self.may_integrate_all(&merged).map_err(|_| Error::TooMuch)?;
         let decoded = decode_pieces(&merged)?;
@@ -212,6 +217,7 @@ impl Replica {
     }
 
     fn take(&mut self, update: &[u8], source: Source) -> Result<Applied, Error> {
+        self.completed = None;
         let parsed = update::parse(update)?;
         if parsed.is_empty() {
             return Ok(Applied::Nothing);
@@ -219,30 +225,52 @@ impl Replica {
         if self.gate.check(&parsed, source)? != Verdict::Ready {
             return Ok(Applied::Missing);
         }
-        let mut decoded = decode(&parsed, None)?;
+        let decoded = decode(&parsed)?;
         let Self { doc, trial, is_pinned, is_disguised, .. } = self;
         let mut way = Way::Behind;
-        let verdict = self.gate.admit_if(&parsed, source, |steps, values| {
+        let verdict = self.gate.admit_if(&parsed, source, |steps, implied| {
             if !*is_pinned {
                 let state = || doc.encode(&StateVector::default(), *is_disguised);
-                way = trial.way(&parsed, source, steps, values, state);
+                way = trial.way(&parsed, source, steps, implied, state);
             }
             way != Way::None
         })?;
         match verdict {
-            Verdict::Ready => match way {
-                Way::Together(all) if cfg!(feature = "budget") => self.put_together(&parsed, &all),
-                _ => {
-                    if let Some(values) = self.gate.values_of_last() {
+            Verdict::Ready => {
+                let completed = self.complete(&parsed)?;
+                let applied = match (way, &completed) {
+                    (Way::Together(all), _) if cfg!(feature = "budget") => self.put_together(&parsed, &all),
+                    (_, None) => self.integrate(&parsed, decoded),
+                    (_, Some(completed)) => {
                         let broken = |error: Malformed| Error::Broken(error.to_string());
-                        decoded = decode(&parsed, Some(values)).map_err(broken)?;
+                        let completed = update::parse(completed).map_err(broken)?;
+                        let decoded = decode_pieces(&completed).map_err(broken)?;
+                        self.integrate(&completed, decoded)
                     }
-                    self.integrate(&parsed, decoded)
-                }
-            },
+                };
+                self.completed = completed.filter(|_| applied == Ok(Applied::Changed));
+                applied
+            }
             Verdict::Missing => Ok(Applied::Missing),
             Verdict::TooMuch => Err(Error::TooMuch),
         }
+    }
+
+    /// The update that the gate has let in, with all that it does, if it does not say it.
+    fn complete(&self, update: &Parsed<'_>) -> Result<Option<Vec<u8>>, Error> {
+        match self.gate.implied() {
+            implied if cfg!(feature = "budget") && !implied.is_empty() => {
+                let completed = update::complete(&[update], implied);
+                Ok(Some(completed.map_err(|error| Error::Broken(error.to_string()))?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What is to be stored and passed on of an update that was applied just now: the update itself, or another one that says besides which
+    /// values of keys it replaces. Without that it would not be the same update any more once it was merged.
+    pub fn completed(&mut self, update: Bytes) -> Bytes {
+        self.completed.take().map_or(update, Bytes::from)
     }
 
     /// Exchanges the yrs document for one that is made of `all` at once, after the gate let in the update that came to it.
@@ -374,7 +402,7 @@ impl Replica {
         self.has_formats |= update.has_formats();
         match self.gate.admit(&update, Source::Own)? {
             Verdict::Ready => {
-                self.trial.follow(&update);
+                self.trial.follow(&update, self.gate.implied());
                 Ok(())
             }
             Verdict::Missing | Verdict::TooMuch => {
@@ -446,7 +474,7 @@ impl Lazy {
         self.doc.get_or_init(|| {
             let doc = new_doc(false);
             if !self.state.is_empty() {
-                let decoded = update::parse(&self.state).and_then(|parsed| decode(&parsed, None));
+                let decoded = update::parse(&self.state).and_then(|parsed| decode(&parsed));
                 let integrated = decoded.map(|decoded| integrate(&doc, decoded));
                 assert!(matches!(integrated, Ok(Ok(_))), "yrs wrote this state and cannot read it: {integrated:?}");
             }
@@ -494,11 +522,10 @@ fn integrate(doc: &Doc, decoded: Update) -> Result<bool, Failure> {
 }
 
 /// Reads an update as yrs does. What is in it that must not reach yrs is disguised, and what was inserted at once is one struct: yrs would
-/// join the structs one by one, and copy with each what it has joined. What is deleted several times is deleted once. Values that `values` knows
-/// as those of keys are apart.
-fn decode(update: &Parsed<'_>, values: Option<&Lists>) -> Result<Update, Malformed> {
-    if values.is_some() || update.has_chains() || update.has_tangled_deletes() {
-        let joined = update::separate(&[update], values)?;
+/// join the structs one by one, and copy with each what it has joined. What is deleted several times is deleted once.
+fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
+    if update.has_chains() || update.has_tangled_deletes() {
+        let joined = update::complete(&[update], &[])?;
         return decode_pieces(&update::parse(&joined)?);
     }
     decode_pieces(update)

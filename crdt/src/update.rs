@@ -12,7 +12,7 @@
 
 mod as_of;
 pub(crate) mod gate;
-pub(crate) mod lists;
+mod lists;
 mod merge;
 mod split;
 pub(crate) mod subdocuments;
@@ -28,8 +28,8 @@ use crate::Malformed;
 use crate::history::Span;
 use crate::lib0::{Reader, write_var_uint};
 pub(crate) use as_of::{Snapshot, as_of};
+pub(crate) use merge::complete;
 pub use merge::merge;
-pub(crate) use merge::separate;
 pub use split::split;
 
 /// Deepest nesting of a JSON-like value. yrs decodes recursively and would overflow its stack.
@@ -126,7 +126,7 @@ struct Section {
 
 /// A range of deleted elements of one client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Deletion {
+pub(crate) struct Deletion {
     client: u64,
     clock: u32,
     len: u32,

@@ -4,9 +4,8 @@
 //! when none came for a while.
 
 use super::Source;
-use crate::update::lists::Lists;
 use crate::update::work::{self, Model};
-use crate::update::{self, Parsed};
+use crate::update::{self, Deletion, Parsed};
 
 /// So many updates in a row that need no trial end the model.
 const QUICK_ONES: u32 = 64;
@@ -38,22 +37,21 @@ struct Kept {
 }
 
 impl Trial {
-    /// The way of an update that takes yrs up to `steps`. `state` gives the whole document, as it is before; `values`: see
-    /// [`update::separate`].
+    /// The way of an update that takes yrs up to `steps` and deletes what is `implied`. `state` gives the whole document, as it is before.
     pub(super) fn way(
         &mut self,
         update: &Parsed<'_>,
         source: Source,
         steps: u64,
-        values: Option<&Lists>,
+        implied: &[Deletion],
         state: impl FnOnce() -> Vec<u8>,
     ) -> Way {
         if steps <= work::FEW_STEPS {
-            self.follow(update);
+            self.follow(update, implied);
             return Way::Behind;
         }
         if let Some(mut kept) = self.0.take()
-            && kept.model.integrate(update, work::BUDGET).is_ok()
+            && kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied)).is_ok()
             && kept.model.blocks() <= 2 * kept.loadable
         {
             (kept.quick, kept.is_resting) = (0, false);
@@ -62,7 +60,7 @@ impl Trial {
         }
         // What was let in once may take longer.
         let budget = if source == Source::Own { work::BUDGET_OF_ALL } else { work::BUDGET };
-        let (way, model) = of_all(update, &state(), values, budget);
+        let (way, model) = of_all(update, implied, &state(), budget);
         self.0 = model.map(|model| Box::new(Kept { loadable: model.blocks(), model, quick: 0, is_resting: false }));
         way
     }
@@ -73,13 +71,14 @@ impl Trial {
     }
 
     /// An update was let in that nobody has to wait for.
-    pub(super) fn follow(&mut self, update: &Parsed<'_>) {
+    pub(super) fn follow(&mut self, update: &Parsed<'_>, implied: &[Deletion]) {
         // Where nothing is ever tried, the model is not to be in the program at all.
         if cfg!(feature = "budget")
             && let Some(kept) = &mut self.0
         {
             kept.quick += 1;
-            if kept.quick > QUICK_ONES || kept.model.integrate(update, work::BUDGET).is_err() {
+            let integrated = kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied));
+            if kept.quick > QUICK_ONES || integrated.is_err() {
                 self.0 = None;
             }
         }
@@ -92,9 +91,9 @@ impl Trial {
 }
 
 /// Tries the update together with the rest, and behind it. Returns the model of what comes of it, too.
-fn of_all(update: &Parsed<'_>, state: &[u8], values: Option<&Lists>, budget: u64) -> (Way, Option<Model>) {
+fn of_all(update: &Parsed<'_>, implied: &[Deletion], state: &[u8], budget: u64) -> (Way, Option<Model>) {
     let Ok(state) = update::parse(state) else { return (Way::None, None) };
-    let Ok(all) = update::separate(&[&state, update], values) else { return (Way::None, None) };
+    let Ok(all) = update::complete(&[&state, update], implied) else { return (Way::None, None) };
     let mut together = Model::default();
     if update::parse(&all).map(|all| together.integrate(&all, budget)) != Ok(Ok(())) {
         // It could not be loaded again.
@@ -104,7 +103,11 @@ fn of_all(update: &Parsed<'_>, state: &[u8], values: Option<&Lists>, budget: u64
         return (Way::Behind, Some(together));
     }
     let mut behind = Model::default();
-    match behind.integrate(&state, budget).and_then(|()| behind.integrate(update, work::BUDGET)) {
+    match behind
+        .integrate(&state, budget)
+        .and_then(|()| behind.integrate(update, work::BUDGET))
+        .and_then(|()| behind.delete(implied))
+    {
         Ok(()) => (Way::Behind, Some(behind)),
         Err(work::TooMuch) => (Way::Together(all), Some(together)),
     }

@@ -9,8 +9,8 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use super::lists::Lists;
 use super::work;
 use super::{
-    ANY, Id, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_KEY, MAX_NESTING, Parsed, STRING, Section, Struct,
-    write_state_vector,
+    ANY, Deletion, Id, MAX_CLIENTS_PER_DOCUMENT, MAX_CLIENTS_PER_UPDATE, MAX_KEY, MAX_NESTING, Parsed, STRING, Section,
+    Struct, write_state_vector,
 };
 use crate::Malformed;
 
@@ -119,12 +119,12 @@ impl Gate {
         self.admit_if(update, source, |_, _| true)
     }
 
-    /// The same, if yrs may do what is ready: `may_work` is told a bound of the steps that takes, see [`work`], and [`Gate::values`].
+    /// The same, if yrs may do what is ready: `may_work` is told a bound of the steps that takes, see [`work`], and [`Gate::implied`].
     pub(crate) fn admit_if(
         &mut self,
         update: &Parsed<'_>,
         source: Source,
-        may_work: impl FnOnce(u64, Option<&Lists>) -> bool,
+        may_work: impl FnOnce(u64, &[Deletion]) -> bool,
     ) -> Result<Verdict, Malformed> {
         let (blocks, ranges, longest) = (self.blocks, self.ranges, self.longest);
         let mut journal = Vec::new();
@@ -134,7 +134,7 @@ impl Gate {
         let mut verdict = self.play(update, source, &mut journal);
         if cfg!(feature = "budget")
             && verdict == Ok(Verdict::Ready)
-            && !may_work(self.most_steps(update, &journal), self.values())
+            && !may_work(self.most_steps(update, &journal), self.implied())
         {
             verdict = Ok(Verdict::TooMuch);
         }
@@ -166,14 +166,9 @@ impl Gate {
         self.clients.is_empty()
     }
 
-    /// The lists, if a merge of updates of this document may join values of keys, which yrs must get apart: see [`separate`](super::separate).
-    pub(crate) fn values(&self) -> Option<&Lists> {
-        Some(&self.lists).filter(|lists| cfg!(feature = "budget") && lists.has_runs())
-    }
-
-    /// The lists, if that holds for the update that was let in last.
-    pub(crate) fn values_of_last(&self) -> Option<&Lists> {
-        Some(&self.lists).filter(|lists| cfg!(feature = "budget") && lists.is_to_separate())
+    /// What the update that was let in last deletes without saying so. Whoever applies, stores or passes on the update says it.
+    pub(crate) fn implied(&self) -> &[Deletion] {
+        self.lists.implied()
     }
 
     /// How many elements of a client are known.
@@ -210,7 +205,8 @@ impl Gate {
     /// A bound of the steps of all cuts. `before`: how many elements of each client were known that have more now. They are looked at one by one
     /// only if they could be more than `few`.
     fn cuts(&self, update: &Parsed<'_>, before: impl Iterator<Item = (u64, u32)>, few: u64) -> u64 {
-        let cuts = CUTS * (update.structs.len() + update.deletes.len()) as u64;
+        let deletes = || update.deletes.iter().chain(self.implied());
+        let cuts = CUTS * (update.structs.len() + deletes().count()) as u64;
         let at_most = cuts.saturating_mul(work::longest_cut(self.longest, self.blocks));
         if at_most <= few {
             return at_most;
@@ -223,7 +219,7 @@ impl Gate {
         for section in &update.sections {
             clients.entry(section.client).or_insert((u32::MAX, &[])).1 = update.structs_of(section);
         }
-        let of_update = (1 + CUTS) * (update.structs.len() + update.deletes.len()) as u64;
+        let of_update = (1 + CUTS) * (update.structs.len() + deletes().count()) as u64;
         let steps_at = |client: u64, clock: u32| {
             let behind = u64::from(self.clock(client).saturating_sub(clock));
             let blocks = match clients.get(&client) {
@@ -242,7 +238,7 @@ impl Gate {
             let left = item.left.map_or(0, |id| steps_at(id.client, id.clock.saturating_add(1)));
             left + item.right.map_or(0, |id| steps_at(id.client, id.clock))
         });
-        let of_deletes = update.deletes.iter().map(|range| {
+        let of_deletes = deletes().map(|range| {
             steps_at(range.client, range.clock) + steps_at(range.client, range.clock.saturating_add(range.len))
         });
         of_structs.chain(of_deletes).fold(0, u64::saturating_add)
@@ -320,11 +316,10 @@ impl Gate {
         }
         let deletes_known = || update.deletes.iter().all(|range| range.clock + range.len <= self.clock(range.client));
         let ready = order.is_finished() && deletes_known();
-        if source != Source::Own {
-            self.lists.check_cuts(&update.deletes)?;
-        }
-        self.ranges += update.deletes.len() as u64;
-        self.blocks += CUTS * update.deletes.len() as u64;
+        self.lists.check_cuts(&update.deletes, source)?;
+        let ranges = (update.deletes.len() + self.implied().len()) as u64;
+        self.ranges += ranges;
+        self.blocks += CUTS * ranges;
         Ok(if ready { Verdict::Ready } else { Verdict::Missing })
     }
 }

@@ -11,8 +11,10 @@
 //!
 //! A key has one value, the last of its list; when its type is deleted, yrs deletes that one and frees the type. Where a value of several
 //! elements is cut, as a text that yrs wrote as an XML attribute, what is before the cut must be deleted: otherwise it would stay, and
-//! point to what was freed. So these texts are known here too. Other values are never of several elements for yrs: what one client set one after
-//! the other and a merge made one struct of, or what it sent so, comes apart before ([`separate`](super::merge::separate)).
+//! point to what was freed. So these texts are known here too.
+//!
+//! A value is deleted when another takes its place, and whoever sets the other one says so, unless somebody had deleted the first one before. Once a
+//! merge has made one struct of both, only what was said holds. So an update that does not say it is completed: see [`Lists::implied`].
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, HashSet};
@@ -63,10 +65,7 @@ pub(crate) struct Lists {
     values: HashMap<u64, Vec<(u32, u32)>>,
     /// Where structs of the present update cut some of them: client and first clock behind the cut.
     cuts: Vec<(u64, u32)>,
-    /// A client set a key twice in a row, so that a merge could make one struct of both.
-    has_runs: bool,
-    /// The present update has values of a key that are to come apart, or stay so.
-    is_to_separate: bool,
+    implied: Vec<Deletion>,
 }
 
 impl Default for Lists {
@@ -82,8 +81,7 @@ impl Default for Lists {
             deleted: HashMap::new(),
             values: HashMap::new(),
             cuts: Vec::new(),
-            has_runs: false,
-            is_to_separate: false,
+            implied: Vec::new(),
         }
     }
 }
@@ -149,7 +147,7 @@ impl Lists {
             if source != Source::Own && lists.any(is_odd) {
                 return Err(Malformed("a struct that belongs to two lists"));
             }
-            if cfg!(feature = "budget") && source != Source::Own && !self.values.is_empty() {
+            if cfg!(feature = "budget") && !self.values.is_empty() {
                 let cuts = [item.left.map(|id| (id.client, id.clock + 1)), item.right.map(|id| (id.client, id.clock))];
                 for (client, clock) in cuts.into_iter().flatten() {
                     if self.value_before(client, clock).is_some() {
@@ -158,14 +156,7 @@ impl Lists {
                 }
             }
             if cfg!(feature = "budget") && matches!(item.kind, STRING | ANY) && self.is_of_key(list) {
-                let is_long = item.end() - from > 1;
-                let goes_on = from.checked_sub(1).is_some_and(|clock| item.left == Some(Id { client, clock }));
-                self.has_runs |= goes_on || is_long;
-                self.is_to_separate |= (goes_on && update.has_chains()) || (is_long && item.kind == ANY);
-                if is_long && item.kind == STRING {
-                    self.values.entry(client).or_default().push((from, item.end()));
-                    journal.push(Undo::Value(Id { client, clock: from }));
-                }
+                self.set_value(client, item, from, list, journal);
             }
         }
         self.append(client, from, list, journal);
@@ -186,9 +177,44 @@ impl Lists {
         Ok(self.lists[list as usize].depth + 1)
     }
 
-    /// Looks whether a part of a key's value is cut off and stays, once all structs of the update are placed.
-    pub(super) fn check_cuts(&self, deletes: &[Deletion]) -> Result<(), Malformed> {
-        if !cfg!(feature = "budget") || self.values.is_empty() {
+    /// A key of `list` is set to the elements of a struct from the clock `from` on.
+    fn set_value(&mut self, client: u64, item: &Struct, from: u32, list: u32, journal: &mut Vec<Undo>) {
+        let before = from.checked_sub(1).map(|clock| Id { client, clock });
+        if let Some(before) = before.filter(|id| from > item.clock || item.left == Some(*id))
+            && self.list_of(before) == list
+        {
+            let first = self.value_before(client, before.clock).unwrap_or(before.clock);
+            self.imply(client, first, from);
+        }
+        match item.kind {
+            ANY => self.imply(client, from, item.end() - 1),
+            _ if item.end() - from > 1 => {
+                self.values.entry(client).or_default().push((from, item.end()));
+                journal.push(Undo::Value(Id { client, clock: from }));
+            }
+            _ => {}
+        }
+    }
+
+    fn imply(&mut self, client: u64, from: u32, end: u32) {
+        match self.implied.last_mut() {
+            _ if from >= end => {}
+            Some(last) if last.client == client && last.clock <= from && last.clock + last.len >= from => {
+                last.len = last.len.max(end - last.clock);
+            }
+            _ => self.implied.push(Deletion { client, clock: from, len: end - from }),
+        }
+    }
+
+    /// Values of keys that the present update replaces by others of the same client, without saying that they are deleted; and beginnings of texts
+    /// that an update of this process cuts.
+    pub(super) fn implied(&self) -> &[Deletion] {
+        &self.implied
+    }
+
+    /// Looks what is deleted without a word, and whether a part of a key's value is cut off and stays, once all structs of the update are placed.
+    pub(super) fn check_cuts(&mut self, deletes: &[Deletion], source: Source) -> Result<(), Malformed> {
+        if !cfg!(feature = "budget") || (self.values.is_empty() && self.implied.is_empty()) {
             return Ok(());
         }
         let mut of_client = HashMap::new();
@@ -210,12 +236,22 @@ impl Lists {
             }
             first >= clock
         };
-        let begins = deletes.iter().map(|range| (range.client, range.clock));
-        for (client, clock) in self.cuts.iter().copied().chain(begins) {
-            if self.value_before(client, clock).is_some_and(|first| !is_deleted(client, first, clock)) {
-                return Err(Malformed("a change that leaves a part of a key's value"));
+        let mut implied = std::mem::take(&mut self.implied);
+        implied.retain(|range| !is_deleted(range.client, range.clock, range.clock + range.len));
+        if !self.values.is_empty() {
+            let begins = deletes.iter().map(|range| (range.client, range.clock));
+            for (client, clock) in self.cuts.iter().copied().chain(begins) {
+                let first = self.value_before(client, clock).filter(|first| !is_deleted(client, *first, clock));
+                match first {
+                    None => {}
+                    Some(first) if source == Source::Own => {
+                        implied.push(Deletion { client, clock: first, len: clock - first });
+                    }
+                    Some(_) => return Err(Malformed("a change that leaves a part of a key's value")),
+                }
             }
         }
+        self.implied = implied;
         Ok(())
     }
 
@@ -243,21 +279,6 @@ impl Lists {
         (clock < end).then_some(first)
     }
 
-    /// True if the element is a value of a key.
-    pub(super) fn is_value(&self, id: Id) -> bool {
-        self.is_of_key(self.list_of(id))
-    }
-
-    /// True if yrs must be given what a merge of updates brings as [`separate`](super::merge::separate) writes it.
-    pub(super) fn has_runs(&self) -> bool {
-        self.has_runs
-    }
-
-    /// True if yrs must be given the present update so.
-    pub(super) fn is_to_separate(&self) -> bool {
-        self.is_to_separate
-    }
-
     fn is_of_key(&self, list: u32) -> bool {
         self.lists.get(list as usize).is_some_and(|list| list.is_of_key)
     }
@@ -265,7 +286,7 @@ impl Lists {
     /// Begins an update: what was placed from here on is its own.
     pub(super) fn begin(&mut self) {
         self.cuts.clear();
-        self.is_to_separate = false;
+        self.implied.clear();
         self.placed.clear();
         self.placed_first = 0;
     }
@@ -294,6 +315,9 @@ impl Lists {
     pub(super) fn accept(&mut self, deletes: &[Deletion]) {
         if cfg!(feature = "budget") && !self.values.is_empty() {
             self.shorten_values(deletes);
+            let implied = std::mem::take(&mut self.implied);
+            self.shorten_values(&implied);
+            self.implied = implied;
         }
         if let Some(first) = self.lists.get_mut(FIRST as usize) {
             first.structs = first.structs.saturating_add(self.placed_first);

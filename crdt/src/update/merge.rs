@@ -1,13 +1,11 @@
 //! Several updates as one, without a document.
 //!
 //! The bytes of structs are copied; only a struct that is known in part is written anew. Typed text that follows itself
-//! becomes one struct, as it would in a document, and so do values of an array: yrs would copy what it has joined with each one it joins. Where
-//! the lists of the document are known, values of a key stay apart ([`separate`]). It decides nothing: what goes in was let in before, and comes
-//! out in the same effect.
+//! becomes one struct, as it would in a document, and so do values of an array: yrs would copy what it has joined with each one it joins. It decides nothing: what goes in was let in before, and comes out in the
+//! same effect.
 
 use bytes::Bytes;
 
-use super::lists::Lists;
 use super::{ANY, DELETED, Deletion, GC, HAS_LEFT, HAS_RIGHT, Id, Parsed, STRING, Section, Struct, parse};
 use crate::Malformed;
 use crate::lib0::{Reader, var_uint, write_var_bytes, write_var_uint};
@@ -23,13 +21,11 @@ pub fn merge(updates: &[Bytes]) -> Result<Vec<u8>, Malformed> {
         return Ok(update.to_vec());
     }
     let parsed = updates.iter().map(|update| parse(update)).collect::<Result<Vec<_>, _>>()?;
-    separate(&parsed.iter().collect::<Vec<_>>(), None)
+    complete(&parsed.iter().collect::<Vec<_>>(), &[])
 }
 
-/// As [`merge`], for what was read already, where values of keys stay apart that others replaced, and come apart if they came as one. yrs deletes a value when
-/// the next one takes its place; of one that is in a struct with the next it would not, though nobody may ever say that it is deleted.
-/// `lists` knows all that the updates bring.
-pub(crate) fn separate(updates: &[&Parsed<'_>], lists: Option<&Lists>) -> Result<Vec<u8>, Malformed> {
+/// As [`merge`], for what was read already; `deleted` is deleted besides.
+pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<Vec<u8>, Malformed> {
     let mut sections: Vec<(&Section, &Parsed<'_>)> =
         updates.iter().flat_map(|update| update.sections.iter().map(move |section| (section, *update))).collect();
     // Higher clients first, as Yjs writes them; the sort is stable and keeps the order of one client's.
@@ -37,7 +33,6 @@ pub(crate) fn separate(updates: &[&Parsed<'_>], lists: Option<&Lists>) -> Result
     let mut writer = Writer::new(updates.iter().map(|update| update.bytes.len()).sum());
     for of_client in sections.chunk_by(|(a, _), (b, _)| a.client == b.client) {
         let mut section = writer.section(of_client[0].0.client);
-        section.lists = lists;
         for (part, update) in of_client {
             for index in part.from as usize..part.to as usize {
                 section.push(update, part, index)?;
@@ -45,7 +40,7 @@ pub(crate) fn separate(updates: &[&Parsed<'_>], lists: Option<&Lists>) -> Result
         }
         section.finish();
     }
-    let deletes = updates.iter().flat_map(|update| update.deletes.iter().copied()).collect();
+    let deletes = updates.iter().flat_map(|update| &update.deletes).chain(deleted).copied().collect();
     Ok(writer.finish(deletes))
 }
 
@@ -67,8 +62,6 @@ pub(super) struct SectionWriter<'w> {
     count: u64,
     /// The last struct if it may go on.
     open: Option<Open>,
-    /// See [`separate`].
-    lists: Option<&'w Lists>,
 }
 
 /// Text or values at the end of what is written.
@@ -88,7 +81,7 @@ impl Writer {
 
     pub(super) fn section(&mut self, client: u64) -> SectionWriter<'_> {
         self.body.clear();
-        SectionWriter { writer: self, client, start: None, end: 0, count: 0, open: None, lists: None }
+        SectionWriter { writer: self, client, start: None, end: 0, count: 0, open: None }
     }
 
     /// The update: the sections, and what is deleted.
@@ -106,33 +99,29 @@ impl SectionWriter<'_> {
     pub(super) fn push(&mut self, update: &Parsed<'_>, section: &Section, index: usize) -> Result<(), Malformed> {
         let item = &update.structs[index];
         let bytes = &update.bytes[item.at as usize..update.bytes_end(section, index)];
-        let known = match self.start {
+        match self.start {
+            None => self.start = Some(item.clock),
             Some(_) if item.end() <= self.end => return Ok(()),
-            Some(_) if item.clock <= self.end => self.end - item.clock,
             // Accepted, so all before it was known, and not from these updates: then what was written so far was known too.
-            _ => {
+            Some(_) if item.clock > self.end => {
                 self.writer.body.clear();
                 self.start = Some(item.clock);
                 self.count = 0;
-                self.open = None;
-                0
             }
-        };
-        let is_value = self.is_value(item);
-        if is_value && item.kind == ANY && item.len - known > 1 {
-            return self.push_each(item, bytes, known);
-        }
-        if known > 0 {
-            write_rest(&mut self.writer.body, self.client, item, bytes, known)?;
-            self.count += 1;
-            self.end = item.end();
-            self.open = None;
-            return Ok(());
-        }
-        if !is_value && self.goes_on(item) {
-            self.append(item, bytes)?;
-            self.end = item.end();
-            return Ok(());
+            Some(_) if item.clock < self.end => {
+                write_rest(&mut self.writer.body, self.client, item, bytes, self.end - item.clock)?;
+                self.count += 1;
+                self.end = item.end();
+                self.open = None;
+                return Ok(());
+            }
+            Some(_) => {
+                if self.goes_on(item) {
+                    self.append(item, bytes)?;
+                    self.end = item.end();
+                    return Ok(());
+                }
+            }
         }
         let at = self.writer.body.len();
         self.writer.body.extend_from_slice(bytes);
@@ -146,37 +135,6 @@ impl SectionWriter<'_> {
         }
         self.count += 1;
         self.end = item.end();
-        Ok(())
-    }
-
-    fn is_value(&self, item: &Struct) -> bool {
-        let id = Id { client: self.client, clock: item.clock };
-        cfg!(feature = "budget")
-            && matches!(item.kind, STRING | ANY)
-            && self.lists.is_some_and(|lists| lists.is_value(id))
-    }
-
-    /// Appends values, but for the first `known` of them, as structs of their own.
-    fn push_each(&mut self, item: &Struct, bytes: &[u8], known: u32) -> Result<(), Malformed> {
-        let (head, content) = bytes.split_at((item.content_at - item.at) as usize);
-        let mut content = Reader::new(content);
-        content.var_uint()?;
-        for clock in item.clock..item.end() {
-            let value = content.rest();
-            super::any(&mut content, 0)?;
-            let value = &value[..value.len() - content.left()];
-            let out = &mut self.writer.body;
-            match clock - item.clock {
-                at if at < known => continue,
-                0 => out.extend_from_slice(head),
-                _ => write_head(out, self.client, item, clock),
-            }
-            write_var_uint(out, 1);
-            out.extend_from_slice(value);
-            self.count += 1;
-        }
-        self.end = item.end();
-        self.open = None;
         Ok(())
     }
 
@@ -243,7 +201,13 @@ fn write_rest(out: &mut Vec<u8>, client: u64, item: &Struct, bytes: &[u8], known
         write_var_uint(out, u64::from(left));
         return Ok(());
     }
-    write_head(out, client, item, item.clock + known);
+    out.push(item.kind | HAS_LEFT | if item.right.is_some() { HAS_RIGHT } else { 0 });
+    write_var_uint(out, client);
+    write_var_uint(out, u64::from(item.clock + known - 1));
+    if let Some(right) = item.right {
+        write_var_uint(out, right.client);
+        write_var_uint(out, u64::from(right.clock));
+    }
     let mut content = Reader::new(&bytes[(item.content_at - item.at) as usize..]);
     match item.kind {
         DELETED => write_var_uint(out, u64::from(left)),
@@ -274,17 +238,6 @@ fn write_rest(out: &mut Vec<u8>, client: u64, item: &Struct, bytes: &[u8], known
         _ => return Err(Malformed("a part of something that has none")),
     }
     Ok(())
-}
-
-/// Writes what comes before the content of a struct whose elements from `clock` on are written alone.
-fn write_head(out: &mut Vec<u8>, client: u64, item: &Struct, clock: u32) {
-    out.push(item.kind | HAS_LEFT | if item.right.is_some() { HAS_RIGHT } else { 0 });
-    write_var_uint(out, client);
-    write_var_uint(out, u64::from(clock - 1));
-    if let Some(right) = item.right {
-        write_var_uint(out, right.client);
-        write_var_uint(out, u64::from(right.clock));
-    }
 }
 
 /// Writes the first `len` elements of a struct.

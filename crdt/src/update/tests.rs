@@ -11,6 +11,8 @@ use crate::replica::{Applied, Replica};
 use crate::update::gate::{Gate, Source, Verdict};
 use crate::update::work::{BUDGET, Model};
 
+mod values;
+
 /// Three legal updates of two clients: "t", then "v" beside it, then "n".
 const A: &[u8] = &[1, 1, 1, 0, 4, 1, 1, 116, 1, 116, 0];
 const B: &[u8] = &[1, 1, 2, 0, 68, 1, 0, 1, 118, 0];
@@ -407,66 +409,6 @@ fn a_value_of_a_key_is_never_left_in_part() {
     assert_eq!(replica.apply_foreign(found[1]), refused());
     let both = merge(&found.map(Bytes::from_static)).expect("well-formed");
     assert_eq!(Replica::new().apply_foreign(&both), refused());
-}
-
-#[test]
-fn values_of_a_key_stay_apart_for_yrs() {
-    // A map at (2, 0), and one key of it set to true, false and null by client 4.
-    let head: &[u8] = &[2, 1, 2, 0, 7, 1, 1, b'a', 1];
-    let update = |structs: &[u8]| Bytes::from([head, structs, &[0]].concat());
-    let first = update(&[1, 4, 0, 0x28, 0, 2, 0, 1, b'k', 1, 120]);
-    let chain = update(&[3, 4, 0, 0x28, 0, 2, 0, 1, b'k', 1, 120, 0x88, 4, 0, 1, 121, 0x88, 4, 1, 1, 126]);
-    let one = update(&[1, 4, 0, 0x28, 0, 2, 0, 1, b'k', 3, 120, 121, 126]);
-    let second = Bytes::from_static(&[1, 1, 4, 1, 0x88, 4, 0, 1, 121, 0]);
-    let third = Bytes::from_static(&[1, 1, 4, 2, 0x88, 4, 1, 1, 126, 0]);
-    let rest = Bytes::from_static(&[1, 1, 4, 1, 0x88, 4, 0, 2, 121, 126, 0]);
-
-    let applied = |updates: &[&Bytes]| {
-        let mut replica = Replica::new();
-        updates.iter().for_each(|update| assert_eq!(replica.apply_foreign(update), Ok(Applied::Changed)));
-        replica
-    };
-    let load = |snapshot, updates: &[&Bytes]| {
-        Replica::load(snapshot, &updates.iter().map(|update| (*update).clone()).collect::<Vec<_>>()).expect("valid")
-    };
-    let live = || applied(&[&first, &second, &third]);
-    // No update says that the first two are deleted; yrs sees that they are not the last.
-    assert_eq!(live().state()[live().state().len() - 5..], [1, 4, 1, 0, 2]);
-    let merged = merge(&[first.clone(), second.clone(), third.clone()]).expect("valid");
-    assert_eq!(parse(&merged).expect("valid").structs.len(), 2, "without lists they are one struct");
-    for mut replica in [
-        applied(&[&chain]),
-        applied(&[&one]),
-        applied(&[&first, &one]),
-        applied(&[&first, &rest]),
-        applied(&[&first, &second, &one]),
-        applied(&[&merged.into()]),
-        load(None, &[&first, &second, &third]),
-        load(None, &[&chain]),
-        load(None, &[&one]),
-        load(None, &[&first, &rest]),
-        load(Some(&first), &[&second, &third]),
-        load(Some(&chain), &[]),
-        load(Some(&one), &[]),
-    ] {
-        assert!(replica.is_same(&live()));
-        assert_eq!(replica.state(), live().state());
-        // The last value goes, then the map.
-        assert_eq!(replica.apply_foreign(&[0, 1, 4, 1, 2, 1]), Ok(Applied::Changed));
-        assert_eq!(replica.apply_foreign(&[0, 1, 2, 1, 0, 1]), Ok(Applied::Changed));
-        let again = applied(&[&replica.state().into()]);
-        assert!(again.is_same(&replica));
-    }
-
-    // Texts, as older yrs writes attributes, are not one text.
-    let texts: [&[u8]; 2] =
-        [&[1, 1, 4, 0, 0x24, 1, 1, b'm', 1, b'k', 2, b'a', b'b', 0], &[1, 1, 4, 2, 0x84, 4, 1, 2, b'c', b'd', 0]];
-    let loaded = Replica::load(None, &texts.map(Bytes::from_static)).expect("valid");
-    assert_eq!(loaded.map("m"), [("k".to_owned(), serde_json::json!("cd"))]);
-    // In an array they are, and values are one struct.
-    let array: [&[u8]; 2] = [&[1, 1, 4, 0, 8, 1, 1, b'a', 1, 120, 0], &[1, 1, 4, 1, 0x88, 4, 0, 1, 121, 0]];
-    let loaded = Replica::load(None, &array.map(Bytes::from_static)).expect("valid");
-    assert_eq!(loaded.state(), [1, 1, 4, 0, 8, 1, 1, b'a', 2, 120, 121, 0]);
 }
 
 /// A map in a map in a map: `depth` of them, of one client from `clock` on, inside `outer`.

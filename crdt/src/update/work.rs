@@ -13,7 +13,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ANY, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use super::{ANY, Deletion, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
 
 /// Steps that one update may take: some two seconds.
 pub(crate) const BUDGET: u64 = 1 << 25;
@@ -118,7 +118,12 @@ impl Model {
                 None => self.place(update, client, item, known.max(item.clock))?,
             }
         }
-        for range in &update.deletes {
+        self.delete(&update.deletes)
+    }
+
+    /// Has what is deleted begin and end blocks, within the budget of the last update.
+    pub(crate) fn delete(&mut self, deletes: &[Deletion]) -> Result<(), TooMuch> {
+        for range in deletes {
             self.cut(range.client, range.clock)?;
             self.cut(range.client, range.clock.saturating_add(range.len))?;
         }

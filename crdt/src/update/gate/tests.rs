@@ -60,7 +60,7 @@ fn update(client: u64, clock: u32, texts: &[(usize, [Option<Id>; 2])], deletes: 
 fn bound(gate: &mut Gate, update: &Parsed<'_>) -> u64 {
     let clocks: HashMap<u64, u32> = gate.clients.iter().map(|(client, known)| (*client, known.clock)).collect();
     let most = std::cell::Cell::new(0);
-    let may_work = |steps, _: Option<&Lists>| {
+    let may_work = |steps, _: &[Deletion]| {
         most.set(steps);
         true
     };

@@ -34,6 +34,7 @@ impl Document {
         update: Bytes,
         effects: &mut Vec<Effect>,
     ) {
+        let update = self.replica.completed(update);
         self.changed(&update);
         let continues = self.turn.accepted.last().is_some_and(|last| last.by == by);
         if !continues {
