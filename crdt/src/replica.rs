@@ -136,7 +136,9 @@ impl Replica {
             match replica.gate.admit(&update, Source::Own).map_err(unreadable)? {
                 Verdict::Ready => {
                     parsed.push(update);
-                    implied.extend_from_slice(replica.gate.implied());
+                    if cfg!(feature = "budget") {
+                        implied.extend_from_slice(replica.gate.implied());
+                    }
                 }
                 Verdict::Missing => return Err(LoadError::Missing { index }),
                 Verdict::TooMuch => return Err(LoadError::TooMuch),
@@ -149,10 +151,6 @@ impl Replica {
                 replica.count(one);
                 replica.doc = Lazy::from(snapshot.clone());
                 return Ok(replica);
-            }
-            (None, [one]) if implied.is_empty() => {
-                replica.may_integrate_all(one)?;
-                decode(one).map_err(Error::from).and_then(|decoded| replica.integrate(one, decoded))
             }
             (_, many) => replica.integrate_merged(many, &implied),
         };
@@ -237,7 +235,7 @@ impl Replica {
         })?;
         match verdict {
             Verdict::Ready => {
-                let completed = self.complete(&parsed)?;
+                let completed = if cfg!(feature = "budget") { self.complete(&parsed)? } else { None };
                 let applied = match (way, &completed) {
                     (Way::Together(all), _) if cfg!(feature = "budget") => self.put_together(&parsed, &all),
                     (_, None) => self.integrate(&parsed, decoded),
@@ -259,7 +257,7 @@ impl Replica {
     /// The update that the gate has let in, with all that it does, if it does not say it.
     fn complete(&self, update: &Parsed<'_>) -> Result<Option<Vec<u8>>, Error> {
         match self.gate.implied() {
-            implied if cfg!(feature = "budget") && !implied.is_empty() => {
+            implied if !implied.is_empty() => {
                 let completed = update::complete(&[update], implied);
                 Ok(Some(completed.map_err(|error| Error::Broken(error.to_string()))?))
             }
