@@ -11,14 +11,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::disk::Disk;
 use super::run::Setup;
 use crate::{measure, servers};
 
-/// How long it may take to listen.
+/// How long it may take to answer.
 const START: Duration = Duration::from_secs(20);
+
+/// How long one who asks waits before asking again.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// How long it may take to stop.
 const STOP: Duration = Duration::from_secs(20);
@@ -68,16 +72,26 @@ impl Server {
         let child = command.spawn().with_context(|| format!("starting {}", self.setup.program.display()))?;
         self.child = Some(child);
         let deadline = Instant::now() + START;
-        while TcpStream::connect(self.address).await.is_err() {
+        while !self.answers().await {
             let child = self.child.as_mut().expect("it was started above");
             if let Some(status) = child.try_wait()? {
                 self.child = None;
                 bail!("the server ended at its start with {status}");
             }
-            ensure!(Instant::now() < deadline, "the server does not listen");
+            ensure!(Instant::now() < deadline, "the server does not answer");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+
+    /// It may listen before it knows whether it can start.
+    async fn answers(&self) -> bool {
+        let asked = async {
+            let mut stream = TcpStream::connect(self.address).await?;
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+            stream.read_u8().await
+        };
+        matches!(tokio::time::timeout(ANSWER, asked).await, Ok(Ok(_)))
     }
 
     /// Kills it without warning.

@@ -231,6 +231,34 @@ fn read<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> String {
 }
 
 #[test]
+fn values_of_a_key_that_replace_each_other_in_one_turn_are_deleted_for_all() {
+    let mut f = Fixture::new(Access::Shared);
+    let (ada, _) = (f.join("ada", Role::Editor), f.join("bo", Role::Editor));
+    // A text as the value of a key, and another in its place; nobody says that the first is deleted.
+    let updates: [&[u8]; 2] =
+        [&[1, 1, 4, 0, 0x24, 1, 1, b'm', 1, b'k', 2, b'a', b'b', 0], &[1, 1, 4, 2, 0x84, 4, 1, 2, b'c', b'd', 0]];
+    let effects = f.turn(updates.map(|update| received(ada, &Bytes::from_static(update))));
+    let value = |update: &[u8]| {
+        let mut reader = Replica::new();
+        reader.apply(update).expect("valid");
+        reader.map("m")
+    };
+    for effect in &effects {
+        match effect {
+            Effect::Append { update, .. } => assert_eq!(value(update), [("k".to_owned(), json!("cd"))]),
+            Effect::Broadcast { frame, .. } => {
+                let [Message::Update(update)] = &protocol::decode(frame).expect("valid")[..] else {
+                    panic!("{frame:?}")
+                };
+                assert_eq!(value(update), [("k".to_owned(), json!("cd"))]);
+            }
+            _ => {}
+        }
+    }
+    assert!(names(&effects).contains(&"append") && names(&effects).contains(&"broadcast to others"));
+}
+
+#[test]
 fn a_turn_is_one_broadcast_and_one_record_for_each_run_of_an_author() {
     let mut f = Fixture::new(Access::Shared);
     let (ada, bo) = (f.join("ada", Role::Editor), f.join("bo", Role::Editor));
