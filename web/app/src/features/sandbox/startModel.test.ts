@@ -14,7 +14,7 @@ describe('a start', () => {
     expect(readStart('connecting', undefined)).toEqual({ phase: 'connecting', since: null, done: [] });
     expect(readStart('files', { since: 'x', done: [null, {}, { phase: 'files' }, 7] })?.done).toEqual([]);
     expect(readStart('files', { done: [{ phase: 'praying', took: 3 }] })?.done).toEqual([]);
-    for (const nothing of ['idle', 'ready', 'off', 'pulling_image', undefined, 7])
+    for (const nothing of ['idle', 'ready', 'off', 'praying', undefined, 7])
       expect(readStart(nothing, { since: 7 })).toBeNull();
   });
 
