@@ -113,8 +113,7 @@ impl Actor {
             return Ok(());
         }
         let run = Run::queued(rule, key, &self.last_editor, unix_millis());
-        self.enqueue(run).await?;
-        Ok(())
+        self.enqueue(run).await
     }
 
     /// The key of the texts that a rule matches, as they are now.

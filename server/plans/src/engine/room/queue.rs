@@ -69,14 +69,14 @@ impl Actor {
         self.shared.store.run(&self.id, id).await?.ok_or(Error::NoSuchRun)
     }
 
-    /// Stores a new run and puts it into the queue, unless its text has been run or will be: then false. The newest queued run of a
+    /// Stores a new run and puts it into the queue, unless its text has been run or will be. The newest queued run of a
     /// rule wins: an older one makes way for it, in the same moment for all who look.
-    pub(super) async fn enqueue(&mut self, run: Run) -> Result<bool, Error> {
+    pub(super) async fn enqueue(&mut self, run: Run) -> Result<(), Error> {
         let older = self.queue.iter().position(|older| older.rule == run.rule);
         let reason = Transition::Supersede(A_NEWER_RUN.to_owned());
         let replaced = older.and_then(|at| self.queue[at].after(reason, unix_millis()).ok());
         if !self.shared.store.insert(&run, replaced.as_ref()).await? {
-            return Ok(false);
+            return Ok(());
         }
         if let Some(at) = older {
             self.queue.remove(at);
@@ -85,7 +85,7 @@ impl Actor {
             self.projection.run(&replaced);
         }
         self.take_place(run);
-        Ok(true)
+        Ok(())
     }
 
     /// Puts a stored run into the queue: behind the others, but before all if it is to set up the sandbox.
