@@ -67,9 +67,9 @@ async fn a_shell_works_as_people_expect_and_steps_run_beside_it() {
     terminal.until("jobs-2").await;
     let (text, end) = world.run(&containers, "a", "cat made; setsid sleep 902 & echo over").await;
     assert_eq!((text.as_str(), end), ("from-terminal\nover\n", StepEvent::Exited(Exit::Code(0))));
-    terminal.type_in("pgrep -c sleep; echo \"cou\"nt\r").await;
-    let text = terminal.until("count\r\n").await;
-    assert!(text.contains("2\r\ncount"), "the step's is gone, the terminal's are not: {text:?}");
+    terminal.type_in("echo \"$(pgrep -c sleep) are left\"\r").await;
+    let text = terminal.until("are left\r\n").await;
+    assert!(text.contains("2 are left\r\n"), "the step's is gone, the terminal's are not: {text:?}");
 
     // `yes` in one terminal, and the step beside it has its output and its end all the same.
     let mut noisy = open(&world, &containers, "t2").await;
