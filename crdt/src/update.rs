@@ -98,6 +98,17 @@ impl Struct {
     fn end(&self) -> u32 {
         self.clock + self.len
     }
+
+    /// True if yrs makes one block of it and another of its kind that continues it.
+    fn can_be_joined(&self) -> bool {
+        matches!(self.kind, GC | DELETED | STRING | ANY)
+    }
+
+    /// True if it is more of the same insertion as the struct before it, which is of this kind and was put before `right`.
+    fn continues(&self, client: u64, kind: u8, right: Option<Id>) -> bool {
+        let before = Id { client, clock: self.clock.wrapping_sub(1) };
+        self.kind == kind && (kind == GC || self.left == Some(before) && self.right == right)
+    }
 }
 
 /// The list a struct without neighbours begins: that of a type, or of one key of it.
@@ -333,12 +344,10 @@ impl<'a> Parsed<'a> {
                 if end >= MAX_CLOCK {
                     return Err(Malformed("a clock above 2^31"));
                 }
-                if matches!(item.kind, STRING | ANY)
+                if item.can_be_joined()
                     && let Some(last) = self.structs[from as usize..].last()
                 {
-                    self.has_chains |= item.kind == last.kind
-                        && item.left == Some(Id { client, clock: at - 1 })
-                        && item.right == last.right;
+                    self.has_chains |= item.continues(client, last.kind, last.right);
                 }
                 at = end as u32;
                 self.structs.push(item);

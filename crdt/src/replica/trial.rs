@@ -51,7 +51,7 @@ impl Trial {
             return Way::Behind;
         }
         if let Some(mut kept) = self.0.take()
-            && kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied)).is_ok()
+            && kept.model.take(update, implied, work::BUDGET).is_ok()
             && kept.model.blocks() <= 2 * kept.loadable
         {
             (kept.quick, kept.is_resting) = (0, false);
@@ -77,8 +77,7 @@ impl Trial {
             && let Some(kept) = &mut self.0
         {
             kept.quick += 1;
-            let integrated = kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied));
-            if kept.quick > QUICK_ONES || integrated.is_err() {
+            if kept.quick > QUICK_ONES || kept.model.take(update, implied, work::BUDGET).is_err() {
                 self.0 = None;
             }
         }
@@ -99,17 +98,16 @@ fn of_all(update: &Parsed<'_>, implied: &[Deletion], state: &[u8], budget: u64) 
         // It could not be loaded again.
         return (Way::None, None);
     }
-    if state.is_empty() {
-        return (Way::Behind, Some(together));
-    }
     let mut behind = Model::default();
-    match behind
-        .integrate(&state, budget)
-        .and_then(|()| behind.integrate(update, work::BUDGET))
-        .and_then(|()| behind.delete(implied))
+    if !state.is_empty()
+        && behind.integrate(&state, budget).and_then(|()| behind.take(update, implied, work::BUDGET)).is_ok()
     {
-        Ok(()) => (Way::Behind, Some(behind)),
-        Err(work::TooMuch) => (Way::Together(all), Some(together)),
+        return (Way::Behind, Some(behind));
+    }
+    match together.close_up(update, implied) {
+        Ok(()) if state.is_empty() => (Way::Behind, Some(together)),
+        Ok(()) => (Way::Together(all), Some(together)),
+        Err(work::TooMuch) => (Way::None, None),
     }
 }
 

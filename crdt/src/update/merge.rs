@@ -1,8 +1,8 @@
 //! Several updates as one, without a document.
 //!
 //! The bytes of structs are copied; only a struct that is known in part is written anew. Typed text that follows itself
-//! becomes one struct, as it would in a document, and so do values of an array: yrs would copy what it has joined with each one it joins. It decides nothing: what goes in was let in before, and comes out in the
-//! same effect.
+//! becomes one struct, as it would in a document, and so do values of an array, and what is deleted: yrs would copy what it has joined with each
+//! one it joins, and move all that is behind. It decides nothing: what goes in was let in before, and comes out in the same effect.
 
 use bytes::Bytes;
 
@@ -64,11 +64,11 @@ pub(super) struct SectionWriter<'w> {
     open: Option<Open>,
 }
 
-/// Text or values at the end of what is written.
+/// A struct at the end of what is written.
 struct Open {
     kind: u8,
     right: Option<Id>,
-    /// Where its length is written in the body: bytes of text, or values. Behind it are so many bytes.
+    /// Where its length is written in the body: bytes of text, values, or deleted elements. Behind it are so many bytes.
     len_at: usize,
     len: u64,
     bytes: usize,
@@ -126,7 +126,7 @@ impl SectionWriter<'_> {
         let at = self.writer.body.len();
         self.writer.body.extend_from_slice(bytes);
         self.open = None;
-        if matches!(item.kind, STRING | ANY) {
+        if item.can_be_joined() {
             let len_at = (item.content_at - item.at) as usize;
             let mut content = Reader::new(&bytes[len_at..]);
             let len = content.var_uint()?;
@@ -156,11 +156,8 @@ impl SectionWriter<'_> {
         Ok(())
     }
 
-    /// More of the same insertion: it was put right behind the last element, before the same neighbour.
     fn goes_on(&self, item: &Struct) -> bool {
-        let last = Id { client: self.client, clock: self.end.wrapping_sub(1) };
-        let Some(open) = &self.open else { return false };
-        item.kind == open.kind && item.left == Some(last) && item.right == open.right
+        self.open.as_ref().is_some_and(|open| item.continues(self.client, open.kind, open.right))
     }
 
     fn append(&mut self, item: &Struct, bytes: &[u8]) -> Result<(), Malformed> {

@@ -11,6 +11,7 @@ use crate::replica::{Applied, Replica};
 use crate::update::gate::{Gate, Source, Verdict};
 use crate::update::work::{BUDGET, Model};
 
+mod gaps;
 mod values;
 
 /// Three legal updates of two clients: "t", then "v" beside it, then "n".

@@ -1,0 +1,169 @@
+//! What yrs does to close up what is deleted: it moves all blocks of the client that are behind, again for each block it takes out. So a deletion of
+//! eight bytes could take hours.
+
+use super::*;
+use crate::replica::Error;
+
+const CLIENT: u64 = 4;
+
+/// More of these times as many behind than yrs moves in time.
+const MANY: u64 = 80_000;
+
+/// An update of [`CLIENT`], struct by struct.
+struct Structs {
+    from: u64,
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl Structs {
+    fn from(from: u64) -> Self {
+        Self { from, count: 0, bytes: Vec::new() }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        self.count += 1;
+    }
+
+    /// Behind another one.
+    fn after(&mut self, kind: u8, left: u64, content: &[u8]) {
+        self.push(&[0x80 | kind, CLIENT as u8]);
+        write_var_uint(&mut self.bytes, left);
+        self.bytes.extend(content);
+    }
+
+    /// A value that yrs keeps apart from others.
+    fn value_after(&mut self, left: u64) {
+        self.after(BINARY, left, &[1, 5]);
+    }
+
+    fn update(&self) -> Vec<u8> {
+        let mut update = vec![1];
+        for number in [self.count, CLIENT, self.from] {
+            write_var_uint(&mut update, number);
+        }
+        update.extend(&self.bytes);
+        update.push(0);
+        update
+    }
+}
+
+fn deletion(from: u64, len: u64) -> Vec<u8> {
+    let mut update = vec![0, 1, CLIENT as u8, 1];
+    write_var_uint(&mut update, from);
+    write_var_uint(&mut update, len);
+    update
+}
+
+fn with(updates: &[Vec<u8>]) -> Replica {
+    let mut replica = Replica::new();
+    for update in updates {
+        assert_eq!(replica.apply_foreign(update), Ok(Applied::Changed));
+    }
+    replica
+}
+
+/// So many values in an array.
+fn values(count: u64) -> Vec<u8> {
+    let mut structs = Structs::from(0);
+    structs.push(&[BINARY, 1, 1, b'a', 1, 5]);
+    (1..count).for_each(|clock| structs.value_after(clock - 1));
+    structs.update()
+}
+
+/// An array in an array, or as the value of a key. Its values come in twos, each time with another one between that is not in it if they are to
+/// be `apart`.
+fn nested(key: bool, pairs: u64, apart: bool) -> Vec<u8> {
+    let mut structs = Structs::from(0);
+    structs.push(if key { &[TYPE | HAS_PARENT_KEY, 1, 1, b'm', 1, b'k', 0] } else { &[TYPE, 1, 1, b'a', 0] });
+    structs.push(&[BINARY, 0, CLIENT as u8, 0, 1, 5]);
+    structs.value_after(1);
+    structs.push(&[BINARY, 1, 1, b'b', 1, 5]);
+    for pair in 1..pairs {
+        let clock = 1 + 3 * pair;
+        structs.value_after(clock - 2);
+        structs.value_after(clock);
+        structs.value_after(if apart { clock - 1 } else { clock + 1 });
+    }
+    structs.update()
+}
+
+#[test]
+fn many_deleted_blocks_with_many_behind_are_refused() {
+    let mut replica = with(&[values(2 * MANY)]);
+    let before = replica.state();
+    assert_eq!(replica.apply_foreign(&deletion(0, MANY)), Err(Error::TooMuch));
+    assert_eq!(replica.state(), before);
+    // Not so many behind, or not so many.
+    for range in [deletion(MANY, MANY), deletion(100, 1000), deletion(0, 1), deletion(0, MANY)] {
+        assert_eq!(replica.apply_foreign(&range), Ok(Applied::Changed));
+    }
+    // What was let in once is loaded.
+    let loaded = Replica::load(Some(&values(2 * MANY).into()), &[deletion(0, MANY).into()]).expect("loaded");
+    assert!(loaded.has_deleted());
+}
+
+#[test]
+fn many_pairs_in_a_deleted_type_are_refused() {
+    for key in [false, true] {
+        let mut replica = with(&[nested(key, MANY, true)]);
+        assert_eq!(replica.apply_foreign(&deletion(0, 1)), Err(Error::TooMuch));
+        // Side by side yrs collects them at once.
+        let mut replica = with(&[nested(key, MANY, false)]);
+        assert_eq!(replica.apply_foreign(&deletion(0, 1)), Ok(Applied::Changed));
+    }
+}
+
+#[test]
+fn a_value_that_takes_the_place_of_a_type_is_its_deletion() {
+    let value = [1, 1, 9, 0, 0x80 | ANY, CLIENT as u8, 0, 1, 126, 0].to_vec();
+    for (pairs, expected) in [(MANY, Err(Error::TooMuch)), (100, Ok(Applied::Changed))] {
+        let mut replica = with(&[nested(true, pairs, true)]);
+        assert_eq!(replica.apply_foreign(&value), expected);
+    }
+}
+
+#[test]
+fn pairs_that_come_into_a_deleted_type_count_too() {
+    for (pairs, expected) in [(MANY, Err(Error::TooMuch)), (100, Ok(Applied::Changed))] {
+        let mut replica = with(&[nested(false, 1, true), deletion(0, 1)]);
+        let mut structs = Structs::from(4);
+        for pair in 0..pairs {
+            let clock = 4 + 3 * pair;
+            structs.push(&[BINARY, 0, CLIENT as u8, 0, 1, 5]);
+            structs.value_after(clock);
+            structs.value_after(clock - 1);
+        }
+        let update = structs.update();
+        assert_eq!(replica.apply_foreign(&update), expected);
+    }
+}
+
+#[test]
+fn what_is_deleted_or_collected_side_by_side_reaches_yrs_as_one() {
+    // One by one yrs would move what is behind for each.
+    let mut deleted = Structs::from(0);
+    let mut collected = Structs::from(0);
+    deleted.push(&[DELETED, 1, 1, b'a', 1]);
+    collected.push(&[GC, 1]);
+    for clock in 1..3 * MANY {
+        match clock % 3 {
+            2 => deleted.value_after(clock - 1),
+            _ => deleted.after(DELETED, clock - 1, &[1]),
+        }
+        match clock {
+            2 => collected.push(&[BINARY, 1, 1, b'a', 1, 5]),
+            _ if clock % 3 == 2 => collected.value_after(clock - 3),
+            _ => collected.push(&[GC, 1]),
+        }
+    }
+    for update in [deleted.update(), collected.update()] {
+        let joined = complete(&[&parse(&update).expect("well-formed")], &[]).expect("valid");
+        assert_eq!(parse(&joined).expect("well-formed").structs.len() as u64, 2 * MANY);
+        let replica = with(&[update]);
+        assert!(replica.is_same(&with(&[joined])));
+        let others = with(&[replica.state()]);
+        assert_eq!(others.state(), replica.state());
+    }
+}
