@@ -185,7 +185,7 @@ impl Lists {
             FIRST => self.placed_first += 1,
             _ => self.placed.push(list),
         }
-        if self.is_of_key(list) && self.lists[list as usize].types > 0 {
+        if cfg!(feature = "budget") && self.is_of_key(list) && self.lists[list as usize].types > 0 {
             self.replaced += 1;
         }
         if item.kind == DELETED {
@@ -435,8 +435,8 @@ impl Lists {
             Entry::Vacant(entry) => {
                 entry.insert(next);
                 let of = match parent.of {
-                    ParentType::Element(id) => Some(id),
-                    ParentType::Root(_) => None,
+                    ParentType::Element(id) if cfg!(feature = "budget") => Some(id),
+                    _ => None,
                 };
                 let sibling = of.map_or(NOWHERE, |id| self.set_last_list(id, next));
                 self.lists.push(List { depth, is_of_key: parent.key.is_some(), sibling, ..List::default() });
