@@ -276,6 +276,7 @@ fn check(file: File, overrides: Overrides, environment: &BTreeMap<String, String
         limits: access::limits(file.limits)?,
         preview,
         ice_servers: media.ice_servers.clone(),
+        participant_metrics: media.participant_metrics,
         tenants: sandbox.allowances.tenants.clone(),
     };
     let data_dir = match overrides.data_dir.or(file.data_dir) {

@@ -90,6 +90,8 @@ pub struct Config {
     pub preview: preview::PreviewConfig,
     /// What helps pages to find a way to calls.
     pub ice_servers: IceServers,
+    /// `/metrics` says how each participant of a call is connected.
+    pub participant_metrics: bool,
     /// Of which kinds rooms may be, and whose.
     pub tenants: Tenants,
 }
@@ -108,6 +110,7 @@ impl Default for Config {
             limits: limits::LimitsConfig::default(),
             preview: preview::PreviewConfig::default(),
             ice_servers: IceServers::default(),
+            participant_metrics: false,
             tenants: Tenants::default(),
         }
     }
@@ -247,7 +250,7 @@ async fn metrics(axum::extract::State(gateway): axum::extract::State<Gateway>, c
     }
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        (gateway.metrics)() + &meters::of_calls(&gateway.calls.stats()),
+        (gateway.metrics)() + &meters::of_calls(&gateway.calls.stats(), gateway.config.participant_metrics),
     )
         .into_response()
 }

@@ -337,15 +337,10 @@ impl Call {
         self.speakers.iter().cloned().collect()
     }
 
-    /// Shares of packets that did not arrive, of what pages sent and of what they were sent, on average over those that report.
-    pub fn lost(&self) -> (f64, f64) {
-        let connections = self.participants.values().filter_map(|participant| participant.connection.as_ref());
-        let (mut sent, mut received, mut count) = (0.0, 0.0, 0.0_f64);
-        for connection in connections.filter(|connection| connection.quality() != Quality::Lost) {
-            let (of_sent, of_received) = connection.lost();
-            (sent, received, count) = (sent + f64::from(of_sent), received + f64::from(of_received), count + 1000.0);
-        }
-        (sent / count.max(1.0), received / count.max(1.0))
+    /// What each page reported last whose connection is not lost.
+    pub fn reports(&self) -> impl Iterator<Item = (&ParticipantId, &Report)> {
+        let connections = self.participants.iter().filter_map(|(id, of)| Some((id, of.connection.as_ref()?)));
+        connections.filter(|(_, of)| of.quality() != Quality::Lost).map(|(id, of)| (id, of.last()))
     }
 
     /// What somebody publishes.

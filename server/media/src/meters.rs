@@ -34,8 +34,8 @@ fn lost(direction: &'static str) -> Histogram {
 
 /// What a page reports, of all calls together.
 pub(crate) fn reported(report: &Report) {
-    SENT_LOST.record(f64::from(report.sent_lost) / 1000.0);
-    RECEIVED_LOST.record(f64::from(report.received_lost) / 1000.0);
+    SENT_LOST.record(report.sent_lost_ratio());
+    RECEIVED_LOST.record(report.received_lost_ratio());
     ROUND_TRIP.record(report.round_trip);
 }
 

@@ -50,28 +50,27 @@ pub enum Quality {
 pub struct Connection {
     quality: Quality,
     heard: Instant,
-    lost: (u16, u16),
+    last: Report,
     good_since: Option<Instant>,
 }
 
 impl Connection {
     pub fn new(now: Instant, report: &Report) -> Self {
         let quality = report.quality();
-        let lost = (report.sent_lost, report.received_lost);
-        Self { quality, heard: now, lost, good_since: (quality == Quality::Good).then_some(now) }
+        Self { quality, heard: now, last: *report, good_since: (quality == Quality::Good).then_some(now) }
     }
 
     pub fn quality(&self) -> Quality {
         self.quality
     }
 
-    /// In a thousand packets, of what was sent and of what was received, by the last report.
-    pub fn lost(&self) -> (u16, u16) {
-        self.lost
+    /// What was reported last.
+    pub fn last(&self) -> &Report {
+        &self.last
     }
 
     pub fn reported(&mut self, now: Instant, report: &Report) {
-        (self.heard, self.lost) = (now, (report.sent_lost, report.received_lost));
+        (self.heard, self.last) = (now, *report);
         match report.quality() {
             Quality::Good => {
                 let since = *self.good_since.get_or_insert(now);
@@ -98,6 +97,16 @@ impl Connection {
 }
 
 impl Report {
+    /// The share of what the page sent that did not arrive.
+    pub fn sent_lost_ratio(&self) -> f64 {
+        f64::from(self.sent_lost) / 1000.0
+    }
+
+    /// The share of what the page was sent that did not.
+    pub fn received_lost_ratio(&self) -> f64 {
+        f64::from(self.received_lost) / 1000.0
+    }
+
     fn quality(&self) -> Quality {
         if self.sent_lost.max(self.received_lost) >= LOSS {
             Quality::Poor(Trouble::Loss)

@@ -21,6 +21,7 @@ pub(crate) struct Media {
     pub(crate) limits: Limits,
     pub(crate) recordings: recording::Limits,
     pub(crate) ice_servers: IceServers,
+    pub(crate) participant_metrics: bool,
 }
 
 /// It holds a secret.
@@ -40,6 +41,7 @@ pub(super) struct MediaFile {
     ice_servers: Vec<String>,
     turn_secret: Option<String>,
     turn_secret_file: Option<PathBuf>,
+    participant_metrics: bool,
 }
 
 impl std::fmt::Debug for MediaFile {
@@ -71,6 +73,7 @@ pub(super) fn check(file: MediaFile) -> Result<Media, Error> {
         listen: listen.transpose()?,
         addresses: addresses.collect::<Result<_, _>>()?,
         ice_servers: ice_servers.map_err(|unusable| Error(format!("media.ice_servers: {unusable}")))?,
+        participant_metrics: file.participant_metrics,
         limits: Limits {
             participants: within("media.max_participants", file.max_participants, 1, 200)?
                 .unwrap_or(defaults.participants),

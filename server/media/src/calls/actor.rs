@@ -236,8 +236,9 @@ impl Actor {
             stats.remove(&self.room);
             return;
         }
-        let ((sent_lost, received_lost), participants) = (self.call.lost(), self.call.seen().len());
-        stats.insert(self.room.clone(), Stats { participants, received, sent, sent_lost, received_lost });
+        let reports = self.call.reports().map(|(id, report)| (id.clone(), *report)).collect();
+        let participants = self.call.seen().len();
+        stats.insert(self.room.clone(), Stats { participants, received, sent, reports });
     }
 
     fn handle(&mut self, command: Command) {

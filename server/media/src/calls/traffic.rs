@@ -3,16 +3,29 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use buildspaces_kernel::ids::ParticipantId;
+
+use crate::quality::Report;
+
 /// One room's call, as of a moment ago.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct Stats {
     pub participants: usize,
     /// Bits in a second of media that come from all who take part, and that go to all who are sent something.
     pub received: f64,
     pub sent: f64,
+    /// What pages report of their connections.
+    pub reports: Vec<(ParticipantId, Report)>,
+}
+
+impl Stats {
     /// Shares of packets that did not arrive, of what pages sent and of what they were sent, as they say; on average over those that do.
-    pub sent_lost: f64,
-    pub received_lost: f64,
+    pub fn lost(&self) -> (f64, f64) {
+        let average = |lost: fn(&Report) -> f64| {
+            self.reports.iter().map(|(_, report)| lost(report)).sum::<f64>() / self.reports.len().max(1) as f64
+        };
+        (average(Report::sent_lost_ratio), average(Report::received_lost_ratio))
+    }
 }
 
 /// Bytes so far.
