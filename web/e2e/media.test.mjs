@@ -20,7 +20,8 @@ import { scenario } from './support/scenario.mjs';
 import { stays, until } from './support/wait.mjs';
 
 scenario('two people hear and see each other, mute, and leave', async (stage) => {
-  const { ada, bob } = await twoInARoom(stage);
+  const environment = { BUILDSPACES_MEDIA_PARTICIPANT_METRICS: 'true' };
+  const { server, ada, bob } = await twoInARoom(stage, undefined, environment);
   await joinCall(ada);
   await until(
     'Bob to see that there is a call',
@@ -45,6 +46,10 @@ scenario('two people hear and see each other, mute, and leave', async (stage) =>
     [ada, 'Ada'],
   ])
     await tile(person, name).locator('[data-testid="quality"][data-quality="good"]').waitFor();
+  await until('the metrics of both', async () => {
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    return metrics.match(/^buildspaces_media_participant_round_trip_seconds\{room=/gm)?.length === 2;
+  });
 
   // The server passes nothing on of who is muted, whatever the page sends.
   await ada.get('control-microphone').click();

@@ -89,8 +89,8 @@ export async function joinCall(person, { microphone = false, camera = false } = 
   await person.page.locator('[data-testid="call-strip"][data-phase="in"]').waitFor();
 }
 
-export async function twoInARoom(stage, options) {
-  const server = await stage.server();
+export async function twoInARoom(stage, options, environment) {
+  const server = await stage.server(environment);
   const ada = await talker(stage, 'Ada');
   const bob = await talker(stage, 'Bob', options);
   const room = await ada.createRoom(server, 'python');
