@@ -51,7 +51,7 @@ impl Trial {
             return Way::Behind;
         }
         if let Some(mut kept) = self.0.take()
-            && kept.model.take(update, implied, work::BUDGET).is_ok()
+            && kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied)).is_ok()
             && kept.model.blocks() <= 2 * kept.loadable
         {
             (kept.quick, kept.is_resting) = (0, false);
@@ -77,7 +77,8 @@ impl Trial {
             && let Some(kept) = &mut self.0
         {
             kept.quick += 1;
-            if kept.quick > QUICK_ONES || kept.model.take(update, implied, work::BUDGET).is_err() {
+            let integrated = kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied));
+            if kept.quick > QUICK_ONES || integrated.is_err() {
                 self.0 = None;
             }
         }
@@ -98,16 +99,17 @@ fn of_all(update: &Parsed<'_>, implied: &[Deletion], state: &[u8], budget: u64) 
         // It could not be loaded again.
         return (Way::None, None);
     }
-    let mut behind = Model::default();
-    if !state.is_empty()
-        && behind.integrate(&state, budget).and_then(|()| behind.take(update, implied, work::BUDGET)).is_ok()
-    {
-        return (Way::Behind, Some(behind));
+    if state.is_empty() {
+        return (Way::Behind, Some(together));
     }
-    match together.close_up(update, implied) {
-        Ok(()) if state.is_empty() => (Way::Behind, Some(together)),
-        Ok(()) => (Way::Together(all), Some(together)),
-        Err(work::TooMuch) => (Way::None, None),
+    let mut behind = Model::default();
+    match behind
+        .integrate(&state, budget)
+        .and_then(|()| behind.integrate(update, work::BUDGET))
+        .and_then(|()| behind.delete(implied))
+    {
+        Ok(()) => (Way::Behind, Some(behind)),
+        Err(work::TooMuch) => (Way::Together(all), Some(together)),
     }
 }
 

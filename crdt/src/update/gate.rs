@@ -50,11 +50,7 @@ pub(super) enum Undo {
     Type(Id),
     /// A text that is a key's value begins here.
     Value(Id),
-    /// A list was named, by the hash of its parent and key; of an element, unless it is of a root type.
-    List {
-        hash: u64,
-        of: Option<Id>,
-    },
+    List(u64),
 }
 
 /// So many clients are found quickly whatever their ids are.
@@ -196,27 +192,7 @@ impl Gate {
             Undo::Client { client, before } => Some((*client, before.unwrap_or_default().clock)),
             _ => None,
         });
-        let pairs = self.lists.pairs(1 + CUTS, CUTS * self.ranges);
-        let cuts = self.cuts(update, before, work::FEW_STEPS);
-        pairs.saturating_add(cuts).saturating_add(self.gaps(update, work::FEW_STEPS))
-    }
-
-    /// A bound of the steps in which yrs takes blocks out of what it has of a client, because they are deleted. They are looked at one by one only
-    /// if they could be more than `few`.
-    fn gaps(&self, update: &Parsed<'_>, few: u64) -> u64 {
-        let deletes = || update.deletes.iter().chain(self.implied());
-        let elements = deletes().map(|range| u64::from(range.len)).fold(0, u64::saturating_add);
-        let collected = self.lists.collected_at_most(1 + CUTS);
-        let at_most = work::gaps(elements.min(self.blocks).saturating_add(collected), self.blocks);
-        if at_most <= few {
-            return at_most;
-        }
-        let of_range = |range: &Deletion| {
-            let behind = self.clock(range.client).saturating_sub(range.clock + range.len);
-            work::gaps(u64::from(range.len).min(self.blocks), u64::from(behind).min(self.blocks))
-        };
-        let of_collected = work::gaps(self.lists.collected(deletes(), 1 + CUTS), self.blocks);
-        deletes().map(of_range).fold(of_collected, u64::saturating_add)
+        self.lists.pairs(1 + CUTS, CUTS * self.ranges).saturating_add(self.cuts(update, before, work::FEW_STEPS))
     }
 
     /// A bound of the steps in which yrs integrates the whole document, `state`, at once.

@@ -4,6 +4,8 @@
 //! becomes one struct, as it would in a document, and so do values of an array, and what is deleted: yrs would copy what it has joined with each
 //! one it joins, and move all that is behind. It decides nothing: what goes in was let in before, and comes out in the same effect.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{ANY, DELETED, Deletion, GC, HAS_LEFT, HAS_RIGHT, Id, Parsed, STRING, Section, Struct, parse};
@@ -31,6 +33,7 @@ pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<
     // Higher clients first, as Yjs writes them; the sort is stable and keeps the order of one client's.
     sections.sort_by_key(|(section, _)| std::cmp::Reverse(section.client));
     let mut writer = Writer::new(updates.iter().map(|update| update.bytes.len()).sum());
+    writer.apart = places_in_deleted(updates);
     for of_client in sections.chunk_by(|(a, _), (b, _)| a.client == b.client) {
         let mut section = writer.section(of_client[0].0.client);
         for (part, update) in of_client {
@@ -44,6 +47,28 @@ pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<
     Ok(writer.finish(deletes))
 }
 
+/// Where structs of the updates stand beside what came deleted or collected. It stays in pieces there, for yrs would only cut it again.
+fn places_in_deleted(updates: &[&Parsed<'_>]) -> HashSet<Id> {
+    let of_sections = |update: &'_ &Parsed<'_>| update.structs.iter().any(|item| matches!(item.kind, GC | DELETED));
+    if !updates.iter().any(of_sections) {
+        return HashSet::new();
+    }
+    let of_update = |update: &'_ &Parsed<'_>| {
+        update
+            .sections
+            .iter()
+            .flat_map(|section| {
+                update.structs_of(section).iter().flat_map(|item| {
+                    let behind = item.left.map(|id| Id { clock: id.clock + 1, ..id });
+                    let own = Id { client: section.client, clock: item.clock };
+                    [behind.filter(|id| *id != own), item.right].into_iter().flatten()
+                })
+            })
+            .collect::<Vec<_>>()
+    };
+    updates.iter().flat_map(of_update).collect()
+}
+
 /// Writes an update client by client.
 pub(super) struct Writer {
     /// The sections so far.
@@ -51,6 +76,8 @@ pub(super) struct Writer {
     sections: u64,
     /// Structs of the client at hand; its section begins with their count.
     body: Vec<u8>,
+    /// What was deleted or collected is not joined here.
+    apart: HashSet<Id>,
 }
 
 /// One client's structs.
@@ -76,7 +103,7 @@ struct Open {
 
 impl Writer {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { out: Vec::with_capacity(capacity + 16), sections: 0, body: Vec::new() }
+        Self { out: Vec::with_capacity(capacity + 16), sections: 0, body: Vec::new(), apart: HashSet::new() }
     }
 
     pub(super) fn section(&mut self, client: u64) -> SectionWriter<'_> {
@@ -157,7 +184,11 @@ impl SectionWriter<'_> {
     }
 
     fn goes_on(&self, item: &Struct) -> bool {
-        self.open.as_ref().is_some_and(|open| item.continues(self.client, open.kind, open.right))
+        let is_apart = || {
+            let here = Id { client: self.client, clock: item.clock };
+            matches!(item.kind, GC | DELETED) && self.writer.apart.contains(&here)
+        };
+        self.open.as_ref().is_some_and(|open| item.continues(self.client, open.kind, open.right)) && !is_apart()
     }
 
     fn append(&mut self, item: &Struct, bytes: &[u8]) -> Result<(), Malformed> {

@@ -13,7 +13,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ANY, DELETED, Deletion, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use super::{ANY, Deletion, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
 
 /// Steps that one update may take: some two seconds.
 pub(crate) const BUDGET: u64 = 1 << 25;
@@ -38,11 +38,6 @@ pub(super) fn longest_cut(elements: u32, blocks: u64) -> u64 {
     1 + u64::from(elements) / ELEMENTS_PER_STEP + blocks / BLOCKS_PER_STEP
 }
 
-/// What it takes at most to take out so many blocks that have so many of their client behind them.
-pub(super) fn gaps(blocks: u64, behind: u64) -> u64 {
-    blocks.saturating_mul(1 + behind / BLOCKS_PER_STEP)
-}
-
 /// Why an update is not worth its time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TooMuch;
@@ -64,9 +59,6 @@ struct Block {
     /// [`NONE`] if it was collected.
     list: u32,
     is_type: bool,
-    is_deleted: bool,
-    /// The list of this type that was named last, or [`NONE`].
-    inside: u32,
     /// Its content is moved when it is cut.
     is_content: bool,
     /// The searches that came by last: since their beginning, and since they last moved on.
@@ -80,8 +72,6 @@ struct List {
     blocks: u64,
     /// It has the values of a key. yrs knows the last one and walks to the first.
     is_of_key: bool,
-    /// The list of its type that was named before it, or [`NONE`].
-    sibling: u32,
 }
 
 /// A document as yrs has it in memory, without its content.
@@ -100,29 +90,17 @@ pub(crate) struct Model {
     hasher: RandomState,
     searches: u32,
     moves: u32,
-    /// How many values of keys others took the place of; which of them in the last update; and what it placed where all is collected: the client
-    /// of each and where it ends.
-    replacements: u64,
-    replaced: Vec<u32>,
-    collected: Vec<(u64, u32)>,
+    /// Values of keys that others took the place of.
+    replaced: u64,
     budget: u64,
 }
 
 impl Model {
-    /// Takes in an update that can take effect entirely, and that deletes what is `implied` besides, in at most so many steps.
-    pub(crate) fn take(&mut self, update: &Parsed<'_>, implied: &[Deletion], budget: u64) -> Result<(), TooMuch> {
-        self.integrate(update, budget)?;
-        self.delete(implied)?;
-        self.close_up(update, implied)
-    }
-
-    /// As [`Model::take`], but for the time that yrs takes to close up what is deleted: in a document that was encoded it is closed up already.
+    /// Takes in an update that can take effect entirely, in at most so many steps.
     pub(crate) fn integrate(&mut self, update: &Parsed<'_>, budget: u64) -> Result<(), TooMuch> {
         #[cfg(feature = "trace")]
         let _step = tracing::trace_span!(target: "keystroke", "integrate", budget).entered();
         self.budget = budget;
-        self.replaced.clear();
-        self.collected.clear();
         let mut picker = Picker::new(update);
         while let Some((section, index)) = picker.next() {
             let client = update.sections[section].client;
@@ -143,8 +121,8 @@ impl Model {
         self.delete(&update.deletes)
     }
 
-    /// Has what is deleted begin and end blocks.
-    fn delete(&mut self, deletes: &[Deletion]) -> Result<(), TooMuch> {
+    /// Has what is deleted begin and end blocks, within the budget of the last update.
+    pub(crate) fn delete(&mut self, deletes: &[Deletion]) -> Result<(), TooMuch> {
         for range in deletes {
             self.cut(range.client, range.clock)?;
             self.cut(range.client, range.clock.saturating_add(range.len))?;
@@ -155,73 +133,6 @@ impl Model {
     /// How many blocks there are.
     pub(crate) fn blocks(&self) -> usize {
         self.blocks.len()
-    }
-
-    /// Plays through how yrs closes up after an update: of what is deleted it makes fewer blocks and moves all that are behind.
-    ///
-    /// What continues something else that is deleted it joins block by block; what it collects, as all that lies in a deleted type, row by row.
-    pub(crate) fn close_up(&mut self, update: &Parsed<'_>, implied: &[Deletion]) -> Result<(), TooMuch> {
-        if update.has_tangled_deletes() {
-            // No client's, and what it deletes several times is deleted once.
-            return Ok(());
-        }
-        let mut deleted = std::mem::take(&mut self.replaced);
-        for range in update.deletes.iter().chain(implied) {
-            let of_client = self.of_client(range.client);
-            let place_of = |clock: u32| of_client.partition_point(|(begins, _)| *begins < clock);
-            let (from, to) = (place_of(range.clock), place_of(range.clock.saturating_add(range.len)));
-            let behind = (of_client.len() - to) as u64;
-            let [first, last] = [from.saturating_sub(1), of_client.len().min(to + 1)];
-            let before = deleted.len();
-            deleted.extend(of_client[from..to].iter().map(|(_, block)| *block));
-            let neighbours: Vec<u32> = of_client[first..last].iter().map(|(_, block)| *block).collect();
-            deleted[before..].iter().for_each(|block| self.blocks[*block as usize].is_deleted = true);
-            let joined = neighbours.windows(2).filter(|pair| self.is_joined(pair[0], pair[1])).count();
-            self.spend(gaps(joined as u64, behind))?;
-        }
-        let mut collected = std::mem::take(&mut self.collected);
-        while let Some(block) = deleted.pop() {
-            let block = &mut self.blocks[block as usize];
-            let mut list = std::mem::replace(&mut block.inside, NONE);
-            block.is_type = false;
-            while list != NONE {
-                let List { first: mut next, sibling, .. } = self.lists[list as usize];
-                while next != NONE {
-                    self.spend(1)?;
-                    let block = &mut self.blocks[next as usize];
-                    block.list = NONE;
-                    collected.push((block.client, block.end));
-                    deleted.push(next);
-                    next = block.right;
-                }
-                list = sibling;
-            }
-        }
-        self.close_up_collected(collected)
-    }
-
-    /// True if of two deleted blocks of one client, the second continues the first.
-    fn is_joined(&self, left: u32, right: u32) -> bool {
-        let [left, right] = [left, right].map(|block| &self.blocks[block as usize]);
-        let end = Id { client: left.client, clock: left.end.saturating_sub(1) };
-        let are_deleted = left.is_deleted && right.is_deleted && left.list == right.list && left.list != NONE;
-        are_deleted && right.origin == Some(end) && left.right_origin == right.right_origin
-    }
-
-    /// The same for blocks that are collected: the client of each and where it ends.
-    fn close_up_collected(&mut self, mut collected: Vec<(u64, u32)>) -> Result<(), TooMuch> {
-        collected.sort_unstable();
-        let mut last = None;
-        for (client, end) in collected {
-            let of_client = self.of_client(client);
-            let behind = of_client.partition_point(|(begins, _)| *begins < end);
-            let begins_row = last.replace((client, behind)) != Some((client, behind - 1));
-            let is_collected = |at: usize| of_client.get(at).is_some_and(|(_, block)| self.list_of(*block) == NONE);
-            if begins_row && (is_collected(behind) || behind > 1 && is_collected(behind - 2)) {
-                self.spend(gaps(1, (of_client.len() - behind) as u64))?;
-            }
-        }
-        Ok(())
     }
 
     fn spend(&mut self, steps: u64) -> Result<(), TooMuch> {
@@ -296,15 +207,16 @@ impl Model {
         let [of_left, of_right] = neighbours.map(|block| self.list_of(block));
         let list = match (item.kind, update.parents.get(item.parent.map_or(usize::MAX, |at| at as usize))) {
             (GC, _) => NONE,
-            (_, Some(parent)) => match parent.of {
-                ParentType::Root(name) => {
-                    self.list(self.hasher.hash_one((name, parent.key)), parent.key.is_some(), NONE)
-                }
-                ParentType::Element(id) => match self.find(id).filter(|of| self.blocks[*of as usize].is_type) {
-                    Some(of) => self.list(self.hasher.hash_one((id, parent.key)), parent.key.is_some(), of),
-                    None => NONE,
-                },
-            },
+            (_, Some(parent)) => {
+                let hash = match parent.of {
+                    ParentType::Root(name) => Some(self.hasher.hash_one((name, parent.key))),
+                    ParentType::Element(id) => {
+                        let is_type = self.find(id).is_some_and(|block| self.blocks[block as usize].is_type);
+                        is_type.then(|| self.hasher.hash_one((id, parent.key)))
+                    }
+                };
+                hash.map_or(NONE, |hash| self.list(hash, parent.key.is_some()))
+            }
             (_, None) if of_left != NONE => of_left,
             (_, None) => of_right,
         };
@@ -318,8 +230,6 @@ impl Model {
             right: NONE,
             list,
             is_type: item.kind == TYPE,
-            is_deleted: item.kind == DELETED,
-            inside: NONE,
             is_content: matches!(item.kind, STRING | ANY),
             seen: 0,
             conflicts: 0,
@@ -328,7 +238,7 @@ impl Model {
             // What was collected is no neighbour.
             let [left, right] = neighbours.map(|block| if self.list_of(block) == list { block } else { NONE });
             block.left = self.search(&block, left, right)?;
-            let (List { first, blocks, is_of_key, .. }, left) = (self.lists[list as usize], block.left);
+            let (List { first, blocks, is_of_key }, left) = (self.lists[list as usize], block.left);
             block.right = if left == NONE { first } else { self.blocks[left as usize].right };
             match left {
                 NONE => {
@@ -341,13 +251,10 @@ impl Model {
                 self.blocks[block.right as usize].left = new;
             }
             if is_of_key && blocks > 0 {
-                self.replaced.push(if block.right == NONE { left } else { new });
-                self.replacements += 1;
-                self.spend(self.replacements / RANGES_PER_STEP)?;
+                self.replaced += 1;
+                self.spend(self.replaced / RANGES_PER_STEP)?;
             }
             self.lists[list as usize].blocks += 1;
-        } else {
-            self.collected.push((client, block.end));
         }
         self.blocks.push(block);
         let number = self.number(client).unwrap_or_else(|| {
@@ -365,14 +272,11 @@ impl Model {
         if block == NONE { NONE } else { self.blocks[block as usize].list }
     }
 
-    /// The list of a key or not, of the type that is the block `of` if that is none of the root.
-    fn list(&mut self, hash: u64, is_of_key: bool, of: u32) -> u32 {
+    fn list(&mut self, hash: u64, is_of_key: bool) -> u32 {
         let next = self.lists.len() as u32;
         let number = *self.numbers.entry(hash).or_insert(next);
         if number == next {
-            let inside = self.blocks.get_mut(of as usize).map(|of| &mut of.inside);
-            let sibling = inside.map_or(NONE, |inside| std::mem::replace(inside, next));
-            self.lists.push(List { first: NONE, blocks: 0, is_of_key, sibling });
+            self.lists.push(List { first: NONE, blocks: 0, is_of_key });
         }
         number
     }
