@@ -56,7 +56,7 @@ impl FaultStore {
         Self { is_calm: true, ..Self::over(disk, 0) }
     }
 
-    /// The same, which takes so long for each append.
+    /// The same, which takes so long for each append, and to load a document.
     pub fn slow(disk: Arc<MemoryStore>, pause: Duration) -> Self {
         Self { pause, ..Self::without_faults(disk) }
     }
@@ -93,7 +93,8 @@ impl FaultStore {
 #[async_trait]
 impl Store for FaultStore {
     async fn load(&self, document: &DocumentName) -> Result<StoredDocument, StoreError> {
-        tokio::time::sleep(Duration::from_millis(self.random(LONGEST))).await;
+        let pause = if self.is_calm { self.pause } else { Duration::from_millis(self.random(LONGEST)) };
+        tokio::time::sleep(pause).await;
         self.alive()?;
         self.disk.load(document).await
     }
