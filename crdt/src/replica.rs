@@ -147,9 +147,9 @@ impl Replica {
         let outcome = match (snapshot, parsed.as_slice()) {
             (_, []) => return Ok(replica),
             (Some(snapshot), [one]) if implied.is_empty() => {
-                replica.may_integrate_all(one)?;
+                let settled = replica.settled(one)?;
                 replica.count(one);
-                replica.doc = Lazy::from(snapshot.clone());
+                replica.doc = Lazy::from(settled.map_or_else(|| snapshot.clone(), Bytes::from));
                 return Ok(replica);
             }
             (_, many) => replica.integrate_merged(many, &implied),
@@ -165,17 +165,22 @@ impl Replica {
     fn integrate_merged(&mut self, updates: &[Parsed<'_>], implied: &[Deletion]) -> Result<Applied, Error> {
         let merged = update::complete(&updates.iter().collect::<Vec<_>>(), implied)?;
         let merged = update::parse(&merged)?;
-        self.may_integrate_all(&merged).map_err(|_| Error::TooMuch)?;
-        let decoded = decode_pieces(&merged)?;
+        let settled = self.settled(&merged).map_err(|_| Error::TooMuch)?;
+        let settled = settled.as_deref().map(update::parse).transpose()?;
+        let decoded = decode_pieces(settled.as_ref().unwrap_or(&merged))?;
         self.integrate(&merged, decoded)
     }
 
-    /// Looks whether yrs can put the document together in time. `state` is all of it, which the gate has let in.
-    fn may_integrate_all(&self, state: &Parsed<'_>) -> Result<(), LoadError> {
-        if !cfg!(feature = "budget") || self.gate.most_steps_of_all(state) <= work::FEW_STEPS_OF_ALL {
-            return Ok(());
+    /// Looks whether yrs can put the document together in time. `state` is all of it, which the gate has let in. If that could take long, it is
+    /// to be read in the form that is returned.
+    fn settled(&self, state: &Parsed<'_>) -> Result<Option<Vec<u8>>, LoadError> {
+        if !cfg!(feature = "budget") || self.gate.is_quick(state) {
+            return Ok(None);
         }
-        Model::default().integrate(state, work::BUDGET_OF_ALL).map_err(|work::TooMuch| LoadError::TooMuch)
+        let mut model = Model::to_settle();
+        model.integrate(state, work::BUDGET_OF_ALL).map_err(|work::TooMuch| LoadError::TooMuch)?;
+        // What has no such form is read as it is.
+        Ok(update::settled(state, &model).ok())
     }
 
     fn load_one_by_one(snapshot: Option<&Bytes>, updates: &[Bytes]) -> Result<Self, LoadError> {
@@ -228,7 +233,7 @@ impl Replica {
         let mut way = Way::Behind;
         let verdict = self.gate.admit_if(&parsed, source, |steps, implied| {
             if !*is_pinned {
-                let state = || doc.encode(&StateVector::default(), *is_disguised);
+                let state = || (doc.encode(&StateVector::default(), *is_disguised), doc.get().skip_gc());
                 way = trial.way(&parsed, source, steps, implied, state);
             }
             way != Way::None

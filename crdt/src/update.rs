@@ -14,6 +14,7 @@ mod as_of;
 pub(crate) mod gate;
 mod lists;
 mod merge;
+mod settled;
 mod split;
 pub(crate) mod subdocuments;
 pub(crate) mod work;
@@ -30,6 +31,7 @@ use crate::lib0::{Reader, write_var_uint};
 pub(crate) use as_of::{Snapshot, as_of};
 pub(crate) use merge::complete;
 pub use merge::merge;
+pub(crate) use settled::settled;
 pub use split::split;
 
 /// Deepest nesting of a JSON-like value. yrs decodes recursively and would overflow its stack.
@@ -314,6 +316,11 @@ impl<'a> Parsed<'a> {
 
     fn structs_of(&self, section: &Section) -> &[Struct] {
         &self.structs[section.from as usize..section.to as usize]
+    }
+
+    /// All structs, each with its client.
+    fn with_clients(&self) -> impl Iterator<Item = (u64, &Struct)> {
+        self.sections.iter().flat_map(|section| self.structs_of(section).iter().map(|item| (section.client, item)))
     }
 
     /// Where the bytes of the struct at `index`, one of `section`, end.

@@ -4,7 +4,7 @@
 //! when none came for a while.
 
 use super::Source;
-use crate::update::work::{self, Model};
+use crate::update::work::{self, Model, TooMuch};
 use crate::update::{self, Deletion, Parsed};
 
 /// So many updates in a row that need no trial end the model.
@@ -15,7 +15,7 @@ const QUICK_ONES: u32 = 64;
 pub(super) enum Way {
     /// As it is.
     Behind,
-    /// With all the rest at once, in one update, which is quicker.
+    /// With all the rest at once, in one update, which is quicker: this one.
     Together(Vec<u8>),
     /// Neither would end in time.
     None,
@@ -37,21 +37,22 @@ struct Kept {
 }
 
 impl Trial {
-    /// The way of an update that takes yrs up to `steps` and deletes what is `implied`. `state` gives the whole document, as it is before.
+    /// The way of an update that takes yrs up to `steps` and deletes what is `implied`. `state` gives the whole document, as it is before, and whether it
+    /// keeps what is deleted.
     pub(super) fn way(
         &mut self,
         update: &Parsed<'_>,
         source: Source,
         steps: u64,
         implied: &[Deletion],
-        state: impl FnOnce() -> Vec<u8>,
+        state: impl FnOnce() -> (Vec<u8>, bool),
     ) -> Way {
         if steps <= work::FEW_STEPS {
             self.follow(update, implied);
             return Way::Behind;
         }
         if let Some(mut kept) = self.0.take()
-            && kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied)).is_ok()
+            && kept.model.take(update, implied, work::BUDGET).is_ok()
             && kept.model.blocks() <= 2 * kept.loadable
         {
             (kept.quick, kept.is_resting) = (0, false);
@@ -60,8 +61,9 @@ impl Trial {
         }
         // What was let in once may take longer.
         let budget = if source == Source::Own { work::BUDGET_OF_ALL } else { work::BUDGET };
-        let (way, model) = of_all(update, implied, &state(), budget);
-        self.0 = model.map(|model| Box::new(Kept { loadable: model.blocks(), model, quick: 0, is_resting: false }));
+        let (state, keeps_deleted) = state();
+        let Ok((way, model)) = of_all(update, implied, &state, keeps_deleted, budget) else { return Way::None };
+        self.0 = Some(Box::new(Kept { loadable: model.blocks(), model, quick: 0, is_resting: false }));
         way
     }
 
@@ -77,8 +79,7 @@ impl Trial {
             && let Some(kept) = &mut self.0
         {
             kept.quick += 1;
-            let integrated = kept.model.integrate(update, work::BUDGET).and_then(|()| kept.model.delete(implied));
-            if kept.quick > QUICK_ONES || integrated.is_err() {
+            if kept.quick > QUICK_ONES || kept.model.take(update, implied, work::BUDGET).is_err() {
                 self.0 = None;
             }
         }
@@ -90,27 +91,27 @@ impl Trial {
     }
 }
 
-/// Tries the update together with the rest, and behind it. Returns the model of what comes of it, too.
-fn of_all(update: &Parsed<'_>, implied: &[Deletion], state: &[u8], budget: u64) -> (Way, Option<Model>) {
-    let Ok(state) = update::parse(state) else { return (Way::None, None) };
-    let Ok(all) = update::complete(&[&state, update], implied) else { return (Way::None, None) };
-    let mut together = Model::default();
-    if update::parse(&all).map(|all| together.integrate(&all, budget)) != Ok(Ok(())) {
-        // It could not be loaded again.
-        return (Way::None, None);
-    }
-    if state.is_empty() {
-        return (Way::Behind, Some(together));
-    }
+/// Tries the update behind the rest, and together with it. Returns the model of what comes of it, too.
+fn of_all(
+    update: &Parsed<'_>,
+    implied: &[Deletion],
+    state: &[u8],
+    keeps_deleted: bool,
+    budget: u64,
+) -> Result<(Way, Model), TooMuch> {
+    let state = update::parse(state).map_err(|_| TooMuch)?;
+    let all = update::complete(&[&state, update], implied).map_err(|_| TooMuch)?;
+    let all = update::parse(&all).map_err(|_| TooMuch)?;
+    let mut together = if keeps_deleted { Model::default() } else { Model::to_settle() };
+    // Otherwise it could not be loaded again.
+    together.integrate(&all, budget)?;
     let mut behind = Model::default();
-    match behind
-        .integrate(&state, budget)
-        .and_then(|()| behind.integrate(update, work::BUDGET))
-        .and_then(|()| behind.delete(implied))
-    {
-        Ok(()) => (Way::Behind, Some(behind)),
-        Err(work::TooMuch) => (Way::Together(all), Some(together)),
+    if behind.integrate(&state, budget).and_then(|()| behind.take(update, implied, work::BUDGET)).is_ok() {
+        return Ok((Way::Behind, behind));
     }
+    let all =
+        if keeps_deleted { all.bytes().to_vec() } else { update::settled(&all, &together).map_err(|_| TooMuch)? };
+    Ok((Way::Together(all), together.once_settled()))
 }
 
 #[cfg(test)]

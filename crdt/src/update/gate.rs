@@ -50,7 +50,11 @@ pub(super) enum Undo {
     Type(Id),
     /// A text that is a key's value begins here.
     Value(Id),
-    List(u64),
+    /// A list was named, by the hash of its parent and key; of an element, unless it is of a root type.
+    List {
+        hash: u64,
+        of: Option<Id>,
+    },
 }
 
 /// So many clients are found quickly whatever their ids are.
@@ -72,6 +76,13 @@ pub(super) struct Known {
     joined: u32,
 }
 
+/// The most elements of blocks that yrs can cut: texts, and values of an array.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Longest {
+    text: u32,
+    values: u32,
+}
+
 /// What the gate knows of one document.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
@@ -79,7 +90,7 @@ pub(crate) struct Gate {
     /// Blocks that yrs may have, at most; how many ranges of elements were deleted; and the most elements of a block that it can cut.
     blocks: u64,
     ranges: u64,
-    longest: u32,
+    longest: Longest,
     lists: Lists,
 }
 
@@ -192,14 +203,35 @@ impl Gate {
             Undo::Client { client, before } => Some((*client, before.unwrap_or_default().clock)),
             _ => None,
         });
-        self.lists.pairs(1 + CUTS, CUTS * self.ranges).saturating_add(self.cuts(update, before, work::FEW_STEPS))
+        let pairs = self.lists.pairs(1 + CUTS, CUTS * self.ranges);
+        let cuts = self.cuts(update, before, work::FEW_STEPS);
+        pairs.saturating_add(cuts).saturating_add(self.gaps(update, work::FEW_STEPS))
     }
 
-    /// A bound of the steps in which yrs integrates the whole document, `state`, at once.
-    pub(crate) fn most_steps_of_all(&self, state: &Parsed<'_>) -> u64 {
+    /// A bound of the steps in which yrs takes blocks out of what it has of a client, because they are deleted. They are looked at one by one only
+    /// if they could be more than `few`.
+    fn gaps(&self, update: &Parsed<'_>, few: u64) -> u64 {
+        let deletes = || update.deletes.iter().chain(self.implied());
+        let elements = deletes().map(|range| u64::from(range.len)).fold(0, u64::saturating_add);
+        let collected = self.lists.collected_at_most(1 + CUTS);
+        let at_most = work::gaps(elements.min(self.blocks).saturating_add(collected), self.blocks);
+        if at_most <= few {
+            return at_most;
+        }
+        let of_range = |range: &Deletion| {
+            let behind = self.clock(range.client).saturating_sub(range.clock + range.len);
+            work::gaps(u64::from(range.len).min(self.blocks), u64::from(behind).min(self.blocks))
+        };
+        let of_collected = work::gaps(self.lists.collected(deletes(), 1 + CUTS), self.blocks);
+        deletes().map(of_range).fold(of_collected, u64::saturating_add)
+    }
+
+    /// True if yrs integrates the whole document, `state`, quickly as it is.
+    pub(crate) fn is_quick(&self, state: &Parsed<'_>) -> bool {
         let before = self.clients.keys().map(|client| (*client, 0));
         let pairs = self.lists.all_pairs(1 + CUTS, CUTS * state.deletes.len() as u64);
-        pairs.saturating_add(self.cuts(state, before, work::FEW_STEPS_OF_ALL))
+        let few = work::FEW_STEPS_TO_SETTLE;
+        pairs <= work::FEW_STEPS_OF_ALL && self.cuts(state, before, few).saturating_add(self.gaps(state, few)) <= few
     }
 
     /// A bound of the steps of all cuts. `before`: how many elements of each client were known that have more now. They are looked at one by one
@@ -207,7 +239,7 @@ impl Gate {
     fn cuts(&self, update: &Parsed<'_>, before: impl Iterator<Item = (u64, u32)>, few: u64) -> u64 {
         let deletes = || update.deletes.iter().chain(self.implied());
         let cuts = CUTS * (update.structs.len() + deletes().count()) as u64;
-        let at_most = cuts.saturating_mul(work::longest_cut(self.longest, self.blocks));
+        let at_most = cuts.saturating_mul(self.longest_cut(self.blocks));
         if at_most <= few {
             return at_most;
         }
@@ -232,7 +264,7 @@ impl Gate {
                 }
                 _ => self.blocks,
             };
-            if behind == 0 { 1 } else { work::longest_cut(self.longest, behind.min(blocks)) }
+            if behind == 0 { 1 } else { self.longest_cut(behind.min(blocks)) }
         };
         let of_structs = update.sections.iter().flat_map(|section| update.structs_of(section)).map(|item| {
             let left = item.left.map_or(0, |id| steps_at(id.client, id.clock.saturating_add(1)));
@@ -242,6 +274,10 @@ impl Gate {
             steps_at(range.client, range.clock) + steps_at(range.client, range.clock.saturating_add(range.len))
         });
         of_structs.chain(of_deletes).fold(0, u64::saturating_add)
+    }
+
+    fn longest_cut(&self, blocks: u64) -> u64 {
+        work::longest_cut(self.longest.text, self.longest.values, blocks)
     }
 
     fn check_clients(&self, update: &Parsed<'_>) -> Result<(), Malformed> {
@@ -303,7 +339,8 @@ impl Gate {
                         STRING | ANY => item.end() - clock + if continues { joined } else { 0 },
                         _ => 0,
                     };
-                    self.longest = self.longest.max(joined);
+                    let longest = if item.kind == STRING { &mut self.longest.text } else { &mut self.longest.values };
+                    *longest = joined.max(*longest);
                     clock = item.end();
                 }
                 next += 1;

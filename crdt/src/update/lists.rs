@@ -41,10 +41,21 @@ struct Run {
 struct List {
     /// How deep its elements lie; 0 is directly in a root type.
     depth: u32,
-    /// Structs that were placed in it.
+    /// Structs that were placed in it, and how many of them are types.
     structs: u32,
+    types: u32,
     /// Its elements are values of a key.
     is_of_key: bool,
+    /// The list of its type that was named before it; [`NOWHERE`] if none was.
+    sibling: u32,
+}
+
+/// A shared type that is an element.
+#[derive(Clone, Copy, Debug)]
+struct Type {
+    clock: u32,
+    /// Its list that was named last; [`NOWHERE`] if none was.
+    list: u32,
 }
 
 #[derive(Debug)]
@@ -58,7 +69,14 @@ pub(crate) struct Lists {
     /// The lists that the structs of the present update were placed in; those of the first one are counted.
     placed: Vec<u32>,
     placed_first: u32,
-    types: HashSet<Id>,
+    /// By client, in the order of clocks.
+    types: HashMap<u64, Vec<Type>>,
+    /// Structs that lie in a type that is an element.
+    nested: u64,
+    /// Structs of the present update that yrs collects; how many took the place of the value of a key; and whether one of those may have been a type.
+    collected: u64,
+    replaced: u64,
+    replaces_type: bool,
     /// By client, the ranges of clocks of elements that came deleted, in order.
     deleted: HashMap<u64, Vec<(u32, u32)>>,
     /// By client, texts that are values of keys: the first clock that may not be deleted, and where they end, in order.
@@ -77,7 +95,11 @@ impl Default for Lists {
             lists: Vec::new(),
             placed: Vec::new(),
             placed_first: 0,
-            types: HashSet::new(),
+            types: HashMap::new(),
+            nested: 0,
+            collected: 0,
+            replaced: 0,
+            replaces_type: false,
             deleted: HashMap::new(),
             values: HashMap::new(),
             cuts: Vec::new(),
@@ -161,9 +183,13 @@ impl Lists {
         }
         self.append(client, from, list, journal);
         match list {
-            NOWHERE => {}
+            NOWHERE => self.collected += 1,
             FIRST => self.placed_first += 1,
             _ => self.placed.push(list),
+        }
+        if cfg!(feature = "budget") && self.is_of_key(list) {
+            self.replaced += 1;
+            self.replaces_type |= self.lists[list as usize].types > 0;
         }
         if item.kind == DELETED {
             self.note_deleted(client, from, item.end(), journal);
@@ -171,10 +197,11 @@ impl Lists {
         if item.kind != TYPE || list == NOWHERE {
             return Ok(0);
         }
-        let id = Id { client, clock: from };
-        self.types.insert(id);
-        journal.push(Undo::Type(id));
-        Ok(self.lists[list as usize].depth + 1)
+        self.types.entry(client).or_default().push(Type { clock: from, list: NOWHERE });
+        journal.push(Undo::Type(Id { client, clock: from }));
+        let list = &mut self.lists[list as usize];
+        list.types += 1;
+        Ok(list.depth + 1)
     }
 
     /// A key of `list` is set to the elements of a struct from the clock `from` on.
@@ -288,7 +315,45 @@ impl Lists {
         self.cuts.clear();
         self.implied.clear();
         self.placed.clear();
-        self.placed_first = 0;
+        (self.placed_first, self.collected, self.replaced, self.replaces_type) = (0, 0, 0, false);
+    }
+
+    /// A bound of the blocks that yrs collects with the present update, if it deletes these elements: what lies in types that go, and what is
+    /// placed where everything is collected. Of each struct are up to `blocks` blocks.
+    pub(super) fn collected<'d>(&self, deletes: impl Iterator<Item = &'d Deletion>, blocks: u64) -> u64 {
+        let new = self.placed.len() as u64 + u64::from(self.placed_first);
+        let all = (self.nested + new).saturating_mul(blocks);
+        let of_themselves = self.collected + self.replaced;
+        if self.replaces_type {
+            return of_themselves + all;
+        }
+        let mut inside = 0;
+        for Deletion { client, clock, len } in deletes {
+            let types = self.types.get(client).map_or(&[][..], Vec::as_slice);
+            let from = types.partition_point(|of| of.clock < *clock);
+            for of in types[from..].iter().take_while(|of| of.clock - clock < *len) {
+                let mut next = of.list;
+                while next != NOWHERE {
+                    let List { structs, types, sibling, .. } = self.lists[next as usize];
+                    if types > 0 {
+                        return of_themselves + all;
+                    }
+                    inside += u64::from(structs);
+                    next = sibling;
+                }
+                // What is new may lie in it.
+                inside += new;
+            }
+        }
+        of_themselves + inside.saturating_mul(blocks).min(all)
+    }
+
+    /// The same whatever is deleted.
+    pub(super) fn collected_at_most(&self, blocks: u64) -> u64 {
+        let new = self.placed.len() as u64 + u64::from(self.placed_first);
+        self.collected
+            + self.replaced
+            + if self.types.is_empty() { 0 } else { (self.nested + new).saturating_mul(blocks) }
     }
 
     /// How many pairs there are of a struct of the present update and a block of its list: more yrs cannot compare. Of each struct are up to
@@ -323,8 +388,9 @@ impl Lists {
             first.structs = first.structs.saturating_add(self.placed_first);
         }
         for list in std::mem::take(&mut self.placed) {
-            let structs = &mut self.lists[list as usize].structs;
-            *structs = structs.saturating_add(1);
+            let list = &mut self.lists[list as usize];
+            list.structs = list.structs.saturating_add(1);
+            self.nested += u64::from(list.depth > 0);
         }
     }
 
@@ -354,7 +420,7 @@ impl Lists {
     fn list_in(&mut self, parent: &Parent<'_>, source: Source, journal: &mut Vec<Undo>) -> Result<u32, Malformed> {
         let (hash, depth) = match parent.of {
             ParentType::Root(name) => (self.hasher.hash_one((name, parent.key)), 0),
-            ParentType::Element(id) if self.types.contains(&id) => {
+            ParentType::Element(id) if self.type_at(id).is_some() => {
                 let depth = self.lists[self.list_of(id) as usize].depth + 1;
                 (self.hasher.hash_one((id, parent.key)), depth)
             }
@@ -374,11 +440,27 @@ impl Lists {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 entry.insert(next);
-                self.lists.push(List { depth, structs: 0, is_of_key: parent.key.is_some() });
-                journal.push(Undo::List(hash));
+                let of = match parent.of {
+                    ParentType::Element(id) if cfg!(feature = "budget") => Some(id),
+                    _ => None,
+                };
+                let sibling = of.map_or(NOWHERE, |id| self.set_last_list(id, next));
+                self.lists.push(List { depth, is_of_key: parent.key.is_some(), sibling, ..List::default() });
+                journal.push(Undo::List { hash, of });
                 next
             }
         })
+    }
+
+    fn type_at(&self, id: Id) -> Option<usize> {
+        self.types.get(&id.client)?.binary_search_by_key(&id.clock, |of| of.clock).ok()
+    }
+
+    /// Has the lists of a type end with `list`. Returns the one they ended with.
+    fn set_last_list(&mut self, id: Id, list: u32) -> u32 {
+        let at = self.type_at(id);
+        let of = at.and_then(|at| self.types.get_mut(&id.client)?.get_mut(at));
+        of.map_or(NOWHERE, |of| std::mem::replace(&mut of.list, list))
     }
 
     fn note_deleted(&mut self, client: u64, from: u32, end: u32, journal: &mut Vec<Undo>) {
@@ -438,7 +520,14 @@ impl Lists {
                 }
             }
             Undo::Type(id) => {
-                self.types.remove(&id);
+                let list = self.list_of(id);
+                self.lists[list as usize].types -= 1;
+                if let Entry::Occupied(mut types) = self.types.entry(id.client) {
+                    types.get_mut().pop();
+                    if types.get().is_empty() {
+                        types.remove();
+                    }
+                }
             }
             Undo::Value(id) => {
                 if cfg!(feature = "budget")
@@ -447,9 +536,11 @@ impl Lists {
                     values.pop_if(|(first, _)| *first == id.clock);
                 }
             }
-            Undo::List(hash) => {
+            Undo::List { hash, of } => {
                 self.numbers.remove(&hash);
-                self.lists.pop();
+                if let (Some(list), Some(id)) = (self.lists.pop(), of) {
+                    self.set_last_list(id, list.sibling);
+                }
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<
     // Higher clients first, as Yjs writes them; the sort is stable and keeps the order of one client's.
     sections.sort_by_key(|(section, _)| std::cmp::Reverse(section.client));
     let mut writer = Writer::new(updates.iter().map(|update| update.bytes.len()).sum());
-    writer.apart = places_in_deleted(updates);
+    writer.apart = places_between(updates);
     for of_client in sections.chunk_by(|(a, _), (b, _)| a.client == b.client) {
         let mut section = writer.section(of_client[0].0.client);
         for (part, update) in of_client {
@@ -47,26 +47,22 @@ pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<
     Ok(writer.finish(deletes))
 }
 
-/// Where structs of the updates stand beside what came deleted or collected. It stays in pieces there, for yrs would only cut it again.
-fn places_in_deleted(updates: &[&Parsed<'_>]) -> HashSet<Id> {
-    let of_sections = |update: &'_ &Parsed<'_>| update.structs.iter().any(|item| matches!(item.kind, GC | DELETED));
-    if !updates.iter().any(of_sections) {
-        return HashSet::new();
+/// Where structs of the updates stand between elements that one client inserted one after the other. There it stays in pieces, for yrs would only
+/// cut it again.
+fn places_between(updates: &[&Parsed<'_>]) -> HashSet<Id> {
+    let mut places = HashSet::new();
+    let mut last = None;
+    for (client, item) in updates.iter().flat_map(|update| update.with_clients()) {
+        let behind = item.left.map(|id| Id { clock: id.clock + 1, ..id });
+        let own = Id { client, clock: item.clock };
+        for place in [behind.filter(|id| *id != own), item.right].into_iter().flatten() {
+            // Who types stands before the same element all the time.
+            if last.replace(place) != Some(place) {
+                places.insert(place);
+            }
+        }
     }
-    let of_update = |update: &'_ &Parsed<'_>| {
-        update
-            .sections
-            .iter()
-            .flat_map(|section| {
-                update.structs_of(section).iter().flat_map(|item| {
-                    let behind = item.left.map(|id| Id { clock: id.clock + 1, ..id });
-                    let own = Id { client: section.client, clock: item.clock };
-                    [behind.filter(|id| *id != own), item.right].into_iter().flatten()
-                })
-            })
-            .collect::<Vec<_>>()
-    };
-    updates.iter().flat_map(of_update).collect()
+    places
 }
 
 /// Writes an update client by client.
@@ -76,7 +72,7 @@ pub(super) struct Writer {
     sections: u64,
     /// Structs of the client at hand; its section begins with their count.
     body: Vec<u8>,
-    /// What was deleted or collected is not joined here.
+    /// Where nothing is joined.
     apart: HashSet<Id>,
 }
 
@@ -109,6 +105,15 @@ impl Writer {
     pub(super) fn section(&mut self, client: u64) -> SectionWriter<'_> {
         self.body.clear();
         SectionWriter { writer: self, client, start: None, end: 0, count: 0, open: None }
+    }
+
+    /// Appends what was written of one client from a clock on.
+    pub(super) fn append_section(&mut self, client: u64, from: u32, count: u64, body: &[u8]) {
+        write_var_uint(&mut self.out, count);
+        write_var_uint(&mut self.out, client);
+        write_var_uint(&mut self.out, u64::from(from));
+        self.out.extend_from_slice(body);
+        self.sections += 1;
     }
 
     /// The update: the sections, and what is deleted.
@@ -184,11 +189,8 @@ impl SectionWriter<'_> {
     }
 
     fn goes_on(&self, item: &Struct) -> bool {
-        let is_apart = || {
-            let here = Id { client: self.client, clock: item.clock };
-            matches!(item.kind, GC | DELETED) && self.writer.apart.contains(&here)
-        };
-        self.open.as_ref().is_some_and(|open| item.continues(self.client, open.kind, open.right)) && !is_apart()
+        let continues = self.open.as_ref().is_some_and(|open| item.continues(self.client, open.kind, open.right));
+        continues && !self.writer.apart.contains(&Id { client: self.client, clock: item.clock })
     }
 
     fn append(&mut self, item: &Struct, bytes: &[u8]) -> Result<(), Malformed> {
@@ -212,12 +214,9 @@ impl SectionWriter<'_> {
 
     pub(super) fn finish(self) {
         let Some(start) = self.start else { return };
-        let out = &mut self.writer.out;
-        write_var_uint(out, self.count);
-        write_var_uint(out, self.client);
-        write_var_uint(out, u64::from(start));
-        out.extend_from_slice(&self.writer.body);
-        self.writer.sections += 1;
+        let body = std::mem::take(&mut self.writer.body);
+        self.writer.append_section(self.client, start, self.count, &body);
+        self.writer.body = body;
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ANY, Deletion, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
+use super::{ANY, DELETED, Deletion, GC, Id, ParentType, Parsed, STRING, Section, Struct, TYPE};
 
 /// Steps that one update may take: some two seconds.
 pub(crate) const BUDGET: u64 = 1 << 25;
@@ -26,16 +26,35 @@ pub(crate) const FEW_STEPS: u64 = BUDGET / 4;
 pub(crate) const BUDGET_OF_ALL: u64 = 16 * BUDGET;
 pub(crate) const FEW_STEPS_OF_ALL: u64 = 2 * BUDGET_OF_ALL;
 
-/// What is moved in one step when a block is cut: elements of its content, and blocks behind it.
-const ELEMENTS_PER_STEP: u64 = 256;
+/// Steps of cutting and closing up above which a document is loaded in the form that needs none.
+pub(crate) const FEW_STEPS_TO_SETTLE: u64 = BUDGET_OF_ALL / 4;
+
+/// What is looked at or moved in one step when a block is cut: UTF-16 units of a text, which are counted from its beginning, and blocks behind.
+const UNITS_PER_STEP: u64 = 16;
 const BLOCKS_PER_STEP: u64 = 128;
 
-/// What is moved in one step when a value of a key is deleted because another takes its place: ranges of deleted elements.
-const RANGES_PER_STEP: u64 = 512;
+/// What is copied in one step when blocks are joined again that were cut for nothing: units of a text. Of values it is a fraction of one, since
+/// they stay in memory as often as they are copied.
+const UNITS_JOINED_PER_STEP: u64 = 64;
+const STEPS_PER_VALUE_JOINED: u64 = 8;
 
-/// What a cut takes at most within a block of so many elements, with so many blocks of its client behind it.
-pub(super) fn longest_cut(elements: u32, blocks: u64) -> u64 {
-    1 + u64::from(elements) / ELEMENTS_PER_STEP + blocks / BLOCKS_PER_STEP
+/// What is moved in one step when a block is taken out: blocks behind it.
+const BLOCKS_MOVED_PER_STEP: u64 = 32;
+
+/// What is moved in one step when something is deleted out of order, as a value of a key because another takes its place: ranges of deleted elements.
+const RANGES_PER_STEP: u64 = 256;
+
+/// What a cut takes at most, with what is joined again because of it: of the longest text and the most values in one block, with so many blocks
+/// of its client behind it.
+pub(super) fn longest_cut(units: u32, values: u32, blocks: u64) -> u64 {
+    let text = u64::from(units) / UNITS_PER_STEP + u64::from(units) / UNITS_JOINED_PER_STEP;
+    let content = text + u64::from(values) * STEPS_PER_VALUE_JOINED;
+    1 + content + 2 * (blocks / BLOCKS_PER_STEP) + gaps(1, blocks)
+}
+
+/// What it takes at most to take out so many blocks that have so many of their client behind them.
+pub(super) fn gaps(blocks: u64, behind: u64) -> u64 {
+    blocks.saturating_mul(1 + behind / BLOCKS_MOVED_PER_STEP)
 }
 
 /// Why an update is not worth its time.
@@ -59,8 +78,12 @@ struct Block {
     /// [`NONE`] if it was collected.
     list: u32,
     is_type: bool,
-    /// Its content is moved when it is cut.
-    is_content: bool,
+    is_deleted: bool,
+    /// The list of this type that was named last, or [`NONE`].
+    inside: u32,
+    /// It has text or values, which are moved when it is cut.
+    is_text: bool,
+    is_values: bool,
     /// The searches that came by last: since their beginning, and since they last moved on.
     seen: u32,
     conflicts: u32,
@@ -72,6 +95,45 @@ struct List {
     blocks: u64,
     /// It has the values of a key. yrs knows the last one and walks to the first.
     is_of_key: bool,
+    /// The list of its type that was named before it, or [`NONE`].
+    sibling: u32,
+}
+
+/// Where an update cuts what there is, by client and in order.
+fn places(update: &Parsed<'_>) -> HashMap<u64, Vec<u32>> {
+    let mut places: HashMap<u64, Vec<u32>> = HashMap::new();
+    for (_, item) in update.with_clients() {
+        let behind = item.left.map(|id| Id { clock: id.clock + 1, ..id });
+        for place in [behind, item.right].into_iter().flatten() {
+            places.entry(place.client).or_default().push(place.clock);
+        }
+    }
+    for range in &update.deletes {
+        places.entry(range.client).or_default().extend([range.clock, range.clock.saturating_add(range.len)]);
+    }
+    for of_client in places.values_mut() {
+        of_client.sort_unstable();
+        of_client.dedup();
+    }
+    places
+}
+
+/// What has become of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Live,
+    Deleted,
+    /// Nothing is left of it but its length.
+    Collected,
+}
+
+/// Elements of a client up to a clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) end: u32,
+    pub(super) kind: Kind,
+    /// yrs makes one block of it and the piece before.
+    pub(super) is_joined: bool,
 }
 
 /// A document as yrs has it in memory, without its content.
@@ -92,15 +154,47 @@ pub(crate) struct Model {
     moves: u32,
     /// Values of keys that others took the place of.
     replaced: u64,
+    /// Of the last update: what clocks of clients it stands before or behind, what it deleted, and what it placed where all is collected, by client
+    /// and end.
+    beside: Vec<(u64, u32)>,
+    deleted: Vec<u32>,
+    collected: Vec<(u64, u32)>,
+    /// yrs gets it in the pieces that it is cut into in the end.
+    is_to_settle: bool,
     budget: u64,
 }
 
 impl Model {
-    /// Takes in an update that can take effect entirely, in at most so many steps.
+    /// A model of a document that yrs is to read [settled](super::settled).
+    pub(crate) fn to_settle() -> Self {
+        Self { is_to_settle: true, ..Self::default() }
+    }
+
+    /// The same for what comes to that document afterwards.
+    pub(crate) fn once_settled(self) -> Self {
+        Self { is_to_settle: false, ..self }
+    }
+
+    /// Takes in an update that can take effect entirely, and that deletes what is `implied` besides, in at most so many steps.
+    pub(crate) fn take(&mut self, update: &Parsed<'_>, implied: &[Deletion], budget: u64) -> Result<(), TooMuch> {
+        self.integrate_all(update, implied, budget)?;
+        self.close_up()
+    }
+
+    /// As [`Model::take`], but for the time that yrs takes to close up what is deleted: in a document that was encoded it is closed up already.
     pub(crate) fn integrate(&mut self, update: &Parsed<'_>, budget: u64) -> Result<(), TooMuch> {
+        self.integrate_all(update, &[], budget)?;
+        self.collect().map(drop)
+    }
+
+    fn integrate_all(&mut self, update: &Parsed<'_>, implied: &[Deletion], budget: u64) -> Result<(), TooMuch> {
         #[cfg(feature = "trace")]
         let _step = tracing::trace_span!(target: "keystroke", "integrate", budget).entered();
         self.budget = budget;
+        self.beside.clear();
+        self.deleted.clear();
+        self.collected.clear();
+        let places = if self.is_to_settle { places(update) } else { HashMap::new() };
         let mut picker = Picker::new(update);
         while let Some((section, index)) = picker.next() {
             let client = update.sections[section].client;
@@ -115,24 +209,158 @@ impl Model {
                     self.spend(picker.waiting.len() as u64 / 32)?;
                     picker.switch(section, index, missing.client)?;
                 }
-                None => self.place(update, client, item, known.max(item.clock))?,
+                None => {
+                    self.place(update, client, item, known.max(item.clock))?;
+                    // As long as it is the last one of its client, no others have to be moved.
+                    let places = places.get(&client).map_or(&[][..], Vec::as_slice);
+                    let first = places.partition_point(|place| *place <= known.max(item.clock));
+                    for place in places[first..].iter().take_while(|place| **place < item.end()) {
+                        self.cut(client, *place)?;
+                    }
+                }
             }
         }
-        self.delete(&update.deletes)
+        self.delete(&update.deletes)?;
+        self.delete(implied)?;
+        self.join_again()
     }
 
-    /// Has what is deleted begin and end blocks, within the budget of the last update.
-    pub(crate) fn delete(&mut self, deletes: &[Deletion]) -> Result<(), TooMuch> {
+    /// Has what is deleted begin and end blocks.
+    fn delete(&mut self, deletes: &[Deletion]) -> Result<(), TooMuch> {
+        let mut last = None;
         for range in deletes {
+            let end = range.clock.saturating_add(range.len);
             self.cut(range.client, range.clock)?;
-            self.cut(range.client, range.clock.saturating_add(range.len))?;
+            self.cut(range.client, end)?;
+            self.beside.extend([(range.client, range.clock), (range.client, end)]);
+            // What a log of old deletes several times is looked at once.
+            let from = range.clock.max(last.filter(|(client, _)| *client == range.client).map_or(0, |(_, end)| end));
+            last = Some((range.client, end.max(from)));
+            let of_client = self.of_client(range.client);
+            let [from, to] = [from, end].map(|clock| of_client.partition_point(|(begins, _)| *begins < clock));
+            let blocks: Vec<u32> = of_client[from..to.max(from)].iter().map(|(_, block)| *block).collect();
+            blocks.into_iter().for_each(|block| self.set_deleted(block));
         }
         Ok(())
+    }
+
+    fn set_deleted(&mut self, block: u32) {
+        if !std::mem::replace(&mut self.blocks[block as usize].is_deleted, true) {
+            self.deleted.push(block);
+        }
     }
 
     /// How many blocks there are.
     pub(crate) fn blocks(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// Plays through how yrs joins what the last update stands beside, but put nothing between: it copies all that follows for each piece, and moves
+    /// what is behind when it cuts and when it joins. If it is settled, it is one piece that is cut and joined again.
+    fn join_again(&mut self) -> Result<(), TooMuch> {
+        let mut places = std::mem::take(&mut self.beside);
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        places.dedup();
+        // Where the piece begins that was joined last, and how long it is.
+        let mut last = (0, 0, 0);
+        for (client, clock) in places {
+            let of_client = self.of_client(client);
+            let at = of_client.partition_point(|(begins, _)| *begins < clock);
+            let Some([(begins, left), (_, right)]) = at.checked_sub(1).and_then(|left| of_client.get(left..=at)) else {
+                continue;
+            };
+            let (begins, [left, right], behind) = (*begins, [*left, *right], (of_client.len() - at) as u64);
+            if !self.is_joined(left, right) {
+                continue;
+            }
+            self.spend(behind / BLOCKS_PER_STEP + gaps(1, behind))?;
+            let Block { end, is_text, is_values, .. } = self.blocks[right as usize];
+            if self.kind(right) != Kind::Live || !(is_text || is_values) {
+                continue;
+            }
+            let after = if last.0 == client && last.1 == end { last.2 } else { 0 };
+            let len = u64::from(end - clock) + after;
+            last = (client, clock, len);
+            let before = u64::from(clock - begins);
+            // Where a text is not settled, the cut was counted when it was made.
+            let cut = if self.is_to_settle { (before + len) / UNITS_PER_STEP } else { 0 };
+            self.spend(if is_text { cut + len / UNITS_JOINED_PER_STEP } else { len * STEPS_PER_VALUE_JOINED })?;
+        }
+        Ok(())
+    }
+
+    /// Collects all that lies in types that the last update deleted.
+    fn collect(&mut self) -> Result<Vec<(u64, u32)>, TooMuch> {
+        let mut collected = std::mem::take(&mut self.collected);
+        let mut next = 0;
+        while let Some(of) = self.deleted.get(next) {
+            next += 1;
+            let of = &mut self.blocks[*of as usize];
+            let mut list = std::mem::replace(&mut of.inside, NONE);
+            of.is_type = false;
+            while list != NONE {
+                let List { first: mut inside, sibling, .. } = self.lists[list as usize];
+                while inside != NONE {
+                    self.spend(1)?;
+                    let block = &mut self.blocks[inside as usize];
+                    block.list = NONE;
+                    collected.push((block.client, block.end));
+                    let right = block.right;
+                    if block.is_type {
+                        self.deleted.push(inside);
+                    }
+                    inside = right;
+                }
+                list = sibling;
+            }
+        }
+        Ok(collected)
+    }
+
+    /// Plays through how yrs closes up after the last update: of what is deleted it makes fewer blocks, and moves all that are behind each time.
+    fn close_up(&mut self) -> Result<(), TooMuch> {
+        let mut gone = self.collect()?;
+        for (ranges, pair) in gone.windows(2).enumerate() {
+            self.spend(if pair[1] < pair[0] { ranges as u64 / RANGES_PER_STEP } else { 0 })?;
+        }
+        gone.extend(self.deleted.iter().map(|block| &self.blocks[*block as usize]).map(|of| (of.client, of.end)));
+        let mut steps = 0_u64;
+        for (client, end) in gone {
+            let of_client = self.of_client(client);
+            let behind = of_client.partition_point(|(begins, _)| *begins < end);
+            let beside = &of_client[behind.saturating_sub(2)..of_client.len().min(behind + 1)];
+            if beside.windows(2).any(|pair| self.is_joined(pair[0].1, pair[1].1)) {
+                steps = steps.saturating_add(gaps(1, (of_client.len() - behind) as u64));
+            }
+        }
+        self.spend(steps)
+    }
+
+    /// True if yrs makes one block of these two of one client.
+    fn is_joined(&self, left: u32, right: u32) -> bool {
+        let kinds = [left, right].map(|block| self.kind(block));
+        let [before, after] = [left, right].map(|block| &self.blocks[block as usize]);
+        let end = Id { client: before.client, clock: before.end.saturating_sub(1) };
+        let continues = before.right == right && after.origin == Some(end) && before.right_origin == after.right_origin;
+        kinds[0] == kinds[1] && (kinds[0] == Kind::Collected || continues)
+    }
+
+    fn kind(&self, block: u32) -> Kind {
+        match self.blocks[block as usize] {
+            Block { list: NONE, .. } => Kind::Collected,
+            Block { is_deleted: true, .. } => Kind::Deleted,
+            _ => Kind::Live,
+        }
+    }
+
+    /// What yrs has of a client in the end.
+    pub(super) fn pieces(&self, client: u64) -> impl Iterator<Item = Piece> {
+        let of_client = self.of_client(client);
+        of_client.iter().enumerate().map(move |(at, (_, block))| Piece {
+            end: self.blocks[*block as usize].end,
+            kind: self.kind(*block),
+            is_joined: at.checked_sub(1).is_some_and(|before| self.is_joined(of_client[before].1, *block)),
+        })
     }
 
     fn spend(&mut self, steps: u64) -> Result<(), TooMuch> {
@@ -172,7 +400,7 @@ impl Model {
         let is_at_end = of_client.last().is_some_and(|(begins, _)| *begins < clock);
         let after = if is_at_end { of_client.len() } else { of_client.partition_point(|(begins, _)| *begins < clock) };
         let next = of_client.get(after).map_or(NONE, |(_, block)| *block);
-        let Some(at) = after.checked_sub(1).map(|before| of_client[before].1) else { return Ok([NONE, next]) };
+        let Some((begins, at)) = after.checked_sub(1).map(|before| of_client[before]) else { return Ok([NONE, next]) };
         let block = self.blocks[at as usize];
         if clock >= block.end {
             return Ok([at, next]);
@@ -180,8 +408,11 @@ impl Model {
         let new = self.blocks.len() as u32;
         let moved = of_client.len() - after;
         self.of_clients[number as usize].insert(after, (clock, new));
-        let content = if block.is_content { u64::from(block.end - clock) } else { 0 };
-        self.spend(1 + content / ELEMENTS_PER_STEP + moved as u64 / BLOCKS_PER_STEP)?;
+        let text = if block.is_text { u64::from(block.end - begins) } else { 0 };
+        let moved = moved as u64;
+        // Of what is settled, only the model is cut.
+        let text = if self.is_to_settle { 0 } else { text / UNITS_PER_STEP };
+        self.spend(1 + text + moved / BLOCKS_PER_STEP)?;
         self.blocks.push(Block { origin: Some(Id { client, clock: clock - 1 }), left: at, ..block });
         self.blocks[at as usize].end = clock;
         if block.list != NONE {
@@ -196,7 +427,10 @@ impl Model {
 
     /// Puts the elements of a struct from the clock `from` on where yrs would.
     fn place(&mut self, update: &Parsed<'_>, client: u64, item: &Struct, from: u32) -> Result<(), TooMuch> {
-        let origin = if from > item.clock { Some(Id { client, clock: from - 1 }) } else { item.left };
+        let own = Id { client, clock: from.wrapping_sub(1) };
+        let origin = if from > item.clock { Some(own) } else { item.left };
+        self.beside.extend(origin.filter(|id| *id != own).map(|id| (id.client, id.clock + 1)));
+        self.beside.extend(item.right.map(|id| (id.client, id.clock)));
         let mut neighbours = [NONE; 2];
         if let Some(origin) = origin {
             [neighbours[0], _] = self.cut(origin.client, origin.clock + 1)?;
@@ -207,16 +441,15 @@ impl Model {
         let [of_left, of_right] = neighbours.map(|block| self.list_of(block));
         let list = match (item.kind, update.parents.get(item.parent.map_or(usize::MAX, |at| at as usize))) {
             (GC, _) => NONE,
-            (_, Some(parent)) => {
-                let hash = match parent.of {
-                    ParentType::Root(name) => Some(self.hasher.hash_one((name, parent.key))),
-                    ParentType::Element(id) => {
-                        let is_type = self.find(id).is_some_and(|block| self.blocks[block as usize].is_type);
-                        is_type.then(|| self.hasher.hash_one((id, parent.key)))
-                    }
-                };
-                hash.map_or(NONE, |hash| self.list(hash, parent.key.is_some()))
-            }
+            (_, Some(parent)) => match parent.of {
+                ParentType::Root(name) => {
+                    self.list(self.hasher.hash_one((name, parent.key)), parent.key.is_some(), NONE)
+                }
+                ParentType::Element(id) => match self.find(id).filter(|of| self.blocks[*of as usize].is_type) {
+                    Some(of) => self.list(self.hasher.hash_one((id, parent.key)), parent.key.is_some(), of),
+                    None => NONE,
+                },
+            },
             (_, None) if of_left != NONE => of_left,
             (_, None) => of_right,
         };
@@ -230,15 +463,19 @@ impl Model {
             right: NONE,
             list,
             is_type: item.kind == TYPE,
-            is_content: matches!(item.kind, STRING | ANY),
+            is_deleted: item.kind == DELETED,
+            inside: NONE,
+            is_text: item.kind == STRING,
+            is_values: item.kind == ANY,
             seen: 0,
             conflicts: 0,
         };
+        let mut replaced = NONE;
         if list != NONE {
             // What was collected is no neighbour.
             let [left, right] = neighbours.map(|block| if self.list_of(block) == list { block } else { NONE });
             block.left = self.search(&block, left, right)?;
-            let (List { first, blocks, is_of_key }, left) = (self.lists[list as usize], block.left);
+            let (List { first, blocks, is_of_key, .. }, left) = (self.lists[list as usize], block.left);
             block.right = if left == NONE { first } else { self.blocks[left as usize].right };
             match left {
                 NONE => {
@@ -251,10 +488,11 @@ impl Model {
                 self.blocks[block.right as usize].left = new;
             }
             if is_of_key && blocks > 0 {
-                self.replaced += 1;
-                self.spend(self.replaced / RANGES_PER_STEP)?;
+                replaced = if block.right == NONE { left } else { new };
             }
             self.lists[list as usize].blocks += 1;
+        } else {
+            self.collected.push((client, block.end));
         }
         self.blocks.push(block);
         let number = self.number(client).unwrap_or_else(|| {
@@ -265,6 +503,11 @@ impl Model {
             number
         });
         self.of_clients[number as usize].push((from, new));
+        if replaced != NONE && !self.blocks[replaced as usize].is_deleted {
+            self.set_deleted(replaced);
+            self.replaced += 1;
+            self.spend(self.replaced / RANGES_PER_STEP)?;
+        }
         Ok(())
     }
 
@@ -272,11 +515,14 @@ impl Model {
         if block == NONE { NONE } else { self.blocks[block as usize].list }
     }
 
-    fn list(&mut self, hash: u64, is_of_key: bool) -> u32 {
+    /// The list of a key or not, of the type that is the block `of` if that is none of the root.
+    fn list(&mut self, hash: u64, is_of_key: bool, of: u32) -> u32 {
         let next = self.lists.len() as u32;
         let number = *self.numbers.entry(hash).or_insert(next);
         if number == next {
-            self.lists.push(List { first: NONE, blocks: 0, is_of_key });
+            let inside = self.blocks.get_mut(of as usize).map(|of| &mut of.inside);
+            let sibling = inside.map_or(NONE, |inside| std::mem::replace(inside, next));
+            self.lists.push(List { first: NONE, blocks: 0, is_of_key, sibling });
         }
         number
     }

@@ -144,9 +144,9 @@ fn a_large_document_goes_on_growing_by_large_updates() {
             true
         });
         assert_eq!(verdict, Ok(Verdict::Ready));
-        // Whoever compares them with all the rest thinks of every pair; cuts are next to nothing.
+        // Whoever compares them with all the rest thinks of every pair; cuts and gaps are next to nothing.
         let pairs = u64::from(PARAGRAPHS) * u64::from(clock / 64) * 5;
-        assert!(steps.get() <= pairs + work::FEW_STEPS, "{} steps at {clock}", steps.get());
+        assert!(steps.get() <= pairs + 2 * work::FEW_STEPS, "{} steps at {clock}", steps.get());
     }
-    assert_eq!(gate.longest, 64);
+    assert_eq!(gate.longest.text, 64);
 }

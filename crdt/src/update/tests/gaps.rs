@@ -1,11 +1,12 @@
-//! What yrs does to close up what came deleted: it moves all blocks of the client that are behind, again for each block it takes out.
+//! What yrs does to close up what is deleted: it moves all blocks of the client that are behind, again for each block it takes out. So a deletion of
+//! eight bytes could take hours.
 
 use super::*;
 
 const CLIENT: u64 = 4;
 
-/// So many times as many behind take yrs seconds.
-const MANY: u64 = 80_000;
+/// More of these times as many behind than yrs moves in time.
+const MANY: u64 = 40_000;
 
 /// An update of [`CLIENT`], struct by struct.
 struct Structs {
@@ -47,12 +48,108 @@ impl Structs {
     }
 }
 
+fn deletion(from: u64, len: u64) -> Vec<u8> {
+    let mut update = vec![0, 1, CLIENT as u8, 1];
+    write_var_uint(&mut update, from);
+    write_var_uint(&mut update, len);
+    update
+}
+
 fn with(updates: &[Vec<u8>]) -> Replica {
     let mut replica = Replica::new();
     for update in updates {
         assert_eq!(replica.apply_foreign(update), Ok(Applied::Changed));
     }
     replica
+}
+
+/// So many values in an array.
+fn values(count: u64) -> Vec<u8> {
+    let mut structs = Structs::from(0);
+    structs.push(&[BINARY, 1, 1, b'a', 1, 5]);
+    (1..count).for_each(|clock| structs.value_after(clock - 1));
+    structs.update()
+}
+
+/// An array in an array, or as the value of a key. Its values come in twos, each time with another one between that is not in it if they are to
+/// be `apart`.
+fn nested(key: bool, pairs: u64, apart: bool) -> Vec<u8> {
+    let mut structs = Structs::from(0);
+    structs.push(if key { &[TYPE | HAS_PARENT_KEY, 1, 1, b'm', 1, b'k', 0] } else { &[TYPE, 1, 1, b'a', 0] });
+    structs.push(&[BINARY, 0, CLIENT as u8, 0, 1, 5]);
+    structs.value_after(1);
+    structs.push(&[BINARY, 1, 1, b'b', 1, 5]);
+    for pair in 1..pairs {
+        let clock = 1 + 3 * pair;
+        structs.value_after(clock - 2);
+        structs.value_after(clock);
+        structs.value_after(if apart { clock - 1 } else { clock + 1 });
+    }
+    structs.update()
+}
+
+/// Applies the last update, which would take yrs long, and looks that the document is what it is without our help.
+fn applied(updates: &[Vec<u8>]) -> Replica {
+    let replica = with(updates);
+    let mut pinned = Replica::new().pinned();
+    let log: Vec<Bytes> = updates.iter().map(|update| Bytes::from(update.clone())).collect();
+    for update in updates {
+        assert_eq!(pinned.apply_foreign(update), Ok(Applied::Changed));
+    }
+    assert!(replica.is_same(&pinned));
+    assert_eq!(replica.state(), pinned.state());
+    let loaded = Replica::load(None, &log).expect("loaded");
+    assert_eq!(loaded.state(), pinned.state());
+    replica
+}
+
+#[test]
+fn many_deleted_blocks_with_many_behind_are_deleted_at_once() {
+    applied(&[values(2 * MANY), deletion(0, MANY)]);
+    applied(&[values(2 * MANY), deletion(MANY, MANY)]);
+    let mut replica = with(&[values(2 * MANY), deletion(0, MANY)]);
+    // And it goes on.
+    for range in [deletion(MANY + 7, 1), deletion(MANY + 100, 1000), deletion(0, 2 * MANY)] {
+        assert_eq!(replica.apply_foreign(&range), Ok(Applied::Changed));
+        assert_eq!(replica.apply_foreign(&range), Ok(Applied::Nothing));
+    }
+}
+
+#[test]
+fn many_pairs_in_a_deleted_type_are_deleted_at_once() {
+    for key in [false, true] {
+        applied(&[nested(key, MANY, true), deletion(0, 1)]);
+        // Side by side yrs collects them at once.
+        applied(&[nested(key, MANY, false), deletion(0, 1)]);
+    }
+}
+
+#[test]
+fn a_value_that_takes_the_place_of_a_type_is_its_deletion() {
+    let value = [1, 1, 9, 0, 0x80 | ANY, CLIENT as u8, 0, 1, 126, 0].to_vec();
+    applied(&[nested(true, MANY, true), value]);
+}
+
+#[test]
+fn pairs_that_come_into_a_deleted_type_count_too() {
+    let mut structs = Structs::from(4);
+    for pair in 0..MANY {
+        let clock = 4 + 3 * pair;
+        structs.push(&[BINARY, 0, CLIENT as u8, 0, 1, 5]);
+        structs.value_after(clock);
+        structs.value_after(clock - 1);
+    }
+    applied(&[nested(false, 1, true), deletion(0, 1), structs.update()]);
+}
+
+#[test]
+fn values_of_a_key_that_take_the_place_of_each_other_count_too() {
+    let mut structs = Structs::from(0);
+    structs.push(&[BINARY | HAS_PARENT_KEY, 1, 1, b'm', 1, b'k', 1, 5]);
+    (1..MANY).for_each(|clock| structs.value_after(clock - 1));
+    structs.push(&[BINARY, 1, 1, b'a', 1, 5]);
+    (MANY + 1..2 * MANY).for_each(|clock| structs.value_after(clock - 1));
+    applied(&[structs.update()]);
 }
 
 #[test]
