@@ -51,14 +51,20 @@ pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<
 /// cut it again.
 fn places_between(updates: &[&Parsed<'_>]) -> HashSet<Id> {
     let mut places = HashSet::new();
-    let mut last = None;
-    for (client, item) in updates.iter().flat_map(|update| update.with_clients()) {
-        let behind = item.left.map(|id| Id { clock: id.clock + 1, ..id });
-        let own = Id { client, clock: item.clock };
-        for place in [behind.filter(|id| *id != own), item.right].into_iter().flatten() {
-            // Who types stands before the same element all the time.
-            if last.replace(place) != Some(place) {
-                places.insert(place);
+    for update in updates {
+        for section in &update.sections {
+            // Who types stands behind the own last element, and before the same one all the time.
+            let mut last = None;
+            for item in update.structs_of(section) {
+                if let Some(left) = item.left
+                    && (left.client != section.client || left.clock + 1 != item.clock)
+                {
+                    places.insert(Id { clock: left.clock + 1, ..left });
+                }
+                if item.right.is_some() && item.right != last {
+                    places.extend(item.right);
+                    last = item.right;
+                }
             }
         }
     }
