@@ -274,8 +274,8 @@ impl Model {
                 continue;
             }
             self.spend(behind / BLOCKS_PER_STEP + gaps(1, behind))?;
-            let Block { end, is_text, is_values, .. } = self.blocks[right as usize];
-            if self.kind(right) != Kind::Live || !(is_text || is_values) {
+            let Block { end, is_text, .. } = self.blocks[right as usize];
+            if self.kind(right) != Kind::Live {
                 continue;
             }
             let after = if last.0 == client && last.1 == end { last.2 } else { 0 };
@@ -342,7 +342,12 @@ impl Model {
         let [before, after] = [left, right].map(|block| &self.blocks[block as usize]);
         let end = Id { client: before.client, clock: before.end.saturating_sub(1) };
         let continues = before.right == right && after.origin == Some(end) && before.right_origin == after.right_origin;
-        kinds[0] == kinds[1] && (kinds[0] == Kind::Collected || continues)
+        kinds[0] == kinds[1]
+            && match kinds[0] {
+                Kind::Collected => true,
+                Kind::Deleted => continues,
+                Kind::Live => continues && (before.is_text && after.is_text || before.is_values && after.is_values),
+            }
     }
 
     fn kind(&self, block: u32) -> Kind {
@@ -420,7 +425,12 @@ impl Model {
             if block.right != NONE {
                 self.blocks[block.right as usize].left = new;
             }
-            self.lists[block.list as usize].blocks += 1;
+            let list = &mut self.lists[block.list as usize];
+            list.blocks += 1;
+            // A key has one value, the last one.
+            if list.is_of_key {
+                self.set_deleted(at);
+            }
         }
         Ok([at, new])
     }

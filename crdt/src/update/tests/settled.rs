@@ -1,18 +1,6 @@
 //! A document in its settled form is the same document.
 
 use super::*;
-use crate::update::work::Model;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % end
-    }
-}
 
 /// Elements of one struct: its client, its first clock, how many there are, and the list they lie in.
 #[derive(Clone, Copy)]
