@@ -318,6 +318,18 @@ impl<'a> Parsed<'a> {
         &self.structs[section.from as usize..section.to as usize]
     }
 
+    /// A struct with those before it that it is joined with, as one.
+    fn joined(&self, section: &Section, index: usize) -> Struct {
+        let item = &self.structs[index];
+        if item.kind == GC || !item.can_be_joined() {
+            return *item;
+        }
+        let goes_on = |pair: &&[Struct]| pair[1].continues(section.client, pair[0].kind, pair[0].right);
+        let chain = self.structs[section.from as usize..=index].windows(2).rev().take_while(goes_on);
+        let head = chain.last().map_or(item, |pair| &pair[0]);
+        Struct { len: item.end() - head.clock, ..*head }
+    }
+
     /// All structs, each with its client.
     fn with_clients(&self) -> impl Iterator<Item = (u64, &Struct)> {
         self.sections.iter().flat_map(|section| self.structs_of(section).iter().map(|item| (section.client, item)))

@@ -321,6 +321,9 @@ impl Gate {
                     return Ok(Verdict::Missing);
                 }
                 if item.end() > clock {
+                    // Where what is known ends. Whoever joins the structs there takes what the known ones say for true.
+                    let is_first = next > section.from as usize && clock == before.unwrap_or_default().clock;
+                    let item = if is_first { &update.joined(section, next) } else { item };
                     let needs = [item.left, item.right, update.parent_element(item)];
                     // What it needs of its own client comes before it: the parser saw to that.
                     let is_unknown = |of: &Id| of.client != client && of.clock >= self.clock(of.client);

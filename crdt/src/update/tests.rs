@@ -176,9 +176,16 @@ fn a_struct_lies_in_one_list_of_a_shared_type() {
     assert!(refused(&[A, y], &[1, 1, 4, 0, 0x28, 0, 3, 0, 1, b'k', 1, 126, 0]), "inside of a value");
     // The rest of a struct that is known in part lies beside that part.
     assert!(refused(&[A, y], &[1, 1, 3, 0, 8, 1, 1, b'a', 2, 126, 126, 0]), "elsewhere than its beginning");
+    // The same in pieces, which are joined before they reach yrs.
+    let in_pieces = |root: u8| [1, 2, 2, 0, 4, 1, 1, root, 1, b'x', 0x84, 2, 0, 1, b'z', 0];
+    assert!(!refused(&[A, x], &in_pieces(b't')), "where its beginning is");
+    assert!(refused(&[A, x], &in_pieces(b'm')), "elsewhere than the piece before it");
+    let collected: &[u8] = &[1, 1, 2, 0, 0, 1, 0];
+    assert!(refused(&[A, collected], &in_pieces(b'm')), "beside what was collected");
+    let deleted_in_pieces = [1, 2, 2, 0, 1, 1, 1, b'm', 1, 0x81, 2, 0, 1, 0];
+    assert!(refused(&[A, x], &deleted_in_pieces), "came deleted, elsewhere than the piece before it");
     // A type that was deleted before this document saw it is no type any more, but what others placed into it may come.
     let deleted: &[u8] = &[1, 1, 2, 0, 0x21, 1, 1, b'm', 1, b'k', 1, 0];
-    let collected: &[u8] = &[1, 1, 2, 0, 0, 1, 0];
     let within: &[u8] = &[1, 2, 4, 0, 0x28, 0, 2, 0, 1, b'k', 1, 126, 0x28, 0, 4, 0, 1, b'k', 1, 126, 0];
     for gone in [deleted, collected] {
         assert!(!refused(&[A, gone], within));
