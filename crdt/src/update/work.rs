@@ -29,8 +29,10 @@ pub(crate) const FEW_STEPS_OF_ALL: u64 = 2 * BUDGET_OF_ALL;
 /// Steps of cutting and closing up above which a document is loaded in the form that needs none.
 pub(crate) const FEW_STEPS_TO_SETTLE: u64 = BUDGET_OF_ALL / 4;
 
-/// What is looked at or moved in one step when a block is cut: UTF-16 units of a text, which are counted from its beginning, and blocks behind.
+/// What is looked at or moved in one step when a block is cut: UTF-16 units of a text, which are counted from its beginning, values, which are all
+/// copied, and blocks behind.
 const UNITS_PER_STEP: u64 = 16;
+const VALUES_PER_STEP: u64 = 4;
 const BLOCKS_PER_STEP: u64 = 128;
 
 /// What is copied in one step when blocks are joined again that were cut for nothing: units of a text. Of values it is a fraction of one, since
@@ -282,9 +284,12 @@ impl Model {
             let len = u64::from(end - clock) + after;
             last = (client, clock, len);
             let before = u64::from(clock - begins);
-            // Where a text is not settled, the cut was counted when it was made.
-            let cut = if self.is_to_settle { (before + len) / UNITS_PER_STEP } else { 0 };
-            self.spend(if is_text { cut + len / UNITS_JOINED_PER_STEP } else { len * STEPS_PER_VALUE_JOINED })?;
+            // Where it is not settled, the cut was counted when it was made.
+            let cut = if self.is_to_settle { before + len } else { 0 };
+            self.spend(match is_text {
+                true => cut / UNITS_PER_STEP + len / UNITS_JOINED_PER_STEP,
+                false => cut / VALUES_PER_STEP + len * STEPS_PER_VALUE_JOINED,
+            })?;
         }
         Ok(())
     }
@@ -413,11 +418,15 @@ impl Model {
         let new = self.blocks.len() as u32;
         let moved = of_client.len() - after;
         self.of_clients[number as usize].insert(after, (clock, new));
-        let text = if block.is_text { u64::from(block.end - begins) } else { 0 };
-        let moved = moved as u64;
-        // Of what is settled, only the model is cut.
-        let text = if self.is_to_settle { 0 } else { text / UNITS_PER_STEP };
-        self.spend(1 + text + moved / BLOCKS_PER_STEP)?;
+        let len = u64::from(block.end - begins);
+        let content = match block {
+            // Of what is settled, only the model is cut.
+            _ if self.is_to_settle => 0,
+            Block { is_text: true, .. } => len / UNITS_PER_STEP,
+            Block { is_values: true, .. } => len / VALUES_PER_STEP,
+            _ => 0,
+        };
+        self.spend(1 + content + moved as u64 / BLOCKS_PER_STEP)?;
         self.blocks.push(Block { origin: Some(Id { client, clock: clock - 1 }), left: at, ..block });
         self.blocks[at as usize].end = clock;
         if block.list != NONE {

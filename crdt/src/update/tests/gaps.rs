@@ -152,6 +152,34 @@ fn values_of_a_key_that_take_the_place_of_each_other_count_too() {
     applied(&[structs.update()]);
 }
 
+/// yrs copies all values of a struct each time it cuts it.
+#[test]
+fn many_values_that_others_are_put_between_are_cut_at_once() {
+    const VALUES: u64 = 300_000;
+    let mut array = Structs::from(0);
+    array.push(&[ANY, 1, 1, b'a']);
+    write_var_uint(&mut array.bytes, VALUES);
+    array.bytes.resize(array.bytes.len() + VALUES as usize, 126);
+    let array = array.update();
+    let mut between = vec![1];
+    [2000, 9, 0].into_iter().for_each(|number| write_var_uint(&mut between, number));
+    for place in (1..=2000).rev().map(|number| number * (VALUES / 2001)) {
+        between.push(BINARY | HAS_LEFT | HAS_RIGHT);
+        [4, place - 1, 4, place].into_iter().for_each(|number| write_var_uint(&mut between, number));
+        between.extend([1, 5]);
+    }
+    between.push(0);
+
+    let mut model = Model::default();
+    let [parsed_array, parsed] = [&array, &between].map(|update| parse(update).expect("well-formed"));
+    model.take(&parsed_array, &[], BUDGET).expect("few steps");
+    assert!(model.take(&parsed, &[], BUDGET).is_err());
+    let replica = with(&[array.clone(), between.clone()]);
+    let loaded = Replica::load(None, &[array.into(), between.into()]).expect("loaded");
+    assert!(replica.is_same(&loaded));
+    assert_eq!(replica.state(), loaded.state());
+}
+
 #[test]
 fn what_is_deleted_or_collected_side_by_side_reaches_yrs_as_one() {
     // One by one yrs would move what is behind for each.
