@@ -78,7 +78,8 @@ pub(super) struct Writer {
     sections: u64,
     /// Structs of the client at hand; its section begins with their count.
     body: Vec<u8>,
-    /// Where nothing is joined.
+    /// Structs stay as they are, or are joined but for these places.
+    joins: bool,
     apart: HashSet<Id>,
 }
 
@@ -105,7 +106,13 @@ struct Open {
 
 impl Writer {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { out: Vec::with_capacity(capacity + 16), sections: 0, body: Vec::new(), apart: HashSet::new() }
+        let out = Vec::with_capacity(capacity + 16);
+        Self { out, sections: 0, body: Vec::new(), joins: true, apart: HashSet::new() }
+    }
+
+    /// One that leaves structs in the pieces that they come in.
+    pub(super) fn of_pieces() -> Self {
+        Self { joins: false, ..Self::new(0) }
     }
 
     pub(super) fn section(&mut self, client: u64) -> SectionWriter<'_> {
@@ -164,7 +171,7 @@ impl SectionWriter<'_> {
         let at = self.writer.body.len();
         self.writer.body.extend_from_slice(bytes);
         self.open = None;
-        if item.can_be_joined() {
+        if self.writer.joins && item.can_be_joined() {
             let len_at = (item.content_at - item.at) as usize;
             let mut content = Reader::new(&bytes[len_at..]);
             let len = content.var_uint()?;

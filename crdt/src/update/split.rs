@@ -113,7 +113,7 @@ fn causal_order(update: &Parsed<'_>) -> Option<Vec<Range>> {
 fn write(parsed: &Parsed<'_>, piece: &mut Vec<Range>, deletes: Vec<Deletion>) -> Result<Vec<u8>, Malformed> {
     let section_of = |range: &Range| -> &Section { &parsed.sections[range.section as usize] };
     piece.sort_unstable_by_key(|range| (std::cmp::Reverse(section_of(range).client), range.from));
-    let mut writer = Writer::new(0);
+    let mut writer = Writer::of_pieces();
     for of_client in piece.chunk_by(|a, b| a.section == b.section) {
         let section = section_of(&of_client[0]);
         let mut out = writer.section(section.client);

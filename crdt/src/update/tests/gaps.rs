@@ -207,3 +207,23 @@ fn what_is_deleted_or_collected_side_by_side_reaches_yrs_as_one() {
         assert_eq!(others.state(), replica.state());
     }
 }
+
+#[test]
+fn a_cut_update_has_its_structs_in_the_pieces_they_came_in() {
+    // Client 9 put something between the two that client 4 deleted, and before the collected ones stands what nobody joins.
+    let update = [
+        &[2, 1, 9, 0, BINARY | HAS_LEFT | HAS_RIGHT, 4, 0, 4, 1, 1, 5][..],
+        &[5, 4, 0, DELETED, 1, 1, b'a', 1, DELETED | HAS_LEFT, 4, 0, 1, BINARY, 1, 1, b'a', 1, 5, GC, 1, GC, 1, 0],
+    ]
+    .concat();
+    let structs = |update: &[u8]| parse(update).expect("well-formed").structs.len();
+    let nothing = Bytes::from_static(&[0, 0]);
+    let merged = merge(&[update.clone().into(), nothing.clone()]).expect("valid");
+    assert_eq!((structs(&update), structs(&merged)), (6, 5));
+    for size in 1..update.len() {
+        let pieces = split(&update, size).expect("valid");
+        assert_eq!(pieces.iter().map(|piece| structs(piece)).sum::<usize>(), 6);
+        let pieces: Vec<Bytes> = pieces.into_iter().map(Bytes::from).chain([nothing.clone()]).collect();
+        assert_eq!(merge(&pieces).expect("pieces"), merged);
+    }
+}
