@@ -42,7 +42,7 @@ pub struct Replica {
     is_disguised: bool,
     has_subdocument: bool,
     has_formats: bool,
-    /// The update that was taken last, if it does not say all that it does: see [`Replica::completed`].
+    /// What is new of the update that was taken last, and all that it does, if it is not just that: see [`Replica::completed`].
     completed: Option<Vec<u8>>,
 }
 
@@ -221,29 +221,33 @@ impl Replica {
 
     fn take(&mut self, update: &[u8], source: Source) -> Result<Applied, Error> {
         self.completed = None;
-        let parsed = update::parse(update)?;
-        if parsed.is_empty() {
+        let whole = update::parse(update)?;
+        if whole.is_empty() {
             return Ok(Applied::Nothing);
         }
-        if self.gate.check(&parsed, source)? != Verdict::Ready {
+        if self.gate.check(&whole, source)? != Verdict::Ready {
             return Ok(Applied::Missing);
         }
-        let decoded = decode(&parsed)?;
+        // What it says of elements that are known may not be so. Then yrs would put the rest elsewhere than whoever has it from the log.
+        let rest = update::unknown(&whole, |client| self.gate.clock(client))?;
+        let rest_parsed = rest.as_deref().map(update::parse).transpose()?;
+        let parsed = rest_parsed.as_ref().unwrap_or(&whole);
+        let decoded = decode(parsed)?;
         let Self { doc, trial, is_pinned, is_disguised, .. } = self;
         let mut way = Way::Behind;
-        let verdict = self.gate.admit_if(&parsed, source, |steps, implied| {
+        let verdict = self.gate.admit_if(&whole, source, |steps, implied| {
             if !*is_pinned {
                 let state = || (doc.encode(&StateVector::default(), *is_disguised), doc.get().skip_gc());
-                way = trial.way(&parsed, source, steps, implied, state);
+                way = trial.way(parsed, source, steps, implied, state);
             }
             way != Way::None
         })?;
         match verdict {
             Verdict::Ready => {
-                let completed = if cfg!(feature = "budget") { self.complete(&parsed)? } else { None };
+                let completed = if cfg!(feature = "budget") { self.complete(parsed)? } else { None };
                 let applied = match (way, &completed) {
-                    (Way::Together(all), _) if cfg!(feature = "budget") => self.put_together(&parsed, &all),
-                    (_, None) => self.integrate(&parsed, decoded),
+                    (Way::Together(all), _) if cfg!(feature = "budget") => self.put_together(parsed, &all),
+                    (_, None) => self.integrate(parsed, decoded),
                     (_, Some(completed)) => {
                         let broken = |error: Malformed| Error::Broken(error.to_string());
                         let completed = update::parse(completed).map_err(broken)?;
@@ -251,7 +255,7 @@ impl Replica {
                         self.integrate(&completed, decoded)
                     }
                 };
-                self.completed = completed.filter(|_| applied == Ok(Applied::Changed));
+                self.completed = completed.or(rest).filter(|_| applied == Ok(Applied::Changed));
                 applied
             }
             Verdict::Missing => Ok(Applied::Missing),
@@ -270,8 +274,8 @@ impl Replica {
         }
     }
 
-    /// What is to be stored and passed on of an update that was applied just now: the update itself, or another one that says besides which
-    /// values of keys it replaces. Without that it would not be the same update any more once it was merged.
+    /// What is to be stored and passed on of an update that was applied just now: the update itself, or another one that has nothing that was known,
+    /// and says besides which values of keys it replaces. Otherwise it would not be the same update any more once it was merged.
     pub fn completed(&mut self, update: Bytes) -> Bytes {
         self.completed.take().map_or(update, Bytes::from)
     }

@@ -29,8 +29,8 @@ use crate::Malformed;
 use crate::history::Span;
 use crate::lib0::{Reader, write_var_uint};
 pub(crate) use as_of::{Snapshot, as_of};
-pub(crate) use merge::complete;
 pub use merge::merge;
+pub(crate) use merge::{complete, unknown};
 pub(crate) use settled::settled;
 pub use split::split;
 

@@ -169,6 +169,10 @@ impl Lists {
             if source != Source::Own && lists.any(is_odd) {
                 return Err(Malformed("a struct that belongs to two lists"));
             }
+            // Whatever type it names, what goes on behind what was collected is collected.
+            if known_part == Some(NOWHERE) {
+                list = NOWHERE;
+            }
             if cfg!(feature = "budget") && !self.values.is_empty() {
                 let cuts = [item.left.map(|id| (id.client, id.clock + 1)), item.right.map(|id| (id.client, id.clock))];
                 for (client, clock) in cuts.into_iter().flatten() {

@@ -47,6 +47,30 @@ pub(crate) fn complete(updates: &[&Parsed<'_>], deleted: &[Deletion]) -> Result<
     Ok(writer.finish(deletes))
 }
 
+/// An update without what is known already, if any of it is. `known`: how many elements of a client.
+pub(crate) fn unknown(update: &Parsed<'_>, known: impl Fn(u64) -> u32) -> Result<Option<Vec<u8>>, Malformed> {
+    let is_new = |section: &Section| known(section.client) <= update.structs_of(section)[0].clock;
+    if update.sections.iter().all(is_new) {
+        return Ok(None);
+    }
+    let mut writer = Writer::new(update.bytes.len());
+    writer.apart = places_between(&[update]);
+    for part in &update.sections {
+        let mut section = writer.section(part.client);
+        if !is_new(part) {
+            section.end = known(part.client);
+            section.start = Some(section.end);
+        }
+        for index in part.from as usize..part.to as usize {
+            section.push(update, part, index)?;
+        }
+        if section.count > 0 {
+            section.finish();
+        }
+    }
+    Ok(Some(writer.finish(update.deletes.clone())))
+}
+
 /// Where structs of the updates stand between elements that one client inserted one after the other. There it stays in pieces, for yrs would only
 /// cut it again.
 fn places_between(updates: &[&Parsed<'_>]) -> HashSet<Id> {

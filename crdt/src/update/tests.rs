@@ -193,6 +193,32 @@ fn a_struct_lies_in_one_list_of_a_shared_type() {
     assert!(refused(&[A, x], within));
 }
 
+/// Someone lies of elements of theirs that were collected: that they lie in a type that is there.
+#[test]
+fn what_goes_on_behind_what_was_collected_is_collected() {
+    let array: &[u8] = &[1, 1, 9, 0, 7, 1, 1, b'r', 0, 0];
+    let map: &[u8] = &[1, 1, 9, 0, 7, 1, 1, b'r', 1, 0];
+    let collected: &[u8] = &[1, 1, 2, 0, 0, 3, 0];
+    let rest: &[u8] = &[1, 1, 2, 3, 0x84, 2, 2, 3, b'd', b'e', b'f', 0];
+    let whole = [1, 1, 2, 0, 4, 0, 9, 0, 6, b'a', b'b', b'c', b'd', b'e', b'f', 0];
+    let in_pieces = [1, 2, 2, 0, 4, 0, 9, 0, 3, b'a', b'b', b'c', 0x84, 2, 2, 3, b'd', b'e', b'f', 0];
+    let of_key = [1, 1, 2, 0, 0x24, 0, 9, 0, 1, b'k', 6, b'a', b'b', b'c', b'd', b'e', b'f', 0];
+    for (of, sent) in [(array, &whole[..]), (array, &in_pieces), (map, &of_key)] {
+        let mut replica = Replica::new();
+        let log: Vec<Bytes> = [of, collected, sent]
+            .map(|update| {
+                assert_eq!(replica.apply_foreign(update), Ok(Applied::Changed), "{update:?}");
+                replica.completed(Bytes::copy_from_slice(update))
+            })
+            .into();
+        assert_eq!(log[2], rest, "only what is new is kept and passed on");
+        for loaded in [Replica::load(None, &log), Replica::load(Some(&replica.state().into()), &[])] {
+            assert_eq!(loaded.expect("loaded").state(), replica.state());
+        }
+        assert_eq!(replica.apply_foreign(sent), Ok(Applied::Nothing));
+    }
+}
+
 /// Merged, the string would be there still when its child comes: yrs fails half-way then.
 #[test]
 fn what_was_no_type_when_it_came_never_takes_a_child() {

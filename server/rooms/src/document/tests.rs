@@ -131,6 +131,23 @@ fn known_updates_are_neither_logged_nor_sent_again() {
 }
 
 #[test]
+fn of_an_update_that_is_known_in_part_the_rest_is_logged_and_its_author_hears_of_all() {
+    let mut f = Fixture::new(Access::Shared);
+    let ada = f.join("ada", Role::Editor);
+    let mut replica = Replica::new();
+    f.receive(ada, Message::Update(typed(&mut replica, "ab")));
+    f.run(Input::Durable { seq: 1 });
+    let rest = typed(&mut replica, "c");
+    let whole = Bytes::from(replica.state());
+    let effects = f.receive(ada, Message::Update(whole.clone()));
+    assert_eq!(names(&effects), ["edited", "broadcast to others", "append"]);
+    assert!(matches!(&effects[1], Effect::Broadcast { frame, .. } if *frame == protocol::update(&rest)));
+    assert!(matches!(&effects[2], Effect::Append { seq: 2, update, .. } if *update == rest));
+    let echoes = f.run(Input::Durable { seq: 2 });
+    assert!(echoes.contains(&Effect::SendUpdate { to: ada, frame: protocol::update(&whole) }), "{echoes:?}");
+}
+
+#[test]
 fn nobody_writes_a_projected_document_and_a_viewer_writes_nothing() {
     for (access, role) in [(Access::Projected, Role::Editor), (Access::Shared, Role::Viewer)] {
         let mut f = Fixture::new(access);

@@ -34,12 +34,17 @@ impl Document {
         update: Bytes,
         effects: &mut Vec<Effect>,
     ) {
+        let sent = update.clone();
         let update = self.replica.completed(update);
         self.changed(&update);
         let continues = self.turn.accepted.last().is_some_and(|last| last.by == by);
         if !continues {
             self.seq += 1;
             effects.push(Effect::Edited { by: by.clone() });
+        }
+        if update != sent {
+            // Who sent it again waits for what was known, too.
+            self.echo(self.seq, from, protocol::update(&sent));
         }
         self.turn.accepted.push(Accepted { from, by, seq: self.seq, update });
     }
