@@ -321,7 +321,7 @@ impl Gate {
                     return Ok(Verdict::Missing);
                 }
                 if item.end() > clock {
-                    // Where what is known ends. Whoever joins the structs there takes what the known ones say for true.
+                    // Where what is known ends, pieces are held to it as one struct of them all would be.
                     let is_first = next > section.from as usize && clock == before.unwrap_or_default().clock;
                     let item = if is_first { &update.joined(section, next) } else { item };
                     let needs = [item.left, item.right, update.parent_element(item)];

@@ -176,7 +176,7 @@ fn a_struct_lies_in_one_list_of_a_shared_type() {
     assert!(refused(&[A, y], &[1, 1, 4, 0, 0x28, 0, 3, 0, 1, b'k', 1, 126, 0]), "inside of a value");
     // The rest of a struct that is known in part lies beside that part.
     assert!(refused(&[A, y], &[1, 1, 3, 0, 8, 1, 1, b'a', 2, 126, 126, 0]), "elsewhere than its beginning");
-    // The same in pieces, which are joined before they reach yrs.
+    // The same in pieces.
     let in_pieces = |root: u8| [1, 2, 2, 0, 4, 1, 1, root, 1, b'x', 0x84, 2, 0, 1, b'z', 0];
     assert!(!refused(&[A, x], &in_pieces(b't')), "where its beginning is");
     assert!(refused(&[A, x], &in_pieces(b'm')), "elsewhere than the piece before it");
