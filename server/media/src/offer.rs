@@ -74,7 +74,7 @@ impl Kind {
 impl Way {
     fn codecs(self, kind: Kind) -> &'static str {
         match (self, kind) {
-            (_, Kind::Audio) => "Opus",
+            (_, Kind::Audio) => "Opus, as opus/48000/2",
             (Self::In, Kind::Video) => "VP8 or H.264, which are what pages can show",
             (Self::Out, Kind::Video) => "VP8, which is what pages encode their pictures with",
         }
