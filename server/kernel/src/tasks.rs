@@ -27,6 +27,7 @@ impl Tasks {
     /// Starts `task`. A panic inside ends this task only and is logged with `name`.
     ///
     /// The task is not cancelled by force: it watches [`Tasks::cancelled`] and drains.
+    #[track_caller]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         // Boxed before it moves into the task, which would keep room for it beside the box.
         let task = CatchUnwind(Box::pin(task));
