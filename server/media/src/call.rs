@@ -210,20 +210,24 @@ pub struct Effects {
     pub recording: Option<Turn>,
 }
 
+fn counted(most: usize, one: &str, more: &str) -> String {
+    format!("{most} {}", if most == 1 { one } else { more })
+}
+
 /// Why something was not done. The texts are shown to people.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("at most {0} take part in one call; try again when somebody has left")]
+    #[error("at most {} part in one call; try again when somebody has left", counted(*.0, "takes", "take"))]
     Full(usize),
-    #[error("at most {0} cameras are on in one call; you are heard all the same")]
+    #[error("at most {} on in one call; you are heard all the same", counted(*.0, "camera is", "cameras are"))]
     TooManyCameras(usize),
     #[error(
         "at most {} Mbit/s are sent into one call, and so much is now; somebody has to turn off a camera or a screen first", .0 / 1_000_000
     )]
     TooMuch(u64),
-    #[error("at most {0} screens are shared in one call; somebody has to stop first")]
+    #[error("at most {} shared in one call; somebody has to stop first", counted(*.0, "screen is", "screens are"))]
     TooManyScreens(usize),
     /// The page is behind: what it names has gone meanwhile.
     #[error("that is not in the call any more")]

@@ -182,7 +182,7 @@ describe('a call whose connection breaks', () => {
     expect(call.state.get().phase).toBe('out');
     start();
     await hears({ type: 'refused', message: 'at most 50' });
-    expect(call.state.get()).toMatchObject({ phase: 'out', problem: 'at most 50' });
+    expect(call.state.get()).toMatchObject({ phase: 'out', problem: 'At most 50.' });
   });
 
   it('offers again what it heard no answer to, and nothing else', async () => {

@@ -6,6 +6,7 @@
  * other connection the server offers. When either breaks off, because the page moved to another network, ICE looks for another way
  * (a restart). When that finds none, or the server has forgotten this page, it joins anew with what was on.
  */
+import { written } from '../../api/client';
 import { Store } from '../../ui/store';
 import { secretOf } from '../e2ee/callKey';
 import { Sealing } from '../e2ee/sealing';
@@ -326,7 +327,7 @@ export class Call {
     if (phase === 'out') {
       // It left while this was on its way.
       if (message.type === 'joined') this.link.say({ type: 'leave' });
-      if (message.type === 'refused') this.patch({ problem: message.message });
+      if (message.type === 'refused') this.patch({ problem: written(message.message) });
       return;
     }
     // Until it has joined, everything but the answer to that is about its part before, which is over.
@@ -398,7 +399,7 @@ export class Call {
       case 'refused':
         if (this.state.get().phase === 'joining') this.end();
         else await this.takeBack();
-        this.patch({ problem: message.message });
+        this.patch({ problem: written(message.message) });
         return;
       case 'ended':
         return message.again ? this.again() : this.end();

@@ -1,9 +1,10 @@
 /** The way into the room's call, in the header: who is in it already, and the dialog to join. */
 import { Phone, PhoneCall } from 'lucide-react';
-import { useState } from 'react';
+import { type RefObject, useEffect, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useRoom } from '../room/roomContext';
+import type { Phase } from './call';
 import { RecordedMark } from './callRecording';
 import { JoinDialog } from './joinDialog';
 import './media.css';
@@ -14,14 +15,22 @@ export function CallButton() {
   const participants = useStore(session.media.participants);
   const { phase, problem } = useStore(session.call.state);
   const [joining, setJoining] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  useFocusBack(button, phase);
   if (link === 'gone' || phase !== 'out') return null;
   const count = participants.length;
   const names = participants.map((participant) => participant.person.name).join(', ');
-  const words = count === 0 ? 'Talk to the people in this room' : `In the call: ${names}`;
+  const words =
+    link !== 'online'
+      ? 'The connection is lost. Coming back…'
+      : count === 0
+        ? 'Talk to the people in this room'
+        : `In the call: ${names}`;
   return (
     <>
       <Tip text={words}>
         <button
+          ref={button}
           type="button"
           className="button call-button"
           data-testid="call"
@@ -56,4 +65,14 @@ export function CallButton() {
       {joining && <JoinDialog onClose={() => setJoining(false)} />}
     </>
   );
+}
+
+/** Whoever leaves with the keyboard in the call goes on where it is joined. */
+function useFocusBack(button: RefObject<HTMLButtonElement | null>, phase: Phase): void {
+  const before = useRef(phase);
+  useEffect(() => {
+    const left = before.current === 'in' && phase === 'out';
+    before.current = phase;
+    if (left && document.activeElement === document.body) button.current?.focus({ preventScroll: true });
+  }, [button, phase]);
 }

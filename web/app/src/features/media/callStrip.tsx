@@ -13,7 +13,7 @@ import {
   VideoOff,
   X,
 } from 'lucide-react';
-import { useEffect, useRef, useState } from 'react';
+import { type RefObject, useEffect, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
@@ -27,10 +27,11 @@ import { CallRecording } from './callRecording';
 import { DevicesDialog } from './devices';
 import type { Dock } from './dock';
 import { nextChosen, type Place, screensOf } from './dockModel';
-import { useKeys } from './keys';
+import { letGo, useKeys } from './keys';
 import { heldWords, type Source, type Tile, tiles, viewerWords, wants } from './mediaModel';
 import { ScreenPane } from './screenPane';
 import { TileView } from './tileView';
+import { useLost } from './useLost';
 import './media.css';
 
 export default function CallStrip(props: { place: Place; places: Place[] }) {
@@ -44,21 +45,34 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
   const popped = useStore(dock.popped);
   const apart = popped !== null;
   const hidden = useHidden();
+  const strip = useRef<HTMLElement>(null);
+  const list = useRef<HTMLUListElement>(null);
+  const lost = useLost();
+  useFocus(strip);
   useKeys(call, popped?.kind === 'document' ? popped.window : null, useMay('publish_audio'));
   const all = tiles(participants, state.me);
   useChosen(dock, all, state.phase === 'in');
+  const unseen = useUnseen(list, all.map(({ key }) => key).join(' '));
 
   useEffect(() => {
     const large = chosen === null ? null : { track: chosen, layer, apart };
-    if (state.phase === 'in') call.want(wants(participants, state.me, large, hidden));
-  }, [call, participants, state.phase, state.me, chosen, layer, apart, hidden]);
+    if (state.phase === 'in') call.want(wants(participants, state.me, large, hidden, unseen));
+  }, [call, participants, state.phase, state.me, chosen, layer, apart, hidden, unseen]);
 
   return (
     <>
-      <aside className="call-strip" aria-label="Call" data-testid="call-strip" data-phase={state.phase}>
-        <ul className="tiles">
+      <aside
+        ref={strip}
+        className="call-strip"
+        aria-label="Call"
+        data-testid="call-strip"
+        data-phase={state.phase}
+        data-lost={lost || undefined}
+        tabIndex={-1}
+      >
+        <ul ref={list} className="tiles">
           {all.map((tile) => (
-            <li key={tile.key}>
+            <li key={tile.key} data-key={tile.key}>
               <TileView
                 tile={tile}
                 staged={tile.key === chosen}
@@ -67,7 +81,7 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
             </li>
           ))}
         </ul>
-        {(state.phase === 'joining' || state.interrupted || link !== 'online') && (
+        {(state.phase === 'joining' || lost) && (
           <p className="call-waiting" role="status" data-testid="call-waiting">
             {link === 'online' && state.phase === 'joining'
               ? 'Joining…'
@@ -225,7 +239,7 @@ function Controls() {
       )}
       <ReactionsMenu />
       {(maySpeak || mayShow) && (
-        <Control id="devices" label="Devices" on={false} quiet onPress={() => setChoosing(true)}>
+        <Control id="devices" label="Devices" on={false} quiet opens onPress={() => setChoosing(true)}>
           <Settings2 size={16} />
         </Control>
       )}
@@ -255,6 +269,8 @@ function Control(props: {
   on: boolean;
   /** Off is how it usually is: not shown as something that is missing. */
   quiet?: boolean;
+  /** A dialog, which gives the keyboard back to it. */
+  opens?: boolean;
   onPress: () => void;
   children: React.ReactNode;
 }) {
@@ -269,12 +285,45 @@ function Control(props: {
         data-on={(props.on && props.quiet) || undefined}
         aria-label={props.label}
         aria-pressed={props.on}
-        onClick={props.onPress}
+        onClick={(event) => {
+          if (!props.opens) letGo(event);
+          props.onPress();
+        }}
       >
         {props.children}
       </button>
     </Tip>
   );
+}
+
+/** Whoever joined has the keyboard in the call, unless it is somewhere else already. */
+function useFocus(strip: RefObject<HTMLElement | null>): void {
+  useEffect(() => {
+    if (document.activeElement === document.body) strip.current?.focus({ preventScroll: true });
+  }, [strip]);
+}
+
+/** Tiles that are scrolled out of sight. `keys`: which there are. */
+function useUnseen(list: RefObject<HTMLUListElement | null>, keys: string): ReadonlySet<string> {
+  const [unseen, setUnseen] = useState<ReadonlySet<string>>(new Set());
+  // biome-ignore lint/correctness/useExhaustiveDependencies: other tiles are other elements.
+  useEffect(() => {
+    if (!list.current) return;
+    const now = new Set<string>();
+    const look = (entries: IntersectionObserverEntry[]) => {
+      for (const { target, isIntersecting } of entries) {
+        const { key } = (target as HTMLElement).dataset;
+        if (key && isIntersecting) now.delete(key);
+        else if (key) now.add(key);
+      }
+      setUnseen(new Set(now));
+    };
+    // What is about to come into sight is there when it does.
+    const observer = new IntersectionObserver(look, { root: list.current, rootMargin: '100px 0px' });
+    for (const tile of list.current.children) observer.observe(tile);
+    return () => observer.disconnect();
+  }, [list, keys]);
+  return unseen;
 }
 
 function useHidden(): boolean {

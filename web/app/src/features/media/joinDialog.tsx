@@ -50,6 +50,8 @@ export function JoinDialog(props: { onClose: () => void }) {
   // Whoever turns something on and joins at once means it.
   const asking = useRef<Promise<void>>(Promise.resolve());
   const joins = useRef(false);
+  /** The camera was turned on or off here. */
+  const touched = useRef(false);
   useEffect(() => {
     open.current = true;
     return () => {
@@ -123,7 +125,9 @@ export function JoinDialog(props: { onClose: () => void }) {
     // Until now it was heard here all the same.
     if (microphone) microphone.enabled = unmuted;
     const devices = latest.current;
-    remember({ ...devices, speaks: microphone !== null && unmuted, shows: camera !== null });
+    // What was not there in time is no other choice.
+    const shows = camera !== null || (devices.shows && !touched.current);
+    remember({ ...devices, speaks: microphone !== null && unmuted, shows });
     session.call.join({ microphone, camera, devices, key: encryption.joinsWith });
     props.onClose();
   };
@@ -192,7 +196,11 @@ export function JoinDialog(props: { onClose: () => void }) {
               data-off={camera === null || undefined}
               aria-pressed={camera !== null}
               aria-label="Camera"
-              onClick={() => (camera ? keep('camera', null) : turnOn('camera', chosen.camera))}
+              onClick={() => {
+                touched.current = true;
+                if (camera) keep('camera', null);
+                else turnOn('camera', chosen.camera);
+              }}
             >
               {camera ? <Video size={17} /> : <VideoOff size={17} />}
             </button>
@@ -234,7 +242,7 @@ export function JoinDialog(props: { onClose: () => void }) {
           ? `${listed(others)} ${others.length === 1 ? 'is' : 'are'} in the call.`
           : 'Everybody in this room sees that a call has begun and can join it.'}
         {!maySpeak && ' You may listen and look on.'}
-        {maySpeak && !speaks && ' You join muted. Unmute at any time, or hold Space to talk.'}
+        {maySpeak && !speaks && !problem && ' You join muted. Unmute at any time, or hold Space to talk.'}
       </p>
     </Dialog>
   );

@@ -1,10 +1,16 @@
 /** The keys of a call: Ctrl+Shift+M mutes and unmutes from anywhere, and Space is held to talk where nobody types. */
-import { useEffect } from 'react';
+import { type MouseEvent, useEffect } from 'react';
 import type { Call } from './call';
 
 /** Where Space has a meaning of its own. */
 const BUSY =
-  'input, textarea, select, button, a, summary, [contenteditable], [tabindex]:not(body, .dock-view), .monaco-editor, .terminal-screen, [role="dialog"]';
+  'input, textarea, select, button, a, summary, [contenteditable], [tabindex]:not(body, .dock-view, .call-strip), .monaco-editor, .terminal-screen, [role="dialog"]';
+
+/** A control of the call that was clicked keeps no keyboard: Space talks from then on and does not press it again. */
+export function letGo(event: MouseEvent<HTMLElement>): void {
+  // Keys press it as well, and leave it where it is.
+  if (event.detail > 0) event.currentTarget.blur();
+}
 
 /** Elements of another window are of no class of this one. */
 const isBusy = ({ target }: KeyboardEvent) =>

@@ -58,6 +58,16 @@ describe('a call', () => {
     ]);
   });
 
+  it('wants no picture that is scrolled out of sight, unless it is the large one', () => {
+    const call = [participant('ada'), participant('bob', 'camera', 'screen'), participant('eve', 'camera')];
+    const large = { track: 'bob/screen', layer: 'high', apart: false } as const;
+    expect([...wants(call, 'ada', large, false, new Set(['bob/screen', 'bob/camera']))]).toEqual([
+      ['bob/camera', null],
+      ['bob/screen', 'high'],
+      ['eve/camera', 'low'],
+    ]);
+  });
+
   it('says what a tile shows and who shares', () => {
     const all = tiles(
       [participant('ada', 'screen'), participant('bob', 'screen'), participant('eve')],

@@ -192,12 +192,16 @@ export interface Large {
   apart: boolean;
 }
 
-/** How much of each track this page can show. Nobody looks at a hidden page, but people listen to it. */
+/**
+ * How much of each track this page can show. Nobody looks at a hidden page, but people listen to it. `unseen`: tiles that are scrolled out of
+ * sight, by their tracks.
+ */
 export function wants(
   participants: readonly Participant[],
   me: string | null,
   large: Large | null,
   hidden: boolean,
+  unseen: ReadonlySet<string> = new Set(),
 ): Map<string, Layer | null> {
   const wanted = new Map<string, Layer | null>();
   for (const participant of participants) {
@@ -205,7 +209,8 @@ export function wants(
     for (const track of participant.tracks) {
       if (track.source === 'microphone') continue;
       const own = large?.track === track.id ? large : null;
-      wanted.set(track.id, hidden && !own?.apart ? null : (own?.layer ?? 'low'));
+      const small = unseen.has(track.id) ? null : 'low';
+      wanted.set(track.id, hidden && !own?.apart ? null : (own?.layer ?? small));
     }
   }
   return wanted;

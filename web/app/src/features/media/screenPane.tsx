@@ -16,6 +16,7 @@ import { grown, MoveButton, moved } from './floatingBox';
 import { sharingWords, type Tile, tileWords } from './mediaModel';
 import { PlaceMenu } from './placeMenu';
 import { canPopOut, popOut } from './popOut';
+import { useLost } from './useLost';
 import { useZoom } from './useZoom';
 import { Viewport, ZoomButtons } from './zoomView';
 import './dock.css';
@@ -40,6 +41,7 @@ function Pane(props: { dock: Dock; tile: Tile; screens: Tile[]; place: Place; pl
   const popped = useStore(dock.popped);
   const { box } = useStore(dock.layout);
   const size = useWindowSize();
+  const lost = useLost();
   const section = useRef<HTMLElement>(null);
   const [viewport, setViewport] = useState<HTMLElement | null>(null);
   const zoom = useZoom(viewport, tile.key);
@@ -72,6 +74,7 @@ function Pane(props: { dock: Dock; tile: Tile; screens: Tile[]; place: Place; pl
       aria-label={words}
       data-testid="stage"
       data-place={popped ? 'window' : place}
+      data-lost={lost || undefined}
       data-hidden={popped?.kind === 'video' || undefined}
       style={
         shownBox

@@ -1,4 +1,4 @@
-/** One person or one shared screen in a call. A click makes it large; hosts can mute, stop and ask. */
+/** One person or one shared screen in a call. It can be shown large; hosts can mute, stop and ask. */
 import {
   Hand,
   Maximize2,
@@ -20,6 +20,7 @@ import { HandOnTile, ReactionOnTile } from '../reactions/reactionView';
 import { useRoom } from '../room/roomContext';
 import { possessive } from '../runs/format';
 import { type Quality, qualityWords, type Tile, tileWords, trackOf } from './mediaModel';
+import { useLost } from './useLost';
 import { VideoView } from './videoView';
 
 /** The picture of a tile, if there is one to show. */
@@ -50,7 +51,8 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
   const muted = microphone === null || microphone.muted;
   const voice = `${participant.id}/microphone`;
   const { name, color } = participant.person;
-  const quality = participant.quality && participant.away ? 'lost' : participant.quality;
+  const lost = useLost();
+  const quality = participant.quality && (participant.away || (self && lost)) ? 'lost' : participant.quality;
   const isStream = participant.kind === 'stream';
   const words = tileWords(tile);
   const unreadable = useUnreadable(tile);
@@ -137,16 +139,18 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
           </Tip>
         )}
         {large && (
-          <button
-            type="button"
-            className="tile-action"
-            data-testid="enlarge"
-            aria-label={staged ? `Show ${words} small` : `Show ${words} large`}
-            aria-pressed={staged}
-            onClick={props.onStage}
-          >
-            {staged ? <Minimize2 size={13} /> : <Maximize2 size={13} />}
-          </button>
+          <Tip text={staged ? `Show ${words} small` : `Show ${words} large`}>
+            <button
+              type="button"
+              className="tile-action"
+              data-testid="enlarge"
+              aria-label={staged ? `Show ${words} small` : `Show ${words} large`}
+              aria-pressed={staged}
+              onClick={props.onStage}
+            >
+              {staged ? <Minimize2 size={13} /> : <Maximize2 size={13} />}
+            </button>
+          </Tip>
         )}
       </span>
     </div>
