@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 
 use crate::Malformed;
 use crate::lib0::{Reader, write_var_bytes, write_var_uint};
+use crate::update::check_depth;
 
 /// Largest state of one client, in bytes of JSON.
 pub const MAX_STATE_BYTES: usize = 64 * 1024;
@@ -40,6 +41,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
         if json.len() > MAX_STATE_BYTES {
             return Err(Malformed("an awareness state above 64 KiB"));
         }
+        check_depth(json)?;
         if serde_json::from_str::<IgnoredAny>(json).is_err() {
             return Err(Malformed("an awareness state that is not JSON"));
         }
@@ -114,7 +116,8 @@ mod tests {
             out
         };
         assert!(decode(&raw("{}")).is_ok());
-        for bad in ["", "{", "{}x", "undefined", &"[".repeat(500)] {
+        let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+        for bad in ["", "{", "{}x", "undefined", &"[".repeat(500), &deep] {
             assert!(decode(&raw(bad)).is_err(), "{bad:?}");
         }
         assert!(decode(&[0xff, 0xff, 0xff, 0x7f]).is_err());

@@ -323,6 +323,12 @@ impl Replica {
             && parsed.deletes_only(|| self.doc.get().transact().snapshot().delete_set)
     }
 
+    /// Bytes of an update without what is known already.
+    pub fn weight_of_new(&self, update: &[u8]) -> usize {
+        let rest = update::parse(update).and_then(|update| update::unknown(&update, |client| self.gate.clock(client)));
+        rest.ok().flatten().map_or(update.len(), |rest| rest.len())
+    }
+
     /// What a replica with `state_vector` lacks. Contains only what is integrated.
     pub fn diff(&self, state_vector: &[u8]) -> Result<Vec<u8>, Malformed> {
         Ok(self.encode(&update::state_vector(state_vector, |client| self.gate.clock(client) > 0)?))

@@ -575,8 +575,13 @@ fn utf16_len(text: &str) -> u32 {
 
 /// Embeds and formatting values are JSON text. yrs parses it recursively.
 fn json(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    check_depth(reader.var_str()?)
+}
+
+/// Whoever reads JSON may do so recursively.
+pub(crate) fn check_depth(json: &str) -> Result<(), Malformed> {
     let mut depth = 0u32;
-    let mut bytes = reader.var_str()?.bytes();
+    let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
             b'[' | b'{' => depth += 1,

@@ -35,7 +35,7 @@ pub struct Url(Uri);
 /// Why an address is not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UrlError {
-    #[error("is not an address such as https://id.example/keys")]
+    #[error("is not an address such as https://example.org/path")]
     Invalid,
     /// What is fetched over it decides who may come in, so nobody on the way may change it.
     #[error(

@@ -31,7 +31,7 @@ pub enum Error {
     /// It was damaged, made by something else, or made to do harm. Nothing of it is kept.
     #[error("this is not a room's archive that can be read: {0}")]
     Archive(String),
-    #[error("there is a room {0} already; delete it first, or import the archive into another server")]
+    #[error("there is a room {0} already; import the archive into another server")]
     RoomExists(buildspaces_kernel::ids::RoomId),
     /// The receiver went away.
     #[error("the archive is not read any more")]

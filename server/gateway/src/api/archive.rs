@@ -18,7 +18,8 @@ use crate::schema::{ErrorBody, Room, Wishes};
 /// Pieces of an archive that wait for the one who downloads it. When it is full, the export waits.
 const PIECES: usize = 2;
 
-/// The room with its texts and all their history as one tar file. Runs, recordings of terminals and files that are no texts are not in it.
+/// The room with its texts and all their history as one tar file. Files that are no texts are in it, as far as the room keeps them; runs and
+/// recordings of terminals are not.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/archive", tag = "rooms", params(("room" = String, Path)),
     responses((status = 200, content_type = "application/x-tar"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody)))]
@@ -38,6 +39,8 @@ pub(crate) async fn export(
         // An error breaks the transfer off, so that nobody takes half an archive for a whole one.
         pieces.recv().await.map(|piece| (piece, pieces))
     });
+    // Whoever compresses it asks again after its end.
+    let pieces = pieces.fuse();
     let headers =
         [(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, Body::from_stream(pieces)))

@@ -191,7 +191,11 @@ impl Signed {
             return Err(Invalid::Claims("it is too long"));
         }
         // `none`, and whatever else the library does not know, ends here.
-        decode_header(token).map(|header| Self { header }).map_err(|_| Invalid::Shape)
+        let header = decode_header(token).map_err(|_| Invalid::Shape)?;
+        if header.crit.is_some() {
+            return Err(Invalid::Claims("it asks for something that is not understood here (crit)"));
+        }
+        Ok(Self { header })
     }
 
     #[cfg(test)]

@@ -251,6 +251,10 @@ async fn a_room_moves_to_another_server_as_one_file() {
     let room = here.room(&ada).await;
     let archive = here.send("GET", &format!("/api/v1/rooms/{room}/archive"), &ada, &[], Body::empty()).await;
     assert_eq!(archive.status, 200);
+    // As browsers and most programs ask.
+    let compressed = [("accept-encoding", "gzip, deflate, br, zstd")];
+    let packed = here.send("GET", &format!("/api/v1/rooms/{room}/archive"), &ada, &compressed, Body::empty()).await;
+    assert_eq!((packed.status, packed.bytes.is_empty()), (200, false), "it comes to its end");
     let tar = [("content-type", "application/x-tar")];
     let damaged = archive.bytes.slice(..archive.bytes.len() / 2);
     let import = "/api/v1/rooms/archive";

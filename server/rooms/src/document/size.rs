@@ -83,8 +83,10 @@ impl Document {
             let bytes = self.replica.state().len();
             self.size = Size { bytes, uncounted: 0, has_shrunk: false, counted: Some(now), max: self.size.max };
         }
-        let makes_room = weight.is_some_and(|weight| weight.deleted >= update.len() as u64);
+        // A client that comes back brings all that it has, of which most is here.
+        let more = self.replica.weight_of_new(update);
+        let makes_room = weight.is_some_and(|weight| weight.deleted >= more as u64);
         let most = self.size.max.saturating_add(if makes_room { self.size.max / LAST_ROOM } else { 0 });
-        self.size.fits(update.len(), most)
+        self.size.fits(more, most)
     }
 }

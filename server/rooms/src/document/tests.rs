@@ -521,6 +521,22 @@ fn a_document_grows_only_so_far_and_deleting_makes_room() {
 }
 
 #[test]
+fn what_is_here_already_needs_no_room_in_a_full_document() {
+    let mut f = Fixture::new(Access::Shared);
+    f.document = f.document.with_limit(1000);
+    let (ada, bo) = (f.join("ada", Role::Editor), f.join("bo", Role::Editor));
+    let mut replica = Replica::new();
+    let most = typed(&mut replica, &"x".repeat(700));
+    assert_eq!(names(&f.receive(ada, Message::Update(most.clone())))[0], "edited");
+    // Somebody else who has it all brings it too, and then with one word more.
+    assert!(!names(&f.receive(bo, Message::SyncStep2(most))).contains(&"close"));
+    typed(&mut replica, "more");
+    let all = Bytes::from(replica.state());
+    assert_eq!(names(&f.receive(bo, Message::SyncStep2(all)))[0], "edited");
+    assert_eq!((f.refused.len(), f.document.replica().text("text").len()), (0, 704));
+}
+
+#[test]
 fn a_document_that_is_full_can_be_written_again_after_one_large_value_went() {
     let mut f = Fixture::new(Access::Shared);
     f.document = f.document.with_limit(4000);
