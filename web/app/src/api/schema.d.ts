@@ -316,7 +316,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The room with its texts and all their history as one tar file. Runs, recordings of terminals and files that are no texts are not in it. */
+        /**
+         * The room with its texts and all their history as one tar file. Files that are no texts are in it, as far as the room keeps them; runs and
+         *     recordings of terminals are not.
+         */
         get: operations["export"];
         put?: never;
         post?: never;
