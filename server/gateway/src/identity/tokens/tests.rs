@@ -118,7 +118,7 @@ fn what_a_token_says_is_held_against_the_rules() {
 fn a_token_that_asks_for_what_is_not_understood_is_refused() {
     crypto::install();
     let (_, key) = secret();
-    let header = Header { crit: Some(vec!["z".to_owned()]), ..Header::new(jsonwebtoken::Algorithm::HS256) };
+    let header = Header { crit: Some(vec!["z".to_owned()]), ..Header::new(Algorithm::HS256) };
     let token = jsonwebtoken::encode(&header, &with(json!({})), &EncodingKey::from_secret(b"any")).expect("made");
     let refused = verify(&token, [key].iter(), &Rules::default(), NOW).err();
     assert!(matches!(refused, Some(Invalid::Claims(text)) if text.contains("crit")), "{refused:?}");
