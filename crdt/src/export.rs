@@ -6,7 +6,6 @@
 //! it with a deadline.** A thread that does not end cannot be stopped; it keeps its replica. So give it one that was loaded for it
 //! ([`Replica::load`]), never the one that people work in, and take no more exports once a few threads were lost.
 
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
@@ -39,10 +38,7 @@ pub fn json(replica: &Replica, name: &str, kind: Kind) -> Result<Value, Unreadab
         let txn = replica.doc().transact();
         match kind {
             Kind::Text => Value::String(txn.get_text(name).map_or_else(String::new, |text| text.get_string(&txn))),
-            Kind::Xml => {
-                let text = txn.get_xml_fragment(name).map_or_else(String::new, |xml| xml.get_string(&txn));
-                Value::String(in_order(&text))
-            }
+            Kind::Xml => Value::String(txn.get_xml_fragment(name).map_or_else(String::new, |xml| xml.get_string(&txn))),
             Kind::Map => {
                 txn.get_map(name).map_or_else(|| Value::Object(Default::default()), |map| to_json(&map.to_json(&txn)))
             }
@@ -52,35 +48,6 @@ pub fn json(replica: &Replica, name: &str, kind: Kind) -> Result<Value, Unreadab
         }
     }))
     .map_err(|_| Unreadable)
-}
-
-/// XML as yrs writes it with the attributes of each element in the order of their names: yrs has them in another one each time.
-pub(crate) fn in_order(xml: &str) -> String {
-    let mut out = String::with_capacity(xml.len());
-    let mut rest = xml;
-    let mut from = 0;
-    // Nothing in it is escaped, so a tag with attributes ends only behind a quote.
-    while let Some(end) = rest[from..].find('>').map(|at| from + at) {
-        let tag = rest[..end].rfind('<').map(|start| (start, &rest[start + 1..end]));
-        let named =
-            tag.and_then(|(start, tag)| tag.split_once(' ').map(|(name, attributes)| (start, name, attributes)));
-        match named {
-            Some((start, name, attributes)) if attributes.contains("=\"") => {
-                let Some(attributes) = attributes.strip_suffix('"') else {
-                    from = end + 1;
-                    continue;
-                };
-                let mut attributes: Vec<&str> = attributes.split("\" ").collect();
-                attributes.sort_by_key(|attribute| attribute.split_once("=\"").map_or(*attribute, |(name, _)| name));
-                let _ = write!(out, "{}<{name} {}\">", &rest[..start], attributes.join("\" "));
-            }
-            _ => out.push_str(&rest[..=end]),
-        }
-        rest = &rest[end + 1..];
-        from = 0;
-    }
-    out.push_str(rest);
-    out
 }
 
 /// The names of the document's root types, in order.
@@ -117,20 +84,6 @@ mod tests {
     use super::*;
     use serde_json::json;
     use yrs::{ArrayPrelim, Map, Text, XmlElementPrelim, XmlFragment};
-
-    #[test]
-    fn attributes_come_in_the_order_of_their_names() {
-        let sorted = [
-            (r#"<p b="2" a="1">x</p>"#, r#"<p a="1" b="2">x</p>"#),
-            (r#"1 < 2 <b><i z="" y="a b">x</i></b> > <img>"#, r#"1 < 2 <b><i y="a b" z="">x</i></b> > <img>"#),
-            (r#"<p b="x>y" a="<">"</p>"#, r#"<p b="x>y" a="<">"</p>"#),
-            (r#"<p b="x>y" a="">z</p>"#, r#"<p a="" b="x>y">z</p>"#),
-            ("a > b < c", "a > b < c"),
-        ];
-        for (xml, expected) in sorted {
-            assert_eq!(in_order(xml), expected);
-        }
-    }
 
     #[test]
     fn a_document_is_read_as_what_it_is() {
