@@ -235,11 +235,11 @@ impl Document {
 
     /// A change that yrs made by itself becomes one that the gate knows and that will be sent.
     fn note(&mut self, update: Vec<u8>) -> Result<(), Error> {
-        if let Err(error) = self.replica.note(&update) {
+        match self.replica.note(update) {
+            Ok(update) => self.updates.push(update),
             // It is in the document but nobody else could take it; going on would make this replica another one for good.
-            return Err(self.give_up(error.to_string()));
+            Err(error) => return Err(self.give_up(error.to_string())),
         }
-        self.updates.push(update);
         Ok(())
     }
 

@@ -68,14 +68,23 @@ impl<'a> Reader<'a> {
         Err(Malformed("an integer of more than eight bytes"))
     }
 
-    /// Skips a signed integer. Eight bytes hold every one that JavaScript holds exactly; yrs overflows at the tenth.
-    pub(crate) fn skip_var_int(&mut self) -> Result<(), Malformed> {
-        for _ in 0..8 {
-            if self.u8()? < 0x80 {
-                return Ok(());
+    /// Skips a signed integer and returns whether it is -0. Eight bytes hold every one that JavaScript holds exactly; yrs overflows at the tenth.
+    pub(crate) fn is_negative_zero(&mut self) -> Result<bool, Malformed> {
+        let first = self.u8()?;
+        // The first byte has the sign and six bits.
+        let (mut last, mut bits) = (first, first & 0x3f);
+        for _ in 0..7 {
+            if last < 0x80 {
+                break;
             }
+            last = self.u8()?;
+            bits |= last & 0x7f;
         }
-        Err(Malformed("a signed integer of more than eight bytes"))
+        if last < 0x80 {
+            Ok(bits == 0 && first & 0x40 != 0)
+        } else {
+            Err(Malformed("a signed integer of more than eight bytes"))
+        }
     }
 
     pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], Malformed> {

@@ -26,7 +26,7 @@ use crate::Malformed;
 use crate::text;
 use crate::update::gate::{Gate, Source, Verdict};
 use crate::update::work::{self, Model};
-use crate::update::{self, Deletion, Parsed, subdocuments};
+use crate::update::{self, Binary, Deletion, Parsed, hidden};
 pub use snapshot::SnapshotError;
 use trial::{Trial, Way};
 
@@ -38,7 +38,7 @@ pub struct Replica {
     trial: Trial,
     /// Others hold on to the yrs document, see [`Replica::pinned`].
     is_pinned: bool,
-    /// What it holds for yrs is not what it is: see [`subdocuments`].
+    /// What it holds for yrs is not what it is: see [`hidden`].
     is_disguised: bool,
     has_subdocument: bool,
     has_formats: bool,
@@ -403,20 +403,20 @@ impl Replica {
         edit(&mut txn);
         let update = txn.has_changes().then(|| txn.encode_update_v1())?;
         drop(txn);
-        let noted = self.note(&update);
-        assert_eq!(noted, Ok(()), "an edit builds on what is in the document, and yrs writes what the gate can read");
-        Some(update)
+        let noted = self.note(update);
+        Some(noted.expect("an edit builds on what is in the document, and yrs writes what the gate can read"))
     }
 
     /// Tells the gate of a change that was made to [`Replica::doc`] directly: one that yrs made by itself, or in a transaction
-    /// that stays open for longer than [`Replica::edit`] lasts. Nothing else may be applied before.
-    pub fn note(&mut self, update: &[u8]) -> Result<(), Malformed> {
-        let update = update::parse(update)?;
+    /// that stays open for longer than [`Replica::edit`] lasts. Nothing else may be applied before. Returns it as others may see it.
+    pub fn note(&mut self, written: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        let update = update::parse(&written)?;
         self.has_formats |= update.has_formats();
+        self.is_disguised |= update.needs_rewrite();
         match self.gate.admit(&update, Source::Own)? {
             Verdict::Ready => {
                 self.trial.follow(&update, self.gate.implied());
-                Ok(())
+                if update.needs_rewrite() { hidden::reveal(&written) } else { Ok(written) }
             }
             Verdict::Missing | Verdict::TooMuch => {
                 Err(Malformed("a change of this document that builds on another one"))
@@ -500,7 +500,7 @@ impl Lazy {
         if !is_disguised {
             return update;
         }
-        subdocuments::reveal(&update).expect("what yrs writes of an accepted document is well-formed")
+        hidden::reveal(&update).expect("what yrs writes of an accepted document is well-formed")
     }
 
     /// The same, to change it.
@@ -545,7 +545,7 @@ fn decode(update: &Parsed<'_>) -> Result<Update, Malformed> {
 }
 
 fn decode_pieces(update: &Parsed<'_>) -> Result<Update, Malformed> {
-    let disguised = update.needs_rewrite().then(|| subdocuments::hide(update));
+    let disguised = update.needs_rewrite().then(|| hidden::hide(update));
     let bytes = disguised.as_deref().unwrap_or(update.bytes());
     let decoded = catch_unwind(|| Update::decode_v1(bytes).ok()).ok().flatten();
     decoded.ok_or(Malformed("content that cannot be decoded, such as an embed that is not JSON"))
@@ -574,7 +574,11 @@ fn to_any(value: &Value) -> Any {
 
 pub(crate) fn to_json(any: &Any) -> Value {
     match any {
-        Any::Null | Any::Undefined | Any::Buffer(_) => Value::Null,
+        Any::Null | Any::Undefined => Value::Null,
+        Any::Buffer(held) => match Binary::of(held) {
+            Binary::BigInt(value) => Value::from(value),
+            Binary::Bytes(_) | Binary::Subdocument => Value::Null,
+        },
         Any::Bool(value) => Value::Bool(*value),
         Any::Number(Number::Int(value)) => Value::from(*value),
         Any::Number(Number::Float(value)) => whole(*value).map_or_else(|| Value::from(*value), Value::from),

@@ -84,7 +84,7 @@ impl Revert {
         undo.undo_blocking();
         drop(undo);
         let update = self.replica.diff(&before).ok()?;
-        self.replica.note(&update).ok()?;
+        self.replica.note(update.clone()).ok()?;
         (shape(&self.replica) == shape_then).then_some(update)
     }
 }

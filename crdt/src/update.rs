@@ -12,11 +12,11 @@
 
 mod as_of;
 pub(crate) mod gate;
+pub(crate) mod hidden;
 mod lists;
 mod merge;
 mod settled;
 mod split;
-pub(crate) mod subdocuments;
 pub(crate) mod work;
 pub mod write;
 
@@ -29,6 +29,7 @@ use crate::Malformed;
 use crate::history::Span;
 use crate::lib0::{Reader, write_var_uint};
 pub(crate) use as_of::{Snapshot, as_of};
+pub use hidden::{Binary, held_big_int, held_bytes};
 pub use merge::merge;
 pub(crate) use merge::{complete, unknown};
 pub(crate) use settled::settled;
@@ -153,7 +154,7 @@ pub struct Parsed<'a> {
     structs: Vec<Struct>,
     parents: Vec<Parent<'a>>,
     deletes: Vec<Deletion>,
-    /// It has structs that must not reach yrs as they are, see [`subdocuments`].
+    /// It has structs that must not reach yrs as they are, see [`hidden`].
     needs_rewrite: bool,
     subdocuments: u32,
     has_formats: bool,
@@ -284,7 +285,7 @@ impl<'a> Parsed<'a> {
         self.deletes.iter().map(span)
     }
 
-    /// True if it has something that must not reach yrs as it is, see [`subdocuments`].
+    /// True if it has something that must not reach yrs as it is, see [`hidden`].
     pub(crate) fn needs_rewrite(&self) -> bool {
         self.needs_rewrite
     }
@@ -432,7 +433,7 @@ impl<'a> Parsed<'a> {
             // yrs reads one string too many and then writes documents that nobody can decode.
             2 => return Err(Malformed("legacy JSON content, which this server does not take")),
             BINARY => {
-                self.needs_rewrite |= subdocuments::is_marked(reader.var_bytes()?);
+                self.needs_rewrite |= hidden::is_marked(reader.var_bytes()?);
                 1
             }
             STRING => utf16_len(reader.var_str()?),
@@ -461,7 +462,7 @@ impl<'a> Parsed<'a> {
             ANY => {
                 let count = reader.count(1)?;
                 for _ in 0..count {
-                    any(reader, 0)?;
+                    self.needs_rewrite |= any(reader, 0)?;
                 }
                 count as u32
             }
@@ -604,18 +605,24 @@ pub(crate) fn check_depth(json: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn any(reader: &mut Reader<'_>, depth: u32) -> Result<(), Malformed> {
+/// Skips a value and returns whether there is something in it that yrs would change, see [`hidden`].
+fn any(reader: &mut Reader<'_>, depth: u32) -> Result<bool, Malformed> {
     if depth > MAX_ANY_DEPTH {
         return Err(Malformed("a value nested more than 64 deep"));
     }
+    let mut is_changed = false;
     match reader.u8()? {
         127 | 126 | 121 | 120 => {}
-        125 => reader.skip_var_int()?,
+        125 => is_changed = reader.is_negative_zero()?,
         124 => {
             reader.take(4)?;
         }
-        123 | 122 => {
+        123 => {
             reader.take(8)?;
+        }
+        122 => {
+            reader.take(8)?;
+            is_changed = true;
         }
         119 => {
             reader.var_str()?;
@@ -623,20 +630,18 @@ fn any(reader: &mut Reader<'_>, depth: u32) -> Result<(), Malformed> {
         118 => {
             for _ in 0..reader.count(2)? {
                 reader.var_str()?;
-                any(reader, depth + 1)?;
+                is_changed |= any(reader, depth + 1)?;
             }
         }
         117 => {
             for _ in 0..reader.count(1)? {
-                any(reader, depth + 1)?;
+                is_changed |= any(reader, depth + 1)?;
             }
         }
-        116 => {
-            reader.var_bytes()?;
-        }
+        116 => is_changed = hidden::is_marked(reader.var_bytes()?),
         _ => return Err(Malformed("an unknown kind of value")),
     }
-    Ok(())
+    Ok(is_changed)
 }
 
 #[cfg(test)]

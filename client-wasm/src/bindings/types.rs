@@ -4,7 +4,7 @@ use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use yrs::Any;
 
-use super::values::{Out, any_from_js, any_to_js, attributes_from_js};
+use super::values::{Out, any_from_js, any_to_js, attributes_from_js, json_from_js};
 use super::{Core, kind_of, millis};
 use crate::document::{Kind, New, Node, TypeId};
 
@@ -67,7 +67,7 @@ impl Core {
         value: &JsValue,
         attributes: &JsValue,
     ) -> Result<(), JsValue> {
-        let (value, attributes) = (any_from_js(value)?, attributes_from_js(attributes)?);
+        let (value, attributes) = (json_from_js(value)?, attributes_from_js(attributes)?);
         self.edit(document, |document| document.embed(millis(now), TypeId(of), index, value, attributes))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use buildspaces_crdt::update::{Binary, held_big_int, held_bytes};
 use js_sys::{Array, BigInt, Function, Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use yrs::types::Attrs;
@@ -14,29 +15,34 @@ use crate::document::{Change, Edit, Entry, Piece, Value};
 /// Deepest nesting of a value. A document takes no deeper one.
 const MAX_DEPTH: u32 = 60;
 
-/// Whole numbers above it are not exact in JavaScript.
-const MAX_SAFE: i64 = (1 << 53) - 1;
-
 pub(super) fn any_to_js(any: &Any) -> JsValue {
     match any {
         Any::Null => JsValue::NULL,
         Any::Undefined => JsValue::UNDEFINED,
         Any::Bool(value) => JsValue::from_bool(*value),
         Any::Number(Number::Float(value)) => JsValue::from_f64(*value),
-        Any::Number(Number::Int(value)) if value.abs() <= MAX_SAFE => JsValue::from_f64(*value as f64),
-        Any::Number(Number::Int(value)) => BigInt::from(*value).into(),
+        Any::Number(Number::Int(value)) => JsValue::from_f64(*value as f64),
         Any::String(value) => JsValue::from_str(value),
-        Any::Buffer(bytes) => Uint8Array::from(&bytes[..]).into(),
+        Any::Buffer(held) => match Binary::of(held) {
+            Binary::BigInt(value) => BigInt::from(value).into(),
+            Binary::Bytes(bytes) => Uint8Array::from(bytes).into(),
+            Binary::Subdocument => JsValue::UNDEFINED,
+        },
         Any::Array(values) => values.iter().map(any_to_js).collect::<Array>().into(),
         Any::Map(entries) => object(entries.iter().map(|(key, value)| (key.as_str(), any_to_js(value)))),
     }
 }
 
 pub(super) fn any_from_js(value: &JsValue) -> Result<Any, JsValue> {
-    from_js(value, 0)
+    from_js(value, 0, false)
 }
 
-fn from_js(value: &JsValue, depth: u32) -> Result<Any, JsValue> {
+/// Attributes of a text and what is embedded in one: Yjs has them as JSON, which has no `BigInt`.
+pub(super) fn json_from_js(value: &JsValue) -> Result<Any, JsValue> {
+    from_js(value, 0, true)
+}
+
+fn from_js(value: &JsValue, depth: u32, is_json: bool) -> Result<Any, JsValue> {
     if depth > MAX_DEPTH {
         return Err(js_sys::TypeError::new("a value nested more than 60 deep, or within itself").into());
     }
@@ -55,26 +61,27 @@ fn from_js(value: &JsValue, depth: u32) -> Result<Any, JsValue> {
     if let Some(value) = value.as_string() {
         return Ok(Any::from(value));
     }
-    if value.is_bigint() {
+    if value.is_bigint() && !is_json {
         let value = i64::try_from(value.clone()).map_err(|_| js_sys::RangeError::new("a BigInt above 64 bits"))?;
-        return Ok(Any::Number(Number::Int(value)));
+        return Ok(Any::Buffer(held_big_int(value).into()));
     }
     if let Some(bytes) = value.dyn_ref::<Uint8Array>() {
-        return Ok(Any::Buffer(bytes.to_vec().into()));
+        return Ok(Any::Buffer(held_bytes(&bytes.to_vec()).into()));
     }
     if let Some(values) = value.dyn_ref::<Array>() {
-        let values: Result<Vec<Any>, JsValue> = values.iter().map(|value| from_js(&value, depth + 1)).collect();
+        let values: Result<Vec<Any>, JsValue> =
+            values.iter().map(|value| from_js(&value, depth + 1, is_json)).collect();
         return Ok(Any::Array(values?.into()));
     }
     if value.is_object() && is_plain(value) {
         let mut entries = HashMap::new();
         for entry in Object::entries(value.unchecked_ref()).iter() {
             let entry: Array = entry.unchecked_into();
-            entries.insert(entry.get(0).as_string().unwrap_or_default(), from_js(&entry.get(1), depth + 1)?);
+            entries.insert(entry.get(0).as_string().unwrap_or_default(), from_js(&entry.get(1), depth + 1, is_json)?);
         }
         return Ok(Any::Map(Arc::new(entries)));
     }
-    Err(js_sys::TypeError::new("only JSON and Uint8Array can be shared; for a type within a type there are methods")
+    Err(js_sys::TypeError::new("only JSON, Uint8Array and, outside of attributes, BigInt can be shared; for a type within a type there are methods")
         .into())
 }
 
@@ -89,7 +96,7 @@ pub(super) fn attributes_from_js(value: &JsValue) -> Result<Option<Attrs>, JsVal
     if value.is_undefined() {
         return Ok(None);
     }
-    match any_from_js(value)? {
+    match json_from_js(value)? {
         Any::Map(entries) => {
             Ok(Some(entries.iter().map(|(key, value)| (key.as_str().into(), value.clone())).collect()))
         }

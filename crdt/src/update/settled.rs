@@ -141,7 +141,7 @@ impl<'a> Content<'a> {
     fn skip(&mut self, len: u32) -> Result<(), Malformed> {
         match self {
             Self::Text(text) => text.read(len, |_| {}),
-            Self::Values(values) => (0..len).try_for_each(|_| any(values, 0))?,
+            Self::Values(values) => (0..len).try_for_each(|_| any(values, 0).map(drop))?,
             Self::Gone | Self::Whole(_) => {}
         }
         Ok(())
@@ -156,7 +156,7 @@ impl<'a> Content<'a> {
             }
             Self::Values(values) => {
                 let before = values.rest();
-                (0..len).try_for_each(|_| any(values, 0))?;
+                (0..len).try_for_each(|_| any(values, 0).map(drop))?;
                 write_var_uint(out, u64::from(len));
                 out.extend_from_slice(&before[..before.len() - values.left()]);
             }

@@ -12,6 +12,7 @@ use crate::update::gate::{Gate, Source, Verdict};
 use crate::update::work::{BUDGET, Model};
 
 mod gaps;
+mod hidden;
 mod settled;
 mod values;
 
@@ -236,28 +237,6 @@ fn what_was_no_type_when_it_came_never_takes_a_child() {
     replica.apply_foreign(&[1, 1, 5, 0, 4, 1, 1, b't', 1, b'x', 0]).expect("valid");
     let child = [1, 1, 4, 0, 0x28, 0, 5, 0, 1, b'k', 1, 126, 0];
     assert!(matches!(replica.apply_foreign(&child), Err(crate::replica::Error::Malformed(_))));
-}
-
-#[test]
-fn subdocuments_pass_through_without_yrs_seeing_one() {
-    let options: &[u8] = &[118, 1, 8, b'a', b'u', b't', b'o', b'L', b'o', b'a', b'd', 120];
-    let subdocument = [&[1, 1, 1, 0, 9, 1, 1, b'a', 2, b'i', b'd'][..], options, &[0]].concat();
-    let mut replica = Replica::new();
-    assert!(!replica.has_subdocument());
-    assert_eq!(replica.apply_foreign(&subdocument), Ok(Applied::Changed));
-    assert!(replica.has_subdocument());
-    assert_eq!(replica.state(), subdocument);
-    assert_eq!(replica.diff(&[0]).expect("a state vector"), subdocument);
-    // Binary content that looks like the disguise stays what it is.
-    let disguise = [&b"\x00buildspaces/hidden\x00\x01"[..], &[2, b'i', b'd'], options].concat();
-    let mut binary = vec![1, 1, 2, 0, 0x83, 1, 0];
-    crate::lib0::write_var_bytes(&mut binary, &disguise);
-    binary.push(0);
-    assert_eq!(replica.apply_foreign(&binary), Ok(Applied::Changed));
-    let loaded = Replica::load(None, &[subdocument.into(), binary.into()]).expect("what was let in");
-    assert!(loaded.has_subdocument());
-    assert_eq!(loaded.state(), replica.state());
-    assert_eq!(replica.diff(&[1, 1, 1]).expect("a state vector").len(), 7 + 1 + disguise.len() + 1);
 }
 
 /// One struct each of `clients` clients, in this order; each builds on the one that `before` names.

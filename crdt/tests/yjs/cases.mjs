@@ -45,7 +45,10 @@ function generator(seed) {
 }
 
 const WORDS = ['a', 'bc', 'def', ' ', '\n', 'é', '😀', '👩‍👧', 'hello ', 'x'.repeat(70)];
-const VALUES = [1, -7, 2.5, 1e12, true, null, 'v', '', [1, [2]], { k: { l: 1 } }, new Uint8Array([0, 255])];
+const BYTES = new Uint8Array([0, 255]);
+const VALUES = [1, -7, 2.5, 1e12, true, null, 'v', '', [1, [2]], { k: { l: 1 } }, BYTES];
+/** What yrs by itself would change. */
+const DELICATE = [-0, [123n], { k: -(2n ** 40n) }, [-0, { k: [5n, BYTES] }]];
 const KEYS = ['k', 'l', 'm'];
 
 /** Types of a document that can be edited, the nested ones among them. A plain document has no XML. */
@@ -63,9 +66,9 @@ function types(doc, isPlain) {
 function nested(random) {
   switch (random.below(3)) {
     case 0:
-      return new Y.Map([[random.pick(KEYS), random.pick(VALUES)]]);
+      return new Y.Map([[random.pick(KEYS), plain(random)]]);
     case 1:
-      return Y.Array.from([random.pick(VALUES), random.pick(VALUES)]);
+      return Y.Array.from([plain(random), plain(random)]);
     default:
       return new Y.Text(random.pick(WORDS));
   }
@@ -74,7 +77,11 @@ function nested(random) {
 function value(random) {
   if (random.chance(0.02))
     return new Y.Doc({ guid: `sub-${random.below(1000)}`, autoLoad: random.chance(0.5) });
-  return random.chance(0.3) ? nested(random) : random.pick(VALUES);
+  return random.chance(0.3) ? nested(random) : plain(random);
+}
+
+function plain(random) {
+  return random.pick(random.chance(0.1) ? DELICATE : VALUES);
 }
 
 /** Editors never cut a surrogate pair; if one is cut, Yjs itself shows different things depending on the order. */
@@ -179,18 +186,19 @@ export function makeCase(seed) {
   for (const { doc } of people) {
     doc.destroy();
   }
-  return { seed, sent, extra, wanted: content(last), vector: sortedVector(last) };
+  return { seed, sent, extra, wanted: content(last), exact: exact(last), vector: sortedVector(last) };
 }
 
 /** What people see, as text that is the same for equal documents. */
 function content(doc) {
-  const plain = (_, value) => {
+  const seen = (_, value) => {
     if (value instanceof Uint8Array || value instanceof Y.Doc) return null;
+    if (typeof value === 'bigint') return Number(value);
     if (value && typeof value === 'object' && !Array.isArray(value) && value.constructor === Object)
       return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
     return value;
   };
-  const json = (type) => JSON.parse(JSON.stringify(lists(type), plain));
+  const json = (type) => JSON.parse(JSON.stringify(lists(type), seen));
   return {
     text: doc.getText('text').toString(),
     map: json(doc.getMap('map')),
@@ -206,7 +214,16 @@ function lists(type) {
     return Object.fromEntries([...type.entries()].map(([key, value]) => [key, lists(value)]));
   if (type instanceof Y.Array) return type.toArray().map(lists);
   if (type instanceof Y.AbstractType) return type.toString();
-  return type instanceof Y.Doc || type instanceof Uint8Array ? null : type;
+  return type instanceof Y.Doc ? null : type;
+}
+
+/** The values of map and array as they are, also those that JSON has not. */
+function exact(doc) {
+  const shown = (_, value) => {
+    if (typeof value === 'bigint') return `${value}n`;
+    return Object.is(value, -0) ? '-0' : value;
+  };
+  return JSON.parse(JSON.stringify([doc.getMap('map'), doc.getArray('array')].map(lists), shown));
 }
 
 function sortedVector(doc) {
@@ -232,6 +249,7 @@ function check(made, name, updates) {
   }
   for (const [part, wanted, found] of [
     ['content', made.wanted, content(doc)],
+    ['value', made.exact, exact(doc)],
     ['state vector', made.vector, sortedVector(doc)],
   ]) {
     if (canonical(wanted) !== canonical(found)) {
