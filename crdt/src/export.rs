@@ -6,11 +6,12 @@
 //! it with a deadline.** A thread that does not end cannot be stopped; it keeps its replica. So give it one that was loaded for it
 //! ([`Replica::load`]), never the one that people work in, and take no more exports once a few threads were lost.
 
+mod xml;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
-use yrs::types::ToJson;
-use yrs::{Array, GetString, Out, ReadTxn, Transact};
+use yrs::{Array, GetString, Map, Out, ReadTxn, Transact};
 
 use crate::Replica;
 use crate::replica::to_json;
@@ -38,16 +39,32 @@ pub fn json(replica: &Replica, name: &str, kind: Kind) -> Result<Value, Unreadab
         let txn = replica.doc().transact();
         match kind {
             Kind::Text => Value::String(txn.get_text(name).map_or_else(String::new, |text| text.get_string(&txn))),
-            Kind::Xml => Value::String(txn.get_xml_fragment(name).map_or_else(String::new, |xml| xml.get_string(&txn))),
+            Kind::Xml => {
+                Value::String(txn.get_xml_fragment(name).map_or_else(String::new, |root| xml::children(&root, &txn)))
+            }
             Kind::Map => {
-                txn.get_map(name).map_or_else(|| Value::Object(Default::default()), |map| to_json(&map.to_json(&txn)))
+                txn.get_map(name).map_or_else(|| Value::Object(Default::default()), |map| value(Out::YMap(map), &txn))
             }
             Kind::Array => {
-                txn.get_array(name).map_or_else(|| Value::Array(Vec::new()), |list| to_json(&list.to_json(&txn)))
+                txn.get_array(name).map_or_else(|| Value::Array(Vec::new()), |list| value(Out::YArray(list), &txn))
             }
         }
     }))
     .map_err(|_| Unreadable)
+}
+
+/// A value and all in it. It recurses no deeper than the gate lets types nest.
+fn value<T: ReadTxn>(of: Out, txn: &T) -> Value {
+    match of {
+        Out::Any(plain) => to_json(&plain),
+        Out::YText(text) => Value::String(text.get_string(txn)),
+        Out::YArray(list) => list.iter(txn).map(|inner| value(inner, txn)).collect(),
+        Out::YMap(map) => map.iter(txn).map(|(key, inner)| (key.to_owned(), value(inner, txn))).collect(),
+        Out::YXmlElement(element) => Value::String(xml::element(&element, txn)),
+        Out::YXmlFragment(fragment) => Value::String(xml::children(&fragment, txn)),
+        Out::YXmlText(text) => Value::String(xml::text(&text, txn)),
+        Out::YDoc(_) | Out::UndefinedRef(_) => Value::Null,
+    }
 }
 
 /// The names of the document's root types, in order.
@@ -83,7 +100,10 @@ pub fn guess(replica: &Replica, name: &str) -> Result<Kind, Unreadable> {
 mod tests {
     use super::*;
     use serde_json::json;
-    use yrs::{ArrayPrelim, Map, Text, XmlElementPrelim, XmlFragment};
+    use std::collections::HashMap;
+    use yrs::Any;
+    use yrs::types::Attrs;
+    use yrs::{ArrayPrelim, Text, Xml, XmlElementPrelim, XmlFragment, XmlTextPrelim};
 
     #[test]
     fn a_document_is_read_as_what_it_is() {
@@ -109,6 +129,36 @@ mod tests {
         replica.apply_foreign(&nested).expect("well-formed");
         assert_eq!(json(&replica, "map", Kind::Map), Err(Unreadable));
         assert_eq!(json(&replica, "text", Kind::Text), Ok(json!("a😀")));
+    }
+
+    #[test]
+    fn xml_is_the_same_each_time_wherever_it_lies() {
+        let expected = "<p Align=\"b\" id=\"7\" level=\"\">1 < <b><i c=\"d\" e=\"1\">2</i></b></p>";
+        for _ in 0..20 {
+            let mut replica = Replica::new();
+            let doc = replica.doc().clone();
+            let (map, list, xml) =
+                (doc.get_or_insert_map("m"), doc.get_or_insert_array("l"), doc.get_or_insert_xml_fragment("x"));
+            replica.edit(|txn| {
+                let made = [
+                    xml.push_back(txn, XmlElementPrelim::empty("p")),
+                    map.insert(txn, "k", XmlElementPrelim::empty("p")),
+                    list.push_back(txn, XmlElementPrelim::empty("p")),
+                ];
+                for p in made {
+                    p.insert_attribute(txn, "level", "");
+                    p.insert_attribute(txn, "id", 7);
+                    p.insert_attribute(txn, "Align", "b");
+                    let text = p.push_back(txn, XmlTextPrelim::new("1 < 2"));
+                    let format = HashMap::from([("e".to_owned(), Any::from(1)), ("c".to_owned(), "d".into())]);
+                    let formats = Attrs::from([("i".into(), Any::from(format)), ("b".into(), true.into())]);
+                    text.format(txn, 4, 1, formats);
+                }
+            });
+            assert_eq!(json(&replica, "x", Kind::Xml), Ok(json!(expected)));
+            assert_eq!(json(&replica, "m", Kind::Map), Ok(json!({"k": expected})));
+            assert_eq!(json(&replica, "l", Kind::Array), Ok(json!([expected])));
+        }
     }
 
     #[test]
