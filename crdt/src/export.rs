@@ -11,7 +11,8 @@ mod xml;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
-use yrs::{Array, GetString, Map, Out, ReadTxn, Transact};
+use yrs::types::text::YChange;
+use yrs::{Array, GetString, Map, Out, ReadTxn, Text, Transact};
 
 use crate::Replica;
 use crate::replica::to_json;
@@ -74,9 +75,21 @@ pub fn roots(replica: &Replica) -> Vec<String> {
     names
 }
 
+/// The text at the root type `name`; empty if there is none.
+pub fn text(replica: &Replica, name: &str) -> Result<String, Unreadable> {
+    let text = replica.text(name);
+    if text.is_empty() && guess(replica, name)? != Kind::Text { Err(Unreadable) } else { Ok(text) }
+}
+
 /// As what the root type `name` was most likely meant, by what is in it. An empty one counts as text.
 pub fn guess(replica: &Replica, name: &str) -> Result<Kind, Unreadable> {
-    if json(replica, name, Kind::Text)?.as_str().is_some_and(|text| !text.is_empty()) {
+    // Types may lie in any list, but strings and what is embedded only in a text.
+    let is_text = || {
+        let txn = replica.doc().transact();
+        let pieces = txn.get_text(name).map_or_else(Vec::new, |text| text.diff(&txn, YChange::identity));
+        pieces.iter().any(|piece| matches!(piece.insert, Out::Any(_)))
+    };
+    if catch_unwind(AssertUnwindSafe(is_text)).map_err(|_| Unreadable)? {
         return Ok(Kind::Text);
     }
     if json(replica, name, Kind::Map)?.as_object().is_some_and(|map| !map.is_empty()) {
@@ -103,7 +116,7 @@ mod tests {
     use std::collections::HashMap;
     use yrs::Any;
     use yrs::types::Attrs;
-    use yrs::{ArrayPrelim, Text, Xml, XmlElementPrelim, XmlFragment, XmlTextPrelim};
+    use yrs::{ArrayPrelim, Xml, XmlElementPrelim, XmlFragment, XmlTextPrelim};
 
     #[test]
     fn a_document_is_read_as_what_it_is() {
@@ -165,9 +178,11 @@ mod tests {
     fn what_a_root_was_meant_as_is_guessed_by_what_is_in_it() {
         let mut replica = Replica::new();
         let (text, map) = (replica.doc().get_or_insert_text("text"), replica.doc().get_or_insert_map("map"));
+        let image = replica.doc().get_or_insert_text("image");
         let (list, xml) = (replica.doc().get_or_insert_array("list"), replica.doc().get_or_insert_xml_fragment("xml"));
         replica.edit(|txn| {
             text.insert(txn, 0, "a😀");
+            image.insert_embed(txn, 0, Any::from(HashMap::from([("image".to_owned(), Any::from("x.png"))])));
             map.insert(txn, "k", 1);
             list.insert(txn, 0, "text that is a value");
             xml.push_back(txn, XmlElementPrelim::empty("p"));
@@ -176,8 +191,11 @@ mod tests {
         loaded.apply(&replica.state()).expect("valid");
         let names = roots(&loaded);
         let guessed: Vec<_> = names.iter().map(|name| guess(&loaded, name).expect("readable")).collect();
-        assert_eq!(names, ["list", "map", "text", "xml"]);
-        assert_eq!(guessed, [Kind::Array, Kind::Map, Kind::Text, Kind::Xml]);
+        assert_eq!(names, ["image", "list", "map", "text", "xml"]);
+        assert_eq!(guessed, [Kind::Text, Kind::Array, Kind::Map, Kind::Text, Kind::Xml]);
         assert_eq!(guess(&loaded, "nothing"), Ok(Kind::Text));
+        let texts: Vec<_> = names.iter().map(|name| super::text(&loaded, name)).collect();
+        assert_eq!(texts, [Ok(String::new()), Err(Unreadable), Err(Unreadable), Ok("a😀".to_owned()), Err(Unreadable)]);
+        assert_eq!(super::text(&loaded, "nothing"), Ok(String::new()));
     }
 }

@@ -193,7 +193,7 @@ impl Case {
         let roots = [("text", Kind::Text), ("map", Kind::Map), ("array", Kind::Array), ("xml", Kind::Xml)];
         for (root, kind) in roots {
             let mut found = export::json(replica, root, kind).expect("what Yjs made");
-            if let (Kind::Xml, serde_json::Value::String(xml)) = (kind, &mut found) {
+            if let (Kind::Xml, Value::String(xml)) = (kind, &mut found) {
                 // Yjs writes what is embedded in a text of XML as an object of no content.
                 *xml = EMBEDS.iter().fold(xml.clone(), |xml, embed| xml.replace(embed, "[object Object]"));
             }

@@ -219,6 +219,7 @@ pub fn routers(parts: Parts) -> Routers {
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), access::check))
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), accept::pace))
         .layer(CompressionLayer::new())
+        .layer(axum::middleware::map_response(weaken))
         .layer(CatchPanicLayer::new())
         .layer(header_layer("x-content-type-options", "nosniff"))
         // A room's link is its key: it must not leak to other sites.
@@ -232,6 +233,18 @@ pub fn routers(parts: Parts) -> Routers {
 
 fn header_layer(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+/// What was compressed on the way is not the same bytes any more, so its tag names them weakly.
+async fn weaken(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let tag = headers.get(header::ETAG).map(HeaderValue::as_bytes).filter(|tag| !tag.starts_with(b"W/"));
+    if headers.contains_key(header::CONTENT_ENCODING)
+        && let Some(weak) = tag.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag].concat()).ok())
+    {
+        headers.insert(header::ETAG, weak);
+    }
+    response
 }
 
 async fn ready(axum::extract::State(gateway): axum::extract::State<Gateway>) -> impl IntoResponse {

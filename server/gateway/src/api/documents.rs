@@ -4,6 +4,8 @@
 //! An `ETag` names a state and the form it is in: epoch, number of the last update, a hash of the state vector, and behind a dot the form.
 //! Where a change is to follow (`If-Match`) the form does not matter.
 
+use std::num::NonZeroUsize;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -66,7 +68,8 @@ pub(crate) struct ListParams {
     #[serde(default)]
     after: String,
     /// At most so many; 100 if left out, 1000 at most.
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1)]
+    limit: Option<NonZeroUsize>,
 }
 
 /// Lists documents by name: those that the caller's token is for.
@@ -84,7 +87,7 @@ pub(crate) async fn list(
         Some(room) => caller.open(&gateway, room.as_str(), Capability::Read).await.is_ok(),
         None => false,
     };
-    let limit = params.limit.unwrap_or(100).clamp(1, MAX_LIMIT);
+    let limit = params.limit.map_or(100, NonZeroUsize::get).min(MAX_LIMIT);
     let mut documents = visible(&gateway, &sight, params, !in_room, limit).await?;
     documents.truncate(limit);
     let next = (documents.len() == limit).then(|| documents.last().map(|last| last.name.clone())).flatten();
@@ -275,7 +278,12 @@ pub(crate) async fn read(
         As::Update | As::StateVector => (UPDATE, present.state),
         As::Text => {
             let root = root.unwrap_or_else(|| buildspaces_crdt::text::ROOT.to_owned());
-            let (text, place) = gateway.exports.run(present, move |replica| replica.text(&root)).await?;
+            let of = root.clone();
+            let (text, place) = gateway.exports.run(present, move |replica| export::text(replica, &of)).await?;
+            let text = text.map_err(|_| {
+                let message = format!("{root:?} is no text; ask for ?as=json, or for ?as=markdown if it is rich text");
+                ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable", message)
+            })?;
             ("text/plain; charset=utf-8", place.hold(text))
         }
         As::Json => {

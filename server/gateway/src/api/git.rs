@@ -2,6 +2,8 @@
 //!
 //! All of it runs in the room's sandbox, which is started for it, so looking asks for the same capability as changing.
 
+use std::num::NonZeroU32;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use buildspaces_plans::git::{MAX_COMMITS, Origin, Wanted};
@@ -33,7 +35,8 @@ pub(crate) struct LogParams {
     /// Leaves out so many of the newest.
     skip: Option<u32>,
     /// At most so many; 50 if left out, 200 at most.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1)]
+    limit: Option<NonZeroU32>,
 }
 
 async fn opened(gateway: &Gateway, caller: &Caller, room: &str) -> Result<(RoomHandle, Principal), ApiError> {
@@ -108,7 +111,7 @@ pub(crate) async fn git_log(
     Query(LogParams { skip, limit }): Query<LogParams>,
 ) -> Result<axum::Json<Commits>, ApiError> {
     let (room, _) = opened(&gateway, &caller, &room).await?;
-    let (skip, limit) = (skip.unwrap_or(0), limit.unwrap_or(50).clamp(1, MAX_COMMITS));
+    let (skip, limit) = (skip.unwrap_or(0), limit.map_or(50, NonZeroU32::get).min(MAX_COMMITS));
     let (commits, more) = gateway.engine.git().log(room.id(), skip, limit).await?;
     let next = more.then(|| skip.saturating_add(limit));
     Ok(axum::Json(Commits { commits: commits.into_iter().map(Commit::from).collect(), next }))

@@ -1,5 +1,7 @@
 //! The past of documents: versions, differences, blame, and going back. A document's name is one percent-encoded segment.
 
+use std::num::NonZeroUsize;
+
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use buildspaces_crdt::names::Kind;
@@ -24,7 +26,8 @@ pub(crate) struct PageParams {
     /// Only versions below this number.
     before: Option<u64>,
     /// At most so many; 100 if left out, 1000 at most.
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1)]
+    limit: Option<NonZeroUsize>,
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -67,7 +70,7 @@ pub(crate) async fn versions(
     Query(page): Query<PageParams>,
 ) -> Result<axum::Json<Versions>, ApiError> {
     let (document, _) = permitted(&gateway, &caller, &name, Capability::Read).await?;
-    let (before, limit) = (page.before.unwrap_or(u64::MAX), page.limit.unwrap_or(100).min(MAX_LIMIT));
+    let (before, limit) = (page.before.unwrap_or(u64::MAX), page.limit.map_or(100, NonZeroUsize::get).min(MAX_LIMIT));
     let past = gateway.rooms.history().versions(&document, before, limit).await?;
     Ok(axum::Json(Versions::page(past, before, limit)))
 }

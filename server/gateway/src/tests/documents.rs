@@ -144,6 +144,17 @@ async fn a_state_is_named_by_its_etag() {
     let etag = first.etag.clone().expect("a tag");
     let same = f.send("GET", NOTES, &ada, &[("if-none-match", &etag)], Body::empty()).await;
     assert_eq!((same.status, same.bytes.len(), same.etag.as_deref()), (304, 0, Some(etag.as_str())));
+    let long = "a text that is long enough to be worth compressing".repeat(20);
+    f.put_text("/api/v1/documents/long", &ada, &long).await;
+    let read = async |more: &[(&str, &str)]| {
+        let accept = [&[("accept", "text/plain")], more].concat();
+        f.send("GET", "/api/v1/documents/long", &ada, &accept, Body::empty()).await
+    };
+    let (plain, short) = (read(&[]).await, read(&[("accept-encoding", "gzip")]).await);
+    assert!(short.bytes.len() < plain.bytes.len());
+    let weak = short.etag.expect("a tag");
+    assert_eq!(Some(weak.clone()), plain.etag.map(|tag| format!("W/{tag}")));
+    assert_eq!(read(&[("if-none-match", &weak), ("accept-encoding", "gzip")]).await.status, 304);
 
     let mut replica = Replica::new();
     replica.apply(&first.bytes).expect("valid");
@@ -274,6 +285,8 @@ async fn what_cannot_be_read_of_a_request_is_said_in_our_shape() {
     for (path, code) in [
         ("/api/v1/documents/%ff", "bad_path"),
         ("/api/v1/documents?limit=many", "bad_query"),
+        ("/api/v1/documents?limit=0", "bad_query"),
+        ("/api/v1/documents/notes/versions?limit=0", "bad_query"),
         ("/api/v1/documents/notes?as=picture", "bad_query"),
         ("/api/v1/documents/notes/diff", "bad_query"),
         ("/api/v1/documents/notes/versions/last", "bad_path"),
@@ -340,6 +353,11 @@ async fn rich_text_is_had_as_markdown() {
     assert_eq!(json.json(), json!({ "text": "one *two*\n<b>" }));
     let json = f.send("GET", &format!("{NOTES}?as=json&root=text&type=map"), &ada, &[], Body::empty()).await;
     assert_eq!(json.json(), json!({}));
+    let update = Replica::new().set_map(ROOT, &[("key".to_owned(), Some(json!("value")))]);
+    let path = "/api/v1/documents/map";
+    assert_eq!(f.send("PUT", path, &ada, &[UPDATE], update.expect("a change")).await.status, 201);
+    let refused = f.send("GET", &format!("{path}?as=text"), &ada, &[], Body::empty()).await;
+    assert_eq!(refused.code(), (422, "unreadable".into()), "{}", refused.json());
     let answer = f.send("GET", NOTES, &ada, &[("accept", "text/markdown")], Body::empty()).await;
     assert_eq!((answer.status, &answer.bytes[..]), (200, &b"one \\*two\\*\n\n&lt;b&gt;\n"[..]));
 }
