@@ -286,6 +286,34 @@ test('hostile updates change nothing, and documents are as Yjs has them', () => 
   assert.equal(doc.text().toString(), 'as before');
 });
 
+test('numbers that JSON has not, bytes and subdocuments come and go as they are', () => {
+  const held = new TextEncoder().encode('\0buildspaces/hidden\0\x02abcdefgh');
+  const values = [0, -0, [123n, -(2n ** 63n), 2n ** 63n - 1n], { deep: [held, -0, 5n] }, held];
+  const theirs = new Y.Doc();
+  theirs.getMap('m').set('theirs', values);
+  theirs.getMap('m').set('bytes', held);
+  theirs.getMap('m').set('sub', new Y.Doc({ guid: 'inner' }));
+  const doc = createDocument();
+  doc.applyUpdate(Y.encodeStateAsUpdate(theirs));
+  const map = doc.map('m');
+  assert.deepStrictEqual(map.get('theirs'), values);
+  assert.deepStrictEqual(map.get('bytes'), held);
+  const history = doc.undoHistory(map);
+  map.set('ours', values);
+  history.cut();
+  map.delete('sub');
+  assert.ok(history.undo());
+  const later = new Y.Doc();
+  Y.applyUpdate(later, doc.encodeState());
+  Y.applyUpdate(theirs, doc.diff(Y.encodeStateVector(theirs)));
+  for (const seen of [later.getMap('m'), theirs.getMap('m')]) {
+    for (const key of ['theirs', 'ours']) assert.deepStrictEqual(seen.get(key), values);
+    assert.deepStrictEqual(seen.get('bytes'), held);
+    assert.equal(seen.get('sub').guid, 'inner');
+  }
+  doc.client.destroy();
+});
+
 test('what is no string, and values that run code, are refused and leave the document as it was', () => {
   const doc = createDocument();
   const [text, map, list, tree] = [doc.text(), doc.map('m'), doc.array('a'), doc.xml('x')];

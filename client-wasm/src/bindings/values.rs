@@ -56,7 +56,8 @@ fn from_js(value: &JsValue, depth: u32, is_json: bool) -> Result<Any, JsValue> {
         return Ok(Any::Bool(value));
     }
     if let Some(value) = value.as_f64() {
-        return Ok(Any::from(value));
+        let is_negative_zero = value == 0.0 && value.is_sign_negative();
+        return Ok(if is_negative_zero { Any::Number(Number::Float(value)) } else { Any::from(value) });
     }
     if let Some(value) = value.as_string() {
         return Ok(Any::from(value));

@@ -331,14 +331,7 @@ impl<'a> Collab<'a> {
         let Verdict { address, result } = verdict;
         match result {
             Ok(Admitted::Opened { connection, name, grant }) => {
-                if grant.known
-                    && let Err(exceeded) = self.count(&grant.authority.principal.id)
-                {
-                    if self.users.is_empty() {
-                        return Err(Some(exceeded.into()));
-                    }
-                    self.forget(&address);
-                    self.deny(&address, &Close::from(exceeded).reason);
+                if !self.is_counted(&address, &grant)? {
                     return Ok(());
                 }
                 let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
@@ -355,6 +348,9 @@ impl<'a> Collab<'a> {
                 }
             }
             Ok(Admitted::Renewed(grant)) => {
+                if !self.is_counted(&address, &grant)? {
+                    return Ok(());
+                }
                 let Some(Slot::Open(open)) = self.documents.get(&address) else { return Ok(()) };
                 if open.connection.authorize(grant.authority.clone()).await.is_ok() {
                     let answer = hocuspocus::authenticated(may_write(&open.name, &grant));
@@ -375,6 +371,21 @@ impl<'a> Collab<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Counts the socket as one of the grant's user too. False if the user has too many: then the document is closed, and the socket if it
+    /// is of nobody else.
+    fn is_counted(&mut self, address: &Bytes, grant: &Grant) -> Result<bool, Option<Close>> {
+        let counted = if grant.known { self.count(&grant.authority.principal.id) } else { Ok(()) };
+        match counted {
+            Ok(()) => Ok(true),
+            Err(exceeded) if self.users.is_empty() => Err(Some(exceeded.into())),
+            Err(exceeded) => {
+                self.forget(address);
+                self.deny(address, &Close::from(exceeded).reason);
+                Ok(false)
+            }
+        }
     }
 
     /// Counts the socket as one of `user`.

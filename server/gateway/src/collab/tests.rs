@@ -87,6 +87,9 @@ async fn a_socket_counts_for_everybody_who_was_let_in_on_it() {
     send(&mut other, token("two", &bo)).await;
     assert_eq!(body(&mut other, "two").await, hocuspocus::authenticated(true));
     assert_eq!(body(&mut other, "two").await[..2], [2, 1], "denied after all");
+    // Nor does a document that is open change hands.
+    send(&mut other, token("one", &bo)).await;
+    assert_eq!(body(&mut other, "one").await[..2], [2, 1]);
     drop(socket);
     let again = async || {
         let mut socket = connect(&format!("{url}/notes?token={bo}")).await;
