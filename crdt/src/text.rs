@@ -18,17 +18,15 @@ use yrs::{Text, TextRef, TransactionMut};
 /// Name of the root `Y.Text` in a file's document.
 pub const ROOT: &str = "text";
 
-/// Largest product of line counts that a region without a common unique line may have to be
-/// compared line by line. Above it the region is replaced as a whole.
-const MAX_LINE_WORK: usize = 1 << 20;
+/// Most lines, of both sides together, that a region without a common unique line may have to be
+/// compared line by line, and most tokens that a changed hunk may have to be compared character by
+/// character: Myers' algorithm takes up to the square of that, however few are on one side. Above it
+/// the region is replaced as a whole, and of a hunk what is between its common head and tail.
+const MAX_COMPARED: usize = 1 << 11;
 
 /// How many times, on average, a line may be looked at in search of unique lines. Texts made to
 /// divide badly end as few large hunks.
 const MAX_DIVISIONS: usize = 32;
-
-/// Largest product of token counts that a changed hunk may have to be compared character by
-/// character. Above it everything between the common head and tail of the hunk is replaced.
-const MAX_TOKEN_WORK: usize = 1 << 20;
 
 /// From this many changed hunks on, hunks are replaced without looking at their characters: each
 /// edit costs a search through the document when it is applied.
@@ -153,7 +151,7 @@ fn line_hunks(old: &[u32], new: &[u32], hunks: &mut Vec<Hunk>) {
                 continue;
             }
         }
-        if o.len().saturating_mul(n.len()) <= MAX_LINE_WORK {
+        if o.len() + n.len() <= MAX_COMPARED {
             for (p, q) in changed_ranges(&old[o.clone()], &new[n.clone()]) {
                 hunks.push(Hunk { old: o.start + p.start..o.start + p.end, new: n.start + q.start..n.start + q.end });
             }
@@ -230,7 +228,7 @@ fn token_edits(at: u32, removed: &str, inserted: &str, fine: bool, edits: &mut V
     let (head, tail) = common_ends(&old, &new);
     let (o, n) = (head..old.len() - tail, head..new.len() - tail);
     let start = at + token_units(&old[..head]);
-    if o.len().saturating_mul(n.len()) > MAX_TOKEN_WORK {
+    if o.len() + n.len() > MAX_COMPARED {
         edits.push(Edit { at: start, delete: token_units(&old[o]), insert: text_of(&new[n]) });
         return;
     }
@@ -392,5 +390,16 @@ mod tests {
         assert_eq!(diff(&old, &new).len(), 1);
         let (old, new) = ("a".repeat(500_000), "b".repeat(500_000));
         assert_eq!(diff(&old, &new).len(), 1);
+    }
+
+    /// Compared line by line or letter by letter, these would take minutes.
+    #[test]
+    fn a_long_text_that_becomes_short_costs_little() {
+        let (lines, letters) = ("line\n".repeat(220_000), "ab ".repeat(170_000));
+        for (old, new) in [(lines.as_str(), "short again\n"), (letters.as_str(), "c\n")] {
+            assert_eq!(diff(old, new).len(), 1);
+            assert_eq!(applied(old, &diff(old, new)), new);
+            assert_eq!(applied(new, &diff(new, old)), old);
+        }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) fn serve(config: Config) -> Result<ExitCode> {
     let traces = telemetry::start_logs(&config, runtime.handle())?;
     let code = runtime.block_on(run(config));
     traces.end();
+    // What still computes somewhere has nothing to save, and does not keep the process.
+    runtime.shutdown_background();
     code
 }
 

@@ -19,8 +19,9 @@ const MAX_BYTES: u64 = 128 << 20;
 /// Files; a room's tree has no more.
 const MAX_FILES: usize = 20_000;
 
-/// Longest path, in bytes, and how many folders deep.
+/// Longest path and longest name in it, in bytes, and how many folders deep.
 const MAX_PATH: usize = 1024;
+const MAX_NAME: usize = 255;
 const MAX_DEPTH: usize = 40;
 
 /// Why an upload is not taken. The texts are for people.
@@ -34,6 +35,10 @@ pub(crate) enum Error {
     Escapes(String),
     #[error("the archive's name {0:?} is too long, too deep, or not UTF-8")]
     BadName(String),
+    #[error("the archive has {0:?} as a file and as a folder")]
+    Clash(String),
+    #[error("the archive has no files")]
+    Empty,
     #[error("the archive has more than {MAX_FILES} files")]
     TooMany,
     #[error("the archive's files are larger than {} MiB together", MAX_BYTES >> 20)]
@@ -48,6 +53,7 @@ pub(crate) fn unpack(sent: &[u8]) -> Result<Vec<NewFile>, Error> {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => zip::read(sent, &mut taken)?,
         _ => return Err(Error::UnknownFormat),
     }
+    taken.check()?;
     let mut files = taken.files;
     let root = files.first().and_then(|file| file.path.split_once('/')).map(|(root, _)| format!("{root}/"));
     if let Some(root) = root.filter(|root| files.iter().all(|file| file.path.starts_with(root.as_str()))) {
@@ -87,6 +93,18 @@ impl Taken {
         self.files.push(NewFile { path, bytes, executable });
         Ok(())
     }
+
+    /// Whether all of it can lie in one folder.
+    fn check(&self) -> Result<(), Error> {
+        if self.files.is_empty() {
+            return Err(Error::Empty);
+        }
+        let folders = self.names.iter().flat_map(|name| name.match_indices('/').map(|(at, _)| &name[..at]));
+        match folders.into_iter().find(|folder| self.names.contains(*folder)) {
+            Some(both) => Err(Error::Clash(both.chars().take(100).collect())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The path below the project's root.
@@ -100,7 +118,8 @@ fn path(name: &[u8]) -> Result<String, Error> {
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     let path = parts.join("/");
-    if path.is_empty() || path.len() > MAX_PATH || parts.len() > MAX_DEPTH || path.contains('\0') {
+    let is_long = path.len() > MAX_PATH || parts.iter().any(|part| part.len() > MAX_NAME);
+    if path.is_empty() || is_long || parts.len() > MAX_DEPTH || path.contains('\0') {
         return Err(Error::BadName(shown()));
     }
     Ok(path)

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
@@ -22,7 +22,10 @@ const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>BuildSpaces</
      web app. Run <code>make build</code> and start it again. The API works: see <a href=/api/openapi.json>/api/openapi.json</a>.";
 
 /// A file of the web app; its page for `/` and for a room's link.
-pub(crate) async fn file(State(gateway): State<Gateway>, uri: Uri) -> Response {
+pub(crate) async fn file(State(gateway): State<Gateway>, method: Method, uri: Uri) -> Response {
+    if !matches!(method, Method::GET | Method::HEAD) {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+    }
     let path = uri.path().trim_start_matches('/');
     let is_page = path.is_empty() || path.starts_with("r/");
     if !is_page && let Some(file) = Files::get(path) {

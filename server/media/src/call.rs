@@ -275,6 +275,8 @@ pub struct Seen {
     pub lost: bool,
     /// Not a page but a program that sends.
     pub is_stream: bool,
+    /// May publish a voice, so can be asked to.
+    pub may_speak: bool,
     /// `None`: nobody says how it is, as of streams.
     pub quality: Option<Quality>,
 }
@@ -332,6 +334,7 @@ impl Call {
             tracks: participant.tracks.iter().map(|(source, muted)| (*source, *muted)).collect(),
             lost: participant.lost.is_some(),
             is_stream: participant.is_stream,
+            may_speak: participant.who.check(Source::Microphone.capability()).is_ok(),
             quality: participant.connection.as_ref().map(Connection::quality),
         };
         all.into_iter().map(seen).collect()

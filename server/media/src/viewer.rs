@@ -79,7 +79,8 @@ mod tests {
     fn seen(name: &str, tracks: &[(Source, bool)]) -> Seen {
         let person = PrincipalId::parse(&format!("person-{name}")).expect("an id");
         let principal = Principal { id: person, kind: PrincipalKind::Person, name: name.into() };
-        Seen { id: id(name), principal, tracks: tracks.to_vec(), lost: false, is_stream: false, quality: None }
+        let tracks = tracks.to_vec();
+        Seen { id: id(name), principal, tracks, lost: false, is_stream: false, may_speak: true, quality: None }
     }
 
     fn names(chosen: &BTreeMap<TrackId, Layer>) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Takes known values out of what programs print, while it streams.
 //!
-//! A value is known in several spellings ([`forms`]): as it is, in base64, percent-encoded, in hexadecimal, within JSON. Whatever is part of any
+//! A value is known in several spellings ([`forms`]): as it is, in base64, percent-encoded, in hexadecimal, within JSON, HTML or what Python shows. Whatever is part of any
 //! occurrence of any spelling is *covered*, and what is covered is shown as [`MASK`], however occurrences overlap. White space within an
 //! occurrence does not matter, because tools break long lines: up to [`MAX_BLANKS`] blanks in a row are passed over.
 //!

@@ -50,6 +50,7 @@ mod pool;
 mod pulls;
 mod sandbox;
 mod spec;
+mod unlinked;
 mod watch_engine;
 
 /// How long a new container's agent may take to dial.

@@ -293,7 +293,9 @@ impl Passing {
             }
         };
         if !egress.policy.allows(&target.host, target.port) {
-            return Err(Refusal::NotListed(target.host));
+            // A host alone is listed for https.
+            let Target { host, port } = target;
+            return Err(Refusal::NotListed(if port == 443 { host } else { format!("{host}:{port}") }));
         }
         if matches!(asked, Asked::Plain(_)) && given.is_empty() {
             return Err(Refusal::NotConnect);

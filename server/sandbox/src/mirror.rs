@@ -151,6 +151,11 @@ impl Mirrors {
         folder: Option<&str>,
         most: usize,
     ) -> Result<(Vec<Unshared>, u64), Error> {
+        // Another way to write a path would be another path here.
+        let is_plain = |folder: &str| folder.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if folder.is_some_and(|folder| !folder.is_empty() && !is_plain(folder)) {
+            return Err(Error::NoSuchFile);
+        }
         let workspace = self.workspace(room).await?;
         let tree = self.shared.rooms.room(room).await?.tree();
         let folder = folder.map(str::to_owned);

@@ -277,6 +277,8 @@ pub(crate) struct Participant {
     tracks: Vec<Track>,
     /// The connection is lost; they may come back.
     away: bool,
+    /// They may publish a voice, so they can be asked to.
+    speaks: bool,
     /// How well they are connected: `good`, bad by `loss` or `delay`, or `lost`. Null: nobody says.
     quality: Option<&'static str>,
 }
@@ -321,6 +323,7 @@ impl From<&Seen> for Participant {
             },
             tracks: seen.tracks.iter().map(track).collect(),
             away: seen.lost,
+            speaks: seen.may_speak,
             quality: seen.quality.map(|quality| match quality {
                 Quality::Good => "good",
                 Quality::Poor(Trouble::Loss) => "loss",

@@ -176,3 +176,14 @@ fn damage_and_nonsense_end_in_an_error_and_nothing_worse() {
     damaged[at] = b'w';
     assert_eq!(names(&damaged), Err(Error::Broken("a file is damaged".to_owned())));
 }
+
+#[test]
+fn what_cannot_lie_in_one_folder_and_nothing_at_all_is_refused() {
+    let both = [(tar::EntryType::Regular, "a/b", 0o644, b"x".as_slice()), (tar::EntryType::Regular, "a", 0o644, b"y")];
+    assert_eq!(names(&tar_of(&both)), Err(Error::Clash("a".to_owned())));
+    let long = "n".repeat(256);
+    assert!(matches!(names(&zip_of(&[(&long, 0, b"", false)])), Err(Error::BadName(_))));
+    assert_eq!(names(&zip_of(&[])), Err(Error::Empty));
+    assert_eq!(names(&tar_of(&[])), Err(Error::Empty));
+    assert_eq!(names(&gz(&[0; 100_000])), Err(Error::Empty));
+}

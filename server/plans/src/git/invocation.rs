@@ -117,7 +117,9 @@ pub enum Error {
     NoSuchCommit,
     #[error("that address cannot be used: {0}")]
     BadUrl(&'static str),
-    #[error("sandboxes may not reach {0}; whoever runs this server can list that host in sandbox.egress")]
+    #[error(
+        "sandboxes may not reach {0}; whoever runs this server can list that host in sandbox.egress, unless it leads to a private network"
+    )]
     NotListed(String),
     #[error("{0} cannot be reached from here; check the address, and try again in a moment")]
     Unreachable(String),
@@ -290,7 +292,7 @@ impl Done {
 /// What a refusal of git's means.
 pub(super) fn refusal(errors: &str, output: &[u8]) -> Error {
     let says = |words: &str| errors.contains(words);
-    if says("not a git repository") {
+    if says("not a git repository") || says("Not a git repository") {
         Error::NoRepository
     } else if says(".lock': File exists") {
         Error::Locked
@@ -320,7 +322,7 @@ pub(super) fn refusal(errors: &str, output: &[u8]) -> Error {
         || says("You are not currently on a branch")
     {
         Error::NoUpstream
-    } else if says("'origin' does not appear to be a git repository") {
+    } else if says("'origin' does not appear to be a git repository") || says("transport 'file' not allowed") {
         Error::NoRemote
     } else if says("Not possible to fast-forward") || says("non-fast-forward") || says("(fetch first)") {
         Error::Diverged
@@ -373,6 +375,11 @@ mod tests {
     fn refusals_say_what_to_do() {
         let table = [
             ("fatal: not a git repository (or any of the parent directories): .git", Error::NoRepository),
+            (
+                "warning: Not a git repository. Use --no-index to compare two paths outside a working tree",
+                Error::NoRepository,
+            ),
+            ("fatal: transport 'file' not allowed", Error::NoRemote),
             (
                 "fatal: Unable to create '/workspace/.git/index.lock': File exists.\n\nAnother git process",
                 Error::Locked,

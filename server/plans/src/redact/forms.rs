@@ -22,6 +22,13 @@ pub fn of(value: &str) -> Vec<Vec<u8>> {
     let value = value.trim_matches(|c: char| c.is_ascii_whitespace());
     let bytes = value.as_bytes();
     let mut forms = vec![bytes.to_vec(), json(value, false), json(value, true)];
+    // As Python's `repr` shows it, and within HTML.
+    let doubled = value.replace('\\', "\\\\");
+    forms.extend([doubled.replace('\'', "\\'"), doubled].map(String::into_bytes));
+    let tags = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quotes = tags.replace('"', "&quot;");
+    forms.extend(["&#x27;", "&#39;"].map(|single| quotes.replace('\'', single).into_bytes()));
+    forms.extend([tags, quotes].map(String::into_bytes));
     for upper in [true, false] {
         forms.extend(
             KEPT.map(|kept| percent(bytes, upper, |byte| byte.is_ascii_alphanumeric() || kept.contains(&byte))),
@@ -149,6 +156,12 @@ mod tests {
         has("p@ss/w0rd+ü~", "p@ss/w0rd+\\u00fc~");
         has("say \"please\"", "say\\\"please\\\"");
         has("say \"please\"", "say+%22please%22");
+        // By Python's repr and html.escape.
+        has(r#"back\slash "é""#, r#"back\\slash"é""#);
+        has(r#"it's "a\b" é"#, r#"it\'s"a\\b"é"#);
+        has(r#"<it's "a" & b>"#, "&lt;it&#x27;s&quot;a&quot;&amp;b&gt;");
+        has(r#"<it's "a" & b>"#, "&lt;it&#39;s&quot;a&quot;&amp;b&gt;");
+        has(r#"<it's "a" & b>"#, "&lt;it's\"a\"&amp;b&gt;");
         has("~~~???>>>", "fn5-Pz8_Pj4-");
         has("~~~???>>>", "fn5+Pz8/Pj4+");
     }

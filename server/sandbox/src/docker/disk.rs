@@ -1,8 +1,8 @@
 //! How much of the host's disk a sandbox's workspace takes. Above the limit the sandbox is ended, with that reason.
 //!
 //! Quotas of file systems need preparation that a machine may not have; a walk works everywhere. It follows no link, and takes at most a
-//! tenth of the time, so a program can be over the limit for a few seconds before it is noticed. What was deleted and is still open is not
-//! seen; it is gone with the sandbox.
+//! tenth of the time, so a program can be over the limit for a few seconds before it is noticed. What was deleted and is still open counts
+//! as well, see [`super::unlinked`].
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::accounts::Accounts;
 use super::sandbox::Sandbox;
+use super::unlinked::Processes;
 use crate::Limits;
 use crate::steps::Container;
 
@@ -157,23 +158,38 @@ pub(super) async fn watch(
     tasks: Tasks,
 ) {
     let watching = async {
+        let mut processes = None;
         loop {
             let began = Instant::now();
             let root = workspace.clone();
+            if processes.is_none() {
+                let Some(sandbox) = sandbox.upgrade() else { return };
+                processes = sandbox.processes().await;
+            }
+            let theirs_now = processes.clone();
+            let look = move || Ok((taken(&root, allowed.most)?, held(&root, theirs_now.as_ref())?));
             // It ends with the process if the server stops meanwhile.
-            let Ok(taken) = tokio::task::spawn_blocking(move || taken(&root, allowed.most)).await else { return };
+            let Ok(looked_at) = tokio::task::spawn_blocking(look).await else { return };
             let looked = began.elapsed();
             let Some(sandbox) = sandbox.upgrade() else { return };
-            match taken {
-                Ok(taken) => {
+            match looked_at {
+                Ok((named, held)) => {
+                    let taken = named.saturating_add(held);
                     let theirs = theirs.as_mut();
                     let theirs =
                         theirs.and_then(|theirs| theirs.is_too_much(taken, allowed.begun).then(|| theirs.sentence()));
                     let own = || {
+                        if named == u64::MAX {
+                            return format!(
+                                "The workspace has folders more than {MAX_DEPTH} deep, so nobody can tell how much of the \
+                                 disk it takes, and the sandbox was stopped. Delete them."
+                            );
+                        }
                         let (mib, key) = (sandbox.limits().disk >> 20, sandbox.limits().key("disk_mib"));
+                        let with = if held > 0 { " with what is deleted and still open" } else { "" };
                         format!(
-                            "The workspace takes more than {mib} MiB of disk, the most a room may have here ({key}), so \
-                             the sandbox was stopped. Delete what is not needed."
+                            "The workspace takes more than {mib} MiB of disk{with}, the most a room may have here ({key}), \
+                             so the sandbox was stopped. Delete what is not needed."
                         )
                     };
                     if let Some(reason) = (taken > allowed.most).then(own).or(theirs) {
@@ -184,7 +200,7 @@ pub(super) async fn watch(
                     }
                 }
                 // It may have been moved away this moment.
-                Err(error) => tracing::debug!(%error, "cannot look at how large a workspace is"),
+                Err::<_, Errno>(error) => tracing::debug!(%error, "cannot look at how large a workspace is"),
             }
             if sandbox.state().await.is_gone() {
                 return;
@@ -199,7 +215,13 @@ pub(super) async fn watch(
     }
 }
 
-/// Bytes of disk that everything below `root` takes. Stops looking above `most`.
+/// Bytes that the processes hold on the file system of `root` though they have no name any more.
+fn held(root: &Path, processes: Option<&Processes>) -> Result<u64, Errno> {
+    let device = rustix::fs::stat(root)?.st_dev;
+    Ok(processes.map_or(0, |processes| processes.hold(device)))
+}
+
+/// Bytes of disk that everything below `root` takes; `u64::MAX` if that cannot be told. Stops looking above `most`.
 fn taken(root: &Path, most: u64) -> Result<u64, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     let open = |above: &OwnedFd, name: &CString| openat(above, name.as_c_str(), flags, Mode::empty());

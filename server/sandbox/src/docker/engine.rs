@@ -68,6 +68,8 @@ pub(crate) struct Inspected {
     pub(crate) running: bool,
     pub(crate) oom_killed: bool,
     pub(crate) exit_code: i64,
+    /// Its first process, while it runs.
+    pub(crate) init: Option<i32>,
     /// The agent's token, from the container's environment.
     pub(crate) token: Option<String>,
     /// The id of its image.
@@ -186,6 +188,7 @@ impl Engine {
             running: state.running.unwrap_or(false),
             oom_killed: state.oom_killed.unwrap_or(false),
             exit_code: state.exit_code.unwrap_or(0),
+            init: state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),
             image: answer.image.unwrap_or_default(),
             workspace: answer
                 .mounts

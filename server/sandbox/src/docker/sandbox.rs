@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::accounts::Seat;
 use super::engine::Error;
+use super::unlinked::Processes;
 use super::{PROBE, Shared};
 use crate::Limits;
 use crate::link::{Connection, Link};
@@ -176,6 +177,13 @@ impl Sandbox {
             state,
             freed: Notify::new(),
         }
+    }
+
+    /// Its processes, as this machine lists them. `None` if it does not run, or nobody can say.
+    pub(super) async fn processes(&self) -> Option<Processes> {
+        let shared = self.shared.upgrade()?;
+        let init = shared.engine.inspect(&self.id).await.ok()??.init?;
+        Some(Processes { container: self.id.clone(), init })
     }
 
     pub(super) fn id(&self) -> &str {

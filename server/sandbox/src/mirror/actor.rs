@@ -213,7 +213,10 @@ impl Actor {
             .await;
         if let Err(e) = result {
             tracing::warn!(error = %e, "the workspace could not be compared with the room; trying again");
-            self.retry = Some(Instant::now() + RETRY);
+            let later = Instant::now() + RETRY;
+            self.retry = Some(later);
+            // What changes meanwhile cannot be compared either.
+            self.not_before = self.not_before.max(later);
         }
     }
 

@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
@@ -30,6 +30,9 @@ use crate::files;
 /// How long after its last change a file's time stamps prove that it did not change since. The
 /// kernel's file clock ticks every 10 ms at worst.
 const SETTLED_AFTER_NS: i128 = 50_000_000;
+
+/// From so many bytes on the kernel does not take a path.
+const MAX_PATH: usize = 4096;
 
 /// Mode of new files; of the mode of existing ones only these bits and the executable bits are kept.
 const FILE_MODE: u32 = 0o644;
@@ -388,9 +391,17 @@ impl Disk {
         unlinkat(&dir, name, AtFlags::REMOVEDIR)
     }
 
-    /// Opens the folder at `path` (empty = the root).
+    /// Opens the folder at `path` (empty = the root), however long that is.
     pub(super) fn dir(&self, path: &str) -> Result<OwnedFd, Errno> {
-        openat2(&*self.root(), if path.is_empty() { "." } else { path }, dir_flags(), Mode::empty(), beneath())
+        let open = |above: BorrowedFd<'_>, path: &str| openat2(above, path, dir_flags(), Mode::empty(), beneath());
+        let (first, mut rest) = first_part(path);
+        let mut dir = open(self.root().as_fd(), if first.is_empty() { "." } else { first })?;
+        while let Some(below) = rest {
+            let (part, further) = first_part(below);
+            dir = open(dir.as_fd(), part)?;
+            rest = further;
+        }
+        Ok(dir)
     }
 
     fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
@@ -424,6 +435,15 @@ impl Disk {
             Ok(Some(stamp)) if stamp.same_bytes(&new.stamp) => stamp,
             _ => new.stamp,
         }
+    }
+}
+
+/// As much of a path as the kernel takes at once, and what is left.
+fn first_part(path: &str) -> (&str, Option<&str>) {
+    let cut = path.as_bytes().get(..MAX_PATH).and_then(|first| first.iter().rposition(|byte| *byte == b'/'));
+    match cut {
+        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        None => (path, None),
     }
 }
 

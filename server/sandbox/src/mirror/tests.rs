@@ -3,7 +3,7 @@
 mod kept;
 mod left_out;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -18,6 +18,7 @@ use buildspaces_policy::Principal;
 use buildspaces_rooms::memory::MemoryStore;
 use buildspaces_rooms::tree::{MAX_TEXT_BYTES, Node, NodeKind, TreeCommand};
 use buildspaces_rooms::{BlobHash, NewRoom, RoomHandle, Rooms};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use tempfile::TempDir;
 
 use super::core::{Core, Scope};
@@ -128,8 +129,8 @@ fn pipes_and_sockets_do_not_block() {
     bench.settle();
     fs::remove_file(bench.path("a.txt")).expect("removes");
     for name in ["a.txt", "pipe"] {
-        let mode = rustix::fs::Mode::from_raw_mode(0o644);
-        rustix::fs::mknodat(rustix::fs::CWD, bench.path(name), rustix::fs::FileType::Fifo, mode, 0).expect("makes");
+        let mode = Mode::from_raw_mode(0o644);
+        rustix::fs::mknodat(CWD, bench.path(name), rustix::fs::FileType::Fifo, mode, 0).expect("makes");
     }
     let _socket = std::os::unix::net::UnixListener::bind(bench.path("socket")).expect("binds");
     bench.settle();
@@ -154,7 +155,7 @@ fn the_other_name_of_a_hard_link_keeps_its_bytes() {
 #[test]
 fn large_and_binary_files_become_nodes_without_a_document() {
     let mut bench = Bench::new();
-    let large = fs::File::create(bench.path("large")).expect("creates");
+    let large = File::create(bench.path("large")).expect("creates");
     large.set_len(100 << 20).expect("sparse");
     fs::write(bench.path("binary"), [b'a', 0, b'b']).expect("writes");
     fs::write(bench.path("latin"), [b'a', 0xe9, b'b']).expect("writes");
@@ -280,6 +281,33 @@ fn a_very_deep_folder_ends_somewhere() {
     fs::create_dir_all(bench.path(&vec!["d"; 200].join("/"))).expect("makes");
     bench.settle();
     assert!(bench.names().len() < 100);
+}
+
+#[test]
+fn paths_that_are_too_long_for_the_kernel_are_as_any_other() {
+    let mut bench = Bench::new();
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+    let name = "d".repeat(200);
+    let mut folder = openat(CWD, bench.path(""), flags, Mode::empty()).expect("opens");
+    for _ in 0..25 {
+        mkdirat(&folder, name.as_str(), Mode::from_raw_mode(0o755)).expect("makes");
+        folder = openat(&folder, name.as_str(), flags, Mode::empty()).expect("opens");
+    }
+    let create = OFlags::CREATE | OFlags::WRONLY;
+    let file = openat(&folder, "deep.txt", create, Mode::from_raw_mode(0o644)).expect("makes");
+    std::io::Write::write_all(&mut File::from(file), b"text").expect("writes");
+    bench.settle();
+    let deep = format!("{}deep.txt", format!("{name}/").repeat(25));
+    assert_eq!(bench.text(&deep), "text");
+    bench.create(None, "beside.txt", Some("beside"));
+    let id = bench.node(&deep).expect("known").id;
+    bench
+        .room
+        .act(|world| world.command(PrincipalKind::Person, TreeCommand::Delete { id, rev: None }))
+        .expect("deletes");
+    bench.settle();
+    assert_eq!(fs::read_to_string(bench.path("beside.txt")).expect("reads"), "beside");
+    assert!(openat(&folder, "deep.txt", OFlags::RDONLY, Mode::empty()).is_err(), "deleted on disk too");
 }
 
 #[test]
@@ -571,7 +599,7 @@ async fn files_that_move_into_another_folder_go_on_flowing_both_ways() {
     let other = workspace.host_dir().with_file_name("other");
     fs::create_dir(&other).expect("makes");
     // A container has this very folder, whatever it is called.
-    let held = fs::File::open(&other).expect("opens");
+    let held = File::open(&other).expect("opens");
     fs::write(path("from-program.txt"), "not looked at yet\n").expect("writes");
     assert!(workspace.move_into(&other).await.expect("moves"));
     assert_eq!(fs::metadata(path("")).expect("there").ino(), held.metadata().expect("there").ino());

@@ -30,3 +30,17 @@ async fn who_fills_the_disk_is_stopped_with_that_reason_and_can_tidy_up() {
     assert_eq!((text.as_str(), end), ("1\n2\n3\n4\n5\n6\ntidied\n", StepEvent::Exited(Exit::Code(0))));
     containers.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_and_still_open_counts_too() {
+    let mut world = world!();
+    world.limits.disk = 32 << 20;
+    let containers = world.open().await;
+    let fill = "exec 3>a; head -c 24000000 /dev/zero >&3; rm a; exec 4>b; head -c 24000000 /dev/zero >&4; rm b; \
+                echo filled; sleep 900";
+    let (text, end) = world.run(&containers, "a", fill).await;
+    assert_eq!(text, "filled\n");
+    let StepEvent::Exited(Exit::OverLimit(reason)) = end else { panic!("{end:?}") };
+    assert!(reason.contains("32 MiB of disk with what is deleted and still open"), "{reason}");
+    containers.shutdown().await;
+}

@@ -3,6 +3,7 @@ import { Volume2 } from 'lucide-react';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { useStore } from '../../ui/store';
 import { useRoom } from '../room/roomContext';
+import { hearThrough, speaker } from './speaker';
 
 export function AudioOut() {
   const { call } = useRoom().session;
@@ -33,6 +34,10 @@ export function AudioOut() {
 function Voice(props: { track: MediaStreamTrack; onBlocked: () => void }) {
   const { track, onBlocked } = props;
   const element = useRef<HTMLAudioElement>(null);
+  const through = useStore(speaker);
+  useEffect(() => {
+    if (element.current) hearThrough(element.current, through);
+  }, [through]);
   useEffect(() => {
     const audio = element.current;
     if (!audio) return;

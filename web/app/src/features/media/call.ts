@@ -280,8 +280,9 @@ export class Call {
     this.link.say({ type: 'mute', track });
   }
 
-  askFor(track: string): void {
-    this.link.say({ type: 'ask', track });
+  /** False if the connection is lost. */
+  askFor(track: string): boolean {
+    return this.link.say({ type: 'ask', track });
   }
 
   lowerHand(participant: string): void {

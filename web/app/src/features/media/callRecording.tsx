@@ -6,6 +6,7 @@ import { TriangleAlert, X } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { ConfirmDialog } from '../../ui/dialog';
 import { useStore } from '../../ui/store';
+import { Tip } from '../../ui/tip';
 import { useMay } from '../access/useAccess';
 import { RecordingsButton } from '../recordings/recordingsButton';
 import { useRoom } from '../room/roomContext';
@@ -17,12 +18,11 @@ import './callRecording.css';
 export function CallRecording() {
   const { session } = useRoom();
   const { now } = useStore(session.media.recording);
-  const encrypted = useStore(session.media.encrypted);
   const mayRecord = useMay('record');
   return (
     <>
       <Failed />
-      {now ? <Recorded /> : mayRecord && !encrypted && <Start />}
+      {now ? <Recorded /> : mayRecord && <Start />}
     </>
   );
 }
@@ -90,6 +90,7 @@ function Recorded() {
 
 function Start() {
   const { media } = useRoom().session;
+  const encrypted = useStore(media.encrypted);
   const [asking, setAsking] = useState(false);
   const start = async () =>
     media.say({ type: 'record', on: true })
@@ -98,17 +99,22 @@ function Start() {
   return (
     <div className="call-recording">
       <div className="call-recording-row">
-        <span>
+        <Tip
+          text={
+            encrypted ? 'What is said here is encrypted end to end: nobody can record it' : 'Record the call'
+          }
+        >
           <button
             type="button"
             className="button"
             data-size="small"
             data-testid="start-recording"
-            onClick={() => setAsking(true)}
+            aria-disabled={encrypted}
+            onClick={() => !encrypted && setAsking(true)}
           >
             <span className="call-recording-dot" aria-hidden /> Record
           </button>
-        </span>
+        </Tip>
         <RecordingsButton />
       </div>
       {asking && (

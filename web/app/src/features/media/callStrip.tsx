@@ -28,7 +28,7 @@ import { DevicesDialog } from './devices';
 import type { Dock } from './dock';
 import { nextChosen, type Place, screensOf } from './dockModel';
 import { letGo, useKeys } from './keys';
-import { heldWords, type Source, type Tile, tiles, viewerWords, wants } from './mediaModel';
+import { broughtUp, heldWords, type Source, type Tile, tiles, viewerWords, wants } from './mediaModel';
 import { ScreenPane } from './screenPane';
 import { TileView } from './tileView';
 import { useLost } from './useLost';
@@ -53,6 +53,9 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
   const all = tiles(participants, state.me);
   useChosen(dock, all, state.phase === 'in');
   const unseen = useUnseen(list, all.map(({ key }) => key).join(' '));
+  const speakers = useStore(media.speakers);
+  const [up, setUp] = useState<readonly string[]>([]);
+  useEffect(() => setUp((before) => broughtUp(before, speakers, unseen)), [speakers, unseen]);
 
   useEffect(() => {
     const large = chosen === null ? null : { track: chosen, layer, apart };
@@ -72,7 +75,8 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
       >
         <ul ref={list} className="tiles">
           {all.map((tile) => (
-            <li key={tile.key} data-key={tile.key}>
+            // Moved by style: a picture that moves within the page stands still for a moment.
+            <li key={tile.key} data-key={tile.key} style={{ order: place(up, tile.key) }}>
               <TileView
                 tile={tile}
                 staged={tile.key === chosen}
@@ -101,6 +105,12 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
       <ScreenPane tiles={all} place={props.place} places={props.places} />
     </>
   );
+}
+
+/** Before the others, which have none. */
+function place(up: readonly string[], key: string): number | undefined {
+  const at = up.indexOf(key);
+  return at < 0 ? undefined : at - up.length;
 }
 
 /** What is large follows who shares. While it joins anew it does not know which of the tiles is its own. */
@@ -203,7 +213,7 @@ function Controls() {
   const speaking = microphone === 'on';
   const [choosing, setChoosing] = useState(false);
   return (
-    <div className="call-controls" role="toolbar" aria-label="Call controls">
+    <fieldset className="call-controls" aria-label="Call controls">
       {maySpeak && (
         <Control
           id="microphone"
@@ -256,7 +266,7 @@ function Controls() {
           <PhoneOff size={16} />
         </button>
       </Tip>
-    </div>
+    </fieldset>
   );
 }
 

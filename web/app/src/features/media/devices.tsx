@@ -1,9 +1,10 @@
-/** Which microphone and camera, during a call. What is on goes on with the other device. */
+/** Which microphone, camera and speakers, during a call. What is on goes on with the other device. */
 import { useEffect, useState } from 'react';
 import { Dialog } from '../../ui/dialog';
 import { useStore } from '../../ui/store';
 import { useRoom } from '../room/roomContext';
 import { LevelMeter } from './levelMeter';
+import { canChooseSpeaker, chooseSpeaker, speaker } from './speaker';
 import { VideoView } from './videoView';
 
 export function DevicesDialog(props: { onClose: () => void }) {
@@ -11,7 +12,8 @@ export function DevicesDialog(props: { onClose: () => void }) {
   const { problem } = useStore(call.state);
   const { microphone, camera } = useStore(call.local);
   const devices = useDevices();
-  const choices = devices.filter(({ kind }) => kind === 'audioinput' || kind === 'videoinput');
+  const through = useStore(speaker);
+  const count = (kind: MediaDeviceKind) => devices.filter((device) => device.kind === kind).length;
   return (
     <Dialog
       title="Devices"
@@ -38,20 +40,27 @@ export function DevicesDialog(props: { onClose: () => void }) {
           label="Microphone"
           kind="audioinput"
           devices={devices}
-          track={microphone}
+          value={idOf(microphone)}
           onChoose={(id) => void call.switchTo('microphone', id)}
         />
         <DeviceSelect
           label="Camera"
           kind="videoinput"
           devices={devices}
-          track={camera}
+          value={idOf(camera)}
           onChoose={(id) => void call.switchTo('camera', id)}
+        />
+        <DeviceSelect
+          label="Speakers"
+          kind="audiooutput"
+          devices={devices}
+          value={canChooseSpeaker ? through || 'default' : null}
+          onChoose={chooseSpeaker}
         />
       </div>
       <p className="join-words">
         {microphone || camera
-          ? choices.length > 2
+          ? Math.max(count('audioinput'), count('videoinput')) > 1
             ? 'Others hear and see the change at once.'
             : 'There is no other microphone or camera on this machine.'
           : 'Turn on the microphone or the camera first: the browser names devices only then.'}
@@ -73,24 +82,26 @@ function useDevices(): MediaDeviceInfo[] {
   return devices;
 }
 
+/** The device of a track. */
+export function idOf(track: MediaStreamTrack | null): string | null {
+  return track && (track.getSettings().deviceId ?? '');
+}
+
 /** Nothing where there is no choice. */
 export function DeviceSelect(props: {
   label: string;
   kind: MediaDeviceKind;
   devices: MediaDeviceInfo[];
-  track: MediaStreamTrack | null;
+  /** Which it is; `null` if it is none. */
+  value: string | null;
   onChoose: (id: string) => void;
 }) {
   const devices = props.devices.filter((device) => device.kind === props.kind);
-  if (devices.length < 2 || !props.track) return null;
+  if (devices.length < 2 || props.value === null) return null;
   return (
     <label className="field">
       <span>{props.label}</span>
-      <select
-        className="input"
-        value={props.track.getSettings().deviceId ?? ''}
-        onChange={(event) => props.onChoose(event.target.value)}
-      >
+      <select className="input" value={props.value} onChange={(event) => props.onChoose(event.target.value)}>
         {devices.map((device) => (
           <option key={device.deviceId} value={device.deviceId}>
             {device.label || props.label}

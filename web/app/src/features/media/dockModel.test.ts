@@ -18,6 +18,7 @@ function participant(id: string, ...sources: Source[]): Participant {
     kind: 'person',
     tracks: sources.map((source) => ({ id: `${id}/${source}`, source, muted: false })),
     away: false,
+    speaks: true,
     quality: null,
   };
 }

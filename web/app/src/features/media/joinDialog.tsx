@@ -14,7 +14,7 @@ import { Encryption, useEncryption } from '../e2ee/encryption';
 import { useRoom } from '../room/roomContext';
 import { audioWish, cameraWish } from './call';
 import { RecordedBeforeJoining } from './callRecording';
-import { DeviceSelect } from './devices';
+import { DeviceSelect, idOf } from './devices';
 import { FIRST_CHOICE, type JoinChoice, readChoice } from './joinChoice';
 import { LevelMeter } from './levelMeter';
 import { deviceWords } from './mediaModel';
@@ -220,7 +220,7 @@ export function JoinDialog(props: { onClose: () => void }) {
               label="Microphone"
               kind="audioinput"
               devices={devices}
-              track={microphone}
+              value={idOf(microphone)}
               onChoose={(id) => choose('microphone', id)}
             />
           )}
@@ -229,7 +229,7 @@ export function JoinDialog(props: { onClose: () => void }) {
               label="Camera"
               kind="videoinput"
               devices={devices}
-              track={camera}
+              value={idOf(camera)}
               onChoose={(id) => choose('camera', id)}
             />
           )}

@@ -70,7 +70,7 @@ describe('a link to a call', () => {
     const person = { id: 'bob', name: 'Bob', color: 'url(x)' };
     socket().text({
       type: 'call',
-      participants: [{ id: 'b', person, kind: 'person', tracks: [], away: false }],
+      participants: [{ id: 'b', person, kind: 'person', tracks: [], away: false, speaks: true }],
     });
     socket().text({ type: 'speakers', participants: ['b'] });
     socket().text({ type: 'from the future' });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   activeEncodings,
+  broughtUp,
   deviceWords,
   heldWords,
   NOTHING_HELD,
@@ -21,6 +22,7 @@ function participant(id: string, ...sources: Source[]): Participant {
     kind: 'person',
     tracks: sources.map((source) => ({ id: `${id}/${source}`, source, muted: false })),
     away: false,
+    speaks: true,
     quality: null,
   };
 }
@@ -118,5 +120,24 @@ describe('a call', () => {
     expect(deviceWords(error('NotFoundError'), 'microphone')).toBe('There is no microphone here.');
     expect(deviceWords(error('NotReadableError'), 'camera')).toContain('another program');
     expect(deviceWords('x', 'screen')).toBe('The screen could not be shared.');
+  });
+});
+
+describe('who is brought up', () => {
+  const unseen = (...ids: string[]) => new Set(ids.map((id) => `${id}/camera`));
+
+  it('is who speaks out of sight, the last before the others, and nobody moves who is seen', () => {
+    const first = broughtUp([], ['eve'], unseen('eve', 'dan'));
+    expect(first).toEqual(['eve/camera']);
+    expect(broughtUp(first, ['eve'], unseen('dan'))).toBe(first);
+    const second = broughtUp(first, ['dan', 'eve'], unseen('dan'));
+    expect(second).toEqual(['dan/camera', 'eve/camera']);
+    expect(broughtUp(second, ['eve'], unseen('eve'))).toEqual(['eve/camera', 'dan/camera']);
+    expect(broughtUp(second, [], unseen('bob'))).toBe(second);
+  });
+
+  it('is no loop for a list that is scrolled down', () => {
+    const up = broughtUp([], ['eve'], unseen('eve'));
+    expect(broughtUp(up, ['eve'], unseen('eve'))).toBe(up);
   });
 });

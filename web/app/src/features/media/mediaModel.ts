@@ -21,6 +21,8 @@ export interface Participant {
   tracks: Track[];
   /** The connection is lost; they may come back. */
   away: boolean;
+  /** They may publish a voice, so they can be asked to. */
+  speaks: boolean;
   /** How well they are connected; `null` if nobody says. */
   quality: Quality | null;
 }
@@ -182,6 +184,19 @@ export function tiles(participants: readonly Participant[], me: string | null): 
   const screens = participants.filter((one) => trackOf(one, 'screen')).map((one) => tile(one, 'screen'));
   const people = participants.map((one) => tile(one, 'camera'));
   return [...screens, ...people.filter((one) => !one.self), ...people.filter((one) => one.self)];
+}
+
+/**
+ * Which tiles are brought up, those first whom somebody looks for first: who spoke while out of sight goes before all others. Nothing moves while
+ * who speaks is seen.
+ */
+export function broughtUp(
+  before: readonly string[],
+  speakers: readonly string[],
+  unseen: ReadonlySet<string>,
+): readonly string[] {
+  const up = speakers.map((id) => `${id}/camera`).filter((key) => unseen.has(key));
+  return up.every((key, at) => before[at] === key) ? before : [...new Set([...up, ...before])];
 }
 
 /** The picture that is shown larger than a tile. */

@@ -9,6 +9,7 @@ const participant = (id: string, name = id): Participant => ({
   kind: 'person',
   tracks: [],
   away: false,
+  speaks: true,
   quality: null,
 });
 const recording: CallRecordingNow = { by: person('p1', 'Ada'), started_at: 0, agreed: ['a'] };

@@ -14,6 +14,7 @@ import {
 import { initials } from '../../ui/color';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
+import { notify } from '../../ui/toast';
 import { useMay } from '../access/useAccess';
 import { UnreadableNote, useUnreadable } from '../e2ee/unreadableTile';
 import { HandOnTile, ReactionOnTile } from '../reactions/reactionView';
@@ -111,7 +112,7 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
         </>
       )}
       <span className="tile-actions">
-        {moderator && !self && source === 'camera' && !(isStream && muted) && (
+        {moderator && !self && source === 'camera' && (!muted || (participant.speaks && !isStream)) && (
           <Tip text={muted ? `Ask ${name} to unmute` : `Mute ${name}`}>
             <button
               type="button"
@@ -119,7 +120,11 @@ export function TileView(props: { tile: Tile; staged: boolean; onStage: () => vo
               data-testid={muted ? 'ask-unmute' : 'mute-other'}
               aria-label={muted ? `Ask ${name} to unmute` : `Mute ${name}`}
               // Whoever joined muted may have none so far.
-              onClick={() => (muted ? call.askFor(voice) : call.mute(voice))}
+              onClick={() => {
+                if (!muted) return call.mute(voice);
+                if (call.askFor(voice)) notify(`${name} is asked to unmute.`);
+                else notify('The connection is lost. Ask again when it has come back.', 'bad');
+              }}
             >
               {muted ? <Hand size={13} /> : <MicOff size={13} />}
             </button>

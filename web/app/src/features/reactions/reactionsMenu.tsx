@@ -40,7 +40,7 @@ export function ReactionsMenu() {
               <span className="emoji" aria-hidden>
                 {emoji}
               </span>
-              {words}
+              <span className="reaction-words">{words}</span>
             </MenuItem>
           ))}
           <Separator className="menu-rule" />
