@@ -52,10 +52,13 @@ export default function CallStrip(props: { place: Place; places: Place[] }) {
   useKeys(call, popped?.kind === 'document' ? popped.window : null, useMay('publish_audio'));
   const all = tiles(participants, state.me);
   useChosen(dock, all, state.phase === 'in');
-  const unseen = useUnseen(list, all.map(({ key }) => key).join(' '));
+  const keys = all.map(({ key }) => key).join(' ');
+  // What is about to come into sight is there when it does.
+  const unseen = useUnseen(list, keys, 100);
+  const outOfSight = useUnseen(list, keys, -40);
   const speakers = useStore(media.speakers);
   const [up, setUp] = useState<readonly string[]>([]);
-  useEffect(() => setUp((before) => broughtUp(before, speakers, unseen)), [speakers, unseen]);
+  useEffect(() => setUp((before) => broughtUp(before, speakers, outOfSight)), [speakers, outOfSight]);
 
   useEffect(() => {
     const large = chosen === null ? null : { track: chosen, layer, apart };
@@ -313,8 +316,12 @@ function useFocus(strip: RefObject<HTMLElement | null>): void {
   }, [strip]);
 }
 
-/** Tiles that are scrolled out of sight. `keys`: which there are. */
-function useUnseen(list: RefObject<HTMLUListElement | null>, keys: string): ReadonlySet<string> {
+/** Tiles that are scrolled out of sight, by more pixels than `margin`. `keys`: which there are. */
+function useUnseen(
+  list: RefObject<HTMLUListElement | null>,
+  keys: string,
+  margin: number,
+): ReadonlySet<string> {
   const [unseen, setUnseen] = useState<ReadonlySet<string>>(new Set());
   // biome-ignore lint/correctness/useExhaustiveDependencies: other tiles are other elements.
   useEffect(() => {
@@ -328,11 +335,10 @@ function useUnseen(list: RefObject<HTMLUListElement | null>, keys: string): Read
       }
       setUnseen(new Set(now));
     };
-    // What is about to come into sight is there when it does.
-    const observer = new IntersectionObserver(look, { root: list.current, rootMargin: '100px 0px' });
+    const observer = new IntersectionObserver(look, { root: list.current, rootMargin: `${margin}px 0px` });
     for (const tile of list.current.children) observer.observe(tile);
     return () => observer.disconnect();
-  }, [list, keys]);
+  }, [list, keys, margin]);
   return unseen;
 }
 
