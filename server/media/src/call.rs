@@ -174,8 +174,11 @@ pub enum Input {
         by: ParticipantId,
         on: bool,
     },
-    /// Somebody agrees to be recorded.
-    Agrees(ParticipantId),
+    /// Somebody agrees to be recorded, or no more.
+    Agrees {
+        id: ParticipantId,
+        on: bool,
+    },
     /// The recording ended by itself.
     RecordingEnded(State),
     /// [`Call::deadline`] has come.
@@ -480,7 +483,7 @@ impl Call {
                 effects.changed = participant.connection.as_ref().map(Connection::quality) != before;
             }
             Input::Record { by, on } => self.record(&by, on, &mut effects)?,
-            Input::Agrees(id) => self.agrees(&id, &mut effects)?,
+            Input::Agrees { id, on } => self.agrees(&id, on, &mut effects)?,
             Input::RecordingEnded(state) => self.recording_ends(state, &mut effects),
             Input::Elapsed => {
                 let is_over = |participant: &Participant| participant.lost.is_some_and(|lost| now >= lost + KEPT_FOR);

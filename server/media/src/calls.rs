@@ -103,8 +103,10 @@ pub enum Said {
     Record {
         on: bool,
     },
-    /// Agrees to be recorded.
-    Agree,
+    /// Agrees to be recorded, or no more.
+    Agree {
+        on: bool,
+    },
     Leave,
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { joinCall, talker } from '../support/call.mjs';
 import { scenario } from '../support/scenario.mjs';
-import { stays, until } from '../support/wait.mjs';
+import { pause, stays, until } from '../support/wait.mjs';
 
 const joinWithBoth = (person) => joinCall(person, { microphone: true, camera: true });
 
@@ -91,8 +91,11 @@ scenario('a host has the call recorded; everybody is told and asked, and the fil
   await stays('nothing of Bob to be written', 2000, async () => {
     return filesOf((await list())[0]).join() === ofAda.join();
   });
-  await bob.get('agree-recording').click();
+  await bob.get('refuse-recording').click();
   await bob.get('recording-consent').waitFor({ state: 'detached' });
+  assert.match(await bob.get('recording-own').innerText(), /You are not in it/);
+  await bob.get('agree-later').click();
+  await bob.get('take-back').waitFor();
   await ada.get('recording-missing').waitFor({ state: 'detached' });
   await bob.get('call-recording-on').getByText('REC').waitFor();
   await until('all to be written', async () => filesOf((await list())[0]).length === 4);
@@ -107,6 +110,20 @@ scenario('a host has the call recorded; everybody is told and asked, and the fil
   );
   await bob.get('control-camera').click();
   await until('a fifth file', async () => (await list())[0].files.length === 5);
+
+  // Whoever takes it back is not recorded from then on, and can agree again.
+  const lengthOf = async (name) => {
+    const files = (await list())[0].files.filter((file) => file.person_name === name);
+    return files.reduce((sum, { duration }) => sum + duration, 0);
+  };
+  await bob.get('take-back').click();
+  await ada.get('recording-missing').waitFor();
+  await pause(1000);
+  const before = { Ada: await lengthOf('Ada'), Bob: await lengthOf('Bob') };
+  await until('Ada to go on', async () => (await lengthOf('Ada')) > before.Ada + 2000);
+  assert.equal(await lengthOf('Bob'), before.Bob, 'nothing of Bob');
+  await bob.get('agree-later').click();
+  await until('Bob to go on', async () => (await lengthOf('Bob')) > before.Bob);
 
   await ada.get('stop-recording').click();
   for (const person of [ada, bob]) await person.get('call-recording-on').waitFor({ state: 'detached' });

@@ -148,8 +148,10 @@ pub(crate) enum FromPage {
     Record {
         on: bool,
     },
-    /// Agrees to be recorded.
-    Agree {},
+    /// Agrees to be recorded, or no more.
+    Agree {
+        on: bool,
+    },
     Leave {},
 }
 
@@ -187,7 +189,7 @@ impl FromPage {
             Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
             Self::LowerHand { participant } => Said::LowerHand { of: ParticipantId::parse(&participant)? },
             Self::Record { on } => Said::Record { on },
-            Self::Agree {} => Said::Agree,
+            Self::Agree { on } => Said::Agree { on },
             Self::Leave {} => Said::Leave,
         })
     }

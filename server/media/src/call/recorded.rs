@@ -1,6 +1,7 @@
 //! Whether a call is recorded, and who agreed to be. Pure.
 //!
-//! **Invariant:** nothing of anybody is recorded before they agreed to this recording. Who starts it agrees by that, for themselves alone.
+//! **Invariant:** nothing of anybody is recorded before they agreed to this recording, or after they took that back. Who starts it agrees by
+//! that, for themselves alone.
 
 use std::collections::BTreeSet;
 
@@ -83,11 +84,11 @@ impl Call {
         Ok(())
     }
 
-    pub(super) fn agrees(&mut self, id: &ParticipantId, effects: &mut Effects) -> Result<(), Refused> {
+    pub(super) fn agrees(&mut self, id: &ParticipantId, on: bool, effects: &mut Effects) -> Result<(), Refused> {
         let who = self.participants.get(id).ok_or(Refused::Gone)?.who.principal.id.clone();
         // It may have ended just now.
-        if let Some(recording) = &mut self.recording {
-            effects.changed = recording.agreed.insert(who);
+        if let Some(Recorded { agreed, .. }) = &mut self.recording {
+            effects.changed = if on { agreed.insert(who) } else { agreed.remove(&who) };
             effects.subscriptions = effects.changed;
         }
         Ok(())

@@ -264,6 +264,10 @@ fn pages_that_encrypt_and_others_are_never_in_one_call() {
     assert!(bench.call.is_encrypted());
 }
 
+fn agrees(name: &str) -> Input {
+    Input::Agrees { id: id(name), on: true }
+}
+
 fn recorded(bench: &Bench) -> Vec<String> {
     bench.call.recorded().iter().map(|(track, who)| format!("{track} of {}", who.name)).collect()
 }
@@ -280,9 +284,14 @@ fn nothing_of_anybody_is_recorded_before_they_agreed() {
     assert!(effects.changed && effects.subscriptions);
     assert_eq!(recorded(&bench), ["ada/microphone of ada"]);
     assert_eq!(bench.tell(Input::Record { by: id("ada"), on: true }).expect("it is on").recording, None);
-    assert!(bench.tell(Input::Agrees(id("bob"))).expect("he is here").subscriptions);
+    assert!(bench.tell(agrees("bob")).expect("he is here").subscriptions);
     assert_eq!(recorded(&bench), ["ada/microphone of ada", "bob/microphone of bob"]);
-    assert!(!bench.tell(Input::Agrees(id("bob"))).expect("he is here").changed, "he said so before");
+    assert!(!bench.tell(agrees("bob")).expect("he is here").changed, "he said so before");
+    let no_more = || Input::Agrees { id: id("bob"), on: false };
+    assert!(bench.tell(no_more()).expect("he is here").subscriptions);
+    assert_eq!(recorded(&bench), ["ada/microphone of ada"]);
+    assert!(!bench.tell(no_more()).expect("he is here").changed);
+    bench.tell(agrees("bob")).expect("he is here");
 
     // Who comes later did not agree; who comes again did.
     bench.join("eve", Role::Editor).expect("there is room");
@@ -297,7 +306,7 @@ fn nothing_of_anybody_is_recorded_before_they_agreed() {
     assert!(matches!(bench.tell(Input::Record { by: id("bob"), on: false }), Err(Refused::Denied(_))));
     let effects = bench.tell(Input::Record { by: id("ada"), on: false }).expect("a host may");
     assert_eq!(effects.recording, Some(Turn::Ends(State::Stopped)));
-    bench.tell(Input::Agrees(id("eve"))).expect("late, but no fault of hers");
+    bench.tell(agrees("eve")).expect("late, but no fault of hers");
     bench.tell(Input::Record { by: id("ada"), on: true }).expect("a host may");
     assert_eq!(bench.call.agreed(), [id("ada")]);
 }

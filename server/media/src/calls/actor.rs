@@ -346,7 +346,7 @@ impl Actor {
             Said::LowerHand { of } => Input::LowerHand { by: id, of },
             Said::Record { on: true } => return Ok(self.look_for_room(id)?),
             Said::Record { on: false } => Input::Record { by: id, on: false },
-            Said::Agree => Input::Agrees(id),
+            Said::Agree { on } => Input::Agrees { id, on },
             Said::Leave => {
                 self.end(id);
                 return Ok(());

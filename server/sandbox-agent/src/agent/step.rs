@@ -177,7 +177,7 @@ fn run(shared: &Arc<Shared>, key: &Key, program: &Program) -> Ended {
 /// The folders in memory that programs in a sandbox have.
 #[expect(clippy::disallowed_methods, reason = "where home is, the container's environment says")]
 fn folders() -> Vec<String> {
-    ["/tmp".to_owned()].into_iter().chain(std::env::var("HOME")).collect()
+    ["/tmp", "/dev/shm"].map(str::to_owned).into_iter().chain(std::env::var("HOME")).collect()
 }
 
 /// Why the program could not be started, for people.

@@ -9,6 +9,9 @@ use crate::Limits;
 /// The number of SIGXFSZ: the kernel sends it to who writes beyond the size that a file may have.
 const SIGXFSZ: i32 = 25;
 
+/// What `/dev/shm` holds in a container, in bytes, unless an engine was told otherwise.
+const SHARED_MEMORY: u64 = 64 << 20;
+
 /// What the agent noticed beside the exit. It may be wrong: the program under test may have taken the agent's place. Then the step is
 /// blamed for what it did not do, and that is all.
 #[derive(Debug, Default)]
@@ -26,7 +29,7 @@ pub(super) fn exit_of(exit: protocol::Exit, signs: &Signs, limits: &Limits) -> E
     match exit {
         // The kernel may have killed a child of the program, whose own code then only says "failed".
         _ if failed && signs.oom => Exit::OutOfMemory,
-        _ if hindered && signs.pids => too_many(limits),
+        _ if hindered && signs.pids => too_many(exit == Theirs::TimedOut, limits),
         Theirs::Signal(SIGXFSZ) => Exit::OverLimit(format!(
             "The program wrote a file of more than {} MiB, the largest there may be ({}), and was stopped.",
             limits.file >> 20,
@@ -50,22 +53,27 @@ pub(super) fn output(limits: &Limits) -> Exit {
     ))
 }
 
-fn too_many(limits: &Limits) -> Exit {
+fn too_many(took_too_long: bool, limits: &Limits) -> Exit {
+    let ended = if took_too_long { "took too long and was ended" } else { "failed" };
     Exit::OverLimit(format!(
-        "The program failed, and wanted more processes and threads than the {} that a sandbox may have ({}).",
+        "The program {ended}, and wanted more processes and threads than the {} that a sandbox may have ({}).",
         limits.pids,
         limits.key("pids")
     ))
 }
 
 fn no_room(full: &[String], limits: &Limits) -> Exit {
-    let (folder, bytes, key) = if full.iter().any(|folder| folder == "/tmp") {
-        ("/tmp", limits.tmp, limits.key("tmp_mib"))
+    let is_full = |folder: &str| full.iter().any(|full| full == folder);
+    let (folder, bytes, key) = if is_full("/tmp") {
+        ("/tmp", limits.tmp, Some(limits.key("tmp_mib")))
+    } else if is_full("/dev/shm") {
+        ("/dev/shm", SHARED_MEMORY, None)
     } else {
-        ("the home folder", limits.home, limits.key("home_mib"))
+        ("the home folder", limits.home, Some(limits.key("home_mib")))
     };
+    let key = key.map(|key| format!(" ({key})")).unwrap_or_default();
     Exit::OverLimit(format!(
-        "The program failed, and {folder} was full when it ended: it holds {} MiB ({key}), and is emptied when the sandbox is made anew.",
+        "The program failed, and {folder} was full when it ended: it holds {} MiB{key}, and is emptied when the sandbox is made anew.",
         bytes >> 20
     ))
 }

@@ -195,7 +195,8 @@ fn the_limit_a_step_came_to_is_named() {
     );
     for (theirs, signs, named) in [
         (Theirs::Code(2), pids(), "256 that a sandbox may have (sandbox.pids)"),
-        (Theirs::TimedOut, pids(), "sandbox.pids"),
+        (Theirs::TimedOut, pids(), "took too long and was ended, and wanted more"),
+        (Theirs::Code(1), tmp("/dev/shm"), "/dev/shm was full when it ended: it holds 64 MiB, and"),
         (Theirs::NotStarted("Resource temporarily unavailable".to_owned()), pids(), "sandbox.pids"),
         (Theirs::Signal(25), Signs::default(), "more than 1024 MiB, the largest there may be (sandbox.file_mib)"),
         (Theirs::Code(1), tmp("/tmp"), "/tmp was full when it ended: it holds 256 MiB (sandbox.tmp_mib)"),

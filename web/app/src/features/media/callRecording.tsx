@@ -33,9 +33,12 @@ function Recorded() {
   const participants = useStore(media.participants);
   const { me } = useStore(call.state);
   const mayRecord = useMay('record');
+  /** The recording to which one said neither yes nor no. */
+  const [putOff, setPutOff] = useState<number | null>(null);
   const sends = [useMay('publish_audio'), useMay('publish_video'), useMay('share_screen')].some(Boolean);
   if (!now) return null;
   const asks = sends && mustAsk(now, me);
+  const isPutOff = putOff === now.started_at;
   const missing = missingWords(now, participants, me);
   return (
     <section className="call-recording" data-on aria-label="Recording" data-testid="call-recording-on">
@@ -61,7 +64,28 @@ function Recorded() {
           {missing}
         </p>
       )}
-      {asks && (
+      {sends && me !== null && (!asks || isPutOff) && (
+        <div className="call-recording-row">
+          <p className="call-recording-missing" role="status" data-testid="recording-own">
+            {asks ? 'You are not in it.' : 'What you say and show is in it.'}
+          </p>
+          <button
+            type="button"
+            className="button"
+            data-kind="quiet"
+            data-size="small"
+            data-testid={asks ? 'agree-later' : 'take-back'}
+            title={asks ? undefined : 'What was recorded of you until now stays'}
+            onClick={() => {
+              if (!asks) setPutOff(now.started_at);
+              media.say({ type: 'agree', on: asks });
+            }}
+          >
+            {asks ? 'Agree' : 'Take back'}
+          </button>
+        </div>
+      )}
+      {asks && !isPutOff && (
         <div role="alert" className="call-recording" data-testid="recording-consent">
           <p className="call-recording-words">
             What you say and show is kept for everybody in this room, if you agree. Until then nothing of you
@@ -74,11 +98,26 @@ function Recorded() {
               data-kind="primary"
               data-size="small"
               data-testid="agree-recording"
-              onClick={() => media.say({ type: 'agree' })}
+              onClick={() => media.say({ type: 'agree', on: true })}
             >
               Agree
             </button>
-            <button type="button" className="button" data-size="small" onClick={() => call.leave()}>
+            <button
+              type="button"
+              className="button"
+              data-size="small"
+              data-testid="refuse-recording"
+              onClick={() => setPutOff(now.started_at)}
+            >
+              Not now
+            </button>
+            <button
+              type="button"
+              className="button"
+              data-kind="quiet"
+              data-size="small"
+              onClick={() => call.leave()}
+            >
               Leave the call
             </button>
           </div>
