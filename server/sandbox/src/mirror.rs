@@ -163,6 +163,25 @@ impl Mirrors {
         tokio::task::spawn_blocking(list).await.map_err(|_| Error::Closed)?
     }
 
+    /// Looks at all workspaces that are loaded, as [`Workspace::absorb`] does at one.
+    pub(crate) async fn absorb_all(&self) {
+        let loaded: Vec<_> = {
+            let open = self.shared.open.lock().expect("nothing panics while it is held");
+            let loaded = open.iter().filter_map(|(room, opening)| match &*opening.borrow() {
+                Some(Ok(workspace)) => Some((room.clone(), workspace.clone())),
+                _ => None,
+            });
+            loaded.collect()
+        };
+        let absorb = |(room, workspace): (RoomId, Arc<Workspace>)| async move {
+            match workspace.absorb().await {
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => tracing::warn!(%room, %error, "what programs wrote last is not in the documents yet"),
+            }
+        };
+        futures_util::future::join_all(loaded.into_iter().map(absorb)).await;
+    }
+
     /// Whether the room's workspace is loaded, so that nobody waits for it.
     pub(crate) fn is_open(&self, room: &RoomId) -> bool {
         let open = self.shared.open.lock().expect("nothing panics while it is held");

@@ -56,9 +56,11 @@ impl DockerSandboxes {
         Ok(self.mirrors.workspace(room).await.map_err(failed)?)
     }
 
-    /// See [`Containers::shutdown`]: to be called while the runtime still runs tasks.
+    /// See [`Containers::shutdown`]: to be called while the runtime still runs tasks. What programs wrote last is in the documents when it
+    /// returns. Cancelled, the rest of that comes with the next use of its room's workspace.
     pub async fn shutdown(&self) {
         self.containers.shutdown().await;
+        self.mirrors.absorb_all().await;
     }
 }
 

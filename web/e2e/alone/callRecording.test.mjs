@@ -51,7 +51,7 @@ async function heard(person, api, path) {
 const fileRow = (person, words) => person.get('call-file').filter({ hasText: words });
 
 async function plays(person, words) {
-  await fileRow(person, words).getByTestId('call-file-play').click();
+  await fileRow(person, words).getByTestId('call-file-play').first().click();
   await until(`${words} to play`, async () => {
     if ((await person.get('call-player').count()) === 0) return false;
     if ((await person.get('call-player').getAttribute('aria-label')) !== words) return false;

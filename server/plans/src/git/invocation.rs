@@ -292,7 +292,8 @@ impl Done {
 /// What a refusal of git's means.
 pub(super) fn refusal(errors: &str, output: &[u8]) -> Error {
     let says = |words: &str| errors.contains(words);
-    if says("not a git repository") || says("Not a git repository") {
+    // Without a repository git compares two files, of which one would be called so.
+    if says("not a git repository") || says("Not a git repository") || says("Could not access 'HEAD'") {
         Error::NoRepository
     } else if says(".lock': File exists") {
         Error::Locked
@@ -379,6 +380,7 @@ mod tests {
                 "warning: Not a git repository. Use --no-index to compare two paths outside a working tree",
                 Error::NoRepository,
             ),
+            ("error: Could not access 'HEAD'", Error::NoRepository),
             ("fatal: transport 'file' not allowed", Error::NoRemote),
             (
                 "fatal: Unable to create '/workspace/.git/index.lock': File exists.\n\nAnother git process",

@@ -22,13 +22,14 @@ pub fn of(value: &str) -> Vec<Vec<u8>> {
     let value = value.trim_matches(|c: char| c.is_ascii_whitespace());
     let bytes = value.as_bytes();
     let mut forms = vec![bytes.to_vec(), json(value, false), json(value, true)];
-    // As Python's `repr` shows it, and within HTML.
-    let doubled = value.replace('\\', "\\\\");
-    forms.extend([doubled.replace('\'', "\\'"), doubled].map(String::into_bytes));
+    for others in [Others::Kept, Others::Escaped, Others::Bytes] {
+        forms.extend(["'", "\\'"].map(|quote| python(value, others, quote)));
+    }
     let tags = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let quotes = tags.replace('"', "&quot;");
-    forms.extend(["&#x27;", "&#39;"].map(|single| quotes.replace('\'', single).into_bytes()));
-    forms.extend([tags, quotes].map(String::into_bytes));
+    for double in ["\"", "&quot;", "&#34;"] {
+        let half = tags.replace('"', double);
+        forms.extend(["'", "&#x27;", "&#39;"].map(|single| half.replace('\'', single).into_bytes()));
+    }
     for upper in [true, false] {
         forms.extend(
             KEPT.map(|kept| percent(bytes, upper, |byte| byte.is_ascii_alphanumeric() || kept.contains(&byte))),
@@ -83,6 +84,38 @@ fn json(value: &str, ascii: bool) -> Vec<u8> {
         }
     }
     escaped.into_bytes()
+}
+
+/// What Python makes of what is not ASCII: `repr`, `ascii`, and `repr` of bytes.
+#[derive(Clone, Copy)]
+enum Others {
+    Kept,
+    Escaped,
+    Bytes,
+}
+
+fn python(value: &str, others: Others, quote: &str) -> Vec<u8> {
+    let mut shown = String::with_capacity(value.len());
+    for char in value.chars() {
+        let code = u32::from(char);
+        let _ = match (char, others) {
+            ('\\', _) => write!(shown, "\\\\"),
+            ('\'', _) => write!(shown, "{quote}"),
+            ('\t', _) => write!(shown, "\\t"),
+            ('\n', _) => write!(shown, "\\n"),
+            ('\r', _) => write!(shown, "\\r"),
+            _ if char.is_ascii_control() => write!(shown, "\\x{code:02x}"),
+            _ if char.is_ascii() => write!(shown, "{char}"),
+            (_, Others::Kept) => write!(shown, "{char}"),
+            (_, Others::Bytes) => {
+                char.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(shown, "\\x{byte:02x}"))
+            }
+            (_, Others::Escaped) if code <= 0xff => write!(shown, "\\x{code:02x}"),
+            (_, Others::Escaped) if code <= 0xffff => write!(shown, "\\u{code:04x}"),
+            (_, Others::Escaped) => write!(shown, "\\U{code:08x}"),
+        };
+    }
+    shown.into_bytes()
 }
 
 fn percent(bytes: &[u8], upper: bool, is_kept: impl Fn(u8) -> bool) -> Vec<u8> {
@@ -159,6 +192,11 @@ mod tests {
         // By Python's repr and html.escape.
         has(r#"back\slash "é""#, r#"back\\slash"é""#);
         has(r#"it's "a\b" é"#, r#"it\'s"a\\b"é"#);
+        has("it's \"x\"\tq9zzz", r#"it\'s"x"\tq9zzz"#);
+        has("cafe-é-12345", r"cafe-\xc3\xa9-12345");
+        has("cafe-é-12345", r"cafe-\xe9-12345");
+        has("smile-😀€", r"smile-\U0001f600\u20ac");
+        has("abc\"defgh", "abc&#34;defgh");
         has(r#"<it's "a" & b>"#, "&lt;it&#x27;s&quot;a&quot;&amp;b&gt;");
         has(r#"<it's "a" & b>"#, "&lt;it&#39;s&quot;a&quot;&amp;b&gt;");
         has(r#"<it's "a" & b>"#, "&lt;it's\"a\"&amp;b&gt;");

@@ -529,6 +529,29 @@ fn recall(state: State, waits: bool) -> Option<Known> {
     Some(Known { parent: state.parent, name: state.name, kind: state.kind, seen, trusted: state.trusted, text })
 }
 
+/// Longest name that file systems take, in bytes.
+const MAX_NAME: usize = 255;
+
 fn aside_name(path: &str, why: &str, number: usize) -> String {
-    if number == 1 { format!("{path}.{why}") } else { format!("{path}.{why}-{number}") }
+    let more = if number == 1 { format!(".{why}") } else { format!(".{why}-{number}") };
+    let begins = path.rfind('/').map_or(0, |at| at + 1);
+    let end = path.floor_char_boundary(path.len().min(begins + MAX_NAME - more.len()));
+    format!("{}{more}", &path[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_has_a_name_that_fits() {
+        assert_eq!(aside_name("a/b.txt", ASIDE, 1), "a/b.txt.from-disk");
+        assert_eq!(aside_name("b.txt", ASIDE, 2), "b.txt.from-disk-2");
+        for name in ["n".repeat(255), "ü".repeat(127)] {
+            let aside = aside_name(&format!("{}/{name}", "d".repeat(300)), ASIDE, 999);
+            let (folder, aside) = aside.rsplit_once('/').expect("a folder");
+            assert_eq!(folder.len(), 300);
+            assert!(aside.len() <= 255 && aside.len() > 250 && aside.ends_with(".from-disk-999"), "{aside}");
+        }
+    }
 }

@@ -89,7 +89,7 @@ async fn only_who_agreed_is_in_the_files_and_from_then_on() {
     bob.sees(|view| view.recording.as_ref().is_some_and(|seen| seen.agreed == [ada_id.clone()])).await;
     settle().await;
     say(second(50)).await;
-    bob.0.say(Said::Agree).await;
+    bob.0.say(Said::Agree { on: true }).await;
     bob.sees(|view| view.recording.as_ref().is_some_and(|seen| seen.agreed.contains(&bob_id))).await;
     settle().await;
     say(second(100)).await;
