@@ -7,6 +7,7 @@ import { useEffect, useRef, useState } from 'react';
 import { ConfirmDialog } from '../../ui/dialog';
 import { useStore } from '../../ui/store';
 import { Tip } from '../../ui/tip';
+import { notify } from '../../ui/toast';
 import { useMay } from '../access/useAccess';
 import { RecordingsButton } from '../recordings/recordingsButton';
 import { useRoom } from '../room/roomContext';
@@ -35,13 +36,28 @@ function Recorded() {
   const mayRecord = useMay('record');
   /** The recording to which one said neither yes nor no. */
   const [putOff, setPutOff] = useState<number | null>(null);
+  const section = useRef<HTMLElement>(null);
   const sends = [useMay('publish_audio'), useMay('publish_video'), useMay('share_screen')].some(Boolean);
   if (!now) return null;
   const asks = sends && mustAsk(now, me);
   const isPutOff = putOff === now.started_at;
+  const agree = (on: boolean) => {
+    // What was clicked goes, and the keyboard stays here.
+    section.current?.focus();
+    if (media.say({ type: 'agree', on })) return true;
+    notify('The connection is lost. Try again when it has come back.', 'bad');
+    return false;
+  };
   const missing = missingWords(now, participants, me);
   return (
-    <section className="call-recording" data-on aria-label="Recording" data-testid="call-recording-on">
+    <section
+      ref={section}
+      className="call-recording"
+      data-on
+      aria-label="Recording"
+      data-testid="call-recording-on"
+      tabIndex={-1}
+    >
       <div className="call-recording-row">
         <p className="call-recording-words" role="status">
           <span className="rec-mark">REC</span>
@@ -77,8 +93,7 @@ function Recorded() {
             data-testid={asks ? 'agree-later' : 'take-back'}
             title={asks ? undefined : 'What was recorded of you until now stays'}
             onClick={() => {
-              if (!asks) setPutOff(now.started_at);
-              media.say({ type: 'agree', on: asks });
+              if (agree(asks) && !asks) setPutOff(now.started_at);
             }}
           >
             {asks ? 'Agree' : 'Take back'}
@@ -98,7 +113,7 @@ function Recorded() {
               data-kind="primary"
               data-size="small"
               data-testid="agree-recording"
-              onClick={() => media.say({ type: 'agree', on: true })}
+              onClick={() => agree(true)}
             >
               Agree
             </button>
@@ -107,7 +122,10 @@ function Recorded() {
               className="button"
               data-size="small"
               data-testid="refuse-recording"
-              onClick={() => setPutOff(now.started_at)}
+              onClick={() => {
+                section.current?.focus();
+                setPutOff(now.started_at);
+              }}
             >
               Not now
             </button>

@@ -221,7 +221,7 @@ function Controls() {
         <Control
           id="microphone"
           label={speaking ? 'Mute' : 'Unmute'}
-          hint={speaking ? 'Mute (Ctrl+Shift+M)' : 'Unmute (Ctrl+Shift+M; hold it, or Space, to talk)'}
+          hint={speaking ? 'Mute (Ctrl+Shift+M)' : 'Unmute (Ctrl+Shift+M, or hold Space to talk)'}
           keys="Control+Shift+M"
           on={speaking}
           onPress={() => void call.setMicrophone(!speaking)}

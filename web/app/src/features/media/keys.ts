@@ -1,6 +1,4 @@
-/**
- * The keys of a call: Ctrl+Shift+M mutes and unmutes from anywhere, and is held to talk, as Space is where nobody types.
- */
+/** The keys of a call: Ctrl+Shift+M mutes and unmutes from anywhere, and Space is held to talk where nobody types. */
 import { type MouseEvent, useEffect } from 'react';
 import type { Call } from './call';
 
@@ -24,16 +22,11 @@ export function useKeys(call: Call, apart: Window | null, maySpeak: boolean): vo
     if (!maySpeak) return;
     const windows = apart ? [window, apart] : [window];
     let isTalking = false;
-    /** By the keys that are down. Once they repeat they are held. */
-    let unmuted = false;
     const isOn = () => call.state.get().microphone === 'on';
     const onDown = (event: KeyboardEvent) => {
       if (event.code === 'KeyM' && (event.ctrlKey || event.metaKey) && event.shiftKey) {
         event.preventDefault();
-        if (!event.repeat) {
-          unmuted = !isOn();
-          void call.setMicrophone(unmuted);
-        } else if (unmuted) isTalking = true;
+        if (!event.repeat) void call.setMicrophone(!isOn());
         return;
       }
       if (event.code !== 'Space' || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -52,10 +45,7 @@ export function useKeys(call: Call, apart: Window | null, maySpeak: boolean): vo
       if (isOn()) void call.setMicrophone(false);
     };
     const onUp = (event: KeyboardEvent) => {
-      // Where Meta is down, systems do not say that another key went up.
-      const isCombination = event.code === 'KeyM' || event.key === 'Meta';
-      if (isCombination ? unmuted : event.code === 'Space') stop();
-      if (isCombination) unmuted = false;
+      if (event.code === 'Space') stop();
     };
     for (const own of windows) {
       own.addEventListener('keydown', onDown, true);

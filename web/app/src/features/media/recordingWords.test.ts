@@ -27,6 +27,8 @@ test('who is not in it is named', () => {
   expect(missingWords(recording, [a, b], 'a')).toBe('Bob has not agreed and is not in it.');
   expect(missingWords(recording, [a, b], 'b')).toBeNull();
   expect(missingWords(recording, [a, b, c], 'a')).toBe('Bob and Cy have not agreed and are not in it.');
+  const viewer = { ...participant('v', 'Vera'), speaks: false };
+  expect(missingWords(recording, [a, viewer], 'a')).toBeNull();
   const many = ['d', 'e', 'f', 'g'].map((id) => participant(id));
   expect(missingWords(recording, many, 'a')).toBe('4 people have not agreed and are not in it.');
 });

@@ -17,7 +17,11 @@ export function missingWords(
   participants: readonly Participant[],
   me: string | null,
 ): string | null {
-  const missing = participants.filter(({ id }) => id !== me && !recording.agreed.includes(id));
+  // Of who may publish nothing there is nothing to agree to.
+  const sends = ({ speaks, tracks }: Participant) => speaks || tracks.length > 0;
+  const missing = participants.filter(
+    (one) => one.id !== me && sends(one) && !recording.agreed.includes(one.id),
+  );
   const names = [...new Set(missing.map(({ person }) => person.name))];
   if (names.length === 0) return null;
   if (names.length > 3) return `${names.length} people have not agreed and are not in it.`;
