@@ -48,10 +48,11 @@ async function heard(person, api, path) {
   }, bytes.toString('base64'));
 }
 
-const fileRow = (person, words) => person.get('call-file').filter({ hasText: words });
+/** Of several of the same words the first. */
+const fileRow = (person, words) => person.get('call-file').filter({ hasText: words }).first();
 
 async function plays(person, words) {
-  await fileRow(person, words).getByTestId('call-file-play').first().click();
+  await fileRow(person, words).getByTestId('call-file-play').click();
   await until(`${words} to play`, async () => {
     if ((await person.get('call-player').count()) === 0) return false;
     if ((await person.get('call-player').getAttribute('aria-label')) !== words) return false;
@@ -118,7 +119,8 @@ scenario('a host has the call recorded; everybody is told and asked, and the fil
   };
   await bob.get('take-back').click();
   await ada.get('recording-missing').waitFor();
-  await pause(1000);
+  // What was on its way is written within a second or two.
+  await pause(3000);
   const before = { Ada: await lengthOf('Ada'), Bob: await lengthOf('Bob') };
   await until('Ada to go on', async () => (await lengthOf('Ada')) > before.Ada + 2000);
   assert.equal(await lengthOf('Bob'), before.Bob, 'nothing of Bob');
