@@ -114,6 +114,19 @@ scenario('a page of an origin that is not allowed gets neither the script nor an
   const eve = await visit(stage, 'Eve', origin);
   await eve.says('No connection');
   assert.match(await eve.editor().locator('.message').innerText(), /cannot be reached/);
+  // Each further try says nothing new, so that the words neither flicker nor are read out again.
+  const moods = await eve.editor().evaluate(
+    (editor) =>
+      new Promise((done) => {
+        const said = [];
+        editor.addEventListener('state', ({ detail }) => {
+          said.push(detail);
+          if (said.filter(({ state }) => state === 'connecting').length === 2)
+            done(said.map(({ mood }) => mood));
+        });
+      }),
+  );
+  assert.deepEqual([...new Set(moods)], ['offline']);
   const fetched = await eve.page.evaluate(
     async ([url]) =>
       Promise.all(

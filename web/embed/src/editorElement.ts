@@ -31,6 +31,9 @@ export class EditorElement extends RoomElement {
   #hold: Hold | null = null;
   #wasSynced = false;
   #isRefused = false;
+  /** A connection was tried, and the last one that was tried failed. */
+  #hasTried = false;
+  #isLost = false;
   #mood: Mood | null = null;
 
   constructor() {
@@ -87,6 +90,8 @@ export class EditorElement extends RoomElement {
     this.#file.title = path;
     this.#wasSynced = false;
     this.#isRefused = false;
+    this.#hasTried = false;
+    this.#isLost = false;
     this.#show(null, null);
     const [hold, { Editor }, { languageOf }] = await Promise.all([
       this.open(isHere, (tree, missing) => this.#show(tree, missing)),
@@ -171,8 +176,11 @@ export class EditorElement extends RoomElement {
     const isIn = doc !== null && doc === this.#hold?.doc;
     const mayEdit = isIn && isEditable && !doc.readOnly;
     const state = doc?.state ?? 'connecting';
+    if (doc?.state === 'connecting') this.#hasTried = true;
+    else this.#isLost = this.#hasTried && state === 'offline';
     const said = describe({
-      state,
+      // A try after a failure is no news until it succeeds: said each time, the words would flicker and be read out again.
+      state: this.#isLost && state === 'connecting' ? 'offline' : state,
       reason: doc?.reason ?? '',
       unsaved: doc?.unsavedChanges ?? 0,
       isHere: this.#editor !== null,
