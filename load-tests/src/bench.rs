@@ -26,7 +26,7 @@ pub struct Run {
     pub label: &'static str,
     pub scenario: Scenario,
     pub servers: Vec<Kind>,
-    /// How often; the servers take turns, and what counts is the median. What happens once, within a moment, is seldom twice the same.
+    /// How often; the servers take turns, and what counts is the best. What happens once, within a moment, is seldom twice the same.
     pub times: usize,
 }
 
@@ -47,41 +47,43 @@ pub fn runs(set: Set, trace: Option<PathBuf>) -> Vec<Run> {
     let in_memory = || all().into_iter().filter(|kind| full || *kind != HocuspocusSqlite).collect::<Vec<_>>();
     let with_documents = || all().into_iter().filter(|kind| *kind != Relay).collect::<Vec<_>>();
     let persisting = || vec![Ours, YSweet, HocuspocusSqlite];
-    let run = |label, scenario, servers| Run { label, scenario, servers, times: 1 };
-    let thrice = |label, scenario, servers| Run { label, scenario, servers, times: 3 };
+    let times = |times, label, scenario, servers| Run { label, scenario, servers, times };
+    let run = |label, scenario, servers| times(1, label, scenario, servers);
     let defaults = steady::Steady::default;
+    let documents = |patience| Scenario::Documents(documents::Documents { patience, ..Default::default() });
     let mut runs = vec![
-        run("steady", Scenario::Steady(defaults()), all()),
+        times(4, "steady", Scenario::Steady(steady::Steady { seconds: 3.5, warmup: 1.0, ..defaults() }), all()),
         run(
             "saturate",
             Scenario::Saturate(saturate::Saturate {
                 seconds: if full { 4.0 } else { 3.0 },
-                from: if full { 50 } else { 100 },
-                halvings: if full { 3 } else { 2 },
+                from: 100,
                 ..Default::default()
             }),
             in_memory(),
         ),
-        run("burst-one", Scenario::Burst(burst::Burst::default()), in_memory()),
-        run("burst-all", Scenario::Burst(burst::Burst { all: true, ..Default::default() }), in_memory()),
-        thrice("idle", Scenario::Idle(idle::Idle::default()), all()),
+        times(2, "burst-one", Scenario::Burst(burst::Burst::default()), in_memory()),
+        times(2, "burst-all", Scenario::Burst(burst::Burst { all: true, ..Default::default() }), in_memory()),
+        times(2, "idle", Scenario::Idle(idle::Idle::default()), all()),
         // Our documents leave half a minute after everybody did. What has not come back soon after comes back with the next use, or never.
-        run(
-            "documents",
-            Scenario::Documents(documents::Documents { patience: 45.0, ..Default::default() }),
-            vec![Relay, Ours],
-        ),
+        times(2, "documents", documents(36.0), vec![Ours]),
+        run("documents", documents(6.0), vec![Relay]),
         run("cold", Scenario::Cold(cold::Cold { trace, ..Default::default() }), persisting()),
         run("join-20", Scenario::Join(join::Join { megabytes: 20.0, ..Default::default() }), vec![Ours]),
-        thrice("reconnect", Scenario::Reconnect(reconnect::Reconnect::default()), in_memory()),
-        thrice("acks", Scenario::Acks(acks::Acks { rate: 210.0, ..Default::default() }), vec![Ours, HocuspocusSqlite]),
-        run("presence", Scenario::Presence(presence::Presence::default()), in_memory()),
+        times(3, "reconnect", Scenario::Reconnect(reconnect::Reconnect::default()), in_memory()),
+        times(
+            2,
+            "acks",
+            Scenario::Acks(acks::Acks { rate: 210.0, ..Default::default() }),
+            vec![Ours, HocuspocusSqlite],
+        ),
+        run("presence", Scenario::Presence(presence::Presence { seconds: 5.0, ..Default::default() }), in_memory()),
         run("kill", Scenario::Kill(kill::Kill::default()), persisting()),
     ];
     if full {
         runs.extend(calls(3));
         runs.extend([
-            run("documents-peers", Scenario::Documents(documents::Documents::default()), with_documents()),
+            run("documents-peers", documents(60.0), with_documents()),
             run("join-4", Scenario::Join(join::Join::default()), with_documents()),
             run(
                 "join-20-peers",

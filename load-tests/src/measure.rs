@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::time::ClockId;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
@@ -16,10 +17,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// From this share of its core on the generator is what was measured.
 pub const BOTTLENECK: f64 = 0.9;
 
+/// From this share of its core on a server has no time left, and what it is asked waits for longer the longer it is asked.
+pub const SATURATED: f64 = 0.95;
+
 /// Processor seconds of every process of a group, children that ended included.
 pub fn group_cpu(group: u32) -> f64 {
-    let ticks: u64 = processes_of(group).iter().map(|stat| stat.ticks).sum();
-    ticks as f64 / TICKS_PER_SECOND
+    processes_of(group).iter().map(Stat::cpu).sum()
 }
 
 /// Memory that the processes of a group hold, in KiB. Shared pages count once per process.
@@ -47,7 +50,17 @@ pub fn reset_peak(group: u32) {
 struct Stat {
     pid: u32,
     group: u32,
-    ticks: u64,
+    /// Of the processor: its own, and of its children that ended.
+    ticks: [u64; 2],
+}
+
+impl Stat {
+    /// Processor seconds. Ticks are a hundredth each, which is a lot of a window of some seconds; a process has a clock that is finer.
+    fn cpu(&self) -> f64 {
+        let [own, children] = self.ticks.map(|ticks| ticks as f64 / TICKS_PER_SECOND);
+        let clock = ClockId::pid_cpu_clock_id(nix::unistd::Pid::from_raw(self.pid as i32)).and_then(ClockId::now);
+        clock.map_or(own, |spent| Duration::from(spent).as_secs_f64()) + children
+    }
 }
 
 fn processes_of(group: u32) -> Vec<Stat> {
@@ -61,7 +74,8 @@ fn processes_of(group: u32) -> Vec<Stat> {
 fn read_stat(pid: u32, stat: &str) -> Option<Stat> {
     // The name may hold spaces and brackets; what follows its last bracket does not.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = (11..=14).map(|at| fields.get(at)?.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    let at = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let ticks = [at(11)? + at(12)?, at(13)? + at(14)?];
     Some(Stat { pid, group: fields.get(2)?.parse().ok()?, ticks })
 }
 
@@ -95,6 +109,10 @@ pub struct Spent {
 impl Spent {
     pub fn generator_was_the_bottleneck(&self) -> bool {
         self.generator_share >= BOTTLENECK
+    }
+
+    pub fn server_was_saturated(&self) -> bool {
+        self.server_cpu_seconds / self.seconds >= SATURATED
     }
 }
 
@@ -225,13 +243,14 @@ mod tests {
     fn a_process_is_read_whatever_its_name() {
         let stat = "42 (a) b (c)) S 1 77 77 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 99 1000 10";
         let stat = read_stat(42, stat).expect("a process");
-        assert_eq!((stat.group, stat.ticks), (77, 127));
+        assert_eq!((stat.group, stat.ticks), (77, [120, 7]));
     }
 
     #[test]
     fn our_own_group_uses_processor_and_memory() {
         let group = rustix::process::getpgrp().as_raw_nonzero().get() as u32;
         assert!(group_rss(group) > 0);
+        assert!(group_cpu(group) > 0.0);
         assert!(group_peak(group) >= status_kib(std::process::id(), "VmRSS:") / 2);
         let window = Window::open(group);
         assert!(window.close().seconds >= 0.0);

@@ -30,6 +30,7 @@ pub fn line(machine: &Machine, subject: &Subject<'_>, result: &Result<Outcome, N
             if let Some(spent) = outcome.spent {
                 line.insert("spent".into(), json!(spent));
                 line.insert("generator_was_the_bottleneck".into(), spent.generator_was_the_bottleneck().into());
+                line.insert("server_was_saturated".into(), spent.server_was_saturated().into());
             }
         }
         Err(NotMeasured(reason)) => {

@@ -20,6 +20,9 @@ const WRITES_PER_SECOND: f64 = 500.0;
 /// Share of what is offered that must arrive in time for the search to go on.
 const ENOUGH: f64 = 0.85;
 
+/// Share of the best below which a server was knocked over, and what follows would measure that.
+const COLLAPSED: f64 = 0.5;
+
 /// Writers whose rate rises until deliveries no longer follow
 #[derive(Args, Clone, Copy, Debug, serde::Serialize)]
 pub struct Burst {
@@ -31,20 +34,23 @@ pub struct Burst {
     #[arg(long)]
     pub all: bool,
     /// Deliveries per second that the first step offers.
-    #[arg(long, default_value_t = 40_000.0)]
+    #[arg(long, default_value_t = 80_000.0)]
     pub from: f64,
-    #[arg(long, default_value_t = 5_000_000.0)]
+    #[arg(long, default_value_t = 12_000_000.0)]
     pub most: f64,
     /// From one step to the next.
-    #[arg(long, default_value_t = 1.5)]
-    pub factor: f64,
     #[arg(long, default_value_t = 2.0)]
+    pub factor: f64,
+    /// Steps between the last that was followed and the first that was not.
+    #[arg(long, default_value_t = 2)]
+    pub halvings: usize,
+    #[arg(long, default_value_t = 1.5)]
     pub seconds: f64,
 }
 
 impl Default for Burst {
     fn default() -> Self {
-        Self { rooms: 10, members: 20, all: false, from: 40_000.0, most: 5e6, factor: 1.5, seconds: 2.0 }
+        Self { rooms: 10, members: 20, all: false, from: 80_000.0, most: 12e6, factor: 2.0, halvings: 2, seconds: 1.5 }
     }
 }
 
@@ -52,8 +58,9 @@ pub async fn run(lab: &Lab, server: &mut Server, plan: &Burst) -> anyhow::Result
     let writers = if plan.all { plan.members } else { 1 };
     let tally = Rc::new(Tally::default());
     let crowd = Crowd::gather(lab, server, &tally, (plan.rooms, plan.members, writers), 1).await?;
-    let (mut offered, mut steps, mut best, mut best_spent) = (plan.from, Vec::new(), 0.0f64, None);
-    let mut merged = 0.0;
+    let (mut offered, mut steps, mut best, mut last_spent) = (plan.from, Vec::new(), 0.0f64, None);
+    let (mut merged, mut halvings) = (0.0, 0);
+    let (mut followed, mut outrun) = (plan.from / plan.factor, None);
     while offered <= plan.most {
         let rate = offered / (plan.members as f64 - 1.0) / (plan.rooms * writers) as f64;
         let together = (rate / WRITES_PER_SECOND).ceil() as usize;
@@ -76,11 +83,21 @@ pub async fn run(lab: &Lab, server: &mut Server, plan: &Burst) -> anyhow::Result
             best = achieved;
             merged = tally.delivered.get() as f64 / tally.frames.get().max(1) as f64;
         }
-        best_spent = Some(spent);
-        if !complete || ended > 0 || achieved < ENOUGH * offered {
-            break;
+        last_spent = Some(spent);
+        if complete && achieved >= ENOUGH * offered {
+            followed = offered;
+        } else {
+            outrun = Some(offered);
         }
-        offered *= plan.factor;
+        offered = match outrun {
+            _ if ended > 0 || achieved < COLLAPSED * best => break,
+            None => offered * plan.factor,
+            Some(high) if halvings < plan.halvings => {
+                halvings += 1;
+                (followed * high).sqrt()
+            }
+            Some(_) => break,
+        };
     }
     let (ended, why) = crowd.ended();
     crowd.disconnect();
@@ -92,7 +109,7 @@ pub async fn run(lab: &Lab, server: &mut Server, plan: &Burst) -> anyhow::Result
     if ended > 0 {
         outcome = outcome.with("ended", ended).with("ended_by", why);
     }
-    Ok(match best_spent {
+    Ok(match last_spent {
         Some(spent) => outcome.spent(spent),
         None => outcome,
     })
