@@ -103,9 +103,10 @@ pub enum Said {
     Record {
         on: bool,
     },
-    /// Agrees to be recorded, or no more.
+    /// Agrees to be recorded, or no more. `recording`: when it began, as the page was told; what was asked of another one is not answered.
     Agree {
         on: bool,
+        recording: UnixMillis,
     },
     Leave,
 }
@@ -152,6 +153,8 @@ pub enum Heard {
     HandLowered {
         by: Principal,
     },
+    /// The answer to [`Said::Report`], so that a page notices a connection that is dead without knowing it.
+    Reported,
     /// What was said was not done.
     Refused(Refusal),
     /// The page does not take part any more. `again`: it should join anew, because a connection broke.

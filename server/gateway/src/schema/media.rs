@@ -151,6 +151,8 @@ pub(crate) enum FromPage {
     /// Agrees to be recorded, or no more.
     Agree {
         on: bool,
+        /// Its `started_at`.
+        recording: UnixMillis,
     },
     Leave {},
 }
@@ -189,7 +191,7 @@ impl FromPage {
             Self::Ask { track } => Said::Ask { track: TrackId::parse(&track)? },
             Self::LowerHand { participant } => Said::LowerHand { of: ParticipantId::parse(&participant)? },
             Self::Record { on } => Said::Record { on },
-            Self::Agree { on } => Said::Agree { on },
+            Self::Agree { on, recording } => Said::Agree { on, recording },
             Self::Leave {} => Said::Leave,
         })
     }
@@ -262,6 +264,8 @@ pub(crate) enum ToPage {
     HandLowered {
         by: String,
     },
+    /// The report was heard, and so is what else is said on this connection.
+    Reported {},
     Refused {
         message: String,
     },
@@ -359,6 +363,7 @@ impl ToPage {
                 Self::Held { reduced: names(reduced), paused: names(paused), undecodable: names(undecodable) }
             }
             Heard::Needed { source, layer } => Self::Needed { source: source.into(), layer: layer.map(Into::into) },
+            Heard::Reported => Self::Reported {},
             Heard::Refused(refusal) => Self::Refused { message: refusal.to_string() },
             Heard::Ended { again } => Self::Ended { again },
         }

@@ -33,7 +33,8 @@ async fn a_host_has_the_call_recorded_and_everybody_is_told_and_asked() {
     // Also who only comes to look.
     let mut late = w.attach(&bo).await;
     recording(&mut late, Value::is_object).await;
-    say(&mut bo_page, json!({"type": "agree", "on": true})).await;
+    let began = told["recording"]["started_at"].clone();
+    say(&mut bo_page, json!({"type": "agree", "on": true, "recording": began})).await;
     let agreed = |seen: &Value| seen["agreed"].as_array().is_some_and(|agreed| agreed.contains(&bo_in));
     recording(&mut ada_page, agreed).await;
     let (_, list) = w.f.call("GET", &path(""), Some(&bo), None).await;

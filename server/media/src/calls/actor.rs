@@ -338,6 +338,7 @@ impl Actor {
             }
             Said::Report(report) => {
                 meters::reported(&report);
+                self.tell(&id, Heard::Reported);
                 Input::Reported { id, report }
             }
             Said::Want { track, layer } => Input::Want { id, track, layer },
@@ -346,7 +347,12 @@ impl Actor {
             Said::LowerHand { of } => Input::LowerHand { by: id, of },
             Said::Record { on: true } => return Ok(self.look_for_room(id)?),
             Said::Record { on: false } => Input::Record { by: id, on: false },
-            Said::Agree { on } => Input::Agrees { id, on },
+            Said::Agree { on, recording } => {
+                if self.recorder.as_ref().is_none_or(|recorder| recorder.started_at != recording) {
+                    return Ok(());
+                }
+                Input::Agrees { id, on }
+            }
             Said::Leave => {
                 self.end(id);
                 return Ok(());

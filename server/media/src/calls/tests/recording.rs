@@ -89,7 +89,12 @@ async fn only_who_agreed_is_in_the_files_and_from_then_on() {
     bob.sees(|view| view.recording.as_ref().is_some_and(|seen| seen.agreed == [ada_id.clone()])).await;
     settle().await;
     say(second(50)).await;
-    bob.0.say(Said::Agree { on: true }).await;
+    let recording = bob.0.view.borrow().recording.as_ref().expect("it goes on").started_at;
+    // What was asked of one that is over means nothing.
+    bob.0.say(Said::Agree { on: true, recording: recording - 1 }).await;
+    settle().await;
+    assert_eq!(bob.0.view.borrow().recording.as_ref().expect("it goes on").agreed, std::slice::from_ref(&ada_id));
+    bob.0.say(Said::Agree { on: true, recording }).await;
     bob.sees(|view| view.recording.as_ref().is_some_and(|seen| seen.agreed.contains(&bob_id))).await;
     settle().await;
     say(second(100)).await;

@@ -26,8 +26,12 @@ class FakeConnection {
   localDescription: { sdp: string } | null = null;
   readonly replaced: unknown[] = [];
   private mid = 0;
-  constructor(readonly configuration: RTCConfiguration) {
+  constructor(public configuration: RTCConfiguration) {
     FakeConnection.all.push(this);
+  }
+  getConfiguration = () => this.configuration;
+  setConfiguration(configuration: RTCConfiguration): void {
+    this.configuration = configuration;
   }
   /** By section. */
   readonly encodings: { active?: boolean }[][] = [];
@@ -86,6 +90,9 @@ const link = {
   say(message: FromPage): boolean {
     if (link.isOpen) link.said.push(message);
     return link.isOpen;
+  },
+  ask(message: FromPage): void {
+    link.say(message);
   },
   renew(): void {
     link.renewed += 1;
@@ -393,6 +400,12 @@ it('stays muted by a host who muted it while its link was away', async () => {
   expect(track.enabled).toBe(false);
   const told = () => said('set').filter((set) => 'source' in set && set.source === 'microphone');
   expect(told().at(-1)).toEqual({ type: 'set', source: 'microphone', state: 'muted' });
+  // What crossed it on the way is taken back.
+  await call.setMicrophone(true);
+  await hears({ type: 'asked', source: 'microphone', by: 'Ada' });
+  await hears({ type: 'muted', source: 'microphone', by: 'Ada' });
+  expect(told().at(-1)).toEqual({ type: 'set', source: 'microphone', state: 'muted' });
+  expect(call.state.get()).toMatchObject({ problem: 'Ada muted you.', asked: null });
   // Its own person unmutes.
   await call.setMicrophone(true);
   seen(false);

@@ -343,6 +343,9 @@ export class Call {
         this.patch({ phase: 'in', me: message.participant });
         if (message.resumed && this.publisher) {
           const { publisher } = this;
+          // What lets a relay be used ends after a while.
+          for (const peer of [publisher, this.subscriber])
+            peer?.setConfiguration({ ...peer.getConfiguration(), iceServers: this.iceServers });
           await this.muteUnheard();
           this.tellAll();
           // What was wanted while the link was away was not heard.
@@ -381,8 +384,9 @@ export class Call {
         return;
       case 'muted':
         if (message.source === 'microphone') {
-          if (this.microphone) this.microphone.enabled = false;
-          this.patch({ microphone: 'muted', problem: `${message.by} muted you.` });
+          // Said back: one's own "on" may have crossed it, and be what the server heard last.
+          this.muteOwn(true);
+          this.patch({ microphone: 'muted', problem: `${message.by} muted you.`, asked: null });
         } else if (message.source === 'camera') {
           await this.setCamera(false);
           this.patch({ problem: `${message.by} turned your camera off.` });
@@ -661,7 +665,7 @@ export class Call {
       performance.now(),
       all.flatMap((reports) => [...(reports as unknown as Map<string, Record<string, unknown>>).values()]),
     );
-    if (this.counted) this.link.say({ type: 'report', ...reportOf(this.counted, now) });
+    if (this.counted) this.link.ask({ type: 'report', ...reportOf(this.counted, now) });
     this.counted = now;
   }
 

@@ -44,7 +44,7 @@ function Recorded() {
   const agree = (on: boolean) => {
     // What was clicked goes, and the keyboard stays here.
     section.current?.focus();
-    if (media.say({ type: 'agree', on })) return true;
+    if (media.say({ type: 'agree', on, recording: now.started_at })) return true;
     notify('The connection is lost. Try again when it has come back.', 'bad');
     return false;
   };
@@ -237,8 +237,8 @@ export function RecordedBeforeJoining() {
     <p className="join-recorded" role="status" data-testid="join-recorded">
       <span className="rec-mark">REC</span>
       <span>
-        {recordedWords(now, sessions.current?.person.id)} You are asked when you have joined; before you agree
-        nothing of you is recorded.
+        {recordedWords(now, sessions.current?.person.id)} You are asked when you have joined, unless you
+        agreed before; until you agree nothing of you is recorded.
       </span>
     </p>
   );

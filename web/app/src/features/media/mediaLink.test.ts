@@ -97,6 +97,27 @@ describe('a link to a call', () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
+  it('is begun anew when nothing is heard of it', () => {
+    socket().open();
+    const report = {
+      type: 'report',
+      sent_lost: 0,
+      received_lost: 0,
+      round_trip: 1,
+      sent: 1,
+      received: 1,
+    } as const;
+    for (let nth = 0; nth < 3; nth++) link.ask(report);
+    socket().text({ type: 'reported' });
+    for (let nth = 0; nth < 3; nth++) link.ask(report);
+    expect([FakeSocket.all.length, socket().sent.length]).toEqual([1, 6]);
+    link.ask(report);
+    expect([FakeSocket.all.length, link.state.get()]).toEqual([2, 'away']);
+    socket().open();
+    link.ask(report);
+    expect(FakeSocket.all).toHaveLength(2);
+  });
+
   it('can be begun anew while it seems to be there', () => {
     link.renew();
     expect(FakeSocket.all, 'there is none yet').toHaveLength(1);

@@ -22,6 +22,8 @@ const CLOSE_UNKNOWN_SESSION = 4401;
 /** Pauses between attempts to come back. */
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5000;
+/** One is asked every three seconds. */
+const MOST_UNANSWERED = 3;
 
 export class MediaLink {
   readonly state = new Store<MediaLinkState>('connecting');
@@ -42,6 +44,8 @@ export class MediaLink {
   private socket: WebSocket | null = null;
   private retryTimer: ReturnType<typeof setTimeout> | null = null;
   private pause = FIRST_PAUSE_MS;
+  /** Questions since anything was heard that the server answers at once. */
+  private unanswered = 0;
   private destroyed = false;
 
   constructor(
@@ -64,6 +68,12 @@ export class MediaLink {
     return true;
   }
 
+  /** Says what is answered at once. Where several were not, the socket is dead without knowing it. */
+  ask(message: FromPage): void {
+    if (this.unanswered >= MOST_UNANSWERED) this.renew();
+    else if (this.say(message)) this.unanswered += 1;
+  }
+
   /** Comes back by another socket: the one that there is may be dead without knowing it. */
   renew(): void {
     const { socket } = this;
@@ -80,9 +90,11 @@ export class MediaLink {
     const query = new URLSearchParams({ token: this.sessions.current?.token ?? '' });
     const socket = new WebSocket(`${scheme}://${location.host}/api/v1/rooms/${this.room}/media?${query}`);
     this.socket = socket;
+    this.unanswered = 0;
     socket.onmessage = ({ data }: MessageEvent<string>) => {
       // Whoever is refused has a socket that opens, too, and is told nothing on it. Others are told first who is in the call.
       this.pause = FIRST_PAUSE_MS;
+      this.unanswered = 0;
       this.state.set('online');
       const message = readMessage(data);
       if (message?.type === 'call') {

@@ -73,7 +73,7 @@ export type FromPage =
   | { type: 'ask'; track: string }
   | { type: 'lower_hand'; participant: string }
   | { type: 'record'; on: boolean }
-  | { type: 'agree'; on: boolean }
+  | { type: 'agree'; on: boolean; recording: number }
   | { type: 'leave' };
 
 /** A message of the server, or `null` for one that this page does not know: the server may be newer. */
