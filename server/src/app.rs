@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -112,6 +113,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         open_calls(&config, address, Arc::new(buildspaces_storage::Calls::new(&database)), &tasks)?;
     let why_no_calls = calls.why_off().map(str::to_owned);
     let ready_database = database.clone();
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let was_stopped = is_stopping.clone();
     let routers = gateway::routers(gateway::Parts {
         config: config.gateway.clone(),
         rooms,
@@ -126,7 +129,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         }),
         ready: Arc::new(move || {
             let database = ready_database.clone();
-            Box::pin(async move { database.is_ready().await })
+            let is_stopping = was_stopped.load(Ordering::Relaxed);
+            Box::pin(async move { !is_stopping && database.is_ready().await })
         }),
     });
     let serve = |listener, router, media| {
@@ -152,6 +156,8 @@ async fn run(mut config: Config) -> Result<ExitCode> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    // Balancers send nobody here any more, also while runs and containers still end.
+    is_stopping.store(true, Ordering::Relaxed);
     let stop = async {
         let runs = async {
             engine.stop().await;

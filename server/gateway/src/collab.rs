@@ -33,6 +33,9 @@ use crate::yjs;
 /// How long before a token ends the client is asked for another; halfway through one that lives for less than twice that.
 const ASK_BEFORE_END: Duration = Duration::from_secs(30);
 
+/// How long after that again, as long as none came that could be looked at.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Tokens of one socket that are looked at at the same time: each may be a question to the operator's own service, where others want their turn.
 const TOKENS_AT_ONCE: usize = 16;
 
@@ -65,6 +68,8 @@ struct Open {
     watch: AbortHandle,
     /// Another token that is being looked at.
     renewal: Option<Ask>,
+    /// Why the last token could not be looked at, if it is that: then the end of the one before says nothing about its user.
+    unheard: Option<Close>,
     /// When the grant ends, in Unix milliseconds.
     expires: Option<i64>,
 }
@@ -88,7 +93,7 @@ impl Drop for Ask {
 /// What became of a token.
 struct Verdict {
     address: Bytes,
-    result: Result<Admitted, String>,
+    result: Result<Admitted, Close>,
 }
 
 enum Admitted {
@@ -199,7 +204,7 @@ impl<'a> Collab<'a> {
                 }
                 Some(watched) = self.watches.next(), if !self.watches.is_empty() => {
                     if let Ok((address, notice)) = watched {
-                        self.noticed(address, notice);
+                        self.noticed(address, notice)?;
                     }
                 }
                 () = &mut late, if is_unknown && before.deadline().is_some() => {
@@ -306,11 +311,11 @@ impl<'a> Collab<'a> {
                 let opened = async {
                     let _place = tokens.acquire_owned().await;
                     let (name, grant) = admit(gateway, &address, &token, origin).await?;
-                    let _exists = yjs::document_of(gateway, &name).await.map_err(|close| close.reason)?;
+                    let _exists = yjs::document_of(gateway, &name).await?;
                     // The provider takes nothing before this word.
                     outbox.message(&address, hocuspocus::authenticated(may_write(&name, &grant)));
-                    let attached = yjs::attach(gateway, &name, &grant, Dialect::Hocuspocus, &outbox, &address).await;
-                    let connection = attached.map_err(|close| close.reason)?;
+                    let connection =
+                        yjs::attach(gateway, &name, &grant, Dialect::Hocuspocus, &outbox, &address).await?;
                     Ok(Admitted::Opened { connection, name, grant: Box::new(grant) })
                 };
                 let result = opened.await;
@@ -337,7 +342,7 @@ impl<'a> Collab<'a> {
                 let watch = self.watch(&address, self.gateway.identity.watch(&grant, &name), soon(&grant));
                 let slot = self.documents.get_mut(&address).expect("who forgets a document forgets its tokens");
                 self.lanes.insert(connection.id(), address);
-                let open = Open { connection, name, watch, renewal: None, expires: grant.expires };
+                let open = Open { connection, name, watch, renewal: None, unheard: None, expires: grant.expires };
                 let open = Slot::Open(Box::new(open));
                 if let Slot::Waiting { messages, .. } = std::mem::replace(slot, open) {
                     for frame in messages {
@@ -362,12 +367,19 @@ impl<'a> Collab<'a> {
                 let watch = self.watch(&address, self.gateway.identity.watch(&grant, &open.name), ask_in);
                 if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
                     open.expires = grant.expires;
+                    open.unheard = None;
                     std::mem::replace(&mut open.watch, watch).abort();
                 }
             }
-            Err(reason) => {
+            Err(close) if close.is_passing() => match self.documents.get_mut(&address) {
+                // What the client may do holds until its end, and it is asked again before.
+                Some(Slot::Open(open)) => open.unheard = Some(close),
+                // The provider asks again by itself with a new socket only; once denied it never does.
+                _ => return Err(Some(close)),
+            },
+            Err(close) => {
                 self.forget(&address);
-                self.deny(&address, &reason);
+                self.deny(&address, &close.reason);
             }
         }
         Ok(())
@@ -424,20 +436,27 @@ impl<'a> Collab<'a> {
     }
 
     /// A grant ends or will end soon.
-    fn noticed(&mut self, address: Bytes, notice: Notice) {
+    fn noticed(&mut self, address: Bytes, notice: Notice) -> Result<(), Option<Close>> {
         match notice {
             Notice::EndsSoon(watch) => {
                 self.socket.outbox().message(&address, hocuspocus::token_wanted());
-                let handle = self.watch(&address, watch, None);
+                let handle = self.watch(&address, watch, Some(ASK_AGAIN));
                 if let Some(Slot::Open(open)) = self.documents.get_mut(&address) {
                     open.watch = handle;
                 }
             }
             Notice::Ended(end) => {
+                if let Some(Slot::Open(open)) = self.documents.get_mut(&address)
+                    && let Some(close) = open.unheard.take()
+                    && end == End::Expired
+                {
+                    return Err(Some(close));
+                }
                 self.forget(&address);
                 self.deny(&address, &end.message());
             }
         }
+        Ok(())
     }
 
     /// Documents ended their connections.
@@ -498,10 +517,10 @@ async fn admit(
     address: &[u8],
     token: &str,
     origin: Option<&str>,
-) -> Result<(DocumentName, Grant), String> {
+) -> Result<(DocumentName, Grant), Close> {
     let name = hocuspocus::document_of(address);
     let token = Some(token).filter(|token| !token.is_empty());
-    yjs::admit(gateway, name, token, origin).await.map_err(|close| close.reason)
+    yjs::admit(gateway, name, token, origin).await
 }
 
 fn may_write(name: &DocumentName, grant: &Grant) -> bool {

@@ -224,6 +224,11 @@ impl Close {
         reason.truncate(reason.floor_char_boundary(123));
         Self { code, reason }
     }
+
+    /// The server could not, and may be able to in a moment. The protocol's own codes say so; ours, from 4000 on, are about the client.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.code, 1011..=1013)
+    }
 }
 
 impl From<Exceeded> for Close {

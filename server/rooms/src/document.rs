@@ -602,7 +602,7 @@ impl Document {
         }
         let frame = match peer.dialect {
             Dialect::Hocuspocus => hocuspocus::sync_status(!is_attempt),
-            _ if is_answer => return,
+            _ if is_answer && !is_attempt => return,
             Dialect::YWebsocket | Dialect::YSweet => protocol::permission_denied(match self.access {
                 Access::Projected => "this document is written by the server; use the API to change it",
                 Access::Shared => "your role may read this document, not change it",

@@ -19,7 +19,7 @@ pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 pub const MAX_NODES: usize = 50_000;
 
 /// Deepest nesting of folders.
-const MAX_DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 
 /// Longest name of a node, in UTF-8 bytes: what Linux file systems take.
 pub const MAX_NODE_NAME_BYTES: usize = 255;

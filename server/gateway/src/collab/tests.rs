@@ -6,6 +6,7 @@ use futures_util::SinkExt;
 
 use super::*;
 use crate::Config;
+use crate::identity::{AuthConfig, WebhookConfig};
 use crate::limits::LimitsConfig;
 use crate::tests::{Fixture, Socket, binary, close_code, connect, next, pass};
 
@@ -230,4 +231,58 @@ async fn a_socket_whose_last_document_was_closed_has_time_for_the_next() {
     }
     pass(Duration::from_secs(31)).await;
     assert_eq!(close_code(&mut socket).await, 4408);
+}
+
+/// A service that says who somebody is, and does not answer as it should while told so.
+async fn service(is_broken: Arc<std::sync::atomic::AtomicBool>) -> WebhookConfig {
+    use axum::http::StatusCode;
+    let answer = async move || {
+        let status = if is_broken.load(std::sync::atomic::Ordering::Relaxed) {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::OK
+        };
+        let who = serde_json::json!({ "id": "ada", "name": "Ada" });
+        let body =
+            serde_json::json!({ "allow": true, "role": "editor", "user": who, "expires": unix_millis() + 3_000 });
+        (status, body.to_string())
+    };
+    let router = axum::Router::new().route("/who", axum::routing::post(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let url = format!("http://{}/who", listener.local_addr().expect("address"));
+    buildspaces_kernel::tasks::Tasks::new().spawn("service", async move {
+        axum::serve(listener, router).await.expect("serve");
+    });
+    WebhookConfig {
+        url: crate::http::Url::parse(&url, false).expect("this machine"),
+        secret: None,
+        timeout: Duration::from_secs(5),
+        remember: Duration::ZERO,
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_looked_at_just_now_is_denied_nothing() {
+    let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let breaks = |now| is_broken.store(now, std::sync::atomic::Ordering::Relaxed);
+    let auth = AuthConfig { webhook: Some(service(is_broken.clone()).await), ..AuthConfig::default() };
+    let f = Fixture::with(Config { auth, ..Config::default() });
+    let mut socket = collab(&f).await;
+    send(&mut socket, token("one", "opaque")).await;
+    assert_eq!(body(&mut socket, "one").await, hocuspocus::authenticated(true));
+    breaks(true);
+    assert_eq!(body(&mut socket, "one").await, hocuspocus::token_wanted());
+    send(&mut socket, token("one", "opaque")).await;
+    // What the first token allowed holds for as long as it said.
+    let update = Replica::new().set_text("text", "hello").expect("changed");
+    send(&mut socket, to("one", &protocol::update(&update))).await;
+    assert_eq!(body(&mut socket, "one").await, hocuspocus::sync_status(true));
+    assert_eq!(close_code(&mut socket).await, 1013);
+    let mut socket = collab(&f).await;
+    send(&mut socket, token("one", "opaque")).await;
+    assert_eq!(close_code(&mut socket).await, 1013);
+    breaks(false);
+    let mut socket = collab(&f).await;
+    send(&mut socket, token("one", "opaque")).await;
+    assert_eq!(body(&mut socket, "one").await, hocuspocus::authenticated(true));
 }
