@@ -8,7 +8,7 @@
 //! A kill at any moment loses nothing: until the move is over the new folder waits beside the old one, and whoever opens the workspace next
 //! calls [`finish_move`].
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use buildspaces_policy::tenancy::Tenancy;
-use rustix::fs::{CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, chmodat, openat, openat2, renameat,
+    renameat_with, statat,
+};
 use rustix::io::Errno;
 
 /// The files of one room.
@@ -105,10 +108,29 @@ pub(crate) fn finish_move(workspace: &Path) -> Result<(), Errno> {
         names.push(entry?.file_name().to_owned());
     }
     for name in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
-        renameat_with(&old, name.as_c_str(), &new, name.as_c_str(), RenameFlags::NOREPLACE)?;
+        move_entry(&old, &new, name)?;
     }
     // It replaces the old one, which is empty, in one step.
     renameat(CWD, waiting(workspace), CWD, workspace)
+}
+
+/// Moves one name. A folder that comes under another one is written to, so who may not write to it may not move it either.
+fn move_entry(old: &OwnedFd, new: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let rename = || renameat_with(old, name, new, name, RenameFlags::NOREPLACE);
+    match rename() {
+        Err(Errno::ACCESS | Errno::PERM) => {}
+        done => return done,
+    }
+    let found = statat(old, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+        return Err(Errno::ACCESS);
+    }
+    let mode = Mode::from_raw_mode(found.st_mode);
+    chmodat(old, name, mode | Mode::WUSR, AtFlags::empty())?;
+    let moved = rename();
+    let now = if moved.is_ok() { new } else { old };
+    chmodat(now, name, mode, AtFlags::empty())?;
+    moved
 }
 
 /// Where a folder waits to become the workspace.
@@ -157,6 +179,18 @@ mod tests {
         assert_eq!(fs::metadata(workspace.join("src/deep/a")).expect("there").ino(), file);
         assert_eq!(names(&workspace), [".hidden", "link", "src"]);
         assert!(!folder.exists() && names(workspace.parent().expect("above")) == ["workspace"]);
+    }
+
+    #[test]
+    fn folders_that_nobody_may_write_to_move_and_stay_as_they_are() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_dir, workspace, folder) = world();
+        fs::set_permissions(workspace.join("src"), fs::Permissions::from_mode(0o555)).expect("ours");
+        assert_eq!(move_into(&workspace, &folder), Ok(true));
+        let found = fs::metadata(workspace.join("src")).expect("there");
+        assert_eq!(found.permissions().mode() & 0o7777, 0o555);
+        assert_eq!(names(&workspace), [".hidden", "link", "src"]);
+        fs::set_permissions(workspace.join("src"), fs::Permissions::from_mode(0o755)).expect("ours");
     }
 
     #[test]

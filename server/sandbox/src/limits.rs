@@ -7,6 +7,9 @@ use buildspaces_kernel::ids::{OrganisationId, RoomKind};
 use buildspaces_policy::tenancy::{Tenancy, Tenants, Unknown};
 use serde::{Deserialize, Serialize};
 
+/// Bytes that `/dev/shm` holds in a sandbox; they count as memory.
+pub(crate) const SHARED_MEMORY: u64 = 64 << 20;
+
 /// What one sandbox may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -399,8 +399,15 @@ fn is_none(error: Errno) -> bool {
     )
 }
 
-/// Writes a file and the folders above it; false if its name is taken.
+/// Writes a file and the folders above it; false if its name is taken, or that of a folder by what is none.
 fn put(disk: &Disk, file: &NewFile) -> Result<bool, Errno> {
+    match put_anew(disk, file) {
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(false),
+        done => done,
+    }
+}
+
+fn put_anew(disk: &Disk, file: &NewFile) -> Result<bool, Errno> {
     for (end, _) in file.path.match_indices('/') {
         match disk.make_dir(&file.path[..end]) {
             Ok(_) | Err(Errno::EXIST) => {}

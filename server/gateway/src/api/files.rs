@@ -74,7 +74,10 @@ pub(crate) async fn send(
     let file = NewFile { path, bytes: bytes.into(), executable: false };
     let taken = gateway.sandboxes.fill(room.id(), vec![file]).await.map_err(ApiError::internal)?;
     if !taken.is_empty() {
-        let message = format!("there is already {:?} in the workspace; choose another name", params.name);
+        let message = format!(
+            "there is already {:?} in the workspace, or something else in place of its folder; choose another name",
+            params.name
+        );
         return Err(ApiError::new(StatusCode::CONFLICT, "name_taken", message));
     }
     let tree = room.tree();

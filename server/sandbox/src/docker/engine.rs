@@ -16,7 +16,7 @@ use bollard::query_parameters::{
 use buildspaces_plans::ports::{Availability, SandboxError};
 use buildspaces_sandbox_agent::protocol::TOKEN_VARIABLE;
 use futures_util::TryStreamExt as _;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex, Semaphore};
 
 use super::sandbox::Place;
 use super::spec::{INSTANCE_LABEL, PLACE_LABEL, ROOM_LABEL, WORKSPACE};
@@ -58,7 +58,8 @@ const START_HINT: &str = "Start Docker, or type: make engine";
 #[derive(Debug)]
 pub(crate) struct Engine {
     host: String,
-    client: OnceCell<Docker>,
+    /// Speaks the engine's version.
+    client: Mutex<Option<Docker>>,
     changes: Semaphore,
 }
 
@@ -84,23 +85,29 @@ pub(crate) struct Found {
     pub(crate) id: String,
     pub(super) place: Option<Place>,
     pub(crate) running: bool,
+    /// It ran, and does no more. One that is being made is neither.
+    pub(super) ended: bool,
 }
 
 impl Engine {
     pub(crate) fn new(host: Option<String>) -> Self {
         let host = host.unwrap_or_else(|| USUAL_SOCKET.to_owned());
-        Self { host, client: OnceCell::new(), changes: Semaphore::new(PARALLEL_CHANGES) }
+        Self { host, client: Mutex::new(None), changes: Semaphore::new(PARALLEL_CHANGES) }
     }
 
-    async fn client(&self) -> Result<&Docker, Error> {
-        self.client
-            .get_or_try_init(|| async {
-                let docker = Docker::connect_with_unix(&self.host, REQUEST_TIMEOUT, bollard::API_DEFAULT_VERSION)?;
-                // The value that comes back is the one to keep: it speaks the engine's version.
-                docker.negotiate_version().await
-            })
-            .await
-            .map_err(|error| self.error(error))
+    async fn client(&self) -> Result<Docker, Error> {
+        let mut client = self.client.lock().await;
+        if let Some(docker) = &*client {
+            return Ok(docker.clone());
+        }
+        // Boxed, so that nothing that asks the engine holds room for what happens once.
+        let negotiate = Box::pin(async {
+            let docker = Docker::connect_with_unix(&self.host, REQUEST_TIMEOUT, bollard::API_DEFAULT_VERSION)?;
+            // The value that comes back is the one to keep: it speaks the engine's version.
+            docker.negotiate_version().await
+        });
+        let docker = negotiate.await.map_err(|error| self.error(error))?;
+        Ok(client.insert(docker).clone())
     }
 
     /// Whether steps can run: an engine, the image, the agent.
@@ -118,6 +125,8 @@ impl Engine {
                 return off(format!("The sandbox image {image} is not there yet."), hint);
             }
             Ok(Err(Error::Refused(reason))) => {
+                // It may be another release than the one that was asked which version it speaks.
+                *self.client.lock().await = None;
                 return off(format!("The Docker engine at {} refuses: {reason}", self.host), "Look at its log.");
             }
             Ok(Err(Error::Unreachable { host })) if denied(&host) => {
@@ -155,7 +164,7 @@ impl Engine {
         let name = if is_exact { name.to_owned() } else { format!("{name}:latest") };
         let options = CreateImageOptionsBuilder::new().from_image(&name).build();
         // The engine says nothing before the registry does.
-        let client = self.client().await?.clone().with_timeout(limit);
+        let client = self.client().await?.with_timeout(limit);
         let lines = client.create_image(Some(options), None, None);
         lines.try_for_each(|_| async { Ok(()) }).await.map_err(|error| self.error(error))
     }
@@ -213,11 +222,13 @@ impl Engine {
             .into_iter()
             .filter_map(|container| {
                 let labels = container.labels.unwrap_or_default();
+                let state = container.state.map(|state| state.to_string()).unwrap_or_default();
                 Some(Found {
                     id: container.id?,
                     // Those of earlier versions were all made for a room.
                     place: labels.get(PLACE_LABEL).or(labels.get(ROOM_LABEL)).and_then(|place| Place::parse(place)),
-                    running: container.state.is_some_and(|state| state.to_string() == "running"),
+                    running: state == "running",
+                    ended: matches!(&*state, "exited" | "dead"),
                 })
             })
             .collect())

@@ -149,11 +149,11 @@ pub(super) async fn reap(shared: Arc<Shared>) {
     }
 }
 
-/// Removes containers of ours that do not run, after the engine was away.
+/// Removes containers of ours that ran and do no more, after the engine was away.
 pub(super) async fn sweep(shared: &Shared) {
     match shared.engine.list(&shared.config.instance).await {
         Ok(found) => {
-            for dead in found.iter().filter(|found| !found.running) {
+            for dead in found.iter().filter(|found| found.ended) {
                 let Found { id, .. } = dead;
                 if let Err(error) = shared.engine.remove(id).await {
                     tracing::warn!(%error, "cannot remove a dead sandbox");

@@ -294,7 +294,7 @@ impl Shared {
         make_folder(&folder).await.map_err(|error| {
             SandboxError::Failed(format!("the folder {} cannot be made: {error}", folder.display()))
         })?;
-        let sandbox = self.run(place, None, &folder, &self.config.image, limits).await?;
+        let sandbox = Box::pin(self.run(place, None, &folder, &self.config.image, limits)).await?;
         // Only what can be used at once is of any use.
         match sandbox.connect(Line::Steps, CONNECT_PATIENCE).await {
             Ok(connection) => {

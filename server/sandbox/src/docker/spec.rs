@@ -11,6 +11,7 @@ use buildspaces_sandbox_agent::protocol::{EGRESS_VARIABLE, PROTOCOL, SECRETS_FOL
 use sha2::{Digest, Sha256};
 
 use super::sandbox::Place;
+use crate::limits::SHARED_MEMORY;
 use crate::{Config, Limits};
 
 /// Whose container it is: [`Config::instance`].
@@ -90,6 +91,7 @@ pub(super) fn container(config: &Config, user: (u32, u32), wanted: &Wanted<'_>) 
                 // Files of a step's secrets. Nothing is in there but while a step runs that has some; the agent sees to that.
                 (SECRETS_FOLDER.to_owned(), format!("rw,noexec,nosuid,nodev,mode=0700,uid={uid},gid={gid},size=1m")),
             ])),
+            shm_size: Some(signed(SHARED_MEMORY)),
             memory: Some(memory),
             // The same number for memory and swap together means: no swap.
             memory_swap: Some(memory),
@@ -269,6 +271,7 @@ mod tests {
                 "SecurityOpt": [
                   "no-new-privileges"
                 ],
+                "ShmSize": 67108864,
                 "Tmpfs": {
                   "/home/workspace": "rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=1000,size=268435456",
                   "/run/secrets": "rw,noexec,nosuid,nodev,mode=0700,uid=1000,gid=1000,size=1m",

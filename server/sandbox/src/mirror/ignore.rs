@@ -33,8 +33,8 @@ pub(super) const MAX_NODES: usize = 20_000;
 /// and nothing new is found.
 pub(super) const MAX_SCAN_ENTRIES: u64 = 200_000;
 
-/// Deepest folder that is looked into.
-pub(super) const MAX_DEPTH: usize = 48;
+/// Deepest folder that is looked into: what is below it has a place in the tree.
+pub(super) const MAX_DEPTH: usize = buildspaces_rooms::tree::MAX_DEPTH - 1;
 
 /// True for a name that stays on disk only.
 pub(super) fn is_ignored(name: &str) -> bool {

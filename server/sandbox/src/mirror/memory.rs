@@ -549,6 +549,19 @@ impl World {
         }
     }
 
+    /// One program changes much before anybody looks: another branch is checked out, everything is formatted, names move in a ring.
+    pub(super) fn program_storms(&mut self) {
+        self.story.push("a storm".to_owned());
+        for _ in 0..self.rng.random_range(5..25) {
+            if self.rng.random_bool(0.4) {
+                self.program_writes();
+            } else {
+                self.program_arranges();
+            }
+        }
+        self.story.push("it is over".to_owned());
+    }
+
     fn program_arranges(&mut self) {
         let (files, folders) = (self.files(), self.folders());
         let folder = folders.choose(&mut self.rng).expect("the root").clone();

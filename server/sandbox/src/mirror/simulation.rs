@@ -117,6 +117,7 @@ fn simulate(seed: u64) -> Result<(), String> {
                 }
                 core = open(&folder, &format!("boot {boot}"), &room).expect("opens again");
             }
+            90..96 => room.act(World::program_storms),
             _ => {}
         }
     }

@@ -5,12 +5,10 @@ use buildspaces_sandbox_agent::protocol;
 
 use super::plain;
 use crate::Limits;
+use crate::limits::SHARED_MEMORY;
 
 /// The number of SIGXFSZ: the kernel sends it to who writes beyond the size that a file may have.
 const SIGXFSZ: i32 = 25;
-
-/// What `/dev/shm` holds in a container, in bytes, unless an engine was told otherwise.
-const SHARED_MEMORY: u64 = 64 << 20;
 
 /// What the agent noticed beside the exit. It may be wrong: the program under test may have taken the agent's place. Then the step is
 /// blamed for what it did not do, and that is all.

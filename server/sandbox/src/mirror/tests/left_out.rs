@@ -1,6 +1,6 @@
 //! What stays in the workspace and is no node.
 
-use buildspaces_plans::ports::Unshared;
+use buildspaces_plans::ports::{NewFile, Unshared};
 
 use super::*;
 use crate::mirror::unshared::unshared;
@@ -80,4 +80,39 @@ fn what_the_tree_does_not_show_is_listed_on_demand_folders_first() {
     for nowhere in ["none", "link", "..", "/etc", "src/a.py", "src/../.."] {
         assert!(matches!(list(Some(nowhere), 10), Err(Error::NoSuchFile)), "{nowhere}");
     }
+}
+
+#[test]
+fn what_is_sent_in_goes_through_no_link_and_replaces_nothing() {
+    let bench = Bench::new();
+    let outside = tempfile::tempdir().expect("a folder");
+    symlink(outside.path(), bench.path("link")).expect("links");
+    fs::write(bench.path("file"), "mine").expect("writes");
+    let put = |path: &str| {
+        let file = NewFile { path: path.to_owned(), bytes: b"new".to_vec(), executable: false };
+        crate::mirror::put(&bench.core.disk, &file).expect("the disk works")
+    };
+    for taken in ["link", "link/a", "link/a/b", "file", "file/a"] {
+        assert!(!put(taken), "{taken}");
+    }
+    assert_eq!(fs::read_dir(outside.path()).expect("lists").count(), 0);
+    assert_eq!(fs::read(bench.path("file")).expect("reads"), b"mine");
+    assert!(put("new/folder/a"));
+}
+
+#[test]
+fn folders_are_looked_into_as_deep_as_the_tree_goes() {
+    let mut bench = Bench::new();
+    let nested = |folders: usize| "d/".repeat(folders);
+    let most = buildspaces_rooms::tree::MAX_DEPTH - 1;
+    fs::create_dir_all(bench.path(&nested(most + 2))).expect("makes");
+    let [deepest, below] = [nested(most) + "a", nested(most + 1) + "a"];
+    for path in [&deepest, &below] {
+        fs::write(bench.path(path), "one").expect("writes");
+    }
+    bench.settle();
+    fs::write(bench.path(&deepest), "two").expect("writes");
+    bench.settle();
+    assert_eq!(bench.text(&deepest), "two");
+    assert!(bench.node(&below).is_none());
 }
