@@ -27,7 +27,7 @@ use crate::Gateway;
 use crate::identity::{End, Grant, Watch};
 use crate::limits::{Budget, Exceeded, RESET, Unauthenticated, UserPermit, Waiting};
 use crate::meters::{OpenConnection, RECEIVED_BYTES};
-use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, Origin, Socket, TOO_MUCH, Upgrade, close_of};
+use crate::socket::{Close, DOCUMENT_TOO_LARGE, Event, FAILED, Origin, Socket, TOO_MUCH, Upgrade, close_of};
 use crate::yjs;
 
 /// How long before a token ends the client is asked for another; halfway through one that lives for less than twice that.
@@ -371,16 +371,17 @@ impl<'a> Collab<'a> {
                     std::mem::replace(&mut open.watch, watch).abort();
                 }
             }
-            Err(close) if close.is_passing() => match self.documents.get_mut(&address) {
+            Err(close) => match self.documents.get_mut(&address) {
                 // What the client may do holds until its end, and it is asked again before.
-                Some(Slot::Open(open)) => open.unheard = Some(close),
-                // The provider asks again by itself with a new socket only; once denied it never does.
-                _ => return Err(Some(close)),
+                Some(Slot::Open(open)) if close.is_passing() => open.unheard = Some(close),
+                // The provider asks again by itself with a new socket only; once denied it never does. But a document that cannot be loaded
+                // must not take the others along again and again.
+                _ if close.is_passing() && (close.code != FAILED || self.lanes.is_empty()) => return Err(Some(close)),
+                _ => {
+                    self.forget(&address);
+                    self.deny(&address, &close.reason);
+                }
             },
-            Err(close) => {
-                self.forget(&address);
-                self.deny(&address, &close.reason);
-            }
         }
         Ok(())
     }

@@ -470,6 +470,8 @@ pub(crate) const TOO_SLOW: u16 = 1013;
 
 /// The code that tells everybody to come back after the server's stop.
 pub(crate) const STOPPING: u16 = 1012;
+/// The server failed to store or load a document.
+pub(crate) const FAILED: u16 = 1011;
 
 /// The next message, or `None` if nothing came and there are replies to send.
 fn poll_message(
@@ -526,7 +528,7 @@ pub(crate) fn close_of(reason: &CloseReason) -> Close {
         CloseReason::TooLarge => Close::new(4413, DOCUMENT_TOO_LARGE),
         CloseReason::TooMuch => Close::new(4422, TOO_MUCH),
         CloseReason::Gone => Close::new(4404, "the document was deleted"),
-        CloseReason::Failed => Close::new(1011, "the document could not be stored or loaded; connect again"),
+        CloseReason::Failed => Close::new(FAILED, "the document could not be stored or loaded; connect again"),
         CloseReason::Stopping => Close::new(STOPPING, "the server is stopping; connect again"),
     }
 }
